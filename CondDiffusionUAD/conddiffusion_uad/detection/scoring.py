@@ -1,0 +1,131 @@
+"""From a reconstruction to an anomaly score: residual, smoothing, calibration on healthy scans."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+SIGNS = ("absolute", "positive", "negative")
+SMOOTHING = ("gaussian", "median", "none")
+# The tail probabilities at which a calibration stores residuals: from half of the healthy voxels to 1 in 10,000.
+TAIL_SCORES = tuple(np.round(np.concatenate([[-math.log10(0.5)], np.arange(0.4, 4.01, 0.1)]), 4).tolist())
+
+
+@dataclass(frozen=True)
+class ResidualRule:
+    """How a residual is formed; part of a bundle's configuration, one for each contrast.
+
+    Attributes:
+        sign: "positive" keeps what is brighter than the reconstruction, "negative" what is darker, "absolute" both.
+        smoothing: "gaussian" (normalized inside the mask), "median" or "none".
+        size: Standard deviation of the Gaussian, or side of the median's cube, in voxels of the bundle's grid.
+    """
+
+    sign: str = "absolute"
+    smoothing: str = "gaussian"
+    size: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.sign not in SIGNS or self.smoothing not in SMOOTHING or self.size <= 0:
+            raise ValueError(
+                f"{self} is no residual rule: the sign is one of {SIGNS}, the smoothing one of {SMOOTHING}."
+            )
+
+
+def smoothed(values: np.ndarray, mask: np.ndarray, rule: ResidualRule) -> np.ndarray:
+    """Smooth a map inside the mask; the Gaussian is normalized so that the rim of the brain keeps its level."""
+    if rule.smoothing == "median":
+        values = ndimage.median_filter(values, size=round(rule.size))
+    elif rule.smoothing == "gaussian":
+        weight = ndimage.gaussian_filter(mask.astype(np.float32), rule.size)
+        values = ndimage.gaussian_filter(values * mask, rule.size) / np.maximum(weight, 1e-6)
+    return np.where(mask, values, 0).astype(np.float32)
+
+
+def residual(volume: np.ndarray, reconstruction: np.ndarray, mask: np.ndarray, rule: ResidualRule) -> np.ndarray:
+    """What the reconstruction does not explain, smoothed.
+
+    A signed difference is smoothed before its sign is cut, so that noise of both signs cancels.
+
+    Returns:
+        float32, same shape (z, y, x), not negative, 0 outside the mask.
+    """
+    difference = volume - reconstruction
+    if rule.sign == "absolute":
+        return smoothed(np.abs(difference), mask, rule)
+    return np.maximum(smoothed(difference if rule.sign == "positive" else -difference, mask, rule), 0)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Residuals that healthy brains exceed with known probabilities, for one contrast.
+
+    Attributes:
+        scores: Anomaly scores ``-log10(p)``, increasing.
+        residuals: The residual that a fraction p of healthy voxels exceeds, same length, increasing.
+        scans: How many healthy scans it was measured on.
+    """
+
+    scores: tuple[float, ...]
+    residuals: tuple[float, ...]
+    scans: int
+
+    @classmethod
+    def measure(cls, healthy: list[np.ndarray]) -> Calibration:
+        """Calibrate on the residuals inside the masks of healthy scans, one flat array a scan of equal weight."""
+        values = np.concatenate(healthy)
+        weights = np.concatenate([np.full(len(scan), 1 / len(scan) / len(healthy)) for scan in healthy])
+        order = np.argsort(values)[::-1]
+        exceeding = np.cumsum(weights[order])
+        residuals = np.interp([10**-s for s in TAIL_SCORES], exceeding, values[order])
+        return cls(TAIL_SCORES, tuple(_strictly_increasing(residuals)), len(healthy))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"scores": list(self.scores), "residuals": list(self.residuals), "scans": self.scans}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Calibration:
+        """Raises ValueError or KeyError when the values are no calibration."""
+        scores, residuals = tuple(map(float, values["scores"])), tuple(map(float, values["residuals"]))
+        if (
+            len(scores) != len(residuals)
+            or len(scores) < 2
+            or np.any(np.diff(scores) <= 0)
+            or np.any(np.diff(residuals) <= 0)
+        ):
+            raise ValueError("scores and residuals must be of one length and increase")
+        return cls(scores, residuals, int(values["scans"]))
+
+
+def _strictly_increasing(values: np.ndarray, least: float = 1e-6) -> list[float]:
+    steps = least * np.arange(len(values))
+    return (np.maximum.accumulate(values - steps) + steps).tolist()
+
+
+def anomaly_score(residuals: np.ndarray, mask: np.ndarray, calibration: Calibration) -> np.ndarray:
+    """The heatmap: ``-log10`` of the fraction of healthy voxels with a residual as large.
+
+    Linear between the calibrated points. Above the last point the line through the last whole unit of score goes on
+    (an exponential tail), so that large residuals keep their order; below the first point the score falls linearly to 0
+    at residual 0.
+
+    Returns:
+        float32, same shape, not negative, 0 outside the mask.
+    """
+    scores, points = np.array((0.0, *calibration.scores)), np.array((0.0, *calibration.residuals))
+    if points[1] <= 0:
+        scores, points = scores[1:], points[1:]
+    last = np.searchsorted(scores, scores[-1] - 1)
+    slope = (scores[-1] - scores[last]) / (points[-1] - points[last])
+    beyond = np.maximum(residuals - points[-1], 0) * slope
+    return np.where(mask, np.interp(residuals, points, scores) + beyond, 0).astype(np.float32)
+
+
+def threshold(healthy_flagged: float) -> float:
+    """The score that a fraction ``healthy_flagged`` of healthy tissue exceeds."""
+    return -math.log10(healthy_flagged)

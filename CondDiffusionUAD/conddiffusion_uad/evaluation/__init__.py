@@ -1,0 +1,1 @@
+"""How well a bundle separates what is sick from what is healthy, with the plain baselines beside it."""

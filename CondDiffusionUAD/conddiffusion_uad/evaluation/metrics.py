@@ -1,0 +1,27 @@
+"""Figures of merit of a score map."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
+    """Area under the precision-recall curve: the sum over thresholds of ``(R_n - R_{n-1}) P_n``.
+
+    Equal scores share one threshold. A random score has the prevalence ``truth.mean()``.
+
+    Args:
+        scores: Any shape; larger means more anomalous.
+        truth: Boolean, same shape.
+
+    Returns:
+        Between 0 and 1; NaN when nothing is true.
+    """
+    scores, truth = scores.ravel(), truth.ravel().astype(bool)
+    if not truth.any():
+        return float("nan")
+    order = np.argsort(-scores, kind="stable")
+    last_of_ties = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    hits = np.cumsum(truth[order])[last_of_ties]
+    recall_steps = np.diff(hits, prepend=0) / hits[-1]
+    return float(np.sum(recall_steps * hits / (last_of_ties + 1)))

@@ -1,0 +1,221 @@
+"""A trained model as a folder in MONAI Bundle layout, without pickles.
+
+```
+<name>/configs/metadata.json       what it is, and under "conddiffusion_uad" how it is run
+       configs/calibration.json    residuals of healthy scans, by contrast
+       configs/recipe.toml         how it was trained
+       models/model.safetensors    weights, half precision
+       docs/README.md  LICENSE     model card and licence
+```
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from conddiffusion_uad.detection.scoring import Calibration, ResidualRule
+from conddiffusion_uad.protocol import BundleFailure
+from conddiffusion_uad.resources import resources
+from conddiffusion_uad.volume import Grid
+
+from .cddpm import ConditionedDiffusion
+
+FORMAT = 1  # of the section "conddiffusion_uad"; raised when older programs could misread a bundle
+METADATA = "configs/metadata.json"
+CALIBRATION = "configs/calibration.json"
+RECIPE = "configs/recipe.toml"
+WEIGHTS = "models/model.safetensors"
+CARD = "docs/README.md"
+_PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin")
+_REINSTALL = "Install the bundle again."
+
+
+@dataclass(frozen=True)
+class BundleConfig:
+    """How a bundle is run.
+
+    Attributes:
+        grid: The grid in atlas space that scans are brought to; its z axis counts the slices.
+        model: Configuration of :class:`ConditionedDiffusion`.
+        levels: Noise levels that the reconstruction is averaged over.
+        residual: How the residual is formed, by contrast; its keys are the contrasts that the bundle is made for.
+    """
+
+    grid: Grid
+    model: Mapping[str, Any]
+    levels: tuple[int, ...]
+    residual: Mapping[str, ResidualRule]
+
+    @property
+    def contrasts(self) -> tuple[str, ...]:
+        """The contrasts that the bundle is made for."""
+        return tuple(self.residual)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "grid": self.grid.to_json(),
+            "model": self.model,
+            "levels": list(self.levels),
+            "residual": {contrast: asdict(rule) for contrast, rule in self.residual.items()},
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> BundleConfig:
+        """Raises KeyError, TypeError or ValueError when something is missing or wrong."""
+        return cls(
+            grid=Grid.from_json(values["grid"]),
+            model=values["model"],
+            levels=tuple(values["levels"]),
+            residual={contrast: ResidualRule(**rule) for contrast, rule in values["residual"].items()},
+        )
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded bundle.
+
+    Attributes:
+        name: Name of its folder.
+        path: Its folder.
+        sha256: Hash of the weights and of the files in ``configs`` that decide the result.
+        config: How it is run.
+        calibration: By contrast; empty before ``train calibrate``.
+        model: The network in evaluation mode.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    config: BundleConfig
+    calibration: Mapping[str, Calibration]
+    model: ConditionedDiffusion
+
+    def to(self, device: torch.device | str) -> Bundle:
+        """The bundle with its model on a device."""
+        return replace(self, model=self.model.to(device))
+
+
+def available() -> list[str]:
+    """Names of the shipped bundles."""
+    return sorted(path.parents[1].name for path in (resources() / "Models").glob(f"*/{METADATA}"))
+
+
+def locate(name_or_path: str) -> Path:
+    """The folder of a shipped bundle, or of the one at a path.
+
+    Raises:
+        BundleFailure: ``bundle_not_found``.
+    """
+    for folder in (resources() / "Models" / name_or_path, Path(name_or_path)):
+        if (folder / METADATA).is_file():
+            return folder
+    shipped = ", ".join(available()) or "none"
+    raise BundleFailure(
+        "bundle_not_found",
+        f"There is no bundle {name_or_path!r}.",
+        f"Name a shipped bundle ({shipped}) or the folder of one.",
+    )
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 over the weights, the calibration and how the bundle is run."""
+    total = hashlib.sha256(json.dumps(_section(folder), sort_keys=True).encode())
+    for file in (CALIBRATION, WEIGHTS):
+        if (folder / file).is_file():
+            total.update((folder / file).read_bytes())
+    return total.hexdigest()
+
+
+def load(name_or_path: str) -> Bundle:
+    """Load a bundle onto the CPU and check that it is whole.
+
+    Raises:
+        BundleFailure: ``bundle_not_found``, ``bundle_pickled``, ``bundle_too_new`` or ``bundle_damaged``.
+    """
+    folder = locate(name_or_path)
+    try:
+        metadata = _read_json(folder / METADATA)
+        section = metadata["conddiffusion_uad"]
+        if section["format"] > FORMAT:
+            raise BundleFailure(
+                "bundle_too_new", f"The bundle {folder.name} was made by a newer version.", "Update CondDiffusionUAD."
+            )
+        if not (folder / WEIGHTS).is_file() and any(f.suffix in _PICKLES for f in folder.rglob("*")):
+            raise BundleFailure(
+                "bundle_pickled",
+                f"The bundle {folder.name} has pickled weights.",
+                "Only safetensors are accepted: a pickle can run any program.",
+            )
+        if (stated := metadata.get("sha256")) not in (None, found := digest(folder)):
+            raise BundleFailure(
+                "bundle_damaged",
+                f"The bundle {folder.name} was altered: its hash is {found[:12]}, not {stated[:12]}.",
+                _REINSTALL,
+            )
+        config = BundleConfig.from_json(section)
+        return Bundle(folder.name, folder, found, config, _load_calibration(folder), _load_model(folder, config))
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise BundleFailure("bundle_damaged", f"The bundle {folder.name} is damaged: {error}.", _REINSTALL) from error
+
+
+def save(
+    folder: Path, config: BundleConfig, model: ConditionedDiffusion, metadata: Mapping[str, Any] | None = None
+) -> None:
+    """Write configuration and weights of a bundle; its calibration and card come later, then :func:`seal` it.
+
+    Args:
+        folder: The bundle's folder, made if needed.
+        config: How it is run.
+        model: The trained network; its weights are stored in half precision.
+        metadata: Further fields of MONAI's metadata.json.
+    """
+    for file in (METADATA, WEIGHTS):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    half = {key: value.half() if value.is_floating_point() else value for key, value in model.state_dict().items()}
+    save_file({key: value.contiguous().cpu() for key, value in half.items()}, folder / WEIGHTS)
+    _write_json(folder / METADATA, {**(metadata or {}), "conddiffusion_uad": config.to_json()})
+
+
+def save_calibration(folder: Path, calibration: Mapping[str, Calibration]) -> None:
+    """Store the calibration of a bundle and seal it."""
+    _write_json(folder / CALIBRATION, {contrast: entry.to_json() for contrast, entry in calibration.items()})
+    seal(folder)
+
+
+def seal(folder: Path) -> None:
+    """Store the hash of the bundle in its metadata, so that later changes are noticed."""
+    _write_json(folder / METADATA, {**_read_json(folder / METADATA), "sha256": digest(folder)})
+
+
+def _section(folder: Path) -> Any:
+    return _read_json(folder / METADATA)["conddiffusion_uad"]
+
+
+def _load_calibration(folder: Path) -> dict[str, Calibration]:
+    if not (folder / CALIBRATION).is_file():
+        return {}
+    return {contrast: Calibration.from_json(entry) for contrast, entry in _read_json(folder / CALIBRATION).items()}
+
+
+def _load_model(folder: Path, config: BundleConfig) -> ConditionedDiffusion:
+    model = ConditionedDiffusion(config.model)
+    model.load_state_dict(load_file(folder / WEIGHTS))
+    return model.eval()
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _write_json(path: Path, values: Any) -> None:
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8", newline="\n")

@@ -1,0 +1,34 @@
+"""The image encoder: a residual network that turns the clean slice into one feature vector, the condition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from monai.networks.nets import ResNet
+
+RESNET_50: Mapping[str, Any] = {
+    "block": "bottleneck",
+    "layers": (3, 4, 6, 3),
+    "block_inplanes": (64, 128, 256, 512),
+}
+
+
+def build_encoder(config: Mapping[str, Any], features: int) -> ResNet:
+    """The encoder F_enc: (B, 1, H, W) in [0, 1] to (B, features).
+
+    Args:
+        config: ``block`` ("basic" or "bottleneck"), ``layers`` and ``block_inplanes`` of MONAI's ResNet;
+            :data:`RESNET_50` is the paper's.
+        features: Length of the condition.
+    """
+    return ResNet(
+        block=config["block"],
+        layers=list(config["layers"]),
+        block_inplanes=list(config["block_inplanes"]),
+        spatial_dims=2,
+        n_input_channels=1,
+        conv1_t_stride=2,
+        bias_downsample=False,
+        num_classes=features,
+    )

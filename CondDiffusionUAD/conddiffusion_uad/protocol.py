@@ -1,0 +1,314 @@
+"""What the engine and its callers say to each other: jobs, events, failures, exit codes. Standard library only.
+
+What crosses the pipe between Slicer and the worker, and what `--json` prints, is one JSON object a line:
+
+    {"event": "stage", "name": "register", "index": 4, "total": 13}
+    {"event": "progress", "fraction": 0.31, "eta_s": 52.0}
+    {"event": "warning" | "error", "code": "...", "message": "...", "hint": "..."}
+    {"event": "done", "report": "/path/report.json"}
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from types import MappingProxyType
+from typing import Any, ClassVar
+from typing import Protocol as Interface
+
+EXIT_DONE = 0
+EXIT_UNFORESEEN = 1
+EXIT_BAD_INPUT = 2
+EXIT_DEVICE = 3
+EXIT_BUNDLE = 4
+EXIT_OUTPUT = 5
+EXIT_CANCELLED = 130
+
+RESEARCH_USE = "Research use only, not a medical device"
+
+CONTRASTS = ("T1", "T2", "FLAIR")
+
+STAGES: Mapping[str, float] = MappingProxyType(
+    {
+        "read": 1.0,
+        "load": 6.0,
+        "orient": 0.5,
+        "strip": 20.0,
+        "register": 12.0,
+        "bias": 12.0,
+        "normalize": 0.5,
+        "resample": 1.5,
+        "reconstruct": 20.0,
+        "score": 1.0,
+        "restore": 3.0,
+        "findings": 1.0,
+        "report": 5.0,
+    }
+)
+"""The stages of a detection in order, with the seconds each typically takes for a 1 mm volume on two CPU cores."""
+
+Event = dict[str, Any]
+Emit = Callable[[Event], None]
+
+
+class Failure(Exception):  # noqa: N818 (these are told to people, not bugs)
+    """An expected failure, told to the user as one clear sentence and a hint.
+
+    Args:
+        code: Stable, machine-readable name, such as "file_not_found".
+        message: One sentence saying what is wrong.
+        hint: What to do about it; may be empty.
+    """
+
+    exit_code: ClassVar[int] = EXIT_UNFORESEEN
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+    def event(self) -> Event:
+        """This failure as an error event."""
+        return {"event": "error", "code": self.code, "message": self.message, "hint": self.hint}
+
+
+class BadInput(Failure):
+    """The scan or an option cannot be used."""
+
+    exit_code = EXIT_BAD_INPUT
+
+
+class DeviceFailure(Failure):
+    """The computing device is missing, or its memory does not suffice."""
+
+    exit_code = EXIT_DEVICE
+
+
+class BundleFailure(Failure):
+    """The model bundle is missing, damaged or not acceptable."""
+
+    exit_code = EXIT_BUNDLE
+
+
+class OutputFailure(Failure):
+    """The results cannot be written."""
+
+    exit_code = EXIT_OUTPUT
+
+
+class Cancelled(Failure):
+    """The user, or the program that started the run, asked for its end."""
+
+    exit_code = EXIT_CANCELLED
+
+    def __init__(self, code: str = "cancelled", message: str = "The run was cancelled.", hint: str = "") -> None:
+        super().__init__(code, message, hint)
+
+
+class Progress(Interface):
+    """What every long step receives, and reports to."""
+
+    def stage(self, name: str) -> None:
+        """Enter the stage `name`, one of `STAGES`. Raises Cancelled when the run was cancelled."""
+
+    def advance(self, fraction: float) -> None:
+        """Report the fraction (0..1) done of the current stage. Raises Cancelled when the run was cancelled."""
+
+    def warning(self, code: str, message: str, hint: str = "") -> None:
+        """Tell the user about something that may spoil the result, without ending the run."""
+
+
+class Quiet:
+    """A `Progress` that says nothing: for use as a library, and for tests."""
+
+    def stage(self, name: str) -> None:
+        """Ignored."""
+
+    def advance(self, fraction: float) -> None:
+        """Ignored."""
+
+    def warning(self, code: str, message: str, hint: str = "") -> None:
+        """Ignored."""
+
+
+class EventProgress:
+    """A `Progress` that emits events and ends the run when it is cancelled.
+
+    The emitted fraction is that of the whole run and never falls.
+
+    Args:
+        emit: Receives each event.
+        cancelled: Set from any thread to end the run at its next report.
+        stages: Stage names in order with their typical seconds.
+        clock: Seconds, monotone.
+        interval: Least seconds between two progress events of one stage.
+    """
+
+    def __init__(
+        self,
+        emit: Emit,
+        cancelled: threading.Event | None = None,
+        *,
+        stages: Mapping[str, float] = STAGES,
+        clock: Callable[[], float] = time.monotonic,
+        interval: float = 0.1,
+    ) -> None:
+        self._emit = emit
+        self._cancelled = cancelled or threading.Event()
+        self._stages = stages
+        self._names = list(stages)
+        self._total = sum(stages.values())
+        self._clock = clock
+        self._interval = interval
+        self._begin = clock()
+        self._last_emitted = -math.inf
+        self._fraction = 0.0
+        self._name = self._names[0]
+
+    def check(self) -> None:
+        """Raise Cancelled when the run was cancelled."""
+        if self._cancelled.is_set():
+            raise Cancelled()
+
+    def stage(self, name: str) -> None:
+        """Enter the stage `name`. Raises Cancelled, and ValueError for a name that is not among the stages."""
+        self.check()
+        index = self._names.index(name) + 1
+        self._name = name
+        self._emit({"event": "stage", "name": name, "index": index, "total": len(self._names)})
+        self._report(0.0, always=True)
+
+    def advance(self, fraction: float) -> None:
+        """Report the fraction (0..1) done of the current stage. Raises Cancelled."""
+        self.check()
+        self._report(fraction, always=fraction >= 1.0)
+
+    def warning(self, code: str, message: str, hint: str = "") -> None:
+        """Emit a warning event."""
+        self._emit({"event": "warning", "code": code, "message": message, "hint": hint})
+
+    def _report(self, within: float, *, always: bool) -> None:
+        now = self._clock()
+        if not always and now - self._last_emitted < self._interval:
+            return
+        before = sum(self._stages[name] for name in self._names[: self._names.index(self._name)])
+        done = (before + self._stages[self._name] * min(max(within, 0.0), 1.0)) / self._total
+        self._fraction = max(self._fraction, done)
+        self._last_emitted = now
+        self._emit({"event": "progress", "fraction": round(self._fraction, 4), "eta_s": self._remaining(now)})
+
+    def _remaining(self, now: float) -> float:
+        """Seconds left: the typical seconds of what is left, scaled by how fast this computer has been so far."""
+        typical = self._total * self._fraction
+        pace = (now - self._begin) / typical if typical > 0 else 1.0
+        return round(self._total * (1.0 - self._fraction) * pace, 1)
+
+
+@dataclass(frozen=True)
+class DetectionJob:
+    """One request to look for anomalies; the same for the command line, the worker and Slicer.
+
+    Attributes:
+        inputs: Paths of scans (NIfTI, NRRD, MHA) or DICOM folders.
+        output: Folder for the results; with several inputs, one folder inside it for each.
+        bundle: Name of a shipped model bundle, or the path of one.
+        contrast: "auto" or one of `CONTRASTS`.
+        device: "auto", "cpu", "mps", "cuda" or "cuda:N".
+        levels: Noise levels (time steps, 1 to 1000) to average over; None for the bundle's own.
+        healthy_flagged: Fraction of healthy tissue that the threshold may flag, in (0, 1).
+        min_volume_ml: Smallest volume of a finding in ml.
+        skull: "auto", "on" (the skull is there: strip it) or "off" (already stripped: leave it alone).
+        seed: Seed of the noise.
+        force: Replace results that are already in the output folder.
+    """
+
+    inputs: tuple[str, ...]
+    output: str
+    bundle: str = "starter"
+    contrast: str = "auto"
+    device: str = "auto"
+    levels: tuple[int, ...] | None = None
+    healthy_flagged: float = 0.01
+    min_volume_ml: float = 0.05
+    skull: str = "auto"
+    seed: int = 0
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        """Check every option. Raises BadInput("bad_option")."""
+        for name, (accepted, accepts) in _OPTIONS.items():
+            value = getattr(self, name)
+            if not accepts(value):
+                option = "--" + name.replace("_", "-")
+                raise BadInput("bad_option", f"{option} cannot be {value!r}.", f"Accepted: {accepted}.")
+
+    def to_json(self) -> dict[str, Any]:
+        """The job as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> DetectionJob:
+        """The job from plain JSON values. Raises BadInput("bad_option")."""
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            accepted = ", ".join(sorted(known))
+            raise BadInput("bad_option", f"There is no option {unknown[0]!r}.", f"Accepted: {accepted}.")
+        if missing := sorted({"inputs", "output"} - set(values)):
+            raise BadInput("bad_option", f"The job lacks {missing[0]!r}.", "A job needs inputs and output.")
+        frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return cls(**frozen)
+
+
+def encode(event: Mapping[str, Any]) -> str:
+    """An event or a job as one line of JSON, ASCII only, without the line end."""
+    return json.dumps(event, ensure_ascii=True, allow_nan=False)
+
+
+def decode(line: str) -> dict[str, Any]:
+    """The event or job on one line. Raises BadInput("bad_line") when it is not a JSON object."""
+    try:
+        value = json.loads(line)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise BadInput("bad_line", f"This is not a JSON object: {line.strip()[:80]!r}.", "Send one JSON object a line.")
+    return value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _is_integer(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _are_levels(value: object) -> bool:
+    return value is None or (isinstance(value, tuple) and bool(value) and all(_is_integer(v, 1, 1000) for v in value))
+
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+_OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "inputs": ("one path or more", lambda v: isinstance(v, tuple) and bool(v) and all(map(_is_text, v))),
+    "output": ("the path of a folder", _is_text),
+    "bundle": ("the name or the path of a bundle", _is_text),
+    "contrast": ("auto, T1, T2, FLAIR", lambda v: v == "auto" or v in CONTRASTS),
+    "device": ("auto, cpu, mps, cuda, cuda:N", lambda v: _is_text(v) and bool(_DEVICE.fullmatch(v))),
+    "levels": ("time steps from 1 to 1000, such as 250,500,750", _are_levels),
+    "healthy_flagged": ("a fraction between 0 and 1, such as 0.01", lambda v: _is_number(v) and 0 < v < 1),
+    "min_volume_ml": ("a volume in ml, 0 or more", lambda v: _is_number(v) and v >= 0),
+    "skull": ("auto, on, off", lambda v: v in ("auto", "on", "off")),
+    "seed": ("a whole number from 0 to 2147483647", lambda v: _is_integer(v, 0, 2**31 - 1)),
+    "force": ("true or false", lambda v: isinstance(v, bool)),
+}

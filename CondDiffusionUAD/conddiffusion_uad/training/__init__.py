@@ -1,0 +1,1 @@
+"""Learning the healthy brain: corpus, synthesis, fitting and calibration."""

@@ -1,0 +1,119 @@
+"""A recipe: one TOML file that says everything about how a bundle is trained."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from conddiffusion_uad.model.bundle import BundleConfig
+from conddiffusion_uad.protocol import BadInput
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SHIPPED = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where training data come from.
+
+    Attributes:
+        kind: "labels" (FreeSurfer label maps of healthy heads), "scans" (volumes of healthy heads) or "slices"
+            (an .npz archive with an array ``image`` of skull-stripped axial slices, and optionally ``bright``, a
+            measure of how much they deviate from health).
+        files: Pattern below the data folder.
+        weight: Share of the samples, relative to the other sources.
+        held_out: How many of the last scans or slices are kept for calibration and never trained on.
+        contrast: Of scans and slices.
+        spacing: In-plane spacing of slices in mm.
+        cleanest: Share of the slices with the lowest ``bright`` that is used.
+    """
+
+    kind: str
+    files: str
+    weight: float
+    held_out: int
+    contrast: str = ""
+    spacing: float = 1.0
+    cleanest: float = 1.0
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How long and how fast to learn.
+
+    Attributes:
+        samples: Slices seen in all.
+        batch: Slices in a step.
+        learning_rate: Peak of the cosine schedule.
+        warm_up: Steps of linear increase before it.
+        ema: Decay of the running mean of the weights that is kept in the end.
+        clip: Largest norm of the gradient.
+        precision: "bf16" or "fp32".
+    """
+
+    samples: int
+    batch: int
+    learning_rate: float
+    warm_up: int
+    ema: float
+    clip: float
+    precision: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a training.
+
+    Attributes:
+        name: Name of the bundle.
+        seed: Of all randomness.
+        bundle: Grid, model, levels and residual rules of the bundle.
+        fit: How long and how fast to learn.
+        sources: Where the data come from.
+        text: The recipe as it was written.
+    """
+
+    name: str
+    seed: int
+    bundle: BundleConfig
+    fit: FitSettings
+    sources: tuple[Source, ...]
+    text: str
+
+
+def load(name_or_path: str) -> Recipe:
+    """Load a shipped recipe by its name, or the one at a path.
+
+    Raises:
+        BadInput: ``recipe_not_found`` or ``bad_recipe``.
+    """
+    path = next((p for p in (SHIPPED / f"{name_or_path}.toml", Path(name_or_path)) if p.is_file()), None)
+    if path is None:
+        shipped = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.toml")))
+        raise BadInput("recipe_not_found", f"There is no recipe {name_or_path!r}.", f"Shipped recipes: {shipped}.")
+    text = path.read_text(encoding="utf-8")
+    try:
+        return parse(tomllib.loads(text), text)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(
+            "bad_recipe", f"The recipe {path.name} cannot be used: {error}.", "Compare it with a shipped recipe."
+        ) from error
+
+
+def parse(values: Mapping[str, Any], text: str = "") -> Recipe:
+    """The recipe from its TOML values. Raises KeyError, TypeError or ValueError."""
+    return Recipe(
+        name=values["name"],
+        seed=values["seed"],
+        bundle=BundleConfig.from_json(values),
+        fit=FitSettings(**values["fit"]),
+        sources=tuple(Source(**source) for source in values["source"]),
+        text=text,
+    )

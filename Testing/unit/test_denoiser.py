@@ -1,0 +1,75 @@
+import torch
+from torch import nn
+
+from conddiffusion_uad.model.cddpm import PAPER, ConditionedDiffusion
+from conddiffusion_uad.model.denoiser import Denoiser, ResidualBlock
+from conddiffusion_uad.model.encoder import build_encoder
+
+SMALL = {"base": 16, "multipliers": (1, 2, 2), "blocks": 1, "head_channels": 16, "groups": 4}
+
+
+def millions(module: nn.Module) -> float:
+    return round(sum(p.numel() for p in module.parameters()) / 1e6, 2)
+
+
+def test_paper_size_has_the_published_numbers_of_parameters() -> None:
+    with torch.device("meta"):
+        assert millions(Denoiser(PAPER["condition"], **PAPER["denoiser"])) == 44.07
+        assert millions(build_encoder(PAPER["encoder"], PAPER["condition"])) == 24.55
+
+
+def test_output_has_the_shape_of_the_slices_whatever_the_patch() -> None:
+    noisy, level, condition = torch.randn(2, 1, 48, 32), torch.tensor([1, 1000]), torch.randn(2, 8)
+    for patch in (1, 2):
+        denoiser = Denoiser(8, **SMALL, patch=patch)
+        assert denoiser.divisor == 4 * patch
+        assert denoiser(noisy, level, condition).shape == noisy.shape
+
+
+def test_level_and_condition_modulate_the_output() -> None:
+    torch.manual_seed(0)
+    denoiser = Denoiser(8, **SMALL)
+    for parameter in denoiser.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    noisy, level, condition = torch.randn(1, 1, 32, 32), torch.tensor([200]), torch.randn(1, 8)
+    output = denoiser(noisy, level, condition)
+    assert not torch.allclose(output, denoiser(noisy, torch.tensor([700]), condition))
+    assert not torch.allclose(output, denoiser(noisy, level, -condition))
+
+
+def test_residual_block_starts_as_its_skip_and_film_scales_and_shifts() -> None:
+    block = ResidualBlock(8, 8, 4, groups=4)
+    x, embedding = torch.randn(1, 8, 6, 6), torch.randn(1, 4)
+    assert torch.equal(block(x, embedding), x)
+    h = torch.randn(1, 8, 6, 6)
+    gamma, beta = block.modulation(nn.functional.silu(embedding)).chunk(2, dim=1)
+    block.conv_in, block.norm_out, block.conv_out = (Constant(h), nn.Identity(), nn.Identity())
+    block.activation = nn.SiLU()
+    expected = nn.functional.silu(h * (1 + gamma[..., None, None]) + beta[..., None, None])
+    assert torch.allclose(block(x, embedding) - x, expected, atol=1e-6)
+
+
+class Constant(nn.Module):
+    """Gives the same tensor whatever comes in."""
+
+    def __init__(self, value: torch.Tensor) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, _: torch.Tensor) -> torch.Tensor:
+        return self.value
+
+
+def test_condition_comes_from_the_clean_slice_and_not_from_the_noise() -> None:
+    config = {
+        "condition": 8,
+        "encoder": {"block": "basic", "layers": (1, 1, 1, 1), "block_inplanes": (4, 8, 8, 8)},
+        "denoiser": SMALL,
+        "noise": {"octaves": 2, "wavelength": 16.0},
+    }
+    model = ConditionedDiffusion(config).eval()
+    seen = []
+    model.encoder.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    slices, level = torch.rand(2, 1, 32, 32), torch.tensor([500, 500])
+    model(slices, level, model.noise([1, 2], slices))
+    assert torch.equal(seen[0], slices)

@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score
+
+from conddiffusion_uad.evaluation.baselines import blur_residual, equalized_intensity
+from conddiffusion_uad.evaluation.metrics import average_precision
+
+
+def test_average_precision_by_hand() -> None:
+    # Thresholds .9 .8 .4 .1: precision 1, 1/2, 2/3, 1/2 at recall 1/2, 1/2, 1, 1.
+    assert average_precision(np.array([0.9, 0.8, 0.4, 0.1]), np.array([1, 0, 1, 0])) == pytest.approx(0.5 + 0.5 * 2 / 3)
+
+
+@pytest.mark.parametrize("levels", [5, 10_000])
+def test_average_precision_agrees_with_scikit_learn(levels: int) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.random(5000) < 0.05
+    scores = np.floor(levels * (rng.random(5000) + 0.5 * truth))
+    assert average_precision(scores, truth) == pytest.approx(average_precision_score(truth, scores))
+
+
+def test_average_precision_of_no_lesion_is_not_a_number() -> None:
+    assert np.isnan(average_precision(np.ones(4), np.zeros(4)))
+
+
+def test_equalized_intensity_is_uniform_inside_the_brain_whatever_the_contrast() -> None:
+    rng = np.random.default_rng(0)
+    mask = rng.random((10, 10, 10)) < 0.5
+    volume = rng.gamma(1.0, 1.0, mask.shape)
+    score = equalized_intensity(volume, mask)
+    assert np.sort(score[mask]) == pytest.approx(np.arange(1, mask.sum() + 1) / mask.sum())
+    assert np.array_equal(score, equalized_intensity(np.exp(volume), mask))
+    assert not score[~mask].any()
+
+
+def test_blur_residual_finds_what_stands_out_and_not_the_rim() -> None:
+    mask = np.zeros((24, 24, 24), bool)
+    mask[4:20, 4:20, 4:20] = True
+    volume = mask * 0.5
+    volume[12, 12, 12] = 1.0
+    residual = blur_residual(volume, mask)
+    assert residual[12, 12, 12] == pytest.approx(0.5, abs=0.01)
+    assert residual[4, 12, 12] < 0.02

@@ -1,0 +1,77 @@
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from conddiffusion_uad.detection.reconstruction import reconstruct, slice_seeds
+from conddiffusion_uad.protocol import Cancelled, Quiet
+
+
+class Recorder(nn.Module):
+    """Stands in for the model: returns the slices plus a known term for each level, and remembers what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.encoded: list[torch.Tensor] = []
+        self.calls: list[tuple[int, torch.Tensor, torch.Tensor]] = []
+        self.encoder = self._encode
+
+    def _encode(self, slices: torch.Tensor) -> torch.Tensor:
+        self.encoded.append(slices)
+        return slices.mean((1, 2, 3))
+
+    def noise(self, seeds: Sequence[int], slices: torch.Tensor) -> torch.Tensor:
+        return torch.tensor(seeds, dtype=torch.float64).view(-1, 1, 1, 1).expand(len(seeds), *slices.shape[1:])
+
+    def forward(
+        self, slices: torch.Tensor, level: torch.Tensor, noise: torch.Tensor, features: torch.Tensor
+    ) -> torch.Tensor:
+        self.calls.append((int(level[0]), noise[:, 0, 0, 0], features))
+        return slices + level[0] / 10_000
+
+
+@pytest.fixture
+def brain() -> tuple[np.ndarray, np.ndarray]:
+    volume = np.random.default_rng(0).uniform(0.2, 0.5, (40, 8, 8)).astype(np.float32)
+    mask = np.ones(volume.shape, bool)
+    mask[:3] = False
+    mask[:, 0] = False
+    return volume, mask
+
+
+def test_mean_over_the_levels_inside_the_mask(brain: tuple[np.ndarray, np.ndarray]) -> None:
+    volume, mask = brain
+    result = reconstruct(volume, mask, Recorder(), levels=(250, 500, 750))
+    assert result[mask] == pytest.approx(volume[mask] + 0.05, abs=1e-6)
+    assert not result[~mask].any()
+
+
+def test_one_forward_a_level_and_one_encoding_a_slice(brain: tuple[np.ndarray, np.ndarray]) -> None:
+    model = Recorder()
+    reconstruct(*brain, model, levels=(250, 750))
+    assert sum(len(batch) for batch in model.encoded) == 37  # empty slices cost nothing
+    assert sum(len(noise) for level, noise, _ in model.calls if level == 250) == 37
+    assert {level for level, *_ in model.calls} == {250, 750}
+
+
+def test_every_slice_and_level_has_noise_of_its_own(brain: tuple[np.ndarray, np.ndarray]) -> None:
+    model = Recorder()
+    reconstruct(*brain, model, levels=(250, 750), seed=3)
+    seeds = torch.cat([noise for _, noise, _ in model.calls])
+    assert len(seeds.unique()) == 2 * 37
+    assert slice_seeds(3, 250, 40) == slice_seeds(3, 250, 40) != slice_seeds(4, 250, 40)
+
+
+def test_cancelling_ends_it_between_batches(brain: tuple[np.ndarray, np.ndarray]) -> None:
+    class Impatient(Quiet):
+        def advance(self, fraction: float) -> None:
+            if fraction > 0.3:
+                raise Cancelled()
+
+    model = Recorder()
+    with pytest.raises(Cancelled):
+        reconstruct(*brain, model, levels=(250,), progress=Impatient())
+    assert len(model.calls) == 1

@@ -1,0 +1,162 @@
+"""Fitting and calibrating a tiny model on made-up label maps, from files to a sealed bundle."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from conddiffusion_uad.detection.reconstruction import reconstruct
+from conddiffusion_uad.detection.scoring import anomaly_score, residual, threshold
+from conddiffusion_uad.model import bundle as bundles
+from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+from conddiffusion_uad.preprocessing import atlas as atlases
+from conddiffusion_uad.protocol import BadInput
+from conddiffusion_uad.training import recipe as recipes
+from conddiffusion_uad.training.calibration import healthy_volumes
+from conddiffusion_uad.training.corpus import load_corpus
+from conddiffusion_uad.training.fitting import Fitting
+from conddiffusion_uad.training.sampling import BatchSampler
+from conddiffusion_uad.training.training_run import CHECKPOINT, calibrate_bundle, fit_bundle
+
+RECIPE = """
+name = "tiny"
+seed = 0
+levels = [400]
+[grid]
+size = [24, 24, 24]
+spacing = [8.0, 8.0, 8.0]
+origin = [-92.0, -78.0, -90.0]
+direction = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+[model]
+condition = 8
+encoder = { block = "basic", layers = [1, 1, 1, 1], block_inplanes = [4, 4, 8, 8] }
+denoiser = { base = 8, multipliers = [1, 2], blocks = 1, head_channels = 8, groups = 4 }
+noise = { octaves = 3, wavelength = 16.0 }
+[residual]
+T2 = { sign = "positive", smoothing = "gaussian", size = 1.0 }
+[fit]
+samples = 640
+batch = 16
+learning_rate = 2e-3
+warm_up = 5
+ema = 0.9
+clip = 1.0
+precision = "fp32"
+[[source]]
+kind = "labels"
+files = "labels/*.nii.gz"
+weight = 0.7
+held_out = 1
+[[source]]
+kind = "slices"
+files = "slices.npz"
+contrast = "T2"
+spacing = 8.0
+weight = 0.3
+held_out = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder: two label maps cut from the atlas' brain, and some slices."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "labels").mkdir()
+    atlas = atlases.load()
+    brain, t1 = sitk.GetArrayFromImage(atlas.mask) > 0, sitk.GetArrayFromImage(atlas.t1)
+    low, high = np.percentile(t1[brain], [15, 55])
+    labels = np.select([~brain, t1 < low, t1 < high], [0, 24, 3], 2).astype(np.int32)
+    for index in range(2):
+        image = sitk.GetImageFromArray(np.roll(labels, 2 * index, axis=2))
+        image.CopyInformation(atlas.t1)
+        sitk.WriteImage(image, str(folder / "labels" / f"head{index}.nii.gz"))
+    coarse = np.where(brain, labels, 0)[20:70:6, ::4, ::4]
+    np.savez(folder / "slices.npz", image=np.choose(np.minimum(coarse, 4), [0, 0, 80, 120, 0]).astype(np.uint8))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recipe() -> recipes.Recipe:
+    return recipes.parse(recipes.tomllib.loads(RECIPE), RECIPE)
+
+
+def fitting_of(recipe: recipes.Recipe, data: Path) -> Fitting:
+    corpus = load_corpus(recipe.sources, data, recipe.bundle.grid, data / ".cache", lambda _: None)
+    torch.manual_seed(recipe.seed)
+    model = ConditionedDiffusion(recipe.bundle.model)
+    return Fitting(model, BatchSampler(corpus, torch.device("cpu")), recipe.fit, recipe.seed)
+
+
+def test_loss_falls(recipe: recipes.Recipe, data: Path) -> None:
+    fitting = fitting_of(recipe, data)
+    losses = [fitting.advance() for _ in range(fitting.steps)]
+    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
+
+
+def test_resumed_training_is_the_uninterrupted_one(recipe: recipes.Recipe, data: Path, tmp_path: Path) -> None:
+    whole, first = fitting_of(recipe, data), fitting_of(recipe, data)
+    for _ in range(6):
+        whole.advance()
+    for _ in range(3):
+        first.advance()
+    first.store(tmp_path / "checkpoint.pt")
+    second = fitting_of(recipe, data)
+    second.restore(tmp_path / "checkpoint.pt")
+    for _ in range(3):
+        second.advance()
+    assert second.step == whole.step == 6
+    for part in ("model", "average"):
+        resumed, straight = (getattr(f, part).state_dict() for f in (second, whole))
+        assert all(torch.equal(resumed[name], straight[name]) for name in straight), part
+
+
+def test_bundle_is_fitted_calibrated_and_flags_what_its_threshold_says(data: Path, tmp_path: Path) -> None:
+    path, output = tmp_path / "tiny.toml", tmp_path / "tiny"
+    path.write_text(RECIPE)
+    fit_bundle(str(path), data, output, data / ".cache", "cpu", lambda _: None)
+    calibrate_bundle(output, data, data / ".cache", "cpu", lambda _: None)
+    assert not (output / CHECKPOINT).exists()
+    bundle = bundles.load(str(output))
+    assert (output / bundles.RECIPE).read_text() == RECIPE
+    assert bundle.calibration["T2"].scans == 3  # one label map and two slices
+
+    recipe = recipes.load(str(path))
+    corpus = load_corpus(recipe.sources, data, recipe.bundle.grid, data / ".cache", lambda _: None)
+    flagged = []
+    for part in corpus:
+        for _, volume, mask in healthy_volumes(part, "T2", recipe.seed):
+            estimate = reconstruct(volume, mask, bundle.model, levels=bundle.config.levels, seed=recipe.seed)
+            residuals = residual(volume, estimate, mask, bundle.config.residual["T2"])
+            flagged.append((anomaly_score(residuals, mask, bundle.calibration["T2"])[mask] > threshold(0.05)).mean())
+    assert np.mean(flagged) == pytest.approx(0.05, abs=0.01)
+
+
+def test_held_out_data_are_not_trained_on(recipe: recipes.Recipe, data: Path) -> None:
+    corpus = load_corpus(recipe.sources, data, recipe.bundle.grid, data / ".cache", lambda _: None)
+    for part in corpus:
+        assert len(part.held_out) == part.source.held_out
+        assert not {item.name for item in part.fit} & {item.name for item in part.held_out}
+
+
+def test_prepared_data_are_read_from_the_cache(recipe: recipes.Recipe, data: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    for _ in range(2):
+        load_corpus(recipe.sources[1:], data, recipe.bundle.grid, tmp_path / "cache", lines.append)
+    assert lines == ["Preparing slices.npz"]
+
+
+def test_too_little_data_is_refused(recipe: recipes.Recipe, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="finds 0 scans"):
+        load_corpus(recipe.sources, tmp_path, recipe.bundle.grid, tmp_path / "cache", lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("clip = 1.0", "clipping = 1.0"), ("[grid]", "[mesh]"), ('"positive"', '"up"')]
+)
+def test_wrong_recipes_are_refused(tmp_path: Path, old: str, new: str) -> None:
+    (tmp_path / "wrong.toml").write_text(RECIPE.replace(old, new))
+    with pytest.raises(BadInput) as caught:
+        recipes.load(str(tmp_path / "wrong.toml"))
+    assert caught.value.code == "bad_recipe"
