@@ -1,0 +1,192 @@
+"""The command line: `conddiffusion-uad` = `python -m conddiffusion_uad`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
+
+from conddiffusion_uad import __version__, bundle_commands
+from conddiffusion_uad.console import Console
+from conddiffusion_uad.detection import output
+from conddiffusion_uad.detection.job import run
+from conddiffusion_uad.failures import explain
+from conddiffusion_uad.protocol import (
+    CONTRASTS,
+    EXIT_CANCELLED,
+    EXIT_DONE,
+    RESEARCH_USE,
+    BadInput,
+    Cancelled,
+    DetectionJob,
+    Emit,
+)
+from conddiffusion_uad.streams import EventWriter, reserved_stdout
+from conddiffusion_uad.training import commands as training_commands
+
+PROGRAM = "conddiffusion-uad"
+PATIENCE_S = 1.0  # how long a cancelled run may take to end by itself
+DEFAULTS = DetectionJob(inputs=("-",), output="-")
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong usage is a bad input like any other: one sentence, a hint, exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise BadInput("bad_option")."""
+        raise BadInput("bad_option", f"{message[:1].upper()}{message[1:]}.", f"See {self.prog} --help.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: Without the program's name; None for those of the process.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        parsed = build_parser().parse_args(arguments)
+        return parsed.command(parsed)
+    except Exception as error:
+        failure = explain(error)
+        with _events_to("--json" in arguments, threading.Event()) as emit:
+            emit(failure.event())
+        return failure.exit_code
+    except KeyboardInterrupt:
+        return EXIT_CANCELLED
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; the namespace it makes has `command`, a function that takes it."""
+    parser = Parser(prog=PROGRAM, description=f"Unsupervised anomaly detection in brain MRI. {RESEARCH_USE}.")
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_detect(commands.add_parser("detect", help="find what does not look healthy in brain scans"))
+    train = commands.add_parser("train", help="train a model on healthy scans")
+    train.set_defaults(command=_train)
+    training_commands.add_arguments(train.add_subparsers(dest="step", required=True, metavar="STEP"))
+    bundle_commands.add_arguments(commands.add_parser("bundle", help="list, show or verify model bundles"))
+    commands.add_parser("worker", help="run jobs given as JSON lines on stdin").set_defaults(command=_worker)
+    return parser
+
+
+def _add_detect(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_detect)
+    add = parser.add_argument
+    add("inputs", nargs="+", metavar="INPUT", help="NIfTI, NRRD or MetaImage file, or a DICOM folder")
+    add("--output", required=True, metavar="DIR", help="folder for the results; several inputs: DIR/<name>/")
+    add("--bundle", default=DEFAULTS.bundle, metavar="NAME|PATH", help="model bundle (default: %(default)s)")
+    add("--contrast", default=DEFAULTS.contrast, metavar="|".join(("auto", *CONTRASTS)), help="of the scan")
+    add("--device", default=DEFAULTS.device, metavar="auto|cuda[:N]|mps|cpu", help="what computes")
+    add("--levels", metavar="250,500,750", help="noise levels to average over (default: the bundle's own)")
+    add(
+        "--healthy-flagged",
+        type=float,
+        default=DEFAULTS.healthy_flagged,
+        metavar="FRACTION",
+        help="of healthy tissue that the threshold may flag (default: %(default)s)",
+    )
+    add(
+        "--min-volume-ml",
+        type=float,
+        default=DEFAULTS.min_volume_ml,
+        metavar="ML",
+        help="smallest volume of a finding (default: %(default)s)",
+    )
+    add("--skull", default=DEFAULTS.skull, metavar="auto|on|off", help="whether the skull is to be stripped")
+    add("--seed", type=int, default=DEFAULTS.seed, metavar="N", help="of the noise (default: %(default)s)")
+    add("--force", action="store_true", help="replace earlier results in the output folder")
+    add("--json", action="store_true", help="events on stdout, one JSON object a line")
+
+
+def _detect(arguments: argparse.Namespace) -> int:
+    job = DetectionJob(
+        inputs=tuple(arguments.inputs),
+        output=arguments.output,
+        bundle=arguments.bundle,
+        contrast=arguments.contrast,
+        device=arguments.device,
+        levels=_levels(arguments.levels),
+        healthy_flagged=arguments.healthy_flagged,
+        min_volume_ml=arguments.min_volume_ml,
+        skull=arguments.skull,
+        seed=arguments.seed,
+        force=arguments.force,
+    )
+    cancelled = threading.Event()
+    with _events_to(arguments.json, cancelled) as emit:
+        return _interruptible(lambda: run(job, emit, cancelled), cancelled, emit)
+
+
+def _levels(text: str | None) -> tuple[int, ...] | None:
+    try:
+        return None if text is None else tuple(int(level) for level in text.split(","))
+    except ValueError:
+        raise BadInput("bad_option", f"--levels cannot be {text!r}.", "Accepted: such as 250,500,750.") from None
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    training_commands.run(arguments)
+    return EXIT_DONE
+
+
+def _worker(arguments: argparse.Namespace) -> int:
+    from conddiffusion_uad import worker
+
+    worker.serve()
+
+
+@contextmanager
+def _events_to(json: bool, cancelled: threading.Event) -> Iterator[Emit]:
+    """Where events go: as JSON lines to stdout, until nobody reads them, or to a person."""
+    if not json:
+        yield Console()
+        return
+    with reserved_stdout() as stream:
+        yield EventWriter(stream, gone=cancelled.set)
+
+
+def _interruptible(work: Callable[[], int], cancelled: threading.Event, emit: Emit) -> int:
+    """Run `work` and return its exit code; an interrupt (SIGINT, SIGTERM) cancels it.
+
+    It runs on a second thread, because Python cannot handle a signal while its main thread is inside a long
+    computation of a library. What does not end by itself within `PATIENCE_S` is ended with the process.
+    """
+    codes: list[int] = []
+    over = threading.Event()
+
+    def working() -> None:
+        codes.append(work())
+        over.set()
+
+    with _terminate_as_interrupt():
+        try:
+            threading.Thread(target=working, daemon=True).start()
+            while not over.wait(0.1):  # short: Windows does not interrupt a long one
+                pass
+        except KeyboardInterrupt:
+            cancelled.set()
+            over.wait(PATIENCE_S)
+    if not codes:
+        output.remove_all_private()
+        emit(Cancelled().event())
+        os._exit(EXIT_CANCELLED)
+    return codes[0]
+
+
+@contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """Handle SIGTERM like SIGINT meanwhile. Does nothing on a thread that may not handle signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)

@@ -1,0 +1,178 @@
+"""Where results go: written into a private folder first, then moved into place as a whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from conddiffusion_uad.protocol import OutputFailure
+
+HEATMAP = "heatmap.nii.gz"
+RECONSTRUCTION = "reconstruction.nii.gz"
+BRAIN_MASK = "brain_mask.nii.gz"
+SEGMENTATION = "segmentation.nii.gz"
+FINDINGS = "findings.csv"
+OVERVIEW = "overview.png"
+REPORT = "report.json"
+
+FILES = (HEATMAP, RECONSTRUCTION, BRAIN_MASK, SEGMENTATION, FINDINGS, OVERVIEW, REPORT)
+"""What a detection writes. The report is moved into place last: where it is, the rest is."""
+
+_PREFIX = ".conddiffusion-uad-"
+_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_private: set[Path] = set()
+_moving = threading.Lock()
+
+
+@contextmanager
+def staged(output: Path, *, force: bool) -> Iterator[Path]:
+    """A private folder to write `FILES` into; they move to `output` when the block ends without an error.
+
+    The folder lies on the file system of `output` (inside it when it exists, else beside the first folder that has to
+    be made), may be read by its owner only, and is gone afterwards, whatever happens.
+
+    Args:
+        output: Folder for the results. It may not exist yet.
+        force: Replace results that are there already; other files in the folder stay.
+
+    Raises:
+        OutputFailure: "output_exists", "cannot_write" or "disk_full".
+    """
+    with telling(output):
+        _refuse_existing(output, force)
+        private = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_nearest_folder(output)))
+    _private.add(private)
+    try:
+        yield private
+        with telling(output), _moving:
+            _publish(private, output)
+    finally:
+        _remove(private)
+
+
+def remove_all_private() -> None:
+    """Remove every private folder of this process, from any thread, also while another thread writes into it.
+
+    Waits for results that are just being moved into place, which takes milliseconds, so that they arrive as a whole.
+    """
+    moving = _moving.acquire(timeout=0.5)
+    for private in tuple(_private):
+        _remove(private)
+    if moving:
+        _moving.release()
+
+
+@contextmanager
+def telling(output: Path) -> Iterator[None]:
+    """Turn every error of writing into an OutputFailure that names `output` and not a private folder."""
+    try:
+        yield
+    except OutputFailure as failure:
+        if failure.code == "disk_full":
+            raise _disk_full(output) from failure
+        raise _cannot_write(output) if failure.code == "cannot_write" else failure from failure
+    except OSError as error:
+        if error.errno in _FULL:
+            raise _disk_full(output) from error
+        raise _cannot_write(output, error.strerror) from error
+
+
+def folder_names(inputs: Sequence[str]) -> list[str]:
+    """One folder name for each of several inputs: the file's name without its suffixes, made unique by a number."""
+    names: list[str] = []
+    for path in inputs:
+        stem = scan_name(path)
+        name, repetition = stem, 2
+        while name.casefold() in map(str.casefold, names):
+            name, repetition = f"{stem}-{repetition}", repetition + 1
+        names.append(name)
+    return names
+
+
+def scan_name(path: str) -> str:
+    """The name of a scan's file or folder without the suffixes of the formats that are read."""
+    name = Path(os.path.abspath(path)).name
+    for suffix in (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm"):
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            return name[: -len(suffix)]
+    return name or "scan"
+
+
+def _refuse_existing(output: Path, force: bool) -> None:
+    if not output.is_dir() or force:
+        return
+    if any(not entry.name.startswith(_PREFIX) for entry in output.iterdir()):
+        raise OutputFailure(
+            "output_exists",
+            f"The output folder {output} already holds something.",
+            "Choose another --output folder, or replace earlier results with --force.",
+        )
+
+
+def _disk_full(output: Path) -> OutputFailure:
+    return OutputFailure(
+        "disk_full",
+        f"There is no room left to write the results to {output}.",
+        "Free some space, or choose an --output folder on another disk.",
+    )
+
+
+def _cannot_write(output: Path, reason: str | None = None) -> OutputFailure:
+    because = f": {reason}" if reason else ""
+    return OutputFailure(
+        "cannot_write",
+        f"The results cannot be written to {output}{because}.",
+        "Choose an --output folder that you may write to.",
+    )
+
+
+def _nearest_folder(output: Path) -> Path:
+    """The output folder itself, or else the nearest folder above it that exists."""
+    absolute = Path(os.path.abspath(output))
+    nearest = next(path for path in (absolute, *absolute.parents) if os.path.lexists(path))
+    if not nearest.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{nearest.name} is a file, not a folder")
+    return nearest
+
+
+def _publish(private: Path, output: Path) -> None:
+    """Move the finished files into place; when one cannot be moved, put everything back as it was."""
+    results = private / "results"
+    results.mkdir(mode=0o777)
+    for name in FILES:
+        os.replace(private / name, results / name)
+    if not output.exists():
+        output.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(results, output)
+        return
+    earlier = private / "earlier"
+    earlier.mkdir()
+    moved: list[str] = []
+    try:
+        for name in FILES:
+            if (output / name).exists():
+                os.replace(output / name, earlier / name)
+            moved.append(name)
+            os.replace(results / name, output / name)
+    except BaseException:
+        for name in moved:
+            with suppress(OSError):
+                os.replace(output / name, results / name)
+            with suppress(OSError):
+                os.replace(earlier / name, output / name)
+        raise
+
+
+def _remove(private: Path) -> None:
+    """Remove a private folder, also while another thread still adds files to it."""
+    for _ in range(5):
+        shutil.rmtree(private, ignore_errors=True)
+        if not private.exists():
+            break
+    _private.discard(private)

@@ -1,0 +1,218 @@
+"""One picture of a detection: the scan, its reconstruction and the heatmap, cut through the strongest finding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from PIL import Image, ImageDraw, ImageFont
+
+from conddiffusion_uad.detection.colors import HIGHEST_SHOWN, LOWEST_SHOWN, colors, opacity
+from conddiffusion_uad.detection.pipeline import Detection
+from conddiffusion_uad.protocol import RESEARCH_USE
+
+PANEL = 250  # pixels of the longest side of the brain's box
+MARGIN_MM = 8.0  # shown around the brain
+LEVELS = 6  # axial slices beside the three cuts
+GAP, EDGE, HEAD, FOOT, BAR = 6, 16, 34, 40, 190  # pixels
+BACKGROUND, TEXT, FAINT, CONTOUR = (12, 12, 14), (235, 235, 235), (150, 150, 150), (0, 229, 255)
+ROWS = ("Scan", "Reconstruction", "Anomaly score")
+PLANES = ("Axial", "Coronal", "Sagittal")
+SIDES = {"Axial": "RL", "Coronal": "RL", "Sagittal": "AP"}  # letters at the left and right edge of a cut
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One slice to show: its plane, its index in the cropped volume, and its heading."""
+
+    plane: str
+    index: int
+    heading: str
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """The images of a detection, turned to L, P, S, cropped to the brain; arrays are (z, y, x).
+
+    Attributes:
+        scan: 0..255.
+        reconstruction: 0..255, with the same limits.
+        score: Anomaly score.
+        findings: Whether a voxel belongs to a finding.
+        mask: The brain mask with its place in space.
+    """
+
+    scan: np.ndarray
+    reconstruction: np.ndarray
+    score: np.ndarray
+    findings: np.ndarray
+    mask: sitk.Image
+
+    def slice(self, array: np.ndarray, cut: Cut) -> np.ndarray:
+        """The slice of one of the arrays, as a radiologist sees it: from the feet, from the front, from the left."""
+        if cut.plane == "Axial":
+            return array[cut.index]
+        return array[::-1, cut.index] if cut.plane == "Coronal" else array[::-1, :, cut.index]
+
+    def pixels(self, cut: Cut) -> tuple[int, int]:
+        """Width and height of a cut's panel, true to the patient's proportions."""
+        size, spacing = np.array(self.mask.GetSize()), np.array(self.mask.GetSpacing())
+        extent = size * spacing * PANEL / (size * spacing).max()
+        across, down = {"Axial": (0, 1), "Coronal": (0, 2), "Sagittal": (1, 2)}[cut.plane]
+        return max(1, round(extent[across])), max(1, round(extent[down]))
+
+
+def draw(scan: sitk.Image, detection: Detection) -> Image.Image:
+    """Draw the overview.
+
+    Columns are the axial, coronal and sagittal cut through the first finding (the middle of the brain when there is
+    none) and axial slices through the brain; rows are the scan, its reconstruction, and the heatmap over the scan with
+    the findings' contours. In radiological convention: the patient's right is on the left.
+
+    Args:
+        scan: The scan that was given.
+        detection: What was found in it.
+    """
+    volumes = _prepare(scan, detection)
+    cuts = [*_cuts_through(_place(volumes, detection), volumes), *_levels(volumes)]
+    sizes = [volumes.pixels(cut) for cut in cuts]
+    row = max(height for _, height in sizes)
+    width = EDGE * 3 + sum(w + GAP for w, _ in sizes) + BAR
+    sheet = Image.new("RGB", (width, HEAD + 3 * (row + GAP) + FOOT), BACKGROUND)
+    pen = ImageDraw.Draw(sheet)
+    left = EDGE
+    for number, (cut, (w, h)) in enumerate(zip(cuts, sizes, strict=True)):
+        if number == len(PLANES):
+            left += EDGE
+        pen.text((left + w / 2, HEAD / 2), cut.heading, TEXT, _font(14), anchor="mm")
+        for line, panel in enumerate(_panels(volumes, cut)):
+            top = HEAD + line * (row + GAP)
+            sheet.paste(panel, (left, top + (row - h) // 2))
+            _letters(pen, cut, (left, top, w, row))
+            if number == 0:
+                pen.text((left + 2, top + 2), ROWS[line], TEXT, _font(13), anchor="la", stroke_width=2, stroke_fill=0)
+        left += w + GAP
+    _color_bar(sheet, (left + EDGE, HEAD + 2 * (row + GAP), row), detection.threshold)
+    pen.text((EDGE, sheet.height - FOOT / 2), _summary(detection), TEXT, _font(14), anchor="lm")
+    pen.text((width - EDGE, sheet.height - FOOT / 2), RESEARCH_USE, TEXT, _font(14), anchor="rm")
+    return sheet
+
+
+def _prepare(scan: sitk.Image, detection: Detection) -> Volumes:
+    """Turn to L, P, S, crop to the brain, and scale intensities between percentiles of the brain."""
+    images = (scan, detection.reconstruction, detection.heatmap, detection.segmentation, detection.brain_mask)
+    turned = [sitk.DICOMOrient(image, "LPS") for image in images]
+    statistics = sitk.LabelShapeStatisticsImageFilter()
+    statistics.Execute(turned[-1] > 0)
+    box = statistics.GetBoundingBox(1) if statistics.HasLabel(1) else (0, 0, 0, *turned[-1].GetSize())
+    margin = [int(MARGIN_MM / spacing) for spacing in turned[-1].GetSpacing()]
+    window = tuple(
+        slice(max(0, start - more), start + length + more)
+        for start, length, more in zip(box[:3], box[3:], margin, strict=True)
+    )
+    *images, mask = (image[window] for image in turned)
+    image, healthy, score, findings = map(sitk.GetArrayFromImage, images)
+    brain = sitk.GetArrayViewFromImage(mask) > 0
+    low, high = np.percentile(image[brain] if brain.any() else image, (0.5, 99.5))
+    gray = [np.clip((array - low) / max(high - low, 1e-9), 0, 1) * 255 for array in (image, healthy)]
+    return Volumes(*gray, score, findings > 0, mask)
+
+
+def _place(volumes: Volumes, detection: Detection) -> list[int]:
+    """Index (x, y, z) of the first finding's center, or of the middle."""
+    size = volumes.mask.GetSize()
+    if not detection.findings:
+        return [length // 2 for length in size]
+    r, a, s = detection.findings[0].centre_ras
+    index = volumes.mask.TransformPhysicalPointToIndex((-r, -a, s))
+    return [min(max(place, 0), length - 1) for place, length in zip(index, size, strict=True)]
+
+
+def _cuts_through(place: Sequence[int], volumes: Volumes) -> list[Cut]:
+    r, a, s = _ras(place, volumes)
+    x, y, z = place
+    return [
+        Cut("Axial", z, f"Axial {s}"),
+        Cut("Coronal", y, f"Coronal {a}"),
+        Cut("Sagittal", x, f"Sagittal {r}"),
+    ]
+
+
+def _levels(volumes: Volumes) -> list[Cut]:
+    """Axial slices, evenly through the brain, from the feet up."""
+    x, y, z = volumes.mask.GetSize()
+    indices = sorted({int(index) for index in np.linspace(0.18 * z, 0.82 * (z - 1), LEVELS)})
+    return [Cut("Axial", index, _ras((x // 2, y // 2, index), volumes)[2]) for index in indices]
+
+
+def _ras(place: Sequence[int], volumes: Volumes) -> tuple[str, str, str]:
+    """A voxel's place in words: "R 12 mm", "P 3 mm", "S 40 mm"."""
+    left, posterior, superior = volumes.mask.TransformIndexToPhysicalPoint([int(index) for index in place])
+    pairs = ((-left, "RL"), (-posterior, "AP"), (superior, "SI"))
+    r, a, s = (f"{names[0] if value >= 0 else names[1]} {abs(value):.0f} mm" for value, names in pairs)
+    return r, a, s
+
+
+def _panels(volumes: Volumes, cut: Cut) -> list[Image.Image]:
+    """The scan, the reconstruction, and the heatmap over the scan."""
+    size = volumes.pixels(cut)
+    scan, healthy = (_scaled(volumes.slice(array, cut), size) for array in (volumes.scan, volumes.reconstruction))
+    score = _scaled(volumes.slice(volumes.score, cut), size)
+    opaque = opacity(score)[..., None]
+    overlay = scan[..., None] * (1 - opaque) + colors(score) * opaque
+    inside = _scaled(volumes.slice(volumes.findings, cut).astype(np.float32), size) > 0.5
+    overlay[inside & ~_eroded(inside)] = CONTOUR
+    grays = [np.repeat(gray[..., None], 3, axis=2) for gray in (scan, healthy)]
+    return [Image.fromarray(np.clip(array, 0, 255).astype(np.uint8)) for array in (*grays, overlay)]
+
+
+def _scaled(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    image = Image.fromarray(np.ascontiguousarray(array, np.float32))
+    return np.asarray(image.resize(size, Image.Resampling.BILINEAR))
+
+
+def _eroded(inside: np.ndarray) -> np.ndarray:
+    padded = np.pad(inside, 1)
+    return padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+
+
+def _letters(pen: ImageDraw.ImageDraw, cut: Cut, box: tuple[int, int, int, int]) -> None:
+    left, top, width, height = box
+    first, second = SIDES[cut.plane]
+    pen.text((left + 3, top + height / 2), first, FAINT, _font(12), anchor="lm", stroke_width=2, stroke_fill=0)
+    pen.text((left + width - 3, top + height / 2), second, FAINT, _font(12), anchor="rm", stroke_width=2, stroke_fill=0)
+
+
+def _color_bar(sheet: Image.Image, box: tuple[int, int, int], threshold: float) -> None:
+    """Draw the legend of the scores into (left, top, height): what each color means, and where the threshold is."""
+    left, top, height = box
+    pen = ImageDraw.Draw(sheet)
+    top, height = top + 26, height - 34
+    scores = np.linspace(HIGHEST_SHOWN, LOWEST_SHOWN, height)
+    bar = np.repeat(colors(scores)[:, None], 18, axis=1).astype(np.uint8)
+    sheet.paste(Image.fromarray(bar), (left, top))
+    pen.text((left, top - 20), "Healthy voxels as unusual", TEXT, _font(12), anchor="la")
+
+    def at(score: float) -> float:
+        return top + (HIGHEST_SHOWN - score) / (HIGHEST_SHOWN - LOWEST_SHOWN) * (height - 1)
+
+    for score in range(int(LOWEST_SHOWN), int(HIGHEST_SHOWN) + 1):
+        anchor = "lm"
+        pen.text((left + 26, at(score)), f"{score}   1 in {10**score:,}", TEXT, _font(12), anchor=anchor)
+    if LOWEST_SHOWN <= threshold <= HIGHEST_SHOWN:
+        pen.line((left - 5, at(threshold), left + 22, at(threshold)), CONTOUR, 2)
+
+
+def _summary(detection: Detection) -> str:
+    flagged = f"from score {detection.threshold:.2f} on (outlined)"
+    if not detection.findings:
+        return f"No finding {flagged}"
+    count = len(detection.findings)
+    volume = sum(finding.volume_ml for finding in detection.findings)
+    return f"{count} finding{'s' * (count > 1)}, {volume:.1f} ml in all, {flagged}; cuts through finding 1"
+
+
+def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size)

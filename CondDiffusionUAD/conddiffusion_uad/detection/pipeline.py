@@ -1,0 +1,123 @@
+"""The line the data walks, from a scan to findings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import SimpleITK as sitk
+import torch
+
+from conddiffusion_uad.detection.findings import Finding, find
+from conddiffusion_uad.detection.reconstruction import reconstruct
+from conddiffusion_uad.detection.scoring import anomaly_score, residual, threshold
+from conddiffusion_uad.model.bundle import Bundle
+from conddiffusion_uad.preprocessing import atlas
+from conddiffusion_uad.preprocessing.preparation import Prepared, prepare
+from conddiffusion_uad.protocol import BadInput, BundleFailure, Progress, Quiet
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What was found in a scan. All images are on the scan's own grid.
+
+    Attributes:
+        heatmap: Anomaly score, float32, 0 outside the brain.
+        reconstruction: The scan as it would look healthy, float32, in the scan's intensity units.
+        brain_mask: uint8, 0 or 1.
+        segmentation: uint16, 0 or the number of a finding.
+        findings: In the order of their numbers.
+        threshold: The score from which on a voxel belongs to a finding.
+        prepared: How the scan was prepared.
+    """
+
+    heatmap: sitk.Image
+    reconstruction: sitk.Image
+    brain_mask: sitk.Image
+    segmentation: sitk.Image
+    findings: list[Finding]
+    threshold: float
+    prepared: Prepared
+
+
+def detect(
+    scan: sitk.Image,
+    bundle: Bundle,
+    contrast: str,
+    *,
+    device: torch.device | str = "cpu",
+    levels: Sequence[int] | None = None,
+    healthy_flagged: float = 0.01,
+    min_volume_ml: float = 0.05,
+    skull: str = "auto",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Detection:
+    """Find what does not look healthy in a brain scan.
+
+    Args:
+        scan: 3-D, float32, as `volume.read` gives it.
+        bundle: Trained model; its network is on `device`.
+        contrast: One that the bundle is calibrated for.
+        device: Processor of the network and of the skull stripping.
+        levels: Noise levels to average over; None for the bundle's own.
+        healthy_flagged: Fraction of healthy tissue that the threshold may flag.
+        min_volume_ml: Smallest volume of a finding in ml.
+        skull: "auto", "on" or "off".
+        seed: Seed of the noise.
+        progress: Told about stages and warnings; may end the run.
+
+    Raises:
+        Failure: Of the kind that fits: see `protocol`.
+    """
+    progress = progress or Quiet()
+    require_contrast(bundle, contrast)
+
+    # orient, strip the skull, register to the atlas, correct the bias field, normalize, slice
+    grid = bundle.config.grid
+    prepared = prepare(scan, grid=grid, atlas=atlas.load(), skull=skull, device=device, progress=progress)
+
+    # encode, noise, denoise, average over the noise levels
+    progress.stage("reconstruct")
+    healthy = reconstruct(
+        prepared.volume,
+        prepared.mask,
+        bundle.model,
+        levels=levels or bundle.config.levels,
+        seed=seed,
+        progress=progress,
+    )
+
+    # residual, smoothed; calibrated on healthy scans
+    progress.stage("score")
+    residuals = residual(prepared.volume, healthy, prepared.mask, bundle.config.residual[contrast])
+    scores = anomaly_score(residuals, prepared.mask, bundle.calibration[contrast])
+
+    # back to the patient's grid
+    progress.stage("restore")
+    heatmap = prepared.score_to_native(scores)
+    progress.advance(0.5)
+    reconstruction = prepared.intensity_to_native(healthy)
+
+    # threshold, findings
+    progress.stage("findings")
+    level = threshold(healthy_flagged)
+    segmentation, findings = find(heatmap, level, min_volume_ml)
+    return Detection(heatmap, reconstruction, prepared.native_mask, segmentation, findings, level, prepared)
+
+
+def require_contrast(bundle: Bundle, contrast: str) -> None:
+    """Raise BadInput("contrast_not_in_bundle") or BundleFailure("bundle_not_calibrated") unless a bundle knows it."""
+    known = bundle.config.contrasts
+    if contrast not in known:
+        raise BadInput(
+            "contrast_not_in_bundle",
+            f"The bundle {bundle.name} was not made for {contrast} scans.",
+            f"It knows {', '.join(known)}; choose another --bundle or another scan.",
+        )
+    if contrast not in bundle.calibration:
+        raise BundleFailure(
+            "bundle_not_calibrated",
+            f"The bundle {bundle.name} is not calibrated for {contrast} scans.",
+            "Calibrate it on healthy scans with: conddiffusion-uad train calibrate.",
+        )

@@ -1,0 +1,45 @@
+"""What happened during a run: seconds of each stage, and warnings."""
+
+from __future__ import annotations
+
+import time
+
+from conddiffusion_uad.protocol import Progress
+
+
+class Recorder:
+    """A `Progress` that passes everything on and remembers it for the report.
+
+    Attributes:
+        seconds: Of each stage that is over.
+        warnings: With their code, message and hint.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._name: str | None = None
+        self._since = 0.0
+        self.seconds: dict[str, float] = {}
+        self.warnings: list[dict[str, str]] = []
+
+    def stage(self, name: str) -> None:
+        """Enter a stage; the one before it is over."""
+        self.stop()
+        self._name, self._since = name, time.perf_counter()
+        self._progress.stage(name)
+
+    def advance(self, fraction: float) -> None:
+        """Pass on."""
+        self._progress.advance(fraction)
+
+    def warning(self, code: str, message: str, hint: str = "") -> None:
+        """Remember and pass on."""
+        self.warnings.append({"code": code, "message": message, "hint": hint})
+        self._progress.warning(code, message, hint)
+
+    def stop(self) -> None:
+        """End the current stage."""
+        if self._name is not None:
+            spent = time.perf_counter() - self._since
+            self.seconds[self._name] = round(self.seconds.get(self._name, 0.0) + spent, 3)
+            self._name = None

@@ -1,0 +1,99 @@
+"""The report of a run: what is needed to understand and to repeat it, without telling who the patient is."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+from importlib import metadata
+from typing import Any
+
+import SimpleITK as sitk
+
+from conddiffusion_uad import __version__
+from conddiffusion_uad.detection import output
+from conddiffusion_uad.detection.findings import COLUMNS, row
+from conddiffusion_uad.detection.pipeline import Detection
+from conddiffusion_uad.detection.recorder import Recorder
+from conddiffusion_uad.model.bundle import Bundle
+from conddiffusion_uad.protocol import RESEARCH_USE, DetectionJob
+from conddiffusion_uad.volume import Grid
+
+LIBRARIES = ("torch", "monai", "SimpleITK", "numpy", "scikit-image", "safetensors", "deepbet")
+
+
+def build(
+    job: DetectionJob, contrast: str, scan: sitk.Image, bundle: Bundle, detection: Detection, recorder: Recorder
+) -> dict[str, Any]:
+    """The report as JSON values. It holds no path and no file name, because file names often name patients."""
+    recorder.stop()
+    return {
+        "statement": RESEARCH_USE,
+        "software": software(),
+        "device": device_name(bundle),
+        "bundle": {"name": bundle.name, "sha256": bundle.sha256},
+        "parameters": {
+            "contrast": contrast,
+            "levels": list(job.levels or bundle.config.levels),
+            "healthy_flagged": job.healthy_flagged,
+            "threshold": detection.threshold,
+            "min_volume_ml": job.min_volume_ml,
+            "skull": job.skull,
+            "seed": job.seed,
+        },
+        "input": {**Grid.of(scan).to_json(), "sha256": voxels_digest(scan)},
+        "preparation": {
+            "skull": detection.prepared.skull_method,
+            "brain_volume_ml": round(_volume_ml(detection.brain_mask), 1),
+            "registration_overlap": round(detection.prepared.registration.quality, 3),
+        },
+        "findings": {
+            "count": len(detection.findings),
+            "volume_ml": round(sum(finding.volume_ml for finding in detection.findings), 3),
+            "peak_score": round(max((finding.peak_score for finding in detection.findings), default=0.0), 3),
+            "list": [dict(zip(COLUMNS, row(finding), strict=True)) for finding in detection.findings],
+        },
+        "warnings": recorder.warnings,
+        "seconds": {**recorder.seconds, "total": round(sum(recorder.seconds.values()), 3)},
+        "peak_memory_mb": peak_memory_mb(),
+        "files": list(output.FILES),
+    }
+
+
+def software() -> dict[str, str]:
+    """Versions of this program and of what it stands on."""
+    versions = {"conddiffusion_uad": __version__, "python": platform.python_version(), "system": platform.system()}
+    for library in LIBRARIES:
+        try:
+            versions[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            versions[library] = "not installed"
+    return versions
+
+
+def device_name(bundle: Bundle) -> str:
+    """The processor that a bundle's network is on, such as "cpu" or "cuda:0 (NVIDIA RTX A4000)"."""
+    import torch
+
+    device = next(bundle.model.parameters()).device
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def voxels_digest(scan: sitk.Image) -> str:
+    """SHA-256 of the voxels as float32, little-endian, x fastest: tells whether two reports are of the same scan."""
+    return hashlib.sha256(sitk.GetArrayViewFromImage(scan).astype("<f4")).hexdigest()
+
+
+def peak_memory_mb() -> float | None:
+    """The most memory this process has held since it started, in MB; None on Windows, which does not tell simply."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
+
+
+def _volume_ml(mask: sitk.Image) -> float:
+    x, y, z = mask.GetSpacing()
+    return int((sitk.GetArrayViewFromImage(mask) > 0).sum()) * x * y * z / 1000.0

@@ -1,0 +1,105 @@
+"""A process that runs jobs for Slicer: jobs as JSON lines on stdin, events as JSON lines on stdout.
+
+    {"job": "detect", "id": 1, "inputs": ["scan.nii.gz"], "output": "folder", ...}    the fields of `DetectionJob`
+    {"job": "cancel", "id": 1}
+    {"job": "quit"}
+
+Jobs run one after the other, and loaded models stay for the next one. The events of a job carry its "id" when it has
+one; "cancel" without an id cancels every job. A line that is no job is answered by an error event. The end of stdin
+ends the process at once, whatever it is doing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterable
+from queue import SimpleQueue
+from typing import Any, NoReturn
+
+from conddiffusion_uad.detection import output
+from conddiffusion_uad.detection.job import Models, run
+from conddiffusion_uad.protocol import (
+    EXIT_CANCELLED,
+    EXIT_DONE,
+    BadInput,
+    DetectionJob,
+    Emit,
+    Event,
+    Failure,
+    decode,
+)
+from conddiffusion_uad.streams import EventWriter, reserved_stdout
+
+
+class Worker:
+    """Takes orders on one thread and runs jobs on another.
+
+    Args:
+        emit: Receives the events, from both threads.
+    """
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._models = Models()
+        self._waiting: SimpleQueue[tuple[DetectionJob, Event, threading.Event]] = SimpleQueue()
+        self._cancels: set[tuple[str | int | None, threading.Event]] = set()  # of the jobs that are not over
+
+    def take(self, lines: Iterable[bytes]) -> None:
+        """Take orders until there are no more, or until "quit"."""
+        for line in lines:
+            tag: Event = {}
+            try:
+                order = decode(line.decode("utf-8", "replace"))
+                tag = _tag(order)
+                if order.get("job") == "quit":
+                    return
+                self._obey(order, tag)
+            except Failure as failure:
+                self._emit({**failure.event(), **tag})
+
+    def work(self) -> NoReturn:
+        """Run the jobs that were taken, forever."""
+        while True:
+            job, tag, cancelled = self._waiting.get()
+            run(job, lambda event, tag=tag: self._emit({**event, **tag}), cancelled, self._models)
+            self._cancels.discard((tag.get("id"), cancelled))
+
+    def _obey(self, order: dict[str, Any], tag: Event) -> None:
+        kind, number = order.pop("job", None), order.pop("id", None)
+        if kind == "detect":
+            job, cancelled = DetectionJob.from_json(order), threading.Event()
+            self._cancels.add((number, cancelled))
+            self._waiting.put((job, tag, cancelled))
+        elif kind == "cancel":
+            for known, cancelled in tuple(self._cancels):
+                if number is None or known == number:
+                    cancelled.set()
+        else:
+            raise BadInput("bad_line", f"There is no job {kind!r}.", "Accepted: detect, cancel, quit.")
+
+
+def serve() -> NoReturn:
+    """Run the worker on this process's stdin and stdout until stdin ends."""
+    with reserved_stdout() as stream:
+        worker = Worker(EventWriter(stream, gone=_end))
+        threading.Thread(target=worker.work, daemon=True).start()
+        try:
+            worker.take(sys.stdin.buffer)
+        except KeyboardInterrupt:
+            _end(EXIT_CANCELLED)
+        _end()
+
+
+def _end(code: int = EXIT_DONE) -> NoReturn:
+    """End the process without waiting for what other threads are computing."""
+    output.remove_all_private()
+    os._exit(code)
+
+
+def _tag(order: dict[str, Any]) -> Event:
+    number = order.get("id")
+    if number is not None and (isinstance(number, bool) or not isinstance(number, (str, int))):
+        raise BadInput("bad_line", f"A job's id cannot be {number!r}.", "Accepted: a text or a whole number.")
+    return {} if number is None else {"id": number}
