@@ -1,0 +1,1 @@
+"""Slicer side of CondDiffusionUAD: the nodes, the display and the panel. Never imports torch or monai."""

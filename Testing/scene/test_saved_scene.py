@@ -1,0 +1,100 @@
+"""A saved scene, loaded again: everything is where it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import slicer
+import vtk
+from mrml_application import MrmlApplication, create_mrml_application, load_scene, save_scene
+
+from CondDiffusionUADLib.CandidateSegmentation import SEGMENT_ID
+from CondDiffusionUADLib.HeatmapColors import NUMBER_OF_COLORS, SCORE_RANGE, scoreColor
+from CondDiffusionUADLib.HeatmapDisplay import LEGEND_TITLE, setThreshold, thresholdOf
+from CondDiffusionUADLib.Scene import DetectionNodes, findDetections, voxels
+from CondDiffusionUADLib.Terminology import CANDIDATE_ANOMALY
+
+
+@pytest.fixture
+def again(mrml: MrmlApplication, nodes: DetectionNodes, tmp_path: Path) -> MrmlApplication:
+    """The scene of the case, with a parent transform and another threshold, after a round trip through a .mrb file."""
+    transform = mrml.scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "registration")
+    for node in (nodes.input, nodes.heatmap, nodes.reconstruction, nodes.segmentation):
+        node.SetAndObserveTransformNodeID(transform.GetID())
+    setThreshold(nodes.heatmap, 2.75)
+    save_scene(mrml, tmp_path / "scene.mrb")
+    temporary = tmp_path / "again"
+    temporary.mkdir()
+    loaded = create_mrml_application(temporary)
+    load_scene(loaded, tmp_path / "scene.mrb")
+    return loaded
+
+
+@pytest.fixture
+def loaded(again: MrmlApplication) -> DetectionNodes:
+    """The detection in the scene that was loaded again."""
+    (nodes,) = findDetections(again.scene)
+    return nodes
+
+
+def test_volumes_are_the_same(loaded: DetectionNodes, case: Any) -> None:
+    np.testing.assert_array_equal(voxels(loaded.heatmap), case.score)
+    ours, theirs = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
+    loaded.heatmap.GetIJKToRASMatrix(ours)
+    loaded.input.GetIJKToRASMatrix(theirs)
+    np.testing.assert_allclose(ours.GetData(), theirs.GetData(), atol=1e-9)
+
+
+def test_transform_is_still_the_parent_of_all(loaded: DetectionNodes) -> None:
+    for node in (loaded.input, loaded.heatmap, loaded.reconstruction, loaded.segmentation):
+        assert node.GetParentTransformNode().GetName() == "registration"
+
+
+def test_colors_and_threshold_are_kept(loaded: DetectionNodes) -> None:
+    display = loaded.heatmap.GetDisplayNode()
+    assert thresholdOf(loaded.heatmap) == 2.75
+    assert display.GetApplyThreshold()
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == SCORE_RANGE
+    table = display.GetColorNode()
+    assert table.GetNumberOfColors() == NUMBER_OF_COLORS
+    for index in (0, 100, NUMBER_OF_COLORS - 1):
+        shown = [0.0] * 4
+        table.GetColor(index, shown)
+        np.testing.assert_allclose(shown[:3], scoreColor(index / (NUMBER_OF_COLORS - 1)), atol=1 / 255)
+
+
+def test_legend_is_kept(again: MrmlApplication, loaded: DetectionNodes) -> None:
+    legend = again.logics.colors.GetColorLegendDisplayNode(loaded.heatmap)
+    assert legend.GetTitleText() == LEGEND_TITLE
+    assert legend.GetVisibility()
+
+
+def test_segment_is_kept(loaded: DetectionNodes, case: Any) -> None:
+    segmentation = loaded.segmentation.GetSegmentation()
+    segment = segmentation.GetSegment(SEGMENT_ID)
+    image = segment.GetRepresentation("Binary labelmap")
+    histogram = np.bincount(np.frombuffer(image.GetPointData().GetScalars(), np.uint8))
+    assert histogram[segment.GetLabelValue()] == (case.labels > 0).sum()
+    assert segment.GetTerminology() == CANDIDATE_ANOMALY
+    value = vtk.reference("")
+    assert segment.GetTag("DICOM.SegmentAlgorithmType", value) and value.get() == "AUTOMATIC"
+    role = loaded.segmentation.GetReferenceImageGeometryReferenceRole()
+    assert loaded.segmentation.GetNodeReference(role) is loaded.input
+    assert not loaded.segmentation.GetDisplayNode().GetVisibility2DFill()
+
+
+def test_table_is_kept(loaded: DetectionNodes) -> None:
+    table = loaded.findings.GetTable()
+    assert table.GetNumberOfRows() == 2
+    assert table.GetColumnByName("Volume").IsA("vtkDoubleArray")
+    assert loaded.findings.GetColumnUnitLabel("Volume") == "ml"
+
+
+def test_folder_is_kept(again: MrmlApplication, loaded: DetectionNodes) -> None:
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(again.scene)
+    results = (loaded.heatmap, loaded.segmentation, loaded.reconstruction, loaded.findings)
+    folders = {hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) for node in results}
+    assert [hierarchy.GetItemName(folder) for folder in folders] == ["scan anomalies"]

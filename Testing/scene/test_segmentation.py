@@ -1,0 +1,117 @@
+"""The segmentation of the candidate anomalies, its terminology, and the findings table."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from mrml_application import MrmlApplication, load_volume
+from vtk.util import numpy_support
+
+from CondDiffusionUADLib.CandidateSegmentation import SEGMENT_ID, setCandidateVoxels
+from CondDiffusionUADLib.DetectionOutput import DetectionOutput, readDetectionOutput
+from CondDiffusionUADLib.FindingsTable import setFindings
+from CondDiffusionUADLib.Scene import DetectionNodes, addDetection
+from CondDiffusionUADLib.Terminology import CANDIDATE_ANOMALY, CONTEXT_NAME, loadTerminology, terminologyFile
+
+
+def segment_voxels(mrml: MrmlApplication, nodes: DetectionNodes) -> np.ndarray:
+    """The segment on the grid of the input, as Slicer itself exports it; axes (z, y, x)."""
+    labelmap = slicer.vtkMRMLLabelMapVolumeNode()
+    mrml.scene.AddNode(labelmap)
+    ids = vtk.vtkStringArray()
+    ids.InsertNextValue(SEGMENT_ID)
+    assert mrml.logics.segmentations.ExportSegmentsToLabelmapNode(nodes.segmentation, ids, labelmap, nodes.input)
+    image = labelmap.GetImageData()
+    array = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
+    exported = array.reshape(image.GetDimensions()[::-1]).copy()
+    mrml.scene.RemoveNode(labelmap)
+    return exported > 0
+
+
+def test_segment_holds_exactly_the_labeled_voxels(mrml: MrmlApplication, any_case: Any) -> None:
+    scan = load_volume(mrml, any_case.scan, "scan")
+    nodes = addDetection(mrml.scene, mrml.logics, scan, readDetectionOutput(any_case.folder))
+    assert any_case.labels.max() == 2
+    np.testing.assert_array_equal(segment_voxels(mrml, nodes), any_case.labels > 0)
+
+
+def test_voxels_are_replaced_also_by_none(mrml: MrmlApplication, case: Any, nodes: DetectionNodes) -> None:
+    for mask in (case.labels == 2, np.zeros_like(case.labels), np.ones_like(case.labels), case.labels == 1):
+        setCandidateVoxels(mrml.logics.segmentations, nodes.segmentation, nodes.input, mask)
+        if mask.any():
+            np.testing.assert_array_equal(segment_voxels(mrml, nodes), mask > 0)
+        else:
+            segment = nodes.segmentation.GetSegmentation().GetSegment(SEGMENT_ID)
+            assert segment.GetRepresentation("Binary labelmap").GetScalarRange()[1] == 0
+    assert nodes.segmentation.GetSegmentation().GetNumberOfSegments() == 1
+
+
+def test_reference_geometry_is_the_input(nodes: DetectionNodes) -> None:
+    role = nodes.segmentation.GetReferenceImageGeometryReferenceRole()
+    assert nodes.segmentation.GetNodeReference(role) is nodes.input
+    name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+    assert nodes.segmentation.GetSegmentation().GetConversionParameter(name)
+
+
+def test_dicom_will_say_that_software_drew_the_segment(nodes: DetectionNodes) -> None:
+    segment = nodes.segmentation.GetSegmentation().GetSegment(SEGMENT_ID)
+    value = vtk.reference("")
+    assert segment.GetTag("DICOM.SegmentAlgorithmType", value) and value.get() == "AUTOMATIC"
+    assert segment.GetTag("DICOM.SegmentAlgorithmName", value) and value.get() == "CondDiffusionUAD 1.2.3 (starter)"
+    assert "lesion" not in segment.GetName().lower()
+
+
+def test_terminology_of_the_segment_is_in_the_shipped_file(mrml: MrmlApplication, nodes: DetectionNodes) -> None:
+    segment = nodes.segmentation.GetSegmentation().GetSegment(SEGMENT_ID)
+    assert segment.GetTerminology() == CANDIDATE_ANOMALY
+    file = json.loads(terminologyFile().read_text(encoding="utf-8"))
+    (category,) = file["SegmentationCodes"]["Category"]
+    (kind,) = category["Type"]
+    (modifier,) = kind["Modifier"]
+    keys = ("CodingSchemeDesignator", "CodeValue", "CodeMeaning")
+    codes = ["^".join(code[key] for key in keys) for code in (category, kind, modifier)]
+    assert CANDIDATE_ANOMALY.split("~")[:4] == [file["SegmentationCategoryTypeContextName"], *codes]
+    np.testing.assert_allclose(np.array(segment.GetColor()) * 255, modifier["recommendedDisplayRGBValue"])
+
+
+def test_slicer_reads_the_shipped_terminology(mrml: MrmlApplication) -> None:
+    loadTerminology(mrml.terminologies)
+    assert mrml.terminologies.IsTerminologyContextLoaded(CONTEXT_NAME)
+    entry = slicer.vtkSlicerTerminologyEntry()
+    assert mrml.terminologies.DeserializeTerminologyEntry(CANDIDATE_ANOMALY, entry)
+    assert entry.GetTypeObject().GetCodeValue() == "52988006"
+    assert entry.GetTypeModifierObject().GetCodeMeaning() == "Suspected"
+    assert entry.GetRegionObject().GetCodeMeaning() == "Brain"
+
+
+def test_outline_lets_the_heatmap_through(nodes: DetectionNodes) -> None:
+    display = nodes.segmentation.GetDisplayNode()
+    assert display.GetVisibility2DOutline()
+    assert not display.GetVisibility2DFill()
+
+
+def test_table_has_the_findings_with_units(nodes: DetectionNodes, output: DetectionOutput) -> None:
+    table = nodes.findings.GetTable()
+    assert table.GetNumberOfRows() == len(output.findings) == 2
+    row = [table.GetValue(0, column).ToDouble() for column in range(table.GetNumberOfColumns())]
+    first = output.findings[0]
+    assert row == [first.number, first.volumeMl, first.peakScore, first.meanScore, *first.centerRas]
+    assert nodes.findings.GetColumnUnitLabel("Volume") == "ml"
+
+
+def test_table_is_replaced_also_by_nothing(nodes: DetectionNodes) -> None:
+    setFindings(nodes.findings, [])
+    assert nodes.findings.GetNumberOfRows() == 0
+    assert nodes.findings.GetNumberOfColumns() == 7
+
+
+def test_engine_and_slicer_agree_where_a_finding_is(nodes: DetectionNodes, output: DetectionOutput, case: Any) -> None:
+    matrix = vtk.vtkMatrix4x4()
+    nodes.heatmap.GetRASToIJKMatrix(matrix)
+    for finding in output.findings:
+        i, j, k, _ = matrix.MultiplyPoint((*finding.centerRas, 1.0))
+        assert case.labels[round(k), round(j), round(i)] == finding.number

@@ -1,0 +1,189 @@
+"""What the user sees: Slicer's slice views, drawn, and their pixels compared with the voxels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import vtk
+from mrml_application import MrmlApplication, create_mrml_application, load_scene, load_volume, save_scene
+from scipy import ndimage
+from slice_views import VIEWS, SliceView
+
+from CondDiffusionUADLib import HeatmapDisplay
+from CondDiffusionUADLib.CandidateSegmentation import SEGMENT_COLOR
+from CondDiffusionUADLib.DetectionOutput import readDetectionOutput
+from CondDiffusionUADLib.Scene import DetectionNodes, addDetection
+
+
+def colored(picture: np.ndarray) -> np.ndarray:
+    """Where the picture is not gray: boolean, (row, column)."""
+    return np.ptp(picture.astype(int), axis=2) > 40
+
+
+def voxels_of_pixels(view: SliceView, volume: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest voxel (z, y, x) of each pixel, (3, height, width), and whether there is one."""
+    width, height, _ = view.slice_node.GetDimensions()
+    chain = vtk.vtkMatrix4x4()
+    volume.GetRASToIJKMatrix(chain)
+    if volume.GetParentTransformNode():
+        world = vtk.vtkMatrix4x4()
+        volume.GetParentTransformNode().GetMatrixTransformFromWorld(world)
+        vtk.vtkMatrix4x4.Multiply4x4(chain, world, chain)
+    vtk.vtkMatrix4x4.Multiply4x4(chain, view.slice_node.GetXYToRAS(), chain)
+    matrix = np.array([[chain.GetElement(row, column) for column in range(4)] for row in range(3)])
+    rows, columns = np.indices((height, width))
+    pixels = np.stack([columns, height - 1 - rows, np.zeros_like(rows), np.ones_like(rows)]).reshape(4, -1)
+    indices = np.round(matrix @ pixels).astype(int).reshape(3, height, width)[::-1]
+    size = np.array(volume.GetImageData().GetDimensions())[::-1, None, None]
+    return indices, ((indices >= 1) & (indices < size - 1)).all(axis=0)
+
+
+def assert_colored_where_the_score_says(view: SliceView, nodes: DetectionNodes, score: np.ndarray, at: float) -> None:
+    """Voxels whose whole neighborhood is above the threshold are colored, those with none above are not."""
+    indices, inside = voxels_of_pixels(view, nodes.heatmap)
+    place = tuple(np.where(inside, indices, 0))
+    certain = ndimage.minimum_filter(score, 3)[place] >= at
+    possible = ndimage.maximum_filter(score, 3)[place] >= at
+    shown = colored(view.picture())
+    assert (certain & inside).sum() > 20
+    assert shown[certain & inside].all()
+    assert not shown[~possible & inside].any()
+
+
+def show(mrml: MrmlApplication, case: Any, transform: Any = None) -> DetectionNodes:
+    scan = load_volume(mrml, case.scan, "scan")
+    if transform:
+        scan.SetAndObserveTransformNodeID(transform.GetID())
+    nodes = addDetection(mrml.scene, mrml.logics, scan, readDetectionOutput(case.folder))
+    HeatmapDisplay.showLayers(mrml.scene, scan, nodes.heatmap, opacity=1.0)
+    return nodes
+
+
+def only_heatmap(mrml: MrmlApplication, nodes: DetectionNodes) -> None:
+    nodes.segmentation.GetDisplayNode().SetVisibility(False)
+    HeatmapDisplay.setLegendVisible(mrml.logics.colors, nodes.heatmap, False)
+
+
+def world_center(nodes: DetectionNodes, case: Any, number: int = 1) -> tuple[float, float, float]:
+    """The center of a finding in the world, computed from the labels."""
+    center = np.argwhere(case.labels == number).mean(axis=0)[::-1]
+    matrix = vtk.vtkMatrix4x4()
+    nodes.heatmap.GetIJKToRASMatrix(matrix)
+    point = matrix.MultiplyPoint((*np.round(center), 1.0))
+    if nodes.heatmap.GetParentTransformNode():
+        world = vtk.vtkMatrix4x4()
+        nodes.heatmap.GetParentTransformNode().GetMatrixTransformToWorld(world)
+        point = world.MultiplyPoint(point)
+    return point[:3]
+
+
+def test_heatmap_is_drawn_where_the_finding_is(
+    views: dict[str, SliceView], mrml: MrmlApplication, any_case: Any
+) -> None:
+    nodes = show(mrml, any_case)
+    only_heatmap(mrml, nodes)
+    for view in views.values():
+        view.look_at(world_center(nodes, any_case))
+        assert_colored_where_the_score_says(view, nodes, any_case.score, 2.0)
+
+
+def test_heatmap_follows_the_parent_transform(views: dict[str, SliceView], mrml: MrmlApplication, case: Any) -> None:
+    transform = mrml.scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "registration")
+    pose = vtk.vtkTransform()
+    pose.Translate(30, -10, 5)
+    pose.RotateZ(20)
+    transform.SetMatrixTransformToParent(pose.GetMatrix())
+    nodes = show(mrml, case, transform)
+    only_heatmap(mrml, nodes)
+    views["Axial"].look_at(world_center(nodes, case))
+    assert_colored_where_the_score_says(views["Axial"], nodes, case.score, 2.0)
+
+
+def test_patient_right_is_left_and_anterior_is_up(
+    views: dict[str, SliceView], mrml: MrmlApplication, any_case: Any
+) -> None:
+    nodes = show(mrml, any_case)
+    only_heatmap(mrml, nodes)
+    view = views["Axial"]
+    first, second = (world_center(nodes, any_case, number) for number in (1, 2))
+    view.look_at(first)
+    row, column = view.pixel_of(first)
+    other_row, other_column = view.pixel_of(second)
+    assert (column < other_column) == (first[0] > second[0])
+    assert (row < other_row) == (first[1] > second[1])
+    shown = np.argwhere(colored(view.picture())).mean(axis=0)
+    np.testing.assert_allclose(shown, (row, column), atol=6)
+
+
+@pytest.mark.parametrize(("threshold", "pixels"), [(3.0, True), (3.5, False)])
+def test_nothing_is_colored_below_the_threshold(
+    views: dict[str, SliceView], mrml: MrmlApplication, case: Any, threshold: float, pixels: bool
+) -> None:
+    nodes = show(mrml, case)
+    only_heatmap(mrml, nodes)
+    HeatmapDisplay.setThreshold(nodes.heatmap, threshold)
+    views["Coronal"].look_at(world_center(nodes, case))
+    assert colored(views["Coronal"].picture()).any() == pixels
+
+
+def test_opacity_lets_the_scan_through(views: dict[str, SliceView], mrml: MrmlApplication, case: Any) -> None:
+    nodes = show(mrml, case)
+    only_heatmap(mrml, nodes)
+    view = views["Axial"]
+    view.look_at(world_center(nodes, case))
+    opaque = view.picture()
+    HeatmapDisplay.setOpacity(mrml.scene, nodes.heatmap, 0.0)
+    assert not colored(view.picture()).any()
+    assert colored(opaque).any()
+
+
+def test_outline_surrounds_the_finding(views: dict[str, SliceView], mrml: MrmlApplication, case: Any) -> None:
+    nodes = show(mrml, case)
+    HeatmapDisplay.setLegendVisible(mrml.logics.colors, nodes.heatmap, False)
+    view = views["Axial"]
+    view.look_at(world_center(nodes, case))
+    outline = np.abs(view.picture() - 255 * np.array(SEGMENT_COLOR)).sum(axis=2) < 60
+    filled = ndimage.binary_fill_holes(outline)
+    row, column = view.pixel_of(world_center(nodes, case))
+    assert outline.sum() > 30
+    assert filled[row, column] and not outline[row, column]
+
+
+def test_legend_is_drawn_in_the_colors_of_the_score(
+    views: dict[str, SliceView], mrml: MrmlApplication, case: Any
+) -> None:
+    nodes = show(mrml, case)
+    nodes.segmentation.GetDisplayNode().SetVisibility(False)
+    HeatmapDisplay.setThreshold(nodes.heatmap, 9.0)
+    view = views["Sagittal"]
+    view.look_at(world_center(nodes, case))
+    bar = np.argwhere(colored(view.picture()))
+    assert len(bar) > 100
+    height, width = view.picture().shape[:2]
+    assert bar[:, 0].min() > height / 2 and bar[:, 1].min() > width / 2
+
+
+def test_loaded_scene_looks_as_it_did(
+    views: dict[str, SliceView], mrml: MrmlApplication, case: Any, tmp_path: Path
+) -> None:
+    nodes = show(mrml, case)
+    place = world_center(nodes, case)
+    for view in views.values():
+        view.look_at(place)
+    before = [view.picture() for view in views.values()]
+    save_scene(mrml, tmp_path / "scene.mrb")
+    temporary = tmp_path / "again"
+    temporary.mkdir()
+    again = create_mrml_application(temporary)
+    others = [SliceView(again, name, (240, 200)) for name in VIEWS]
+    try:
+        load_scene(again, tmp_path / "scene.mrb")
+        for view, picture in zip(others, before, strict=True):
+            view.look_at(place)
+            np.testing.assert_array_equal(view.picture(), picture)
+    finally:
+        for view in others:
+            view.close()
