@@ -99,7 +99,7 @@ def setup() -> None:
         return
     say("Installing what the project needs; the first time takes some minutes")
     if sys.platform == "linux" and not shutil.which("nvidia-smi"):
-        print("    (No NVIDIA GPU? PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu saves 2 GB of download.)")
+        print("    (No NVIDIA GPU? PIP_EXTRA_INDEX_URL set to PyTorch's index of CPU builds saves 2 GB of download.)")
     pip_install("--constraint", CONSTRAINTS, "--requirement", REQUIREMENTS)
     say("Installing the project itself (editable)")
     pip_install("--no-deps", "--no-build-isolation", "--editable", ROOT)

@@ -44,6 +44,8 @@ warm_up = 5
 ema = 0.9
 clip = 1.0
 precision = "fp32"
+levels = [1, 1000]
+anomalies = { share = 0.5, weight = 1.0 }
 [[source]]
 kind = "labels"
 files = "labels/*.nii.gz"

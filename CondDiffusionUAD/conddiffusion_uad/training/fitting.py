@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 
+from .anomalies import corrupt
 from .recipe import FitSettings
 from .sampling import BatchSampler
 
@@ -66,17 +67,24 @@ class Fitting:
         return self.average.module.eval()
 
     def advance(self) -> float:
-        """Take one step and return its loss, the mean absolute error of the estimate of x_0 in [-1, 1]."""
+        """Take one step and return its loss: the mean absolute error of the estimate of x_0 in [-1, 1].
+
+        The model sees, and is conditioned on, slices with made-up anomalies, and has to give back the healthy ones;
+        errors where the anomalies were count more.
+        """
         generator = torch.Generator().manual_seed(
             int(np.random.SeedSequence([self._seed, self.step]).generate_state(1)[0])
         )
         device = next(self.model.parameters()).device
         slices = self._sampler.draw(self.settings.batch, generator).to(memory_format=torch.channels_last)
-        level = torch.randint(1, self.model.schedule.steps + 1, (len(slices),), generator=generator).to(device)
+        lowest, highest = self.settings.levels
+        level = torch.randint(lowest, highest + 1, (len(slices),), generator=generator).to(device)
         noise = self.model.noise(torch.randint(2**31, (len(slices),), generator=generator).tolist(), slices)
+        seen, where = corrupt(slices, self.settings.anomalies.share, generator)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            estimate = self.model(slices, level, noise)
-        loss = 2 * (estimate.float() - slices).abs().mean()
+            estimate = self.model(seen, level, noise)
+        weight = 1 + self.settings.anomalies.weight * where
+        loss = 2 * (weight * (estimate.float() - slices).abs()).mean()
         self._update(loss)
         self.step += 1
         return loss.item()

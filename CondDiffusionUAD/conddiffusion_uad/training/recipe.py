@@ -11,6 +11,8 @@ from typing import Any
 from conddiffusion_uad.model.bundle import BundleConfig
 from conddiffusion_uad.protocol import BadInput
 
+from .anomalies import AnomalySettings
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -56,6 +58,8 @@ class FitSettings:
         ema: Decay of the running mean of the weights that is kept in the end.
         clip: Largest norm of the gradient.
         precision: "bf16" or "fp32".
+        levels: Lowest and highest noise level that is trained on, 1..1000; each in between is as likely.
+        anomalies: Made-up anomalies in the slices that the model sees.
     """
 
     samples: int
@@ -65,6 +69,14 @@ class FitSettings:
     ema: float
     clip: float
     precision: str
+    levels: tuple[int, int]
+    anomalies: AnomalySettings
+
+    @classmethod
+    def from_toml(cls, values: Mapping[str, Any]) -> FitSettings:
+        """Raises KeyError, TypeError or ValueError."""
+        lowest, highest = values["levels"]
+        return cls(**{**values, "levels": (lowest, highest), "anomalies": AnomalySettings(**values["anomalies"])})
 
 
 @dataclass(frozen=True)
@@ -113,7 +125,7 @@ def parse(values: Mapping[str, Any], text: str = "") -> Recipe:
         name=values["name"],
         seed=values["seed"],
         bundle=BundleConfig.from_json(values),
-        fit=FitSettings(**values["fit"]),
+        fit=FitSettings.from_toml(values["fit"]),
         sources=tuple(Source(**source) for source in values["source"]),
         text=text,
     )
