@@ -1,0 +1,107 @@
+"""Reading the one DICOM series of a folder as a volume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from conddiffusion_uad import scan_checks
+from conddiffusion_uad.protocol import BadInput
+
+SERIES_DESCRIPTION = "0008|103e"
+PROTOCOL_NAME = "0018|1030"
+REPETITION_TIME = "0018|0080"
+ECHO_TIME = "0018|0081"
+INVERSION_TIME = "0018|0082"
+KEPT_TAGS = (SERIES_DESCRIPTION, PROTOCOL_NAME, REPETITION_TIME, ECHO_TIME, INVERSION_TIME)
+
+_POSITION = "0020|0032"
+_ORIENTATION = "0020|0037"
+_UNEVEN = 0.1  # share of the slice distance by which one slice may be off
+
+
+def read_series(folder: Path) -> sitk.Image:
+    """Read the DICOM series in a folder.
+
+    Returns:
+        float32 image; `KEPT_TAGS` of its first slice are its metadata.
+
+    Raises:
+        BadInput: not_an_image, several_series, not_3d, irregular_slices, is_rgb, too_small, too_large, bad_spacing or
+            bad_direction.
+    """
+    files = _only_series(folder)
+    headers = [_header(file) for file in files]
+    if len(files) > 1:
+        _check_slices(headers, folder.name)
+        scan_checks.check_shape((*headers[0].GetSize()[:2], len(files)), folder.name)
+    else:
+        scan_checks.check_header(headers[0], folder)
+    try:
+        image = sitk.ReadImage(files if len(files) > 1 else files[0])
+    except RuntimeError as error:
+        raise _unreadable(folder) from error
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        raise BadInput("is_rgb", f"The series in {folder.name} is in color.", "Choose the scan in gray values.")
+    image = sitk.Cast(image, sitk.sitkFloat32)
+    scan_checks.check_geometry(image, folder.name)
+    for tag in KEPT_TAGS:
+        if headers[0].HasMetaDataKey(tag):
+            image.SetMetaData(tag, headers[0].GetMetaData(tag).strip())
+    return image
+
+
+def _only_series(folder: Path) -> list[str]:
+    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    if not series:
+        hint = "Choose the folder that directly contains the DICOM slices, or a NIfTI, NRRD or MetaImage file."
+        raise BadInput("not_an_image", f"There is no DICOM series in {folder}.", hint)
+    named = [sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid) for uid in series]
+    if len(named) > 1:
+        listed = "; ".join(f"{_describe(files[0])} ({len(files)} files)" for files in named[:8])
+        raise BadInput(
+            "several_series",
+            f"{folder} holds {len(named)} DICOM series: {listed}.",
+            "Move the series you want into a folder of its own, or load the study in Slicer.",
+        )
+    return list(named[0])
+
+
+def _header(file: str) -> sitk.ImageFileReader:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(file)
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise _unreadable(Path(file)) from error
+    return reader
+
+
+def _describe(file: str) -> str:
+    reader = _header(file)
+    return reader.GetMetaData(SERIES_DESCRIPTION).strip() if reader.HasMetaDataKey(SERIES_DESCRIPTION) else "unnamed"
+
+
+def _check_slices(headers: list[sitk.ImageFileReader], name: str) -> None:
+    """Raise BadInput unless the slices follow each other at one distance, each place once."""
+    if not all(header.HasMetaDataKey(_POSITION) and header.HasMetaDataKey(_ORIENTATION) for header in headers):
+        return
+    positions = np.array([_numbers(header, _POSITION) for header in headers])
+    row, column = np.array(_numbers(headers[0], _ORIENTATION)).reshape(2, 3)
+    steps = np.abs(np.diff(positions @ np.cross(row, column)))
+    if steps.min() < 1e-3:
+        hint = "Export one volume (one time point, one echo) into a folder of its own."
+        raise BadInput("not_3d", f"The series in {name} shows the same slice several times.", hint)
+    if steps.max() - np.median(steps) > _UNEVEN * np.median(steps):
+        hint = "Export the series again; a slice may be missing."
+        raise BadInput("irregular_slices", f"The slices in {name} are not evenly spaced.", hint)
+
+
+def _numbers(header: sitk.ImageFileReader, tag: str) -> list[float]:
+    return [float(part) for part in header.GetMetaData(tag).split("\\")]
+
+
+def _unreadable(path: Path) -> BadInput:
+    return BadInput("not_an_image", f"{path.name} cannot be read as DICOM.", "Copy or export the series again.")

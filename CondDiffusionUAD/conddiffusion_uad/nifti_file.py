@@ -1,0 +1,72 @@
+"""What SimpleITK does not tell about a NIfTI file: is all of it there and finite, are its axes nearly perpendicular.
+
+SimpleITK's reader turns NaN into 0 without a word, and refuses axes that rounding has put off a right angle.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from conddiffusion_uad import scan_checks
+from conddiffusion_uad.protocol import BadInput
+
+_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether a file's name says NIfTI."""
+    return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
+def check(path: Path) -> None:
+    """Check that the file holds all the voxels its header promises, and that they are finite.
+
+    Call it after the header's promise has been found small enough to be read.
+
+    Raises:
+        BadInput: truncated or not_finite.
+    """
+    import nibabel
+
+    try:
+        stored = np.asanyarray(nibabel.load(path).dataobj.get_unscaled())
+    except (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
+        raise truncated(path.name) from error
+    scan_checks.check_finite(stored, path.name)
+
+
+def truncated(name: str) -> BadInput:
+    """Return the failure for a file that is not all there."""
+    return BadInput("truncated", f"{name} is cut off or damaged.", "Copy or export the file again.")
+
+
+def read_straightened(path: Path) -> sitk.Image:
+    """Read a file whose axes SimpleITK does not accept, if they are only slightly off a right angle.
+
+    Returns:
+        float32 image; its axes are the perpendicular ones nearest to the file's.
+
+    Raises:
+        BadInput: bad_direction, not_3d, too_small, too_large, truncated or not_finite.
+    """
+    import nibabel
+
+    file = nibabel.load(path)
+    size = file.shape[:3] if len(file.shape) == 4 and file.shape[3] == 1 else file.shape
+    scan_checks.check_shape(size, path.name)
+    axes = (_RAS_TO_LPS @ file.affine)[:3]
+    spacing = np.linalg.norm(axes[:, :3], axis=0)
+    if not np.isfinite(axes).all() or spacing.min() <= 0:
+        raise scan_checks.bad_direction(path.name)
+    direction = scan_checks.straightened(axes[:, :3] / spacing, path.name)
+    check(path)
+    values = np.asarray(file.dataobj, np.float32).reshape(size)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(values.transpose(2, 1, 0)))
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(axes[:, 3].tolist())
+    image.SetDirection(direction.flatten().tolist())
+    return image

@@ -1,0 +1,114 @@
+"""Remove the slow shading of a scan with N4 (Tustison et al., IEEE Trans Med Imaging 29:1310, 2010)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+
+from conddiffusion_uad.protocol import Progress
+
+FIT_MM = 4.0  # the field is fitted on voxels about this large: it varies over centimeters
+CONTROL_POINTS = (4, 5, 7)  # of cubic splines along each axis: 1, 2 and 4 pieces across the image
+RUNS = 5  # at each number of control points
+ITERATIONS = 10  # of each run
+MIN_POSITIVE = 0.9  # share of the brain that must be positive for a field by a factor to make sense
+WORK_UNITS = 1  # several add up in the order in which they finish, so that the last digits would change
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """A scan without its bias field.
+
+    Attributes:
+        image: float32, the scan divided by the field.
+        field: float32, positive, mean 1 (geometric) inside the mask, on the scan's grid.
+    """
+
+    image: sitk.Image
+    field: sitk.Image
+
+    def undo(self, image: sitk.Image) -> sitk.Image:
+        """Return an image on the scan's grid with the shading put back."""
+        return image * self.field
+
+
+def correct(image: sitk.Image, mask: sitk.Image, progress: Progress) -> Corrected:
+    """Estimate the multiplicative bias field inside the mask and divide the scan by it.
+
+    Args:
+        image: float32 scan.
+        mask: Brain mask on the same grid, not empty.
+        progress: Receives `advance`, which may raise Cancelled: the fit then ends at once.
+
+    Returns:
+        The corrected scan and its field. The field is 1 for a scan whose brain is negative in good part (as after
+        z-scoring): shading by a factor has no meaning there.
+    """
+    small, inside = _shrink(image, mask)
+    positive = inside & (small > 0)
+    if _count(positive) < MIN_POSITIVE * _count(inside):
+        field = image * 0 + 1
+    else:
+        field = _bounded(_enlarge(_fit(small, positive, progress), image), mask)
+    return Corrected(image=sitk.Cast(image / field, sitk.sitkFloat32), field=field)
+
+
+def _shrink(image: sitk.Image, mask: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
+    """Return a coarser scan and mask; axes whose voxels are already coarse are left as they are."""
+    factors = [max(1, min(round(FIT_MM / s), n // 8)) for s, n in zip(image.GetSpacing(), image.GetSize(), strict=True)]
+    share = sitk.BinShrink(sitk.Cast(mask, sitk.sitkFloat32), factors)
+    brain = sitk.BinShrink(sitk.Mask(image, mask), factors)
+    inside = share > 0.5
+    mean = sitk.Mask(sitk.Cast(brain / sitk.Maximum(share, 1e-3), sitk.sitkFloat32), inside)
+    return mean, inside
+
+
+def _fit(small: sitk.Image, mask: sitk.Image, progress: Progress) -> sitk.Image:
+    """Return the logarithm of the bias field on the small image's grid.
+
+    N4 cannot be stopped on its way. So it runs a few iterations at a time, each run on what the one before has left,
+    and the fields add up; a run that ends early has converged.
+    """
+    field = small * 0.0
+    runs = len(CONTROL_POINTS) * RUNS
+    for level, points in enumerate(CONTROL_POINTS):
+        for run in range(RUNS):
+            progress.advance((level * RUNS + run) / runs)
+            added, converged = _run(small * sitk.Exp(-field), mask, points)
+            field += added
+            if converged:
+                break
+    return field
+
+
+def _run(small: sitk.Image, mask: sitk.Image, points: int) -> tuple[sitk.Image, bool]:
+    """Return the logarithm of the field that a few iterations of N4 find, and whether it has converged."""
+    n4 = sitk.N4BiasFieldCorrectionImageFilter()
+    n4.SetMaximumNumberOfIterations([ITERATIONS])
+    n4.SetNumberOfControlPoints([points] * 3)
+    n4.SetNumberOfWorkUnits(WORK_UNITS)
+    n4.Execute(small, mask)
+    field = sitk.Cast(n4.GetLogBiasFieldAsImage(small), sitk.sitkFloat32)
+    return field, n4.GetElapsedIterations() < ITERATIONS
+
+
+def _enlarge(field: sitk.Image, image: sitk.Image) -> sitk.Image:
+    """Return a smooth field on the grid of the full image."""
+    resample = sitk.ResampleImageFilter()
+    resample.SetReferenceImage(image)
+    resample.SetInterpolator(sitk.sitkBSpline)
+    resample.UseNearestNeighborExtrapolatorOn()
+    return resample.Execute(field)
+
+
+def _bounded(log_field: sitk.Image, mask: sitk.Image) -> sitk.Image:
+    """Return the field, kept outside the mask within what it reaches inside, and scaled to a geometric mean of 1."""
+    inside = sitk.GetArrayViewFromImage(log_field)[sitk.GetArrayViewFromImage(mask) > 0]
+    low, high, mean = float(inside.min()), float(inside.max()), float(inside.mean(dtype=np.float64))
+    return sitk.Exp(sitk.Clamp(log_field, lowerBound=low, upperBound=high) - mean)
+
+
+def _count(mask: sitk.Image) -> int:
+    return int(np.count_nonzero(sitk.GetArrayViewFromImage(mask)))

@@ -1,0 +1,50 @@
+"""Turn a scan's axes to the ones nearest to L, P, S by permutation and flips only, exactly undoable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+import SimpleITK as sitk
+
+from conddiffusion_uad.volume import Grid
+
+
+@dataclass(frozen=True)
+class Oriented:
+    """A scan with its axes along L, P, S as nearly as its own axes allow, and the way back.
+
+    Attributes:
+        image: The turned scan; every voxel keeps its value and its place in the patient.
+        axes: The source axis of each new axis.
+        flips: Whether each new axis runs against its source axis.
+        source: Grid of the scan as it was given.
+    """
+
+    image: sitk.Image
+    axes: tuple[int, int, int]
+    flips: tuple[bool, bool, bool]
+    source: Grid
+
+    def undo(self, image: sitk.Image) -> sitk.Image:
+        """Return an image on the turned grid turned back, on exactly the source grid; values are untouched."""
+        inverse = [self.axes.index(axis) for axis in range(3)]
+        turned = sitk.PermuteAxes(sitk.Flip(image, self.flips), inverse)
+        turned.SetOrigin(self.source.origin)
+        turned.SetDirection(self.source.direction)
+        turned.SetSpacing(self.source.spacing)
+        return turned
+
+
+def orient(image: sitk.Image) -> Oriented:
+    """Permute and flip the axes of a 3D image so that they run to the left, to the back and up.
+
+    The permutation is the one whose axes agree best with L, P, S together, so that a scan tilted by 45 degrees
+    still gets three different axes.
+    """
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    axes = max(permutations(range(3)), key=lambda order: sum(abs(direction[row, order[row]]) for row in range(3)))
+    flips = tuple(bool(direction[row, axes[row]] < 0) for row in range(3))
+    turned = sitk.Flip(sitk.PermuteAxes(image, axes), flips)
+    return Oriented(image=turned, axes=axes, flips=flips, source=Grid.of(image))

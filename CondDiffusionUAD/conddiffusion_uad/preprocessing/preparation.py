@@ -1,0 +1,128 @@
+"""All steps from a scan to the model's volume, in order, and everything that leads back to the scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from conddiffusion_uad.preprocessing import bias, normalization, orientation, registration, resampling
+from conddiffusion_uad.preprocessing import skull as stripping
+from conddiffusion_uad.preprocessing.atlas import Atlas
+from conddiffusion_uad.protocol import Progress
+from conddiffusion_uad.volume import Grid
+
+STAGES = ("orient", "strip", "register", "bias", "normalize", "resample")
+
+
+@dataclass(frozen=True)
+class Way:
+    """What each step left behind to undo it."""
+
+    source: sitk.Image
+    oriented: orientation.Oriented
+    corrected: bias.Corrected
+    normalized: normalization.Normalized
+    resampled: resampling.Resampled
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A brain as the model sees it, and the way back to the patient.
+
+    Attributes:
+        volume: float32 (z, y, x) on `grid`, 0..1 inside the mask, 0 outside.
+        mask: bool (z, y, x), the brain on `grid`.
+        grid: The model's grid, in the atlas' space.
+        native_mask: uint8 brain mask on the scan's own grid.
+        reference: The scan's own grid.
+        skull_method: How the brain was found: `skull.DEEPBET` or `skull.ALREADY_STRIPPED`.
+        registration: Where the atlas lies in the (turned) scan, how well it fits, and whether that can be trusted.
+        way: What undoes the steps.
+    """
+
+    volume: np.ndarray
+    mask: np.ndarray
+    grid: Grid
+    native_mask: sitk.Image
+    reference: Grid
+    skull_method: str
+    registration: registration.Registered
+    way: Way
+
+    def score_to_native(self, array: np.ndarray) -> sitk.Image:
+        """Bring scores (z, y, x) on `grid` to the scan's own grid: float32, 0 outside the brain."""
+        return sitk.Mask(self.way.oriented.undo(self._to_scan(array)), self.native_mask)
+
+    def intensity_to_native(self, array: np.ndarray) -> sitk.Image:
+        """Bring intensities (z, y, x) on `grid` to the scan's own grid and units, float32.
+
+        Inside the brain normalization and bias correction are undone; outside of it the scan's own values stand.
+        """
+        units = self.way.corrected.undo(self.way.normalized.undo(self._to_scan(array)))
+        outside = sitk.MaskNegated(self.way.source, self.native_mask)
+        return sitk.Mask(self.way.oriented.undo(units), self.native_mask) + outside
+
+    def _to_scan(self, array: np.ndarray) -> sitk.Image:
+        return self.way.resampled.back_inside(array, Grid.of(self.way.oriented.image))
+
+
+def prepare(
+    image: sitk.Image, *, grid: Grid, atlas: Atlas, skull: str = "auto", device: Any = "cpu", progress: Progress
+) -> Prepared:
+    """Bring a scan to the model's grid and intensities.
+
+    Args:
+        image: float32 scan as `volume.read` returns it.
+        grid: The model's grid, in the atlas' space.
+        atlas: The atlas.
+        skull: "auto", "on" (the skull is there: strip it) or "off" (it is not).
+        device: torch device, or its name, that strips the skull.
+        progress: Told each of `STAGES`, and of a poor registration; may raise Cancelled.
+
+    Raises:
+        BadInput: no_brain.
+        Cancelled: The run was cancelled.
+    """
+    progress.stage("orient")
+    oriented = orientation.orient(image)
+    progress.stage("strip")
+    brain = stripping.brain_mask(oriented.image, skull, device, progress)
+    progress.stage("register")
+    registered = registration.register(oriented.image, brain.mask, atlas, progress)
+    _warn(registered, progress)
+    progress.stage("bias")
+    corrected = bias.correct(oriented.image, brain.mask, progress)
+    progress.stage("normalize")
+    normalized = normalization.normalize(corrected.image, brain.mask)
+    progress.stage("resample")
+    resampled = resampling.to_grid(normalized.image, brain.mask, grid, registered.to_atlas)
+    return Prepared(
+        volume=resampled.volume,
+        mask=resampled.mask,
+        grid=resampled.grid,
+        native_mask=oriented.undo(brain.mask),
+        reference=oriented.source,
+        skull_method=brain.method,
+        registration=registered,
+        way=Way(image, oriented, corrected, normalized, resampled),
+    )
+
+
+def _warn(registered: registration.Registered, progress: Progress) -> None:
+    """Tell the user when the registration, or the size that the header gives the brain, cannot be right."""
+    if not registered.ok:
+        progress.warning(
+            "registration_poor",
+            f"The brain fits the atlas poorly (overlap {registered.quality:.2f}); the heatmap may be unreliable.",
+            "Look at the brain mask and at the scan's orientation; --skull on or --skull off may help.",
+        )
+    if not registered.usual_size:
+        listed = ", ".join(f"{scale:.2f}" for scale in registered.scales)
+        progress.warning(
+            "size_unusual",
+            f"The brain is {listed} times the size of the atlas along three axes: the voxel spacing may be wrong.",
+            "Check the distance between slices; volumes in ml depend on it.",
+        )

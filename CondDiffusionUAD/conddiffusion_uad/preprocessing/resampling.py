@@ -1,0 +1,152 @@
+"""Between a patient's grid and the model's: an atlas-space grid that holds all of the brain, and the way back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+
+from conddiffusion_uad.volume import Grid
+
+STEP = 8  # the grid grows by multiples of this in the slice plane, because the model halves slices three times
+FWHM_TO_SIGMA = 1.0 / 2.355  # of a Gaussian: 1 / (2 sqrt(2 ln 2))
+RIM_VOXELS = 3  # of the model's grid, around the brain, that repeat the values inside
+RIM_VARIANCE = 1.0  # of the Gaussian that says which values inside are near, in voxels squared
+LEAST_SHARE = 0.5  # of a voxel of the grid that must be brain for the voxel to belong to it
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """A brain on the model's grid.
+
+    Attributes:
+        volume: float32 (z, y, x), 0 outside the mask. z counts axial slices from the feet up.
+        mask: bool (z, y, x), the brain.
+        grid: Where these voxels lie in the atlas, LPS mm.
+        to_atlas: Maps points of the atlas to points of the patient.
+    """
+
+    volume: np.ndarray
+    mask: np.ndarray
+    grid: Grid
+    to_atlas: sitk.Transform
+
+    def back(self, array: np.ndarray, reference: Grid, interpolator: int = sitk.sitkLinear) -> sitk.Image:
+        """Bring values on the model's grid to a patient's grid.
+
+        Args:
+            array: Values (z, y, x) on `grid`.
+            reference: The patient's grid.
+            interpolator: SimpleITK interpolator.
+
+        Returns:
+            Image on `reference`, 0 where it reaches beyond `grid`.
+        """
+        values = self.grid.with_array(array)
+        return sitk.Resample(values, reference.blank(), self.to_atlas.GetInverse(), interpolator, 0.0)
+
+    def back_inside(self, array: np.ndarray, reference: Grid) -> sitk.Image:
+        """Bring values on the model's grid to a patient's grid, as if those inside the mask went on outside of it.
+
+        So the rim of the brain keeps its values, and none of it is lost where the two grids' rims differ: around the
+        mask, for RIM_VOXELS of the grid, stands the weighted mean of the nearest values inside.
+
+        Args:
+            array: Values (z, y, x) on `grid`.
+            reference: The patient's grid.
+        """
+        inside = self.mask.astype(np.float32)
+        parts = (sitk.GetImageFromArray(part) for part in (inside, inside * array.astype(np.float32)))
+        spread = (sitk.DiscreteGaussian(part, RIM_VARIANCE, 2 * RIM_VOXELS + 1) for part in parts)
+        share, total = (sitk.GetArrayFromImage(part) for part in spread)
+        around = np.where(share > 0, total / np.maximum(share, np.finfo(np.float32).tiny), 0.0)
+        return self.back(np.where(self.mask, array, around).astype(np.float32), reference)
+
+
+def to_grid(image: sitk.Image, mask: sitk.Image, grid: Grid, transform: sitk.Transform) -> Resampled:
+    """Bring a brain to the model's grid, without mixing in what surrounds it.
+
+    Values are averaged with the mask as their weight, sum(w v) / sum(w), both when smoothing against aliases and when
+    interpolating linearly, so that the rim of the brain looks the same whether or not the skull was there.
+
+    Args:
+        image: float32 scan.
+        mask: Brain mask on the same grid, not empty.
+        grid: The model's grid in the atlas; enlarged where the brain does not fit.
+        transform: Maps points of the atlas to points of the patient; linear.
+    """
+    enlarged = enlarge(grid, mask, transform)
+    weight = sitk.Cast(mask > 0, sitk.sitkFloat32)
+    sigmas = _sigmas(image, enlarged, transform)
+    reference = enlarged.blank()
+    share, total = (
+        sitk.Resample(_smooth(part, sigmas), reference, transform, sitk.sitkLinear, 0.0)
+        for part in (weight, image * weight)
+    )
+    share, total = sitk.GetArrayFromImage(share), sitk.GetArrayFromImage(total)
+    inside = share >= LEAST_SHARE
+    volume = np.where(inside, total / np.maximum(share, LEAST_SHARE), 0.0).astype(np.float32)
+    return Resampled(volume=volume, mask=inside, grid=enlarged, to_atlas=transform)
+
+
+def enlarge(grid: Grid, mask: sitk.Image, transform: sitk.Transform) -> Grid:
+    """Return the grid, grown on its own lattice just enough to hold the mask; in the slice plane in steps of 8."""
+    first, last = _box(mask, grid, transform)
+    low = np.minimum(0, np.floor(first)).astype(int)
+    high = np.maximum(np.array(grid.size) - 1, np.ceil(last)).astype(int)
+    steps = np.array([STEP, STEP, 1])
+    low = (low // steps) * steps
+    size = high - low + 1
+    size += -(size - np.array(grid.size)) % steps
+    axes = np.array(grid.direction).reshape(3, 3) * np.array(grid.spacing)
+    origin = np.array(grid.origin) + axes @ low
+    return Grid(tuple(int(n) for n in size), grid.spacing, tuple(float(o) for o in origin), grid.direction)
+
+
+def _box(mask: sitk.Image, grid: Grid, transform: sitk.Transform) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest and highest index (x, y, z) on the grid's lattice that the mask's voxels reach.
+
+    The map between the two lattices is linear, so that only the ends of the mask's rows can be extreme.
+    """
+    array = sitk.GetArrayViewFromImage(mask) > 0
+    z, y = np.nonzero(array.any(axis=2))
+    first = array.argmax(axis=2)[z, y]
+    last = array.shape[2] - 1 - array[:, :, ::-1].argmax(axis=2)[z, y]
+    ends = np.concatenate([np.stack([x, y, z], axis=1) for x in (first, last)])
+    matrix, shift = _index_map(mask, grid, transform)
+    reached = ends @ matrix.T + shift
+    half = np.abs(matrix).sum(axis=1) / 2.0  # from a voxel's center to its corners
+    return reached.min(axis=0) - half, reached.max(axis=0) + half
+
+
+def _index_map(mask: sitk.Image, grid: Grid, transform: sitk.Transform) -> tuple[np.ndarray, np.ndarray]:
+    """Return matrix and shift of the linear map from indices of a patient's image to indices on the grid."""
+    inverse, lattice = transform.GetInverse(), grid.blank(sitk.sitkUInt8)
+
+    def index(corner: tuple[int, int, int]) -> np.ndarray:
+        point = inverse.TransformPoint(mask.TransformIndexToPhysicalPoint(corner))
+        return np.array(lattice.TransformPhysicalPointToContinuousIndex(point))
+
+    shift = index((0, 0, 0))
+    return np.stack([index(unit) - shift for unit in ((1, 0, 0), (0, 1, 0), (0, 0, 1))], axis=1), shift
+
+
+def _sigmas(image: sitk.Image, grid: Grid, transform: sitk.Transform) -> list[float]:
+    """Return the Gaussian's sigma along each axis of the scan, mm, that leaves no detail finer than the new voxels.
+
+    Point spreads add in squares: FWHM^2 = new^2 - old^2, with the new voxel measured in the patient.
+    """
+    origin = np.array(transform.TransformPoint(grid.origin))
+    axes = np.array(grid.direction).reshape(3, 3) * np.array(grid.spacing)
+    steps = np.array([np.array(transform.TransformPoint(tuple(grid.origin + axis))) - origin for axis in axes.T])
+    directions = np.array(image.GetDirection()).reshape(3, 3)
+    new = np.sqrt(((steps @ directions) ** 2).sum(axis=0))
+    old = np.array(image.GetSpacing())
+    return [float(v) for v in FWHM_TO_SIGMA * np.sqrt(np.maximum(new**2 - old**2, 0.0))]
+
+
+def _smooth(image: sitk.Image, sigmas: list[float]) -> sitk.Image:
+    """Return the image smoothed by a Gaussian with the sigmas (mm) along its axes; 0 leaves an axis alone."""
+    variances = [sigma**2 for sigma in sigmas]
+    return sitk.DiscreteGaussian(image, variances, maximumKernelWidth=64, maximumError=[0.01] * 3)

@@ -1,0 +1,116 @@
+"""Find the brain: strip the skull with deepbet, or recognize a scan whose skull is already gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from conddiffusion_uad.preprocessing.stripped import foreground, is_stripped, outline
+from conddiffusion_uad.protocol import BadInput, Progress
+
+DEEPBET = "deepbet"
+ALREADY_STRIPPED = "already stripped"
+SKULL_MM = 6.0  # scalp and skull together are thicker, everywhere in an axial slice
+SCALP = 0.3  # share of the intensities in a slice's brain mask above which a pixel belongs to the head
+LEAST_INSIDE = 0.7  # share of a slice's brain mask that must lie in the head for the head's outline to be believed
+SOLID_MM = 4.0  # voxel size at which a brain mask must still be there: scattered voxels are no brain
+LEAST_ML = 50.0  # a smaller brain mask is a failure, not a brain
+
+
+@dataclass(frozen=True)
+class BrainMask:
+    """The brain of a scan.
+
+    Attributes:
+        mask: uint8, 0 or 1, without holes, on the scan's grid.
+        method: `DEEPBET` or `ALREADY_STRIPPED`.
+    """
+
+    mask: sitk.Image
+    method: str
+
+
+def brain_mask(image: sitk.Image, mode: str, device: Any, progress: Progress) -> BrainMask:
+    """Find the brain in a scan.
+
+    Args:
+        image: float32 scan, axes near L, P, S.
+        mode: "auto" (look whether the skull is there), "on" (it is: strip it) or "off" (it is not: the foreground
+            is the brain).
+        device: torch device, or its name, for deepbet.
+        progress: Receives `advance`, which may raise Cancelled.
+
+    Raises:
+        BadInput: no_brain when nothing like a brain is found.
+    """
+    already = mode == "off" or (mode == "auto" and is_stripped(image))
+    progress.advance(0.1)
+    mask = foreground(image) if already else below_skull(_deepbet(image, device), image)
+    if _solid_ml(mask) < LEAST_ML:
+        hint = "Check the scan; --skull on or --skull off may help."
+        raise BadInput("no_brain", "No brain was found in this scan.", hint)
+    return BrainMask(mask=mask, method=ALREADY_STRIPPED if already else DEEPBET)
+
+
+def _deepbet(image: sitk.Image, device: Any) -> sitk.Image:
+    """Return deepbet's brain mask (Fisch et al., Comput Biol Med 179:108845, 2024), uint8."""
+    import nibabel
+    from deepbet.bet import BrainExtraction
+
+    extraction = BrainExtraction(no_gpu=True)
+    extraction.model.to(device)
+    extraction.bbox_model.to(device)
+    values = np.ascontiguousarray(sitk.GetArrayViewFromImage(image).transpose(2, 1, 0))
+    try:
+        _, mask, _ = extraction.run(nibabel.Nifti1Image(values, _affine(image)))
+    except (AssertionError, ValueError):  # what deepbet raises when its first look finds no brain
+        return image * 0 > 0
+    found = np.asarray(mask.dataobj).transpose(2, 1, 0).astype(np.uint8)
+    result = sitk.GetImageFromArray(np.ascontiguousarray(found))
+    result.CopyInformation(image)
+    return result
+
+
+def below_skull(mask: sitk.Image, image: sitk.Image) -> sitk.Image:
+    """Return a brain mask without what lies less than SKULL_MM below the head's surface, nor in empty slices.
+
+    In the last slices of a stack that ends below the top of the head, deepbet reaches into the scalp and beyond.
+    """
+    kept = sitk.GetArrayFromImage(mask)
+    values = sitk.GetArrayViewFromImage(image)
+    background = float(values.min())
+    for z in np.flatnonzero(kept.any(axis=(1, 2))):
+        typical = float(np.median(values[z][kept[z] > 0])) - background
+        if typical <= 0:
+            kept[z] = 0
+            continue
+        head, depth = outline(image[:, :, int(z)] > background + SCALP * typical)
+        brain = kept[z] > 0
+        if np.mean(head[brain]) >= LEAST_INSIDE:
+            kept[z][~head | (depth < SKULL_MM)] = 0
+    result = sitk.GetImageFromArray(kept)
+    result.CopyInformation(mask)
+    return _largest(result)
+
+
+def _largest(mask: sitk.Image) -> sitk.Image:
+    """Return the largest connected part of a mask."""
+    return sitk.RelabelComponent(sitk.ConnectedComponent(mask), sortByObjectSize=True) == 1
+
+
+def _solid_ml(mask: sitk.Image) -> float:
+    """Return the volume of the mask's blocks of SOLID_MM that are full at least by half, ml."""
+    factors = [max(1, round(SOLID_MM / s)) for s in mask.GetSpacing()]
+    share = sitk.BinShrink(sitk.Cast(mask, sitk.sitkFloat32), factors)
+    return float(np.count_nonzero(sitk.GetArrayViewFromImage(share) >= 0.5) * np.prod(share.GetSpacing()) / 1000.0)
+
+
+def _affine(image: sitk.Image) -> np.ndarray:
+    """Return the 4x4 matrix from voxel indices to RAS mm, as NIfTI has it."""
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine

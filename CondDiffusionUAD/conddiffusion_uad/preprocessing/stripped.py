@@ -1,0 +1,134 @@
+"""Is the skull already gone? Going inward, a head is bright, dark at the skull, and bright; a bare brain is not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+
+LOOK_MM = 2.0  # voxel size at which to look; thick slices stay as they are
+FLAT = 0.005  # share of the bright intensities by which a background of one value may ring
+LEAST_FLAT = 0.9  # share of the volume's sides that must hold that value
+MOST_ML = 2300.0  # the largest brains, with cerebellum and brain stem, have about 2000 ml
+FAINT = 0.2  # share of the typical intensity below which a voxel is outside the head
+SMOOTH_PIXELS = 3  # radius by which a slice's outline is closed and opened
+LEAST_AREA_MM2 = 3000.0  # a smaller slice is the very top of a head, where inward means little
+SECTORS = 12  # around the head
+SLAB_MM = 20.0  # thickness of the slabs into which the head is cut
+LAYERS = 13  # of LOOK_MM each, inward from the surface: scalp, skull and brain follow each other within these
+LEAST_LAYERS = 10
+LEAST_VOXELS = 8  # for the median of a layer
+DARK = 0.75  # a layer below this share of what lies further out and of what lies further in is skull
+MOST_DARK = 0.25  # share of all directions in which a bare brain may look as if there were skull
+COMPANION = 0.05  # share of the largest part's volume from which another part is brain, too
+
+
+def is_stripped(image: sitk.Image) -> bool:
+    """Whether a scan (float32, axes near L, P, S) shows a brain without its skull.
+
+    It does when the background is one value, what stands out of it is not larger than a brain, and there are few
+    directions in which one meets a dark layer between two bright ones on the way in.
+    """
+    if flatness(image) < LEAST_FLAT:
+        return False
+    shown = below_surface(image)
+    return shown.volume_ml <= MOST_ML and shown.dark_directions() <= MOST_DARK
+
+
+def flatness(image: sitk.Image) -> float:
+    """Return the share (0..1) of the volume's left, right, front and back sides that holds the background value."""
+    background, bright = _levels(image)
+    return float(np.mean(np.abs(_sides(image) - background) < FLAT * bright))
+
+
+def foreground(image: sitk.Image) -> sitk.Image:
+    """Return what stands out of the background, uint8: its large connected parts, without holes."""
+    background, bright = _levels(image)
+    differs = sitk.Abs(image - background) > FLAT * bright
+    parts = sitk.RelabelComponent(sitk.ConnectedComponent(differs), sortByObjectSize=True)
+    sizes = np.bincount(sitk.GetArrayViewFromImage(parts).ravel())[1:]
+    kept = int(np.count_nonzero(sizes >= COMPANION * sizes.max())) if sizes.size else 0
+    return sitk.BinaryFillhole((parts >= 1) & (parts <= kept))
+
+
+@dataclass(frozen=True)
+class BelowSurface:
+    """The voxels of a head or a brain, at about 2 mm; one array entry each.
+
+    Attributes:
+        depth: Distance below the surface within the axial slice, mm.
+        intensity: Above the background.
+        direction: Number of the slab and sector that the voxel lies in.
+        volume_ml: Volume of all of them.
+    """
+
+    depth: np.ndarray
+    intensity: np.ndarray
+    direction: np.ndarray
+    volume_ml: float
+
+    def dark_directions(self) -> float:
+        """Return the share (0..1) of directions with a dark layer between two bright ones; 0 if none can be judged."""
+        layer = (self.depth / LOOK_MM).astype(int)
+        dips = []
+        for direction in np.unique(self.direction):
+            here = self.direction == direction
+            parts = [self.intensity[here & (layer == depth)] for depth in range(LAYERS)]
+            profile = np.array([np.median(part) for part in parts if part.size >= LEAST_VOXELS])
+            if profile.size >= LEAST_LAYERS:
+                dips.append(_dip(profile))
+        return float(np.mean(np.array(dips) < DARK)) if dips else 0.0
+
+
+def below_surface(image: sitk.Image) -> BelowSurface:
+    """Return the voxels of the largest part in each axial slice of a scan (axes near L, P, S)."""
+    background, bright = _levels(image)
+    small = sitk.BinShrink(image - background, [max(1, int(LOOK_MM / s + 0.01)) for s in image.GetSpacing()])
+    values = sitk.GetArrayViewFromImage(small)
+    typical = float(np.median(values[values > bright / 10])) if bool((values > bright / 10).any()) else bright
+    width, height, thickness = small.GetSpacing()
+    found = [np.zeros((3, 0))]
+    for z in range(values.shape[0]):
+        inside, depth = outline(small[:, :, z] > FAINT * typical)
+        rows, columns = np.nonzero(inside)
+        if rows.size * width * height >= LEAST_AREA_MM2:
+            angle = np.arctan2((rows - rows.mean()) * height, (columns - columns.mean()) * width)
+            sector = np.clip((angle + np.pi) / (2 * np.pi) * SECTORS, 0, SECTORS - 1).astype(int)
+            found.append(np.stack([depth[inside], values[z][inside], sector + SECTORS * int(z * thickness / SLAB_MM)]))
+    depth, intensity, direction = np.concatenate(found, axis=1)
+    volume_ml = depth.size * width * height * thickness / 1000.0
+    return BelowSurface(depth=depth, intensity=intensity, direction=direction, volume_ml=volume_ml)
+
+
+def outline(bright: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
+    """Return the largest solid part of a 2D mask (bool) and each pixel's distance below its surface, mm."""
+    radius = [SMOOTH_PIXELS] * 2
+    filled = sitk.BinaryFillhole(sitk.BinaryMorphologicalClosing(bright, radius))
+    solid = sitk.BinaryMorphologicalOpening(filled, radius)
+    largest = sitk.RelabelComponent(sitk.ConnectedComponent(solid), sortByObjectSize=True) == 1
+    depth = sitk.SignedMaurerDistanceMap(largest, insideIsPositive=True, squaredDistance=False, useImageSpacing=True)
+    return sitk.GetArrayFromImage(largest) > 0, sitk.GetArrayFromImage(depth)
+
+
+def _dip(profile: np.ndarray) -> float:
+    """Return the least ratio of a layer to the darker one of the brightest before and the brightest after it."""
+    ratios = [
+        profile[k] / max(min(profile[:k].max(), profile[k + 1 :].max()), 1e-6) for k in range(1, profile.size - 1)
+    ]
+    return float(min(ratios))
+
+
+def _levels(image: sitk.Image) -> tuple[float, float]:
+    """Return the background value, the most frequent one on the sides, and how far the bright voxels lie above it."""
+    values, counts = np.unique(_sides(image), return_counts=True)
+    background = float(values[counts.argmax()])
+    array = sitk.GetArrayViewFromImage(image)
+    other = array[array != background]
+    return background, max(float(np.percentile(other, 99)) - background, 1e-6) if other.size else 1e-6
+
+
+def _sides(image: sitk.Image) -> np.ndarray:
+    """Return the voxels on the left, right, front and back sides of a volume. Above and below, a head may be cut."""
+    array = sitk.GetArrayViewFromImage(image)
+    return np.concatenate([side.ravel() for side in (array[:, 0], array[:, -1], array[:, :, 0], array[:, :, -1])])
