@@ -20,6 +20,7 @@ from conddiffusion_uad.protocol import (
     CONTRASTS,
     EXIT_CANCELLED,
     EXIT_DONE,
+    EXIT_UNFORESEEN,
     RESEARCH_USE,
     BadInput,
     Cancelled,
@@ -63,10 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; the namespace it makes has `command`, a function that takes it."""
-    parser = Parser(prog=PROGRAM, description=f"Unsupervised anomaly detection in brain MRI. {RESEARCH_USE}.")
+    parser = Parser(
+        prog=PROGRAM, allow_abbrev=False, description=f"Unsupervised anomaly detection in brain MRI. {RESEARCH_USE}."
+    )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_detect(commands.add_parser("detect", help="find what does not look healthy in brain scans"))
+    _add_detect(
+        commands.add_parser("detect", allow_abbrev=False, help="find what does not look healthy in brain scans")
+    )
     train = commands.add_parser("train", help="train a model on healthy scans")
     train.set_defaults(command=_train)
     training_commands.add_arguments(train.add_subparsers(dest="step", required=True, metavar="STEP"))
@@ -161,8 +166,10 @@ def _interruptible(work: Callable[[], int], cancelled: threading.Event, emit: Em
     over = threading.Event()
 
     def working() -> None:
-        codes.append(work())
-        over.set()
+        try:
+            codes.append(work())
+        finally:
+            over.set()
 
     with _terminate_as_interrupt():
         try:
@@ -170,8 +177,12 @@ def _interruptible(work: Callable[[], int], cancelled: threading.Event, emit: Em
             while not over.wait(0.1):  # short: Windows does not interrupt a long one
                 pass
         except KeyboardInterrupt:
+            for number in (signal.SIGINT, signal.SIGTERM):  # an impatient second one must not cut the cleaning short
+                signal.signal(number, signal.SIG_IGN)
             cancelled.set()
             over.wait(PATIENCE_S)
+    if not codes and not cancelled.is_set():
+        return EXIT_UNFORESEEN
     if not codes:
         output.remove_all_private()
         emit(Cancelled().event())

@@ -56,7 +56,7 @@ class Console:
         left = event["eta_s"]
         line += f"  {clock(left)} left" if event["fraction"] < 1 else ""
         width = shutil.get_terminal_size().columns - 1
-        print("\r" + line[:width].ljust(width), end="", file=sys.stderr, flush=True)
+        _print("\r" + line[:width].ljust(width))
         self._drawn = True
 
     def _warning(self, event: Event) -> None:
@@ -75,12 +75,17 @@ class Console:
     def _say(self, line: str) -> None:
         self._clear()
         if line:
-            print(line, file=sys.stderr, flush=True)
+            _print(line + "\n")
 
     def _clear(self) -> None:
         if self._drawn:
-            print("\r" + " " * (shutil.get_terminal_size().columns - 1), end="\r", file=sys.stderr, flush=True)
+            _print("\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r")
             self._drawn = False
+
+
+def _print(text: str) -> None:
+    with suppress(OSError):  # nobody may be reading stderr any more; the run goes on
+        print(text, end="", file=sys.stderr, flush=True)
 
 
 def findings_table(report: dict[str, Any]) -> list[str]:
@@ -111,6 +116,6 @@ def show(text: str) -> None:
     encoding = sys.stdout.encoding or "utf-8"
     try:
         print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
-    except BrokenPipeError:
+    except OSError:  # a closed pipe; Windows names it otherwise
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit does not fail again

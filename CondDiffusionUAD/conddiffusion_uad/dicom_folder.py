@@ -12,10 +12,7 @@ from conddiffusion_uad.protocol import BadInput
 
 SERIES_DESCRIPTION = "0008|103e"
 PROTOCOL_NAME = "0018|1030"
-REPETITION_TIME = "0018|0080"
-ECHO_TIME = "0018|0081"
-INVERSION_TIME = "0018|0082"
-KEPT_TAGS = (SERIES_DESCRIPTION, PROTOCOL_NAME, REPETITION_TIME, ECHO_TIME, INVERSION_TIME)
+KEPT_TAGS = (SERIES_DESCRIPTION, PROTOCOL_NAME)
 
 _POSITION = "0020|0032"
 _ORIENTATION = "0020|0037"
@@ -94,7 +91,7 @@ def _check_slices(headers: list[sitk.ImageFileReader], name: str) -> None:
     if steps.min() < 1e-3:
         hint = "Export one volume (one time point, one echo) into a folder of its own."
         raise BadInput("not_3d", f"The series in {name} shows the same slice several times.", hint)
-    if steps.max() - np.median(steps) > _UNEVEN * np.median(steps):
+    if np.abs(steps - np.median(steps)).max() > _UNEVEN * np.median(steps):
         hint = "Export the series again; a slice may be missing."
         raise BadInput("irregular_slices", f"The slices in {name} are not evenly spaced.", hint)
 

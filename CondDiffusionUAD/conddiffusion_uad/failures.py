@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import sys
 import traceback
+from contextlib import suppress
 
 from conddiffusion_uad.protocol import Cancelled, DeviceFailure, Failure
 
-# How torch's CPU allocator and ITK say that memory is short: as a RuntimeError.
-_OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "failed to allocate memory", "bad_alloc")
+# How torch's allocators and ITK say that memory is short: as a RuntimeError.
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "failed to allocate memory",
+    "alloc_failed",
+    "bad_alloc",
+)
+_TOO_NEW_A_CARD = "no kernel image is available"
 
 
 def explain(error: BaseException) -> Failure:
@@ -26,7 +35,14 @@ def explain(error: BaseException) -> Failure:
             "The memory does not suffice for this scan and this model.",
             "Close other programs, or use --device cpu.",
         )
-    traceback.print_exception(error, file=sys.stderr)
+    if _TOO_NEW_A_CARD in str(error):
+        return DeviceFailure(
+            "device_unsupported",
+            "The installed PyTorch does not know this graphics card.",
+            "Install a PyTorch build for it, or use --device cpu.",
+        )
+    with suppress(OSError):  # nobody may be reading stderr any more
+        traceback.print_exception(error, file=sys.stderr)
     return Failure(
         "unforeseen",
         f"Something unforeseen went wrong ({type(error).__name__}: {_first_line(error)}).",

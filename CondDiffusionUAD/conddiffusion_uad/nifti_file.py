@@ -55,7 +55,10 @@ def read_straightened(path: Path) -> sitk.Image:
     """
     import nibabel
 
-    file = nibabel.load(path)
+    try:
+        file = nibabel.load(path)
+    except (nibabel.filebasedimages.ImageFileError, OSError, ValueError) as error:
+        raise scan_checks.bad_direction(path.name) from error
     size = file.shape[:3] if len(file.shape) == 4 and file.shape[3] == 1 else file.shape
     scan_checks.check_shape(size, path.name)
     axes = (_RAS_TO_LPS @ file.affine)[:3]

@@ -32,11 +32,25 @@ EXIT_CANCELLED = 130
 RESEARCH_USE = "Research use only, not a medical device"
 
 CONTRASTS = ("T1", "T2", "FLAIR")
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
-STAGES: Mapping[str, float] = MappingProxyType({
-    "read": 0.5, "load": 5.0, "orient": 0.2, "strip": 10.0, "register": 5.0, "bias": 5.0, "normalize": 0.2,
-    "resample": 2.5, "reconstruct": 25.0, "score": 0.2, "restore": 1.5, "findings": 0.3, "report": 3.0,
-})
+STAGES: Mapping[str, float] = MappingProxyType(
+    {
+        "read": 0.5,
+        "load": 5.0,
+        "orient": 0.2,
+        "strip": 10.0,
+        "register": 5.0,
+        "bias": 5.0,
+        "normalize": 0.2,
+        "resample": 2.5,
+        "reconstruct": 25.0,
+        "score": 0.2,
+        "restore": 1.5,
+        "findings": 0.3,
+        "report": 3.0,
+    }
+)
 """The stages of a detection in order, with the seconds each typically takes for a 1 mm volume on two CPU cores."""
 
 Event = dict[str, Any]
@@ -260,7 +274,7 @@ def decode(line: str) -> dict[str, Any]:
     """The event or job on one line. Raises BadInput("bad_line") when it is not a JSON object."""
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise BadInput("bad_line", f"This is not a JSON object: {line.strip()[:80]!r}.", "Send one JSON object a line.")
@@ -279,19 +293,21 @@ def _is_integer(value: object, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
+def _are_distinct(levels: tuple[object, ...]) -> bool:
+    return all(_is_integer(level, 1, 1000) for level in levels) and len(set(levels)) == len(levels)
+
+
 def _are_levels(value: object) -> bool:
-    return value is None or (isinstance(value, tuple) and bool(value) and all(_is_integer(v, 1, 1000) for v in value))
+    return value is None or (isinstance(value, tuple) and bool(value) and _are_distinct(value))
 
-
-_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 _OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "inputs": ("one path or more", lambda v: isinstance(v, tuple) and bool(v) and all(map(_is_text, v))),
     "output": ("the path of a folder", _is_text),
     "bundle": ("the name or the path of a bundle", _is_text),
     "contrast": ("auto, T1, T2, FLAIR", lambda v: v == "auto" or v in CONTRASTS),
-    "device": ("auto, cpu, mps, cuda, cuda:N", lambda v: _is_text(v) and bool(_DEVICE.fullmatch(v))),
-    "levels": ("time steps from 1 to 1000, such as 250,500,750", _are_levels),
+    "device": ("auto, cpu, mps, cuda, cuda:N", lambda v: _is_text(v) and bool(DEVICE.fullmatch(v))),
+    "levels": ("different time steps from 1 to 1000, such as 250,500,750", _are_levels),
     "healthy_flagged": ("a fraction between 0 and 1, such as 0.01", lambda v: _is_number(v) and 0 < v < 1),
     "min_volume_ml": ("a volume in ml, 0 or more", lambda v: _is_number(v) and v >= 0),
     "skull": ("auto, on, off", lambda v: v in ("auto", "on", "off")),

@@ -11,7 +11,9 @@ ends the process at once, whatever it is doing.
 
 from __future__ import annotations
 
+import functools
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterable
@@ -20,6 +22,7 @@ from typing import Any, NoReturn
 
 from conddiffusion_uad.detection import output
 from conddiffusion_uad.detection.job import Models, run
+from conddiffusion_uad.failures import explain
 from conddiffusion_uad.protocol import (
     EXIT_CANCELLED,
     EXIT_DONE,
@@ -63,8 +66,15 @@ class Worker:
         """Run the jobs that were taken, forever."""
         while True:
             job, tag, cancelled = self._waiting.get()
-            run(job, lambda event, tag=tag: self._emit({**event, **tag}), cancelled, self._models)
+            emit = functools.partial(self._emit_tagged, tag)
+            try:
+                run(job, emit, cancelled, self._models)
+            except Exception as error:  # the next job must find this thread alive
+                emit(explain(error).event())
             self._cancels.discard((tag.get("id"), cancelled))
+
+    def _emit_tagged(self, tag: Event, event: Event) -> None:
+        self._emit({**event, **tag})
 
     def _obey(self, order: dict[str, Any], tag: Event) -> None:
         kind, number = order.pop("job", None), order.pop("id", None)
@@ -85,9 +95,12 @@ def serve() -> NoReturn:
     with reserved_stdout() as stream:
         worker = Worker(EventWriter(stream, gone=_end))
         threading.Thread(target=worker.work, daemon=True).start()
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             worker.take(sys.stdin.buffer)
         except KeyboardInterrupt:
+            for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not cut the cleaning short
+                signal.signal(number, signal.SIG_IGN)
             _end(EXIT_CANCELLED)
         _end()
 

@@ -107,10 +107,8 @@ def place_lesion(tissues: Tissues, rng: np.random.Generator) -> NDArray[np.bool_
     offsets = np.stack(np.meshgrid(*(np.arange(s.start, s.stop) for s in box), indexing="ij"), axis=-1) - center
     distance = np.linalg.norm(offsets / rng.uniform(0.75, 1.33, 3), axis=-1) / radius
     distance += 0.08 * smooth_field(rng, distance.shape, 4.0)
-    allowed = (tissues.fluid[box] < 0.5) & brain[box]
-    nearest = np.sort(distance[allowed])
     lesion = np.zeros(tissues.white.shape, bool)
-    allowed = (tissues.fluid[box] < 0.5) & tissues.brain[box]
+    allowed = (tissues.fluid[box] < 0.5) & brain[box]
     nearest = np.sort(distance[allowed])
     lesion[box] = allowed & (distance <= nearest[min(int(volume_mm3), len(nearest) - 1)])
     return lesion

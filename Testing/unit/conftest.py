@@ -59,7 +59,7 @@ def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundles") / "small"
     bundle.save(folder, config, ConditionedDiffusion(network))
     healthy = np.random.default_rng(0).exponential(0.09, 20_000)
-    bundle.save_calibration(folder, {"T1": Calibration.measure([healthy])})
+    bundle.save_calibration(folder, {"T1": Calibration.measure([[healthy]])})
     return folder
 
 

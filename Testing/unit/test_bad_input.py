@@ -157,9 +157,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int
 
 
 @pytest.mark.parametrize(("make", "code"), FILES, ids=[make.__name__ for make, _ in FILES])
-def test_a_scan_that_cannot_be_used(
-    make: Maker, code: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_scan_that_cannot_be_used(make: Maker, code: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = make(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     assert refused(capsys, path, "--output", tmp_path / "out") == (protocol.EXIT_BAD_INPUT, code)

@@ -28,7 +28,7 @@ CONFIG = bundles.BundleConfig(
 def folder(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     bundles.save(tmp_path / "tiny", CONFIG, ConditionedDiffusion(CONFIG.model), {"version": "1"})
-    bundles.save_calibration(tmp_path / "tiny", {"T2": Calibration.measure([np.linspace(0, 1, 1000)])})
+    bundles.save_calibration(tmp_path / "tiny", {"T2": Calibration.measure([[np.linspace(0, 1, 1000)]])})
     return tmp_path / "tiny"
 
 
@@ -83,6 +83,18 @@ def test_altered_calibration_is_noticed(folder: Path) -> None:
 def test_truncated_files_are_noticed(folder: Path, file: str) -> None:
     content = (folder / file).read_bytes()
     (folder / file).write_bytes(content[: len(content) // 2])
+    assert code_of(folder) == "bundle_damaged"
+
+
+def test_new_weights_do_not_keep_the_calibration_of_others(folder: Path) -> None:
+    bundles.save(folder, CONFIG, ConditionedDiffusion(CONFIG.model))
+    assert bundles.load(str(folder)).calibration == {}
+
+
+def test_slices_that_the_network_cannot_halve_are_damage(folder: Path) -> None:
+    grid = {**CONFIG.grid.to_json(), "size": [16, 15, 8]}
+    edit(folder, grid=grid)
+    bundles.seal(folder)
     assert code_of(folder) == "bundle_damaged"
 
 

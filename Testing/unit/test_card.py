@@ -9,7 +9,7 @@ from conddiffusion_uad.evaluation.experiment import Case, Result, healthy_cases,
 
 
 def result(name: str, contrast: str, precision: float) -> Result:
-    case = Case(name, contrast, Path("scan"), Path("seg"))
+    case = Case(name, contrast, Path("folder", name, "scan"), Path("folder", name, "seg"))
     return Result(case, 0.01, {"model": precision, "blur residual": 0.02}, 0.005)
 
 

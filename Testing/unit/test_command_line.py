@@ -130,11 +130,21 @@ def test_an_interrupt_in_the_middle_of_a_stage_leaves_nothing(
     assert os.listdir(tmp_path) != []
     process.send_signal(number)
     sent = time.monotonic()
+    time.sleep(0.3)
+    process.send_signal(number)  # by an impatient user; ignored if the process is gone already
     stdout, stderr = process.communicate(timeout=30)
     assert time.monotonic() - sent < 3
     assert process.returncode == protocol.EXIT_CANCELLED, stderr
     assert json.loads(stdout.splitlines()[-1])["code"] == "cancelled"
     assert os.listdir(tmp_path) == []
+
+
+def test_when_nobody_reads_the_messages_a_failing_run_still_ends(start: Start, tmp_path: Path) -> None:
+    process = start("detect", tmp_path / "missing.nii", "--output", tmp_path / "out")
+    assert process.stdout is not None and process.stderr is not None
+    process.stderr.close()
+    process.stdout.close()
+    assert process.wait(timeout=30) == protocol.EXIT_BAD_INPUT
 
 
 def test_when_nobody_reads_the_events_the_run_ends_and_leaves_nothing(

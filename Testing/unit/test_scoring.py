@@ -15,20 +15,21 @@ def rng() -> np.random.Generator:
 def test_threshold_flags_the_stated_fraction_of_healthy_tissue(
     rng: np.random.Generator, healthy_flagged: float
 ) -> None:
-    calibration = Calibration.measure([rng.gamma(2.0, 0.05, 200_000) for _ in range(4)])
+    calibration = Calibration.measure([[rng.gamma(2.0, 0.05, 200_000) for _ in range(4)]])
     unseen = rng.gamma(2.0, 0.05, (40, 100, 100))
     scores = anomaly_score(unseen, np.ones(unseen.shape, bool), calibration)
     assert (scores > threshold(healthy_flagged)).mean() == pytest.approx(healthy_flagged, rel=0.08)
 
 
-def test_every_scan_weighs_the_same_however_large(rng: np.random.Generator) -> None:
+def test_every_source_and_every_scan_weighs_the_same_however_large(rng: np.random.Generator) -> None:
     small, large = rng.uniform(1, 2, 1_000), rng.uniform(0, 1, 100_000)
-    calibration = Calibration.measure([small, large])
-    assert np.interp(-math.log10(0.5), calibration.scores, calibration.residuals) == pytest.approx(1.0, abs=0.01)
+    for sources in ([[small, large]], [[small], [large, large, large]]):
+        calibration = Calibration.measure(sources)
+        assert np.interp(-math.log10(0.5), calibration.scores, calibration.residuals) == pytest.approx(1.0, abs=0.01)
 
 
 def test_score_keeps_the_order_beyond_the_calibrated_range(rng: np.random.Generator) -> None:
-    calibration = Calibration.measure([rng.exponential(0.1, 100_000)])
+    calibration = Calibration.measure([[rng.exponential(0.1, 100_000)]])
     values = np.array([0.0, 0.05, 0.5, 1.0, 2.0, 4.0])
     scores = anomaly_score(values, np.ones(6, bool), calibration)
     assert scores[0] == 0
@@ -37,13 +38,28 @@ def test_score_keeps_the_order_beyond_the_calibrated_range(rng: np.random.Genera
     assert scores[3] == pytest.approx(1.0 / 0.1 / math.log(10), rel=0.25)
 
 
+def test_a_small_calibration_ends_where_its_voxels_do(rng: np.random.Generator) -> None:
+    calibration = Calibration.measure([[rng.exponential(0.1, 500)]])
+    assert calibration.scores[-1] <= -math.log10(10 / 500)
+    assert anomaly_score(np.array([0.3]), np.ones(1, bool), calibration)[0] < 4
+    with pytest.raises(ValueError, match="too few"):
+        Calibration.measure([[np.ones(3)]])
+
+
+def test_no_residual_is_no_score_even_when_most_healthy_voxels_have_none(rng: np.random.Generator) -> None:
+    calibration = Calibration.measure([[np.maximum(rng.normal(-0.1, 0.1, 100_000), 0)]])
+    scores = anomaly_score(np.array([0.0, 0.05]), np.ones(2, bool), calibration)
+    assert scores[0] == 0
+    assert scores[1] > 0
+
+
 def test_score_is_zero_outside_the_brain(rng: np.random.Generator) -> None:
-    calibration = Calibration.measure([rng.exponential(0.1, 1000)])
+    calibration = Calibration.measure([[rng.exponential(0.1, 1000)]])
     assert anomaly_score(np.ones(3), np.array([True, False, True]), calibration)[1] == 0
 
 
 def test_calibration_survives_json() -> None:
-    calibration = Calibration.measure([np.linspace(0, 1, 1000)])
+    calibration = Calibration.measure([[np.linspace(0, 1, 1000)]])
     assert Calibration.from_json(calibration.to_json()) == calibration
     with pytest.raises(ValueError, match="increase"):
         Calibration.from_json({"scores": [1, 2], "residuals": [2, 1], "scans": 1})

@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -143,6 +144,20 @@ def test_the_end_of_stdin_ends_it_within_a_second_in_the_middle_of_a_reconstruct
     closed = time.monotonic()
     assert talk.process.wait(timeout=10) == protocol.EXIT_DONE
     assert time.monotonic() - closed < 1
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without asking it")
+def test_terminating_it_leaves_nothing(start: Start, job: dict[str, Any], tmp_path: Path) -> None:
+    process = start("worker")
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(protocol.encode({**job, "levels": LONG}).encode() + b"\n")
+    process.stdin.flush()
+    for line in process.stdout:
+        if json.loads(line).get("name") == "register":
+            break
+    process.terminate()
+    assert process.wait(timeout=10) == protocol.EXIT_CANCELLED
     assert os.listdir(tmp_path) == []
 
 

@@ -199,8 +199,7 @@ def _color_bar(sheet: Image.Image, box: tuple[int, int, int], threshold: float) 
         return top + (HIGHEST_SHOWN - score) / (HIGHEST_SHOWN - LOWEST_SHOWN) * (height - 1)
 
     for score in range(int(LOWEST_SHOWN), int(HIGHEST_SHOWN) + 1):
-        anchor = "lm"
-        pen.text((left + 26, at(score)), f"{score}   1 in {10**score:,}", TEXT, _font(12), anchor=anchor)
+        pen.text((left + 26, at(score)), f"{score}   1 in {10**score:,}", TEXT, _font(12), anchor="lm")
     if LOWEST_SHOWN <= threshold <= HIGHEST_SHOWN:
         pen.line((left - 5, at(threshold), left + 22, at(threshold)), CONTOUR, 2)
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
-from conddiffusion_uad.protocol import DeviceFailure, Progress, Quiet
+from conddiffusion_uad.protocol import Progress, Quiet
 
 BATCH = 16  # slices at once
 
@@ -43,7 +43,6 @@ def reconstruct(
         The mean of the estimates over the levels, clamped to [0, 1], 0 outside the mask; float32, same shape.
 
     Raises:
-        DeviceFailure: ``out_of_memory``.
         Cancelled: From ``progress``.
     """
     progress = progress or Quiet()
@@ -62,16 +61,9 @@ def _reconstruct_batch(
     batch: np.ndarray, index: np.ndarray, model: ConditionedDiffusion, seeds: dict[int, list[int]]
 ) -> np.ndarray:
     device = next(model.parameters()).device
-    try:
-        slices = torch.from_numpy(np.ascontiguousarray(batch, np.float32)).unsqueeze(1).to(device)
-        features, total = model.encoder(slices), torch.zeros_like(slices)
-        for level, level_seeds in seeds.items():
-            noise = model.noise([level_seeds[i] for i in index], slices)
-            total += model(slices, torch.full((len(slices),), level, device=device), noise, features)
-        return (total / len(seeds)).squeeze(1).cpu().numpy()
-    except torch.OutOfMemoryError as error:
-        raise DeviceFailure(
-            "out_of_memory",
-            "The device has too little free memory for the model.",
-            "Close other programs or use --device cpu.",
-        ) from error
+    slices = torch.from_numpy(np.ascontiguousarray(batch, np.float32)).unsqueeze(1).to(device)
+    features, total = model.encoder(slices), torch.zeros_like(slices)
+    for level, level_seeds in seeds.items():
+        noise = model.noise([level_seeds[i] for i in index], slices)
+        total += model(slices, torch.full((len(slices),), level, device=device), noise, features)
+    return (total / len(seeds)).squeeze(1).cpu().numpy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ SIGNS = ("absolute", "positive", "negative")
 SMOOTHING = ("gaussian", "median", "none")
 # The tail probabilities at which a calibration stores residuals: from half of the healthy voxels to 1 in 10,000.
 TAIL_SCORES = tuple(np.round(np.concatenate([[-math.log10(0.5)], np.arange(0.4, 4.01, 0.1)]), 4).tolist())
+_LEAST_VOXELS = 10  # that must exceed a residual for its probability to be known
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,27 @@ class Calibration:
     scans: int
 
     @classmethod
-    def measure(cls, healthy: list[np.ndarray]) -> Calibration:
-        """Calibrate on the residuals inside the masks of healthy scans, one flat array a scan of equal weight."""
-        values = np.concatenate(healthy)
-        weights = np.concatenate([np.full(len(scan), 1 / len(scan) / len(healthy)) for scan in healthy])
+    def measure(cls, healthy: Sequence[Sequence[np.ndarray]]) -> Calibration:
+        """Calibrate on residuals inside the masks of healthy scans.
+
+        Args:
+            healthy: For each source of scans, the residuals of each scan as a flat array. Every source weighs the same,
+                and so does every scan of one source.
+
+        Raises:
+            ValueError: The voxels are too few to tell anything.
+        """
+        arrays = [(scan, 1 / len(healthy) / len(source) / len(scan)) for source in healthy for scan in source]
+        values = np.concatenate([scan for scan, _ in arrays])
+        weights = np.concatenate([np.full(len(scan), weight) for scan, weight in arrays])
         order = np.argsort(values)[::-1]
         exceeding = np.cumsum(weights[order])
-        residuals = np.interp([10**-s for s in TAIL_SCORES], exceeding, values[order])
-        return cls(TAIL_SCORES, tuple(_strictly_increasing(residuals)), len(healthy))
+        supported = max(exceeding[min(_LEAST_VOXELS, len(values)) - 1], exceeding[0])
+        scores = tuple(score for score in TAIL_SCORES if 10**-score >= supported)
+        if len(scores) < 2:
+            raise ValueError(f"{len(values)} healthy voxels are too few for a calibration")
+        residuals = np.interp([10**-score for score in scores], exceeding, values[order])
+        return cls(scores, tuple(_strictly_increasing(residuals)), len(arrays))
 
     def to_json(self) -> dict[str, Any]:
         return {"scores": list(self.scores), "residuals": list(self.residuals), "scans": self.scans}
@@ -117,10 +131,10 @@ def anomaly_score(residuals: np.ndarray, mask: np.ndarray, calibration: Calibrat
     Returns:
         float32, same shape, not negative, 0 outside the mask.
     """
-    scores, points = np.array((0.0, *calibration.scores)), np.array((0.0, *calibration.residuals))
-    if points[1] <= 0:
-        scores, points = scores[1:], points[1:]
-    last = np.searchsorted(scores, scores[-1] - 1)
+    known = np.array(calibration.residuals) > 0
+    scores = np.append(0.0, np.array(calibration.scores)[known])
+    points = np.append(0.0, np.array(calibration.residuals)[known])
+    last = min(np.searchsorted(scores, scores[-1] - 1), len(scores) - 2)
     slope = (scores[-1] - scores[last]) / (points[-1] - points[last])
     beyond = np.maximum(residuals - points[-1], 0) * slope
     return np.where(mask, np.interp(residuals, points, scores) + beyond, 0).astype(np.float32)

@@ -17,7 +17,7 @@ BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
 def labeled_table(results: Sequence[Result]) -> str:
-    """Average precision of each case and method as a Markdown table, with the means by contrast."""
+    """Average precision of each case and method as a Markdown table, with the mean of each folder's patients."""
     methods = list(results[0].precision)
     lines = ["| scan | contrast | prevalence | " + " | ".join(methods) + " |", "|---" * (3 + len(methods)) + "|"]
     for result in results:
@@ -25,10 +25,10 @@ def labeled_table(results: Sequence[Result]) -> str:
         lines.append(
             f"| {result.case.name} | {result.case.contrast} | " + " | ".join(f"{v:.3f}" for v in values) + " |"
         )
-    for contrast in dict.fromkeys(r.case.contrast for r in results):
-        chosen = [r for r in results if r.case.contrast == contrast]
+    for group in dict.fromkeys((r.case.folder, r.case.contrast) for r in results):
+        chosen = [r for r in results if (r.case.folder, r.case.contrast) == group]
         means = [np.mean([r.prevalence for r in chosen]), *(np.mean([r.precision[m] for r in chosen]) for m in methods)]
-        lines.append(f"| **mean of {len(chosen)}** | {contrast} | " + " | ".join(f"**{v:.3f}**" for v in means) + " |")
+        lines.append(f"| **mean of {len(chosen)}** | {group[1]} | " + " | ".join(f"**{v:.3f}**" for v in means) + " |")
     return "\n".join(lines)
 
 
@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
     options = parser.parse_args(arguments)
     bundle = bundles.load(options.bundle)
+    insert(bundle.path / bundles.CARD, "")
     labeled, healthy = [], []
     for cases, results in ((labeled_cases, labeled), (healthy_cases, healthy)):
         for case in cases(options.data, bundle.config.contrasts):

@@ -40,6 +40,11 @@ class Case:
     scan: Path
     truth: Path | None
 
+    @property
+    def folder(self) -> str:
+        """The folder that the patient's folder lies in: cases of one collection have it in common."""
+        return self.scan.parents[1].name
+
 
 @dataclass(frozen=True)
 class Result:

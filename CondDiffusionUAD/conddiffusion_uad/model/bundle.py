@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from conddiffusion_uad.detection.scoring import Calibration, ResidualRule
+from conddiffusion_uad.preprocessing.resampling import STEP
 from conddiffusion_uad.protocol import BundleFailure
 from conddiffusion_uad.resources import resources
 from conddiffusion_uad.volume import Grid
@@ -91,6 +92,7 @@ class Bundle:
         config: How it is run.
         calibration: By contrast; empty before ``train calibrate``.
         model: The network in evaluation mode.
+        metadata: All of its metadata.json.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Bundle:
     config: BundleConfig
     calibration: Mapping[str, Calibration]
     model: ConditionedDiffusion
+    metadata: Mapping[str, Any]
 
     def to(self, device: torch.device | str) -> Bundle:
         """The bundle with its model on a device."""
@@ -128,11 +131,14 @@ def locate(name_or_path: str) -> Path:
 
 
 def digest(folder: Path) -> str:
-    """SHA-256 over the weights, the calibration and how the bundle is run."""
-    total = hashlib.sha256(json.dumps(_section(folder), sort_keys=True).encode())
-    for file in (CALIBRATION, WEIGHTS):
-        if (folder / file).is_file():
-            total.update((folder / file).read_bytes())
+    """SHA-256 over the weights, the calibration and how the bundle is run. Raises BundleFailure("bundle_damaged")."""
+    try:
+        total = hashlib.sha256(json.dumps(_section(folder), sort_keys=True).encode())
+        for file in (CALIBRATION, WEIGHTS):
+            if (folder / file).is_file():
+                total.update((folder / file).read_bytes())
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(folder, error) from error
     return total.hexdigest()
 
 
@@ -163,9 +169,10 @@ def load(name_or_path: str) -> Bundle:
                 _REINSTALL,
             )
         config = BundleConfig.from_json(section)
-        return Bundle(folder.name, folder, found, config, _load_calibration(folder), _load_model(folder, config))
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise BundleFailure("bundle_damaged", f"The bundle {folder.name} is damaged: {error}.", _REINSTALL) from error
+        calibration, model = _load_calibration(folder), _load_model(folder, config)
+        return Bundle(folder.name, folder, found, config, calibration, model, metadata)
+    except (OSError, AttributeError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise _damaged(folder, error) from error
 
 
 def save(
@@ -181,6 +188,7 @@ def save(
     """
     for file in (METADATA, WEIGHTS):
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    (folder / CALIBRATION).unlink(missing_ok=True)  # of other weights
     half = {key: value.half() if value.is_floating_point() else value for key, value in model.state_dict().items()}
     save_file({key: value.contiguous().cpu() for key, value in half.items()}, folder / WEIGHTS)
     _write_json(folder / METADATA, {**(metadata or {}), "conddiffusion_uad": config.to_json()})
@@ -207,8 +215,14 @@ def _load_calibration(folder: Path) -> dict[str, Calibration]:
     return {contrast: Calibration.from_json(entry) for contrast, entry in _read_json(folder / CALIBRATION).items()}
 
 
+def _damaged(folder: Path, error: Exception) -> BundleFailure:
+    return BundleFailure("bundle_damaged", f"The bundle {folder.name} is damaged: {error}.", _REINSTALL)
+
+
 def _load_model(folder: Path, config: BundleConfig) -> ConditionedDiffusion:
     model = ConditionedDiffusion(config.model)
+    if STEP % model.divisor or any(size % model.divisor for size in config.grid.size[:2]):
+        raise ValueError(f"its slices cannot be divided by {model.divisor}")
     model.load_state_dict(load_file(folder / WEIGHTS))
     return model.eval()
 

@@ -62,4 +62,4 @@ class ConditionedDiffusion(nn.Module):
         """
         features = self.encoder(slices) if features is None else features
         noisy = self.schedule.noised(2 * slices - 1, noise, level)
-        return (self.denoiser(noisy, level, features) + 1) / 2
+        return (self.denoiser(noisy, level, features).float() + 1) / 2  # the scale in full precision

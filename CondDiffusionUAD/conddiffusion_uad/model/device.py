@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from conddiffusion_uad.protocol import DeviceFailure
+from conddiffusion_uad.protocol import DEVICE, BadInput, DeviceFailure
 
 
 def choose(name: str = "auto") -> torch.device:
@@ -16,8 +16,11 @@ def choose(name: str = "auto") -> torch.device:
         name: "auto", "cpu", "mps", "cuda" or "cuda:N".
 
     Raises:
+        BadInput: ``bad_option`` for another name.
         DeviceFailure: ``no_such_device``; there is never a silent fallback.
     """
+    if not DEVICE.fullmatch(name):
+        raise BadInput("bad_option", f"--device cannot be {name!r}.", "Accepted: auto, cpu, mps, cuda, cuda:N.")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from conddiffusion_uad.volume import Grid
 
-STEP = 8  # the grid grows by multiples of this in the slice plane, because the model halves slices three times
+STEP = 8  # the grid grows by multiples of this in the slice plane: a model can divide its slices by 2, 4 or 8
 FWHM_TO_SIGMA = 1.0 / 2.355  # of a Gaussian: 1 / (2 sqrt(2 ln 2))
 RIM_VOXELS = 3  # of the model's grid, around the brain, that repeat the values inside
 RIM_VARIANCE = 1.0  # of the Gaussian that says which values inside are near, in voxels squared

@@ -10,39 +10,52 @@ import torch
 from conddiffusion_uad.detection.reconstruction import reconstruct
 from conddiffusion_uad.detection.scoring import Calibration, residual
 from conddiffusion_uad.model.bundle import Bundle
+from conddiffusion_uad.protocol import BadInput
 
 from .corpus import Part
 from .sampling import AnatomySampler, ScanSampler
 
+THICK = 3  # slices of the bundle's grid that a single slice stands for
 Log = Callable[[str], None]
 
 
 def healthy_volumes(part: Part, contrast: str, seed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Name, volume and mask (z, y, x) of all that a part can show of a contrast in the data it holds out."""
+    """Name, volume and mask (z, y, x) of all that a part can show of a contrast in the data it holds out.
+
+    A single slice becomes a stack of :data:`THICK` equal ones: so a thick slice looks on the bundle's grid.
+    """
     generator = torch.Generator().manual_seed(seed)
     cpu = torch.device("cpu")
     sampler = (AnatomySampler if part.source.kind == "labels" else ScanSampler)(part.held_out, cpu)
     for index, item in enumerate(part.held_out):
         if part.source.kind == "labels" or item.contrast == contrast or item.tissues:
-            volume, mask = sampler.volume(index, contrast, generator)
-            yield item.name, volume[:, 0].numpy(), mask[:, 0].numpy()
+            volume, mask = (array[:, 0].numpy() for array in sampler.volume(index, contrast, generator))
+            copies = THICK if part.source.kind == "slices" else 1
+            yield item.name, volume.repeat(copies, 0), mask.repeat(copies, 0)
 
 
 def calibrate(bundle: Bundle, corpus: Sequence[Part], seed: int, log: Log) -> Mapping[str, Calibration]:
     """Measure the residuals of the held-out healthy scans, for each contrast of the bundle.
 
-    Residuals are formed exactly as in a detection, with the bundle's levels and residual rules.
+    Residuals are formed as in a detection, with the bundle's levels and residual rules.
+
+    Raises:
+        BadInput: ``no_healthy_scan`` when no held-out scan can show a contrast.
     """
     result = {}
     for contrast in bundle.config.contrasts:
-        healthy = [
-            _residuals(bundle, volume, mask, contrast, seed)
+        parts = [
+            [
+                _residuals(bundle, volume, mask, contrast, seed)
+                for _, volume, mask in healthy_volumes(part, contrast, seed)
+            ]
             for part in corpus
-            for _, volume, mask in healthy_volumes(part, contrast, seed)
         ]
-        result[contrast] = measured = Calibration.measure(healthy)
+        if not any(parts):
+            raise BadInput("no_healthy_scan", f"No held-out scan can show {contrast}.", "Add a source to the recipe.")
+        result[contrast] = measured = Calibration.measure([scans for scans in parts if scans])
         limit = np.interp(2, measured.scores, measured.residuals)
-        log(f"{contrast}: 1 in 100 voxels of {len(healthy)} healthy scans exceeds {limit:.3f}")
+        log(f"{contrast}: 1 in 100 voxels of {measured.scans} healthy scans exceeds {limit:.3f}")
     return result
 
 

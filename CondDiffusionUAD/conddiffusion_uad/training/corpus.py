@@ -49,7 +49,6 @@ class Scan:
         volume: float16 (z, y, x) in [0, 1].
         mask: Brain, boolean, same shape.
         tissues: Median intensity of fluid, gray and white matter; None when they cannot be told from the intensity.
-        single_slices: True when neighbors along z do not belong together.
     """
 
     name: str
@@ -57,7 +56,6 @@ class Scan:
     volume: np.ndarray
     mask: np.ndarray
     tissues: tuple[float, float, float] | None
-    single_slices: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,8 +71,10 @@ def load_corpus(sources: tuple[Source, ...], data: Path, grid: Grid, cache: Path
     """Read and prepare all sources; what is in the cache already is taken from there.
 
     Raises:
-        BadInput: ``no_training_data`` when a source finds no file, or fewer than it shall hold out.
+        BadInput: ``no_training_data`` when the folder is missing, or a source finds no more than it shall hold out.
     """
+    if not data.is_dir():
+        raise BadInput("no_training_data", f"There is no folder {data}.", "Check --data.")
     cache.mkdir(parents=True, exist_ok=True)
     return [_load_part(source, data, grid, cache, log) for source in sources]
 
@@ -147,7 +147,7 @@ def _cropped(labels: sitk.Image, margin: int = 8) -> sitk.Image:
 
 def _load_scan(file: Path, source: Source, grid: Grid) -> Scan:
     prepared = prepare(volumes.read(file), grid=grid, atlas=atlases.load(), progress=Quiet())
-    volume, mask = (_fit_to(array, grid) for array in (prepared.volume, prepared.mask))
+    volume, mask = (_on_grid(array, prepared.grid, grid) for array in (prepared.volume, prepared.mask))
     tissues = _tissue_medians(volume[mask]) if source.contrast == "T1" else None
     return Scan(file.name, source.contrast, volume.astype(np.float16), mask, tissues)
 
@@ -158,7 +158,7 @@ def _load_slices(file: Path, source: Source, grid: Grid) -> Scan:
         bright = archive["bright"] if "bright" in archive else np.zeros(len(images))
     images = images[np.sort(np.argsort(bright, kind="stable")[: round(source.cleanest * len(images))])]
     stack = np.stack([_normalized_slice(image, source.spacing / grid.spacing[0], grid) for image in images])
-    return Scan(file.name, source.contrast, stack.astype(np.float16), stack > 0, None, single_slices=True)
+    return Scan(file.name, source.contrast, stack.astype(np.float16), stack > 0, None)
 
 
 def _normalized_slice(image: np.ndarray, scale: float, grid: Grid) -> np.ndarray:
@@ -167,20 +167,27 @@ def _normalized_slice(image: np.ndarray, scale: float, grid: Grid) -> np.ndarray
         np.where(image > 0, np.clip((image - low) / (high - low), 1e-3, 1), 0), scale, order=1, anti_aliasing=True
     )
     inside = rescale((image > 0).astype(np.float32), scale, order=1, anti_aliasing=True) > 0.5
-    return _fit_to(np.where(inside, coarse, 0)[None], grid, axes=(1, 2))[0]
+    return _fit_to(np.where(inside, coarse, 0), grid)
 
 
-def _fit_to(array: np.ndarray, grid: Grid, axes: tuple[int, ...] = (0, 1, 2)) -> np.ndarray:
-    """Crop or pad an array about its center to the size of the grid along some axes."""
-    for axis in axes:
-        surplus = array.shape[axis] - grid.size[2 - axis]
+def _on_grid(array: np.ndarray, enlarged: Grid, grid: Grid) -> np.ndarray:
+    """The part of an array on an enlarged grid that lies on the grid itself."""
+    start = np.rint((np.array(grid.origin) - enlarged.origin) / grid.spacing).astype(int)
+    return array[tuple(slice(low, low + size) for low, size in zip(start[::-1], grid.size[::-1], strict=True))]
+
+
+def _fit_to(image: np.ndarray, grid: Grid) -> np.ndarray:
+    """Crop or pad a slice (y, x) about its center to the size of the grid."""
+    for axis in range(2):
+        wanted = grid.size[1 - axis]
+        surplus = image.shape[axis] - wanted
         if surplus > 0:
-            array = np.take(array, np.arange(surplus // 2, surplus // 2 + grid.size[2 - axis]), axis)
-        elif surplus < 0:
-            padding = [(0, 0)] * array.ndim
+            image = np.take(image, np.arange(surplus // 2, surplus // 2 + wanted), axis)
+        else:
+            padding = [(0, 0), (0, 0)]
             padding[axis] = (-surplus // 2, -surplus - -surplus // 2)
-            array = np.pad(array, padding)
-    return array
+            image = np.pad(image, padding)
+    return image
 
 
 def _tissue_medians(brain: np.ndarray) -> tuple[float, float, float]:

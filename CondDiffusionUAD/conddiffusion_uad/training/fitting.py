@@ -12,6 +12,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+from conddiffusion_uad.protocol import BadInput
 
 from .anomalies import corrupt
 from .recipe import FitSettings
@@ -67,7 +68,7 @@ class Fitting:
         return self.average.module.eval()
 
     def advance(self) -> float:
-        """Take one step and return its loss: the mean absolute error of the estimate of x_0 in [-1, 1].
+        """Take one step and return its loss: the weighted mean absolute error of the estimate of x_0 in [-1, 1].
 
         The model sees, and is conditioned on, slices with made-up anomalies, and has to give back the healthy ones;
         errors where the anomalies were count more.
@@ -84,7 +85,7 @@ class Fitting:
         with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             estimate = self.model(seen, level, noise)
         weight = 1 + self.settings.anomalies.weight * where
-        loss = 2 * (weight * (estimate.float() - slices).abs()).mean()
+        loss = 2 * (weight * (estimate - slices).abs()).mean()
         self._update(loss)
         self.step += 1
         return loss.item()
@@ -108,12 +109,25 @@ class Fitting:
         """Write all that is needed to go on, replacing the checkpoint in one move."""
         parts = {"model": self.model, "average": self.average, "optimizer": self.optimizer}
         partial = checkpoint.with_suffix(".part")
-        torch.save({"step": self.step, **{name: part.state_dict() for name, part in parts.items()}}, partial)
+        torch.save(
+            {
+                "step": self.step,
+                "settings": repr(self.settings),
+                **{name: part.state_dict() for name, part in parts.items()},
+            },
+            partial,
+        )
         partial.replace(checkpoint)
 
     def restore(self, checkpoint: Path) -> None:
-        """Go on from a checkpoint."""
+        """Go on from a checkpoint. Raises BadInput("other_checkpoint") when it was made with other settings."""
         state = torch.load(checkpoint, map_location=next(self.model.parameters()).device, weights_only=True)
+        if state["settings"] != repr(self.settings):
+            raise BadInput(
+                "other_checkpoint",
+                f"{checkpoint} belongs to a training with other settings.",
+                "Remove it, or give another --output.",
+            )
         self.step = state["step"]
         for name, part in (("model", self.model), ("average", self.average), ("optimizer", self.optimizer)):
             part.load_state_dict(state[name])

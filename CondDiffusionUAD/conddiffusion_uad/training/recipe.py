@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from conddiffusion_uad.model.bundle import BundleConfig
-from conddiffusion_uad.protocol import BadInput
+from conddiffusion_uad.protocol import CONTRASTS, BadInput
 
 from .anomalies import AnomalySettings
 
@@ -19,6 +19,7 @@ else:
     import tomli as tomllib
 
 SHIPPED = Path(__file__).parent / "recipes"
+KINDS = ("labels", "scans", "slices")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class Source:
     contrast: str = ""
     spacing: float = 1.0
     cleanest: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS or (self.kind != "labels" and self.contrast not in CONTRASTS):
+            raise ValueError(f"a source is one of {KINDS}; scans and slices have a contrast of {CONTRASTS}")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from .synthesis import (
 _PROBE = 4096  # voxels of a volume that its percentiles are estimated from
 _RANDOM_SHARE = 0.1  # of synthetic scans with a contrast of their own
 _REMAP_SHARE = 0.65  # of T1 scans that become another contrast
+_OUTLINE = (0.2, 0.8)  # share of brain in a voxel from which it belongs to the mask
 _SLICES_AVERAGED = (1, 3)  # thinnest and thickest slice of a synthetic scan, in slices of the grid
 _FLUID, _GRAY, _WHITE = (list(TISSUES).index(name) for name in ("ventricles", "cortex", "white matter"))
 
@@ -80,7 +81,7 @@ class AnatomySampler:
         fractions = self._fractions[subject].permute(1, 0, 2, 3).float() / 255
         intensities = tissue_intensities(contrast, generator).expand(len(fractions), -1)
         probes = self._probes[subject].expand(len(fractions), -1, -1)
-        images = synthesize(fractions, intensities, probes, generator, margin=0.0)
+        images = synthesize(fractions, intensities, probes, generator, one_scan=True)
         return images, images > 0
 
 
@@ -89,14 +90,26 @@ def synthesize(
     intensities: torch.Tensor,
     probes: torch.Tensor,
     generator: torch.Generator,
-    margin: float = 0.3,
+    *,
+    one_scan: bool = False,
 ) -> torch.Tensor:
-    """Normalized slices, 0 outside the brain, whose outline varies by ``margin`` as that of skull strippers does."""
+    """Normalized slices, 0 outside the brain, whose outline varies as that of skull strippers does.
+
+    Args:
+        fractions: (B, tissues + 1, H, W), see :class:`Anatomy`, each between 0 and 1.
+        intensities: Mean of each tissue, (B, tissues).
+        probes: Fractions of voxels of the whole brain, (B, voxels, tissues).
+        generator: Source of randomness.
+        one_scan: Whether the batch is the slices of one scan, which share what is random but noise.
+    """
     tissue, brain = fractions[:, :-1], fractions[:, -1:]
-    images = degrade(render(tissue, intensities, generator), generator)
-    edge = 0.5 + margin * uniform((len(images), 1, 1, 1), -1.0, 1.0, generator).to(images)
+    images = render(tissue, intensities, generator, one_scan=one_scan)
+    images = degrade(images, generator, one_scan=one_scan)
+    draws = 1 if one_scan else len(images)
+    edge = uniform((draws, 1, 1, 1), *_OUTLINE, generator).to(images)
     probe = (probes * intensities.to(probes)[:, None, :]).sum(2)
-    return gamma(normalized(images, probe), generator, 0.15).clamp(min=1e-3) * (brain > edge)
+    images = gamma(normalized(images, probe), generator, 0.15, one_scan=one_scan)
+    return images.clamp(min=1e-3) * (brain > edge)
 
 
 class ScanSampler:

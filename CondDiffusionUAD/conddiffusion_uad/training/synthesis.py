@@ -101,7 +101,12 @@ def warp(images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
 
 
 def render(
-    fractions: torch.Tensor, intensities: torch.Tensor, generator: torch.Generator, *, texture: float = 0.06
+    fractions: torch.Tensor,
+    intensities: torch.Tensor,
+    generator: torch.Generator,
+    *,
+    one_scan: bool = False,
+    texture: float = 0.06,
 ) -> torch.Tensor:
     """Images from tissue fractions and mean intensities.
 
@@ -109,14 +114,16 @@ def render(
         fractions: (B, tissues, H, W), each between 0 and 1.
         intensities: (B, tissues).
         generator: Source of randomness.
+        one_scan: Whether the batch is the slices of one scan, which share what is random but noise.
         texture: Largest relative standard deviation of a smooth field inside each tissue.
 
     Returns:
         (B, 1, H, W).
     """
     batch, tissues, height, width = fractions.shape
-    field = smooth_field(batch, tissues, (height, width), 8, generator).to(fractions)
-    strength = uniform((batch, 1, 1, 1), 0.0, texture, generator).to(fractions)
+    draws = 1 if one_scan else batch
+    field = smooth_field(draws, tissues, (height, width), 8, generator).to(fractions)
+    strength = uniform((draws, 1, 1, 1), 0.0, texture, generator).to(fractions)
     means = intensities.to(fractions)[:, :, None, None]
     return (fractions * (means + strength * field)).sum(1, keepdim=True)
 
@@ -132,25 +139,31 @@ def blurred(images: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     return rows.transpose(0, 1)
 
 
-def degrade(images: torch.Tensor, generator: torch.Generator, *, strength: float = 1.0) -> torch.Tensor:
+def degrade(
+    images: torch.Tensor, generator: torch.Generator, *, one_scan: bool = False, strength: float = 1.0
+) -> torch.Tensor:
     """Residual bias field, limited resolution and noise of an acquisition, each of random strength.
 
     Args:
         images: (B, 1, H, W), intensities of about 0 to 1.
         generator: Source of randomness.
+        one_scan: Whether the batch is the slices of one scan, which share what is random but noise.
         strength: Scales all the effects; 0 leaves the images alone.
     """
-    batch, size = len(images), (images.shape[2], images.shape[3])
-    bias = uniform((batch, 1, 1, 1), 0.0, 0.06 * strength, generator) * smooth_field(batch, 1, size, 4, generator)
+    draws, size = 1 if one_scan else len(images), (images.shape[2], images.shape[3])
+    bias = uniform((draws, 1, 1, 1), 0.0, 0.06 * strength, generator) * smooth_field(draws, 1, size, 4, generator)
     images = images * torch.exp(bias).to(images)
-    images = blurred(images, uniform((batch,), 0.0, 0.7 * strength, generator))
-    sigma = uniform((batch, 1, 1, 1), 0.0, 0.03 * strength, generator)
+    images = blurred(images, uniform((draws,), 0.0, 0.7 * strength, generator).expand(len(images)))
+    sigma = uniform((draws, 1, 1, 1), 0.0, 0.03 * strength, generator)
     return images + (sigma * torch.randn(images.shape, generator=generator)).to(images)
 
 
-def gamma(images: torch.Tensor, generator: torch.Generator, log_range: float = 0.25) -> torch.Tensor:
+def gamma(
+    images: torch.Tensor, generator: torch.Generator, log_range: float = 0.25, *, one_scan: bool = False
+) -> torch.Tensor:
     """Random power law ``x^exp(g)`` with g uniform in +-``log_range``; images in [0, 1]."""
-    exponent = torch.exp(uniform((len(images), 1, 1, 1), -log_range, log_range, generator))
+    draws = 1 if one_scan else len(images)
+    exponent = torch.exp(uniform((draws, 1, 1, 1), -log_range, log_range, generator))
     return images.clamp(0, 1) ** exponent.to(images)
 
 

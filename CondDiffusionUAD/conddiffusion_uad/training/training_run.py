@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from conddiffusion_uad.protocol import BadInput
 
 from . import recipe as recipes
 from .calibration import calibrate
-from .corpus import load_corpus
+from .corpus import Part, load_corpus
 from .fitting import Fitting
 from .sampling import BatchSampler
 
@@ -39,7 +39,7 @@ def fit_bundle(recipe_name: str, data: Path, output: Path, cache: Path, device_n
     fitting = Fitting(model, BatchSampler(corpus, device), recipe.fit, recipe.seed)
     output.mkdir(parents=True, exist_ok=True)
     fitted = fitting.run(output / CHECKPOINT, log)
-    bundles.save(output, recipe.bundle, fitted, _metadata(recipe))
+    bundles.save(output, recipe.bundle, fitted, _metadata(recipe, corpus))
     (output / bundles.RECIPE).write_text(recipe.text, encoding="utf-8", newline="\n")
     (output / CHECKPOINT).unlink()
     log(f"Wrote {output}; now calibrate it")
@@ -60,12 +60,22 @@ def calibrate_bundle(folder: Path, data: Path, cache: Path, device_name: str, lo
     recipe = recipes.load(str(folder / bundles.RECIPE))
     bundle = bundles.load(str(folder)).to(choose(device_name))
     corpus = load_corpus(recipe.sources, data, recipe.bundle.grid, cache, log)
+    if bundle.metadata.get("held_out") != _held_out(corpus):
+        raise BadInput(
+            "other_split",
+            f"{data} does not hold out the scans that {folder} was not trained on.",
+            "Give the data folder that it was fitted to.",
+        )
     bundles.save_calibration(folder, calibrate(bundle, corpus, recipe.seed, log))
     log(f"Calibrated {folder}")
 
 
-def _metadata(recipe: recipes.Recipe) -> dict[str, Any]:
-    """The fields that MONAI's bundle schema asks for."""
+def _held_out(corpus: Sequence[Part]) -> list[str]:
+    return [item.name for part in corpus for item in part.held_out]
+
+
+def _metadata(recipe: recipes.Recipe, corpus: Sequence[Part]) -> dict[str, Any]:
+    """The fields that MONAI's bundle schema asks for, and the scans that were not trained on."""
     height, width = recipe.bundle.grid.size[1::-1]
     image = {
         "type": "image",
@@ -88,5 +98,6 @@ def _metadata(recipe: recipes.Recipe) -> dict[str, Any]:
         "description": f"Conditioned diffusion model {recipe.name!r}. Research use only, not a medical device.",
         "authors": "CondDiffusionUAD contributors",
         "copyright": "CondDiffusionUAD contributors",
+        "held_out": _held_out(corpus),
         "network_data_format": {"inputs": {"image": image}, "outputs": {"pred": image}},
     }
