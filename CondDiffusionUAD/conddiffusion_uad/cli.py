@@ -200,4 +200,5 @@ def _terminate_as_interrupt() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, earlier)
+        if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:  # else the process is ending
+            signal.signal(signal.SIGTERM, earlier)
