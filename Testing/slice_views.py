@@ -19,7 +19,7 @@ from vtk.util import numpy_support
 
 VIEWS = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal"}
 
-MARGIN = 1.2  # of the field of view around the volumes
+MARGIN = 1.45  # of the field of view around the volumes
 
 _NO_RENDERING = "This computer cannot draw without a window; on Linux, libegl1 and libgl1-mesa-dri are missing."
 
