@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterable
 from queue import SimpleQueue
 from typing import Any, NoReturn
@@ -94,15 +95,25 @@ def serve() -> NoReturn:
     """Run the worker on this process's stdin and stdout until stdin ends."""
     with reserved_stdout() as stream:
         worker = Worker(EventWriter(stream, gone=_end))
-        threading.Thread(target=worker.work, daemon=True).start()
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            worker.take(sys.stdin.buffer)
+            threading.Thread(target=worker.work, daemon=True).start()
+            threading.Thread(target=_take_until_the_end, args=(worker,), daemon=True).start()
+            # Not reading here: a signal that another thread receives would not wake this one, which has to handle it.
+            while True:
+                time.sleep(0.1)
         except KeyboardInterrupt:
             for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not cut the cleaning short
                 signal.signal(number, signal.SIG_IGN)
             _end(EXIT_CANCELLED)
-        _end()
+
+
+def _take_until_the_end(worker: Worker) -> NoReturn:
+    try:
+        worker.take(sys.stdin.buffer)
+    except Exception as error:
+        _end(explain(error).exit_code)
+    _end()
 
 
 def _end(code: int = EXIT_DONE) -> NoReturn:
