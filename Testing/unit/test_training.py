@@ -14,7 +14,7 @@ from conddiffusion_uad.detection.scoring import anomaly_score, residual, thresho
 from conddiffusion_uad.model import bundle as bundles
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.preprocessing import atlas as atlases
-from conddiffusion_uad.protocol import BadInput
+from conddiffusion_uad.protocol import BadInput, OutputFailure
 from conddiffusion_uad.training import recipe as recipes
 from conddiffusion_uad.training.calibration import healthy_volumes
 from conddiffusion_uad.training.corpus import load_corpus
@@ -168,6 +168,12 @@ def test_prepared_data_are_read_from_the_cache(recipe: recipes.Recipe, data: Pat
     for _ in range(2):
         load_corpus(recipe.sources[1:], data, recipe.bundle.grid, tmp_path / "cache", lines.append)
     assert lines == ["Preparing slices.npz"]
+
+
+def test_a_cache_that_cannot_be_made_is_told(recipe: recipes.Recipe, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputFailure, match="cache"):
+        load_corpus(recipe.sources, data, recipe.bundle.grid, tmp_path / "file" / "cache", lambda _: None)
 
 
 def test_too_little_data_is_refused(recipe: recipes.Recipe, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from conddiffusion_uad import volume as volumes
 from conddiffusion_uad.preprocessing import atlas as atlases
 from conddiffusion_uad.preprocessing.preparation import prepare
 from conddiffusion_uad.preprocessing.registration import register
-from conddiffusion_uad.protocol import BadInput, Quiet
+from conddiffusion_uad.protocol import BadInput, OutputFailure, Quiet
 from conddiffusion_uad.volume import Grid
 
 from .anatomy import TISSUES, brain_of, tissue_fractions, tissue_labels
@@ -72,10 +72,14 @@ def load_corpus(sources: tuple[Source, ...], data: Path, grid: Grid, cache: Path
 
     Raises:
         BadInput: ``no_training_data`` when the folder is missing, or a source finds no more than it shall hold out.
+        OutputFailure: ``cannot_write`` when the cache cannot be made.
     """
     if not data.is_dir():
         raise BadInput("no_training_data", f"There is no folder {data}.", "Check --data.")
-    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputFailure("cannot_write", f"The cache {cache} cannot be made.", "Give another --cache.") from error
     return [_load_part(source, data, grid, cache, log) for source in sources]
 
 
