@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ from conddiffusion_uad.console import Console
 from conddiffusion_uad.detection import output
 from conddiffusion_uad.detection.job import run
 from conddiffusion_uad.failures import explain
+from conddiffusion_uad.interrupts import ignore_interrupts, terminate_as_interrupt
 from conddiffusion_uad.protocol import (
     CONTRASTS,
     EXIT_CANCELLED,
@@ -171,14 +171,13 @@ def _interruptible(work: Callable[[], int], cancelled: threading.Event, emit: Em
         finally:
             over.set()
 
-    with _terminate_as_interrupt():
+    with terminate_as_interrupt():
         try:
             threading.Thread(target=working, daemon=True).start()
             while not over.wait(0.1):  # short: Windows does not interrupt a long one
                 pass
         except KeyboardInterrupt:
-            for number in (signal.SIGINT, signal.SIGTERM):  # an impatient second one must not cut the cleaning short
-                signal.signal(number, signal.SIG_IGN)
+            ignore_interrupts()
             cancelled.set()
             over.wait(PATIENCE_S)
     if not codes and not cancelled.is_set():
@@ -188,17 +187,3 @@ def _interruptible(work: Callable[[], int], cancelled: threading.Event, emit: Em
         emit(Cancelled().event())
         os._exit(EXIT_CANCELLED)
     return codes[0]
-
-
-@contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """Handle SIGTERM like SIGINT meanwhile. Does nothing on a thread that may not handle signals."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:  # else the process is ending
-            signal.signal(signal.SIGTERM, earlier)

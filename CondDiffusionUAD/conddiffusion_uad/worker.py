@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import os
-import signal
 import sys
 import threading
 import time
@@ -24,6 +23,7 @@ from typing import Any, NoReturn
 from conddiffusion_uad.detection import output
 from conddiffusion_uad.detection.job import Models, run
 from conddiffusion_uad.failures import explain
+from conddiffusion_uad.interrupts import ignore_interrupts, terminate_as_interrupt
 from conddiffusion_uad.protocol import (
     EXIT_CANCELLED,
     EXIT_DONE,
@@ -93,9 +93,8 @@ class Worker:
 
 def serve() -> NoReturn:
     """Run the worker on this process's stdin and stdout until stdin ends."""
-    with reserved_stdout() as stream:
+    with reserved_stdout() as stream, terminate_as_interrupt():
         worker = Worker(EventWriter(stream, gone=_end))
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             threading.Thread(target=worker.work, daemon=True).start()
             threading.Thread(target=_take_until_the_end, args=(worker,), daemon=True).start()
@@ -103,8 +102,7 @@ def serve() -> NoReturn:
             while True:
                 time.sleep(0.1)
         except KeyboardInterrupt:
-            for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not cut the cleaning short
-                signal.signal(number, signal.SIG_IGN)
+            ignore_interrupts()
             _end(EXIT_CANCELLED)
 
 

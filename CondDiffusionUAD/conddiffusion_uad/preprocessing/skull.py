@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -58,11 +59,8 @@ def brain_mask(image: sitk.Image, mode: str, device: Any, progress: Progress) ->
 def _deepbet(image: sitk.Image, device: Any) -> sitk.Image:
     """Return deepbet's brain mask (Fisch et al., Comput Biol Med 179:108845, 2024), uint8."""
     import nibabel
-    from deepbet.bet import BrainExtraction
 
-    extraction = BrainExtraction(no_gpu=True)
-    extraction.model.to(device)
-    extraction.bbox_model.to(device)
+    extraction = _extraction(str(device))
     values = np.ascontiguousarray(sitk.GetArrayViewFromImage(image).transpose(2, 1, 0))
     try:
         _, mask, _ = extraction.run(nibabel.Nifti1Image(values, _affine(image)))
@@ -72,6 +70,17 @@ def _deepbet(image: sitk.Image, device: Any) -> sitk.Image:
     result = sitk.GetImageFromArray(np.ascontiguousarray(found))
     result.CopyInformation(image)
     return result
+
+
+@cache
+def _extraction(device: str) -> Any:
+    """Return deepbet with its networks on a device; they stay loaded for the next scan."""
+    from deepbet.bet import BrainExtraction
+
+    extraction = BrainExtraction(no_gpu=True)
+    extraction.model.to(device)
+    extraction.bbox_model.to(device)
+    return extraction
 
 
 def below_skull(mask: sitk.Image, image: sitk.Image) -> sitk.Image:

@@ -68,10 +68,8 @@ def blobs(brain: torch.Tensor, largest: float, generator: torch.Generator) -> to
     place = torch.multinomial(brain.flatten(1).cpu().float() + 1e-9, 1, generator=generator)
     y = torch.arange(height).view(1, -1, 1) - (place // width)[:, :, None]
     x = torch.arange(width).view(1, 1, -1) - (place % width)[:, :, None]
-    angle, stretch = (
-        uniform((batch, 1, 1), 0, math.pi, generator),
-        torch.exp(uniform((batch, 1, 1), -0.5, 0.5, generator)),
-    )
+    angle = uniform((batch, 1, 1), 0, math.pi, generator)
+    stretch = torch.exp(uniform((batch, 1, 1), -0.5, 0.5, generator))
     along, across = x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
     radius = torch.exp(uniform((batch, 1, 1), math.log(_SMALLEST), math.log(largest), generator))
     distance = torch.sqrt((along / stretch) ** 2 + (across * stretch) ** 2) / radius
