@@ -1,5 +1,6 @@
 """Fitting and calibrating a tiny model on made-up label maps, from files to a sealed bundle."""
 
+import hashlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+from conddiffusion_uad.cli import main
 from conddiffusion_uad.detection.reconstruction import reconstruct
 from conddiffusion_uad.detection.scoring import anomaly_score, residual, threshold
 from conddiffusion_uad.model import bundle as bundles
@@ -135,6 +137,18 @@ def test_bundle_is_fitted_calibrated_and_flags_what_its_threshold_says(data: Pat
             residuals = residual(volume, estimate, mask, bundle.config.residual["T2"])
             flagged.append((anomaly_score(residuals, mask, bundle.calibration["T2"])[mask] > threshold(0.05)).mean())
     assert np.mean(flagged) == pytest.approx(0.05, abs=0.03)
+
+
+def test_the_encoder_is_pretrained_and_handed_over(data: Path, tmp_path: Path) -> None:
+    recipe, encoder = tmp_path / "tiny.toml", tmp_path / "pretrained" / "encoder.safetensors"
+    text = RECIPE.replace("[24, 24, 24]", "[40, 24, 24]").replace("samples = 640", "samples = 16")
+    recipe.write_text(text + "[pretrain]\nsamples = 32\nwidth = 32\n")
+    common = ["--recipe", str(recipe), "--data", str(data), "--cache", str(tmp_path / "cache"), "--device", "cpu"]
+    assert main(["train", "pretrain", *common, "--output", str(encoder.parent)]) == 0
+    assert [file.name for file in encoder.parent.iterdir()] == [encoder.name]
+    assert main(["train", "fit", *common, "--output", str(tmp_path / "tiny"), "--encoder", str(encoder)]) == 0
+    metadata = bundles.load(str(tmp_path / "tiny")).metadata
+    assert metadata["pretrained_encoder"] == hashlib.sha256(encoder.read_bytes()).hexdigest()
 
 
 def test_a_checkpoint_of_other_settings_is_refused(recipe: recipes.Recipe, data: Path, tmp_path: Path) -> None:

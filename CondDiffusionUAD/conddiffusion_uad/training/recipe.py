@@ -85,6 +85,42 @@ class FitSettings:
 
 
 @dataclass(frozen=True)
+class PretrainSettings:
+    """How the encoder learns to guess masked patches; all but the first three are those of the published model.
+
+    Attributes:
+        samples: Slices seen in all.
+        batch: Slices in a step.
+        precision: "bf16" or "fp32".
+        learning_rate: Constant.
+        weight_decay: Of AdamW.
+        betas: Of AdamW.
+        masked: Share of the patches that are masked.
+        width: Channels of the decoder at its coarsest scale, a multiple of 32.
+    """
+
+    samples: int
+    batch: int
+    precision: str
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.95)
+    masked: float = 0.65
+    width: int = 512
+
+    def __post_init__(self) -> None:
+        if self.width <= 0 or self.width % 32 or not 0 < self.masked < 1:
+            raise ValueError("pretrain: width is a multiple of 32, and masked a share between 0 and 1")
+
+    @classmethod
+    def from_toml(cls, values: Mapping[str, Any], fit: FitSettings) -> PretrainSettings:
+        """The settings, with those of the fit where nothing else is said. Raises TypeError or ValueError."""
+        first, second = values.get("betas", cls.betas)
+        shared = {"samples": fit.samples, "batch": fit.batch, "precision": fit.precision}
+        return cls(**{**shared, **values, "betas": (first, second)})
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that decides a training.
 
@@ -92,16 +128,20 @@ class Recipe:
         name: Name of the bundle.
         seed: Of all randomness.
         bundle: Grid, model, levels and residual rules of the bundle.
+        pretrain: How the encoder is pre-trained, if it is.
         fit: How long and how fast to learn.
         sources: Where the data come from.
+        encoder: File of pre-trained weights that the encoder starts from, if any.
         text: The recipe as it was written.
     """
 
     name: str
     seed: int
     bundle: BundleConfig
+    pretrain: PretrainSettings
     fit: FitSettings
     sources: tuple[Source, ...]
+    encoder: Path | None
     text: str
 
 
@@ -117,20 +157,32 @@ def load(name_or_path: str) -> Recipe:
         raise BadInput("recipe_not_found", f"There is no recipe {name_or_path!r}.", f"Shipped recipes: {shipped}.")
     text = path.read_text(encoding="utf-8")
     try:
-        return parse(tomllib.loads(text), text)
+        return parse(tomllib.loads(text), text, path.parent)
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(
             "bad_recipe", f"The recipe {path.name} cannot be used: {error}.", "Compare it with a shipped recipe."
         ) from error
 
 
-def parse(values: Mapping[str, Any], text: str = "") -> Recipe:
-    """The recipe from its TOML values. Raises KeyError, TypeError or ValueError."""
+def parse(values: Mapping[str, Any], text: str = "", folder: Path = Path()) -> Recipe:
+    """The recipe from its TOML values.
+
+    Args:
+        values: What the TOML says.
+        text: The TOML itself.
+        folder: What relative paths in it start from.
+
+    Raises:
+        KeyError, TypeError or ValueError: When something is missing or wrong.
+    """
+    fit = FitSettings.from_toml(values["fit"])
     return Recipe(
         name=values["name"],
         seed=values["seed"],
         bundle=BundleConfig.from_json(values),
-        fit=FitSettings.from_toml(values["fit"]),
+        pretrain=PretrainSettings.from_toml(values.get("pretrain", {}), fit),
+        fit=fit,
         sources=tuple(Source(**source) for source in values["source"]),
+        encoder=folder / values["encoder"] if "encoder" in values else None,
         text=text,
     )
