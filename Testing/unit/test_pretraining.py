@@ -9,6 +9,9 @@ import torch
 from conddiffusion_uad.model.cddpm import PAPER, ConditionedDiffusion
 from conddiffusion_uad.model.encoder import RESNET_50, build_encoder
 from conddiffusion_uad.protocol import BadInput
+from conddiffusion_uad.training.batches import Mixture
+from conddiffusion_uad.training.distributed import Processes
+from conddiffusion_uad.training.loop import Plan
 from conddiffusion_uad.training.masked_autoencoder import (
     MaskedAutoencoder,
     masked_error,
@@ -32,7 +35,8 @@ class Levels:
 
 def pretraining() -> Pretraining:
     torch.manual_seed(0)
-    return Pretraining(MaskedAutoencoder(build_encoder(SMALL, 4), SETTINGS.width), Levels(), SETTINGS, 0)
+    plan = Plan(Mixture(Levels(), SETTINGS.batch), SETTINGS.steps(SETTINGS.batch, 1), 0, "", Processes())
+    return Pretraining(MaskedAutoencoder(build_encoder(SMALL, 4), SETTINGS.width), SETTINGS, plan)
 
 
 @pytest.mark.parametrize("config", [SMALL, RESNET_50], ids=["small", "ResNet-50"])

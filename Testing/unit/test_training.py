@@ -18,11 +18,15 @@ from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.preprocessing import atlas as atlases
 from conddiffusion_uad.protocol import BadInput, OutputFailure
 from conddiffusion_uad.training import recipe as recipes
+from conddiffusion_uad.training.batches import batches
 from conddiffusion_uad.training.calibration import healthy_volumes
-from conddiffusion_uad.training.corpus import load_corpus
+from conddiffusion_uad.training.corpus import Part, load_corpus
+from conddiffusion_uad.training.distributed import Processes
 from conddiffusion_uad.training.fitting import Fitting
-from conddiffusion_uad.training.sampling import BatchSampler
-from conddiffusion_uad.training.training_run import CHECKPOINT, calibrate_bundle, fit_bundle
+from conddiffusion_uad.training.loop import Plan
+from conddiffusion_uad.training.progress import TrainingLog
+from conddiffusion_uad.training.training_run import CHECKPOINT, Means, calibrate_bundle, fit_bundle
+from conddiffusion_uad.training.validation import Validation
 
 RECIPE = """
 name = "tiny"
@@ -88,11 +92,18 @@ def recipe() -> recipes.Recipe:
     return recipes.parse(recipes.tomllib.loads(RECIPE), RECIPE)
 
 
-def fitting_of(recipe: recipes.Recipe, data: Path) -> Fitting:
-    corpus = load_corpus(recipe.sources, data, recipe.bundle.grid, data / ".cache", lambda _: None)
+def fitting_of(recipe: recipes.Recipe, data: Path, *, validated: bool = False) -> Fitting:
+    corpus, cpu = corpus_of(recipe, data), torch.device("cpu")
     torch.manual_seed(recipe.seed)
     model = ConditionedDiffusion(recipe.bundle.model)
-    return Fitting(model, BatchSampler(corpus, torch.device("cpu")), recipe.fit, recipe.seed)
+    source = batches(recipe, corpus, recipe.fit.batch, cpu)
+    steps = recipe.fit.steps(source.size, source.per_epoch)
+    plan = Plan(source, steps, recipe.seed, repr(recipe.fit), Processes())
+    return Fitting(model, recipe.fit, plan, Validation(recipe, corpus, cpu) if validated else None)
+
+
+def corpus_of(recipe: recipes.Recipe, data: Path) -> list[Part]:
+    return load_corpus(recipe.sources, data, recipe.bundle.grid, data / ".cache", lambda _: None)
 
 
 def test_loss_falls(recipe: recipes.Recipe, data: Path) -> None:
@@ -121,15 +132,16 @@ def test_resumed_training_is_the_uninterrupted_one(recipe: recipes.Recipe, data:
 def test_bundle_is_fitted_calibrated_and_flags_what_its_threshold_says(data: Path, tmp_path: Path) -> None:
     path, output = tmp_path / "tiny.toml", tmp_path / "tiny"
     path.write_text(RECIPE)
-    fit_bundle(str(path), data, output, data / ".cache", "cpu", lambda _: None)
-    calibrate_bundle(output, data, data / ".cache", "cpu", lambda _: None)
+    means = Means(data, data / ".cache", "cpu")
+    fit_bundle(str(path), output, means, TrainingLog())
+    calibrate_bundle(output, means, TrainingLog())
     assert not (output / CHECKPOINT).exists()
     bundle = bundles.load(str(output))
     assert (output / bundles.RECIPE).read_text() == RECIPE
     assert bundle.calibration["T2"].scans == 3  # one label map and two slices
 
     recipe = recipes.load(str(path))
-    corpus = load_corpus(recipe.sources, data, recipe.bundle.grid, data / ".cache", lambda _: None)
+    corpus = corpus_of(recipe, data)
     flagged = []
     for part in corpus:
         for _, volume, mask in healthy_volumes(part, "T2", recipe.seed + 1):
@@ -161,17 +173,17 @@ def test_a_checkpoint_of_other_settings_is_refused(recipe: recipes.Recipe, data:
 
 def test_a_bundle_is_not_calibrated_on_what_it_was_trained_on(data: Path, tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(RECIPE.replace("samples = 640", "samples = 16"))
-    fit_bundle(str(tmp_path / "tiny.toml"), data, tmp_path / "tiny", data / ".cache", "cpu", lambda _: None)
+    fit_bundle(str(tmp_path / "tiny.toml"), tmp_path / "tiny", Means(data, data / ".cache", "cpu"), TrainingLog())
     fewer = tmp_path / "data"
     shutil.copytree(data, fewer)
     (fewer / "labels" / "head1.nii.gz").rename(fewer / "labels" / "a_head.nii.gz")
     with pytest.raises(BadInput) as caught:
-        calibrate_bundle(tmp_path / "tiny", fewer, fewer / ".cache", "cpu", lambda _: None)
+        calibrate_bundle(tmp_path / "tiny", Means(fewer, fewer / ".cache", "cpu"), TrainingLog())
     assert caught.value.code == "other_split"
 
 
 def test_held_out_data_are_not_trained_on(recipe: recipes.Recipe, data: Path) -> None:
-    corpus = load_corpus(recipe.sources, data, recipe.bundle.grid, data / ".cache", lambda _: None)
+    corpus = corpus_of(recipe, data)
     for part in corpus:
         assert len(part.held_out) == part.source.held_out
         assert not {item.name for item in part.fit} & {item.name for item in part.held_out}
@@ -181,7 +193,7 @@ def test_prepared_data_are_read_from_the_cache(recipe: recipes.Recipe, data: Pat
     lines: list[str] = []
     for _ in range(2):
         load_corpus(recipe.sources[1:], data, recipe.bundle.grid, tmp_path / "cache", lines.append)
-    assert lines == ["Preparing slices.npz"]
+    assert lines == ["Preparing slices.npz (1 of 1)"]
 
 
 def test_a_cache_that_cannot_be_made_is_told(recipe: recipes.Recipe, data: Path, tmp_path: Path) -> None:

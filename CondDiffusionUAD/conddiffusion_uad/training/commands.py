@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import os
+from dataclasses import replace
 from pathlib import Path
 
 PRETRAIN = "let the encoder learn what healthy brains look like, by guessing masked patches"
@@ -31,26 +32,44 @@ def add_arguments(subparsers: argparse._SubParsersAction) -> None:
     calibrate.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that `train fit` made")
     for parser in (pretrain, fit, calibrate):
         parser.add_argument(
-            "--data", type=Path, required=True, metavar="DIR", help="folder that the recipe's sources are in"
+            "--data",
+            type=Path,
+            required=True,
+            metavar="DIR|FILE",
+            help="folder that the recipe's sources are in, or a datalist (.json, .csv)",
         )
         parser.add_argument(
-            "--cache", type=Path, metavar="DIR", help="where prepared scans are kept (default: DATA/.cache)"
+            "--cache", type=Path, metavar="DIR", help="where prepared scans are kept (default: .cache beside the data)"
         )
         parser.add_argument("--device", default="auto", help="auto, cuda[:N], mps or cpu")
+        parser.add_argument(
+            "--skip-bad", action="store_true", help="go on without files that cannot be used, instead of listing them"
+        )
+    for parser in (pretrain, fit):
+        parser.add_argument(
+            "--checkpoint-seconds",
+            type=float,
+            default=300.0,
+            metavar="S",
+            help="between two checkpoints (default: %(default)g)",
+        )
+        parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="folder for TensorBoard's log")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Carry out a subcommand of ``train``. Raises Failure."""
-    from .training_run import calibrate_bundle, fit_bundle, pretrain_encoder
+    from .progress import ConsoleLog
+    from .training_run import Means, calibrate_bundle, fit_bundle, pretrain_encoder
 
-    data, cache, device = arguments.data, arguments.cache or arguments.data / ".cache", arguments.device
+    beside = arguments.data if arguments.data.is_dir() else arguments.data.parent
+    means = Means(arguments.data, arguments.cache or beside / ".cache", arguments.device, arguments.skip_bad)
+    if arguments.step == "calibrate":
+        calibrate_bundle(arguments.bundle, means, ConsoleLog(""))
+        return
+    means = replace(means, checkpoint_seconds=arguments.checkpoint_seconds)
+    board = arguments.tensorboard if int(os.environ.get("RANK", "0")) == 0 else None  # of torchrun's processes
     if arguments.step == "pretrain":
-        pretrain_encoder(arguments.recipe, data, arguments.output, cache, device, _log)
-    elif arguments.step == "fit":
-        fit_bundle(arguments.recipe, data, arguments.output, cache, device, _log, arguments.encoder)
+        pretrain_encoder(arguments.recipe, arguments.output, means, ConsoleLog("Pre-training", board))
     else:
-        calibrate_bundle(arguments.bundle, data, cache, device, _log)
-
-
-def _log(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+        log = ConsoleLog("Fitting", board)
+        fit_bundle(arguments.recipe, arguments.output, means, log, arguments.encoder)

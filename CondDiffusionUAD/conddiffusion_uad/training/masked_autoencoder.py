@@ -78,9 +78,7 @@ class MaskedAutoencoder(nn.Module):
             Densify(inputs, outputs, 3 if scale else 1)
             for scale, (inputs, outputs) in enumerate(zip(channels, widths, strict=False))
         )
-        self.decoder = nn.ModuleList(
-            DecoderStage(inputs, outputs) for inputs, outputs in pairwise(widths)
-        )
+        self.decoder = nn.ModuleList(DecoderStage(inputs, outputs) for inputs, outputs in pairwise(widths))
         self.head = nn.Conv2d(widths[-1], 1, 1)
 
     def forward(self, slices: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,9 @@ from safetensors.torch import save_file
 
 from conddiffusion_uad.protocol import BadInput
 
-from .loop import Training
+from .loop import Plan, Training
 from .masked_autoencoder import MaskedAutoencoder, masked_error, random_patches
 from .recipe import PretrainSettings
-from .sampling import BatchSampler
 
 WEIGHTS = "encoder.safetensors"
 _HEAD = "fc."  # the layer from features to condition: not pre-trained
@@ -31,44 +29,30 @@ class Pretraining(Training):
 
     Args:
         model: The auto-encoder, on its device.
-        sampler: Source of batches.
         settings: How long and how fast.
-        seed: Of batches and masks.
+        plan: How it goes on from step to step.
     """
 
-    def __init__(
-        self, model: MaskedAutoencoder, sampler: BatchSampler, settings: PretrainSettings, seed: int
-    ) -> None:
+    def __init__(self, model: MaskedAutoencoder, settings: PretrainSettings, plan: Plan) -> None:
         self.model = model.to(memory_format=torch.channels_last).train()
         self.optimizer = torch.optim.AdamW(
-            model.parameters(),
-            lr=settings.learning_rate,
-            betas=settings.betas,
-            weight_decay=settings.weight_decay,
+            model.parameters(), lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
         )
         self.settings = settings
-        self._sampler = sampler
-        super().__init__(
-            {"model": self.model, "optimizer": self.optimizer},
-            repr(settings),
-            math.ceil(settings.samples / settings.batch),
-            settings.batch,
-            seed,
-        )
+        self._parallel = plan.processes.parallel(self.model)
+        super().__init__({"model": self.model, "optimizer": self.optimizer}, plan, next(model.parameters()).device)
 
-    def advance(self) -> float:
-        """Take one step and return its loss, the mean squared error in the masked patches."""
-        generator = self.randomness()
-        slices = self._sampler.draw(self.settings.batch, generator).to(memory_format=torch.channels_last)
+    def learn(self, slices: torch.Tensor, generator: torch.Generator) -> float:
+        """Learn from a batch and return its loss, the mean squared error in the masked patches."""
         seen = random_patches(slices, self.settings.masked, generator)
-        with torch.autocast(slices.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            guess = self.model(slices, seen)
+        slices, seen = self._processes.share(slices), self._processes.share(seen)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            guess = self._parallel(slices, seen)
         loss = masked_error(guess, slices, seen)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        self.step += 1
-        return loss.item()
+        return self._processes.mean(loss)
 
 
 def save_encoder(file: Path, encoder: ResNet, config: Mapping[str, Any]) -> None:
