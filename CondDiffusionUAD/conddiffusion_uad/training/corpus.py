@@ -124,6 +124,7 @@ class _Loader:
         self._bad |= {problem.file for problem in problems}
 
     def _singles(self, entry: Entry) -> Iterator[Item]:
+        """The item; or the slices of an archive, each of its own subject unless all are known to be of one."""
         item = replace(self._prepared[entry.file], subject=entry.subject)
         if entry.source.kind != "slices":
             yield item
@@ -131,7 +132,8 @@ class _Loader:
         for index in range(len(item.volume)):
             part, mark = slice(index, index + 1), f"[{index}]"
             volume, mask = item.volume[part], item.mask[part]
-            yield replace(item, name=item.name + mark, subject=item.subject + mark, volume=volume, mask=mask)
+            subject = item.subject if entry.named else item.subject + mark
+            yield replace(item, name=item.name + mark, subject=subject, volume=volume, mask=mask)
 
 
 @contextmanager

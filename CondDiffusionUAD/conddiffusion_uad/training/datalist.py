@@ -38,12 +38,14 @@ class Entry:
         source: The source of the recipe that it belongs to.
         subject: Who is shown. Scans of one subject are never split.
         split: TRAIN, HELD_OUT or TEST when a datalist says so.
+        named: Whether the subject is known, and not only a name made up for the file.
     """
 
     file: Path
     source: Source
     subject: str
     split: str | None = None
+    named: bool = True
 
 
 def find(sources: Sequence[Source], data: Path) -> list[list[Entry]]:
@@ -80,7 +82,8 @@ def find(sources: Sequence[Source], data: Path) -> list[list[Entry]]:
 def _entry(file: Path, name: str, source: Source, subject: str | None = None, split: str | None = None) -> Entry:
     found = _SUBJECT.search(name)
     own = f"{source.kind} {name}"  # means nothing to other sources
-    return Entry(file, source, subject or (found.group(1) if found else own), split)
+    known = subject or (found.group(1) if found else None)
+    return Entry(file, source, known or own, split, named=known is not None)
 
 
 def _rows(data: Path) -> list[dict[str, str]]:

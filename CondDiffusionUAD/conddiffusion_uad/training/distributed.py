@@ -69,7 +69,7 @@ class Processes:
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.__class__ = WholeBatchNorm2d  # in place: parameters, names and hooks stay
-        return DistributedDataParallel(model, broadcast_buffers=False)
+        return DistributedDataParallel(model)
 
 
 class WholeBatchNorm2d(nn.BatchNorm2d):
