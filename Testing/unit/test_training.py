@@ -1,6 +1,7 @@
 """Fitting and calibrating a tiny model on made-up label maps, from files to a sealed bundle."""
 
 import hashlib
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -161,6 +162,26 @@ def test_the_encoder_is_pretrained_and_handed_over(data: Path, tmp_path: Path) -
     assert main(["train", "fit", *common, "--output", str(tmp_path / "tiny"), "--encoder", str(encoder)]) == 0
     metadata = bundles.load(str(tmp_path / "tiny")).metadata
     assert metadata["pretrained_encoder"] == hashlib.sha256(encoder.read_bytes()).hexdigest()
+
+
+def test_the_validation_judges_held_out_slices_and_keeps_the_best(recipe: recipes.Recipe, data: Path) -> None:
+    judging = replace(recipe, validation=replace(recipe.validation, every=1, keep="best"))
+    fitting, losses = fitting_of(judging, data, validated=True), []
+
+    class Log(TrainingLog):
+        def validated(self, step: int, loss: float, best: bool) -> None:
+            assert best == (loss < min(losses, default=math.inf))
+            losses.append(loss)
+
+    first = Validation(judging, corpus_of(recipe, data), torch.device("cpu"))
+    assert first.loss(fitting.average.module) == first.loss(fitting.average.module)
+    for _ in range(4):
+        fitting.advance()
+        fitting.after_step(Log())
+    best = first.loss(fitting.result())
+    assert best == fitting.best.loss == min(losses) < losses[0]
+    fitting.best.replace(-1.0, {name: 0 * value for name, value in fitting.best.weights.items()})
+    assert first.loss(fitting.result()) > best
 
 
 def test_a_checkpoint_of_other_settings_is_refused(recipe: recipes.Recipe, data: Path, tmp_path: Path) -> None:

@@ -70,7 +70,6 @@ class Training(ABC):
         self._parts = parts
         self._plan = plan
         self._processes = plan.processes
-        self._processes.check(plan.batches.size)
         self._ahead = Ahead(self._draw, active=device.type != "cpu")
 
     @abstractmethod

@@ -87,6 +87,7 @@ def pretrain_encoder(recipe_name: str, output: Path, means: Means, log: Training
     file = output if output.suffix == SAFETENSORS else output / WEIGHTS
     checkpoint = _made(file.parent) / f"{file.stem}-{CHECKPOINT}"
     with processes(means.device) as (together, device):
+        together.check(recipe.pretrain.batch)
         log = log if together.first else TrainingLog()
         corpus = means.corpus(recipe, log, together)
         torch.manual_seed(recipe.seed)
@@ -123,6 +124,7 @@ def fit_bundle(recipe_name: str, output: Path, means: Means, log: TrainingLog, e
     digest = weights and load_encoder(weights, model.encoder, recipe.bundle.model["encoder"])
     checkpoint = _made(output) / CHECKPOINT
     with processes(means.device) as (together, device):
+        together.check(recipe.fit.batch)
         log = log if together.first else TrainingLog()
         corpus = means.corpus(recipe, log, together)
         plan = _plan(recipe, recipe.fit, corpus, device, together, encoder=digest)
