@@ -75,7 +75,7 @@ def test_everything_that_is_wrong_is_told_at_once_and_before_anything_is_prepare
     with pytest.raises(BadInput) as caught:
         load(data, lines=lines)
     told = caught.value.message.splitlines()
-    assert told[0].startswith(f"{len(expected)} files")
+    assert told[0].endswith(f"({len(expected)}):") and len(told) == 1 + len(expected)
     for name, words in expected.items():
         assert any(f"{name}: " in line and words in line for line in told), name
     assert not lines
@@ -103,7 +103,7 @@ def test_the_rest_can_be_used_without_the_bad_ones(data: Path) -> None:
 
 def test_what_only_the_preparation_shows_is_told_too(data: Path) -> None:
     (data / "scans" / "good_T1.nii.gz").rename(data / "scans" / "scan.nii.gz")
-    with pytest.raises(BadInput, match=r"scan\.nii\.gz: .* looks T1- or FLAIR-weighted, not T2-weighted"):
+    with pytest.raises(BadInput, match=r"scan\.nii\.gz: It looks T1- or FLAIR-weighted, not T2-weighted"):
         load(data, Source("scans", "scans/*.nii.gz", weight=1.0, held_out=0, contrast="T2"))
 
 

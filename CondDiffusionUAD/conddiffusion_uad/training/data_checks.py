@@ -129,6 +129,6 @@ def failure(problems: Iterable[Problem]) -> BadInput:
     shown = lines[:_MOST_LISTED] + ([f"  and {len(lines) - _MOST_LISTED} more"] if len(lines) > _MOST_LISTED else [])
     return BadInput(
         "bad_training_data",
-        "\n".join([f"{len(lines)} files of the training data cannot be used:", *shown]),
+        "\n".join([f"These files of the training data cannot be used ({len(lines)}):", *shown]),
         "Mend or remove them, or go on without them: --skip-bad.",
     )

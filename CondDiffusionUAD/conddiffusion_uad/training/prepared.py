@@ -101,21 +101,19 @@ def load_scan(file: Path, source: Source, grid: Grid) -> Scan:
     """A scan as a detection prepares it, cut to the grid."""
     prepared = prepare(volumes.read(file), grid=grid, atlas=atlases.load(), progress=Quiet())
     if not prepared.registration.ok:
-        raise BadInput("not_a_brain", f"{file.name} does not fit the atlas of the brain.", "Look at the scan.")
-    _check_contrast(prepared, file, source.contrast)
+        raise BadInput("not_a_brain", "It does not fit the atlas of the brain.", "Look at the scan.")
+    _check_contrast(prepared, source.contrast)
     volume, mask = (_on_grid(array, prepared.grid, grid) for array in (prepared.volume, prepared.mask))
     tissues = _tissue_medians(volume[mask]) if source.contrast == "T1" else None
     return Scan(file.name, source.contrast, volume.astype(np.float16), mask, tissues)
 
 
-def _check_contrast(prepared: Prepared, file: Path, contrast: str) -> None:
+def _check_contrast(prepared: Prepared, contrast: str) -> None:
     """Raise BadInput("wrong_contrast") when fluid is clearly dark in a T2 scan, or bright in another."""
     like = correlation_with_t1(prepared)
     if like * (-1 if contrast == "T2" else 1) < -CLEAR:
         seems = "T1- or FLAIR" if contrast == "T2" else "T2"
-        raise BadInput(
-            "wrong_contrast", f"{file.name} looks {seems}-weighted, not {contrast}-weighted.", "Check the source."
-        )
+        raise BadInput("wrong_contrast", f"It looks {seems}-weighted, not {contrast}-weighted.", "Check the source.")
 
 
 def correlation_with_t1(prepared: Prepared) -> float:
