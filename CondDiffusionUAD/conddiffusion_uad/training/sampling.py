@@ -50,7 +50,8 @@ class AnatomySampler:
 
     def __init__(self, anatomies: Sequence[Anatomy], device: torch.device, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
-        self._fractions = [torch.from_numpy(a.fractions).to(device) for a in anatomies]
+        self._device = device  # anatomies stay where they are, mapped from disk; what is drawn goes there
+        self._fractions = [torch.from_numpy(a.fractions) for a in anatomies]
         self._filled = [np.flatnonzero(a.fractions[-1].any(axis=(1, 2))) for a in anatomies]
         self._probes = [self._probe(a.fractions, rng).to(device) for a in anatomies]
 
@@ -74,11 +75,11 @@ class AnatomySampler:
         filled = self._filled[subject]
         z = int(filled[int(torch.randint(len(filled), (1,), generator=generator))])
         low = max(0, z - (thickness - 1) // 2)
-        return self._fractions[subject][:, low : low + thickness].float().mean(1) / 255
+        return self._fractions[subject][:, low : low + thickness].to(self._device).float().mean(1) / 255
 
     def volume(self, subject: int, contrast: str, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """A whole synthetic scan and its mask, each (z, 1, H, W), of a subject in its own shape."""
-        fractions = self._fractions[subject].permute(1, 0, 2, 3).float() / 255
+        fractions = self._fractions[subject].to(self._device).permute(1, 0, 2, 3).float() / 255
         intensities = tissue_intensities(contrast, generator).expand(len(fractions), -1)
         probes = self._probes[subject].expand(len(fractions), -1, -1)
         images = synthesize(fractions, intensities, probes, generator, one_scan=True)
@@ -118,8 +119,7 @@ class ScanSampler:
     def __init__(self, scans: Sequence[Scan], device: torch.device, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
         self._scans = scans
-        self._volumes = [torch.from_numpy(s.volume.astype(np.float32)).to(device) for s in scans]
-        self._masks = [torch.from_numpy(s.mask.astype(np.float32)).to(device) for s in scans]
+        self._device = device  # scans stay where they are, mapped from disk; what is drawn goes there
         self._filled = [np.flatnonzero(s.mask.any(axis=(1, 2))) for s in scans]
         self._probes = [
             torch.from_numpy(rng.choice(s.volume[s.mask], _PROBE).astype(np.float32)).to(device) for s in scans
@@ -135,7 +135,7 @@ class ScanSampler:
             contrast = self._scans[index].contrast
             if self._scans[index].tissues and torch.rand(1, generator=generator) < _REMAP_SHARE:
                 contrast = random_contrast(generator)
-            pair = torch.stack([self._volumes[index][z], self._masks[index][z]])
+            pair = torch.stack(self._arrays(index, z))
             image, probe = self.as_contrast(index, pair[:1, None], contrast, generator)
             images.append(torch.cat([image[0], pair[1:]]))
             probes.append(probe)
@@ -146,9 +146,15 @@ class ScanSampler:
 
     def volume(self, index: int, contrast: str, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """A whole scan and its mask, each (z, 1, H, W), in its own shape; a T1 scan also as another contrast."""
-        images, probe = self.as_contrast(index, self._volumes[index].unsqueeze(1), contrast, generator)
-        mask = self._masks[index].unsqueeze(1) > 0
+        volume, mask = self._arrays(index)
+        images, probe = self.as_contrast(index, volume.unsqueeze(1), contrast, generator)
+        mask = mask.unsqueeze(1) > 0
         return normalized(images, probe.expand(len(images), -1)) * mask, mask
+
+    def _arrays(self, index: int, where: int | slice = slice(None)) -> list[torch.Tensor]:
+        """Volume and mask of a scan, or one slice of them, float32 on the device."""
+        scan = self._scans[index]
+        return [torch.from_numpy(a[where].astype(np.float32)).to(self._device) for a in (scan.volume, scan.mask)]
 
     def as_contrast(
         self, index: int, images: torch.Tensor, contrast: str, generator: torch.Generator
