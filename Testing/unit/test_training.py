@@ -134,7 +134,7 @@ def test_bundle_is_fitted_calibrated_and_flags_what_its_threshold_says(data: Pat
     path, output = tmp_path / "tiny.toml", tmp_path / "tiny"
     path.write_text(RECIPE)
     means = Means(data, data / ".cache", "cpu")
-    fit_bundle(str(path), output, means, TrainingLog())
+    fit_bundle(recipes.load(str(path)), output, means, TrainingLog())
     calibrate_bundle(output, means, TrainingLog())
     assert not (output / CHECKPOINT).exists()
     bundle = bundles.load(str(output))
@@ -194,7 +194,7 @@ def test_a_checkpoint_of_other_settings_is_refused(recipe: recipes.Recipe, data:
 
 def test_a_bundle_is_not_calibrated_on_what_it_was_trained_on(data: Path, tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(RECIPE.replace("samples = 640", "samples = 16"))
-    fit_bundle(str(tmp_path / "tiny.toml"), tmp_path / "tiny", Means(data, data / ".cache", "cpu"), TrainingLog())
+    fit_bundle(recipes.load(str(tmp_path / "tiny.toml")), tmp_path / "tiny", Means(data, data / ".cache", "cpu"), TrainingLog())
     fewer = tmp_path / "data"
     shutil.copytree(data, fewer)
     (fewer / "labels" / "head1.nii.gz").rename(fewer / "labels" / "a_head.nii.gz")

@@ -19,6 +19,7 @@ from conddiffusion_uad.volume import Grid
 
 from .anatomy import TISSUES, brain_of, tissue_fractions, tissue_labels
 from .recipe import Source
+from .slice_outline import outline
 from .synthesis import INTENSITIES
 
 # Correlation of a scan with the T1-weighted atlas inside the brain. Over the development data: T1 0.56 to 0.61,
@@ -130,6 +131,11 @@ def load_slices(file: Path, source: Source, grid: Grid) -> Scan:
         images = archive["image"].astype(np.float32)
         bright = archive["bright"] if "bright" in archive else np.zeros(len(images))
     images = images[np.sort(np.argsort(bright, kind="stable")[: round(source.cleanest * len(images))])]
+    images = [np.rot90(image, source.turns) for image in images]
+    if source.skull:
+        images = [image * brain for image in images if (brain := outline(image)) is not None]
+    if not images:
+        raise BadInput("no_brain", f"No slice of {file.name} shows a brain.", "Look at the slices.")
     stack = np.stack([_normalized_slice(image, source.spacing / grid.spacing[0], grid) for image in images])
     return Scan(file.name, source.contrast, stack.astype(np.float16), stack > 0, None)
 
