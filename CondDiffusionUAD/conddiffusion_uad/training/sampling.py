@@ -188,12 +188,13 @@ class BatchSampler:
     """Batches mixed from the parts of a corpus according to the weights of their sources.
 
     Args:
-        corpus: What is drawn from.
+        corpus: What is drawn from; sources without weight are not.
         device: Where the batches go.
         contrasts: What label maps, and T1 scans, are turned into.
     """
 
     def __init__(self, corpus: Sequence[Part], device: torch.device, contrasts: Sequence[str] = CONTRASTS) -> None:
+        corpus = [part for part in corpus if part.source.weight]
         self._weights = torch.tensor([part.source.weight for part in corpus])
         self._samplers = [
             (AnatomySampler if part.source.kind == "labels" else ScanSampler)(part.fit, device, contrasts)
