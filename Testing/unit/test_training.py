@@ -165,7 +165,7 @@ def test_the_encoder_is_pretrained_and_handed_over(data: Path, tmp_path: Path) -
 
 
 def test_the_validation_judges_held_out_slices_and_keeps_the_best(recipe: recipes.Recipe, data: Path) -> None:
-    judging = replace(recipe, validation=replace(recipe.validation, every=1, keep="best"))
+    judging = replace(recipe, validation=replace(recipe.validation, every=1, slices=20, levels=(200, 400), keep="best"))
     fitting, losses = fitting_of(judging, data, validated=True), []
 
     class Log(TrainingLog):
@@ -214,7 +214,7 @@ def test_prepared_data_are_read_from_the_cache(recipe: recipes.Recipe, data: Pat
     lines: list[str] = []
     for _ in range(2):
         load_corpus(recipe.sources[1:], data, recipe.bundle.grid, tmp_path / "cache", lines.append)
-    assert lines == ["Preparing slices.npz (1 of 1)"]
+    assert lines == ["Checking 1 files", "Preparing slices.npz (1 of 1)"]
 
 
 def test_a_cache_that_cannot_be_made_is_told(recipe: recipes.Recipe, data: Path, tmp_path: Path) -> None:
