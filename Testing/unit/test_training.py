@@ -228,6 +228,24 @@ def test_too_little_data_is_refused(recipe: recipes.Recipe, tmp_path: Path) -> N
         load_corpus(recipe.sources, tmp_path, recipe.bundle.grid, tmp_path / "cache", lambda _: None)
 
 
+@pytest.mark.parametrize("path", sorted(recipes.SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_recipes_can_be_used(path: Path) -> None:
+    recipe = recipes.load(path.stem)
+    assert recipe.name == path.stem
+    model = ConditionedDiffusion(recipe.bundle.model)
+    assert not any(size % model.divisor for size in recipe.bundle.grid.size[:2])
+
+
+def test_the_paper_is_the_published_training() -> None:
+    paper = recipes.load("paper")
+    model = ConditionedDiffusion(paper.bundle.model)
+    millions = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (model.denoiser, model.encoder)]
+    assert millions == pytest.approx([44.07, 24.55], abs=0.02)
+    assert paper.bundle.grid.size == (96, 96, 50)
+    assert paper.fit.steps(32, 358 // 32) == paper.pretrain.steps(32, 358 // 32) == 13_200
+    assert paper.fit.weight_decay == paper.fit.ema == 0  # Adam, and its last weights
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -236,10 +254,16 @@ def test_too_little_data_is_refused(recipe: recipes.Recipe, tmp_path: Path) -> N
         ('"labels"', '"maps"'),
         ("[grid]", "[mesh]"),
         ('"positive"', '"up"'),
+        ("samples = 640", "samples = 640\nepochs = 1"),
+        ("samples = 640", ""),
+        ("[[source]]", "[sampling]\norder = 'epochs'\n[[source]]"),
+        ("[[source]]", "[sampling.augmentation]\ngamma = 2\n[[source]]"),
+        ("[[source]]", "[pretrain]\nwidth = 100\n[[source]]"),
+        ("[[source]]", "[validation]\nkeep = 'first'\n[[source]]"),
     ],
 )
 def test_wrong_recipes_are_refused(tmp_path: Path, old: str, new: str) -> None:
-    (tmp_path / "wrong.toml").write_text(RECIPE.replace(old, new))
+    (tmp_path / "wrong.toml").write_text(RECIPE.replace(old, new, 1))
     with pytest.raises(BadInput) as caught:
         recipes.load(str(tmp_path / "wrong.toml"))
     assert caught.value.code == "bad_recipe"
