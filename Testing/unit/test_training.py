@@ -183,7 +183,7 @@ def test_a_training_goes_on_from_a_bundle_with_the_same_network(data: Path, tmp_
 
 
 def test_the_validation_judges_held_out_slices_and_keeps_the_best(recipe: recipes.Recipe, data: Path) -> None:
-    judging = replace(recipe, validation=replace(recipe.validation, every=1, keep="best"))
+    judging = replace(recipe, validation=replace(recipe.validation, every=1, slices=20, levels=(200, 400), keep="best"))
     fitting, losses = fitting_of(judging, data, validated=True), []
 
     class Log(TrainingLog):
@@ -200,6 +200,17 @@ def test_the_validation_judges_held_out_slices_and_keeps_the_best(recipe: recipe
     assert best == fitting.best.loss == min(losses) < losses[0]
     fitting.best.replace(-1.0, {name: 0 * value for name, value in fitting.best.weights.items()})
     assert first.loss(fitting.result()) > best
+
+
+def test_the_network_is_compiled_when_the_recipe_says_so(
+    recipe: recipes.Recipe, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda model: compiled.append(model) or model)
+    fitting_of(recipe, data)
+    assert not compiled
+    fitting = fitting_of(replace(recipe, fit=replace(recipe.fit, compile=True)), data)
+    assert compiled == [fitting.model]
 
 
 def test_a_checkpoint_of_other_settings_is_refused(recipe: recipes.Recipe, data: Path, tmp_path: Path) -> None:
@@ -233,7 +244,7 @@ def test_prepared_data_are_read_from_the_cache(recipe: recipes.Recipe, data: Pat
     lines: list[str] = []
     for _ in range(2):
         load_corpus(recipe.sources[1:], data, recipe.bundle.grid, tmp_path / "cache", lines.append)
-    assert lines == ["Preparing slices.npz (1 of 1)"]
+    assert lines == ["Checking 1 files", "Preparing slices.npz (1 of 1)"]
 
 
 def test_slices_are_chosen_by_how_clean_they_are_and_known_by_their_position(data: Path, tmp_path: Path) -> None:
@@ -262,6 +273,24 @@ def test_too_little_data_is_refused(recipe: recipes.Recipe, tmp_path: Path) -> N
         load_corpus(recipe.sources, tmp_path, recipe.bundle.grid, tmp_path / "cache", lambda _: None)
 
 
+@pytest.mark.parametrize("path", sorted(recipes.SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_recipes_can_be_used(path: Path) -> None:
+    recipe = recipes.load(path.stem)
+    assert recipe.name == path.stem
+    model = ConditionedDiffusion(recipe.bundle.model)
+    assert not any(size % model.divisor for size in recipe.bundle.grid.size[:2])
+
+
+def test_the_paper_is_the_published_training() -> None:
+    paper = recipes.load("paper")
+    model = ConditionedDiffusion(paper.bundle.model)
+    millions = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (model.denoiser, model.encoder)]
+    assert millions == pytest.approx([44.07, 24.55], abs=0.02)
+    assert paper.bundle.grid.size == (96, 96, 50)
+    assert paper.fit.steps(32, 358 // 32) == paper.pretrain.steps(32, 358 // 32) == 13_200
+    assert paper.fit.weight_decay == paper.fit.ema == 0  # Adam, and its last weights
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -270,10 +299,16 @@ def test_too_little_data_is_refused(recipe: recipes.Recipe, tmp_path: Path) -> N
         ('"labels"', '"maps"'),
         ("[grid]", "[mesh]"),
         ('"positive"', '"up"'),
+        ("samples = 640", "samples = 640\nepochs = 1"),
+        ("samples = 640", ""),
+        ("[[source]]", "[sampling]\norder = 'epochs'\n[[source]]"),
+        ("[[source]]", "[sampling.augmentation]\ngamma = 2\n[[source]]"),
+        ("[[source]]", "[pretrain]\nwidth = 100\n[[source]]"),
+        ("[[source]]", "[validation]\nkeep = 'first'\n[[source]]"),
     ],
 )
 def test_wrong_recipes_are_refused(tmp_path: Path, old: str, new: str) -> None:
-    (tmp_path / "wrong.toml").write_text(RECIPE.replace(old, new))
+    (tmp_path / "wrong.toml").write_text(RECIPE.replace(old, new, 1))
     with pytest.raises(BadInput) as caught:
         recipes.load(str(tmp_path / "wrong.toml"))
     assert caught.value.code == "bad_recipe"

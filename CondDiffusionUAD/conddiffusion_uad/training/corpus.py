@@ -84,13 +84,18 @@ class _Loader:
     def check(self, found: Sequence[Sequence[Entry]]) -> None:
         """Find out what can be found out quickly. Raises BadInput("bad_training_data")."""
         problems = inconsistent(found)
-        for entry in (entry for entries in found for entry in entries):
+        entries = [entry for entries in found for entry in entries]
+        for entry in entries:
             with _noting(problems, entry.file):
                 self._places[entry.file] = place = self._cache.place(entry.file, entry.source)
                 if known := self._cache.get(place):
                     self._prepared[entry.file], self._shown[entry.file] = known
-                else:
-                    self._shown[entry.file] = fingerprint(entry)
+        new = [entry for entry in entries if entry.file in self._places and entry.file not in self._prepared]
+        if new:
+            self._log(f"Checking {len(new)} files")
+        for entry in new:
+            with _noting(problems, entry.file):
+                self._shown[entry.file] = fingerprint(entry)
         self._judge(problems + duplicates(self._shown))
 
     def items(self, found: Sequence[Sequence[Entry]]) -> list[list[tuple[Item, Entry]]]:

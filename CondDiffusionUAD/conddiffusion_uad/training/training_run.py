@@ -162,8 +162,8 @@ def calibrate_bundle(folder: Path, means: Means, log: TrainingLog) -> None:
     recipe = recipes.load(str(folder / bundles.RECIPE))
     bundle = bundles.load(str(folder)).to(choose(means.device))
     corpus = means.corpus(recipe, log, Processes())
-    split = {"held_out": _held_out(corpus), "split": _split(corpus)}
-    if any(bundle.metadata[key] != value for key, value in split.items() if key in bundle.metadata):
+    split = _split(corpus)
+    if bundle.metadata.get("held_out") != _held_out(corpus) or bundle.metadata.get("split", split) != split:
         raise BadInput(
             "other_split",
             f"{means.data} does not hold out the scans that {folder} was not trained on.",
