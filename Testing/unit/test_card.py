@@ -14,11 +14,11 @@ def result(name: str, contrast: str, precision: float, index: int | None = None)
 
 def test_figures_replace_what_stood_between_the_marks(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
-    path.write_text(f"# Card\n{card.BEGIN}\nold\n{card.END}\nLimits\n")
+    path.write_text(f"# Card\n{card.BEGIN}\nformer\n{card.END}\nLimits\n")
     table = card.labeled_table([result("a", "T2", 0.4), result("b", "T2", 0.2), result("c", "T1", 0.1)])
     card.insert(path, table)
     text = path.read_text()
-    assert "old" not in text
+    assert "former" not in text
     assert text.startswith("# Card")
     assert text.endswith("Limits\n")
     assert "| **folder, mean of 2** | T2 | **0.010** | **0.300** | **0.020** | **0.300** | **0.500** |" in text

@@ -76,9 +76,9 @@ class _Loader:
 
     def __init__(self, cache: Cache, grid: Grid, log: Log, skip_bad: bool) -> None:
         self._cache, self._grid, self._log, self._skip_bad = cache, grid, log, skip_bad
-        self._places: dict[Path, Path] = {}
+        self._places: dict[Entry, Path] = {}
         self._shown: dict[Path, str] = {}
-        self._prepared: dict[Path, Item] = {}
+        self._prepared: dict[Entry, Item] = {}
         self._bad: set[Path] = set()
 
     def check(self, found: Sequence[Sequence[Entry]]) -> None:
@@ -87,10 +87,10 @@ class _Loader:
         entries = [entry for entries in found for entry in entries]
         for entry in entries:
             with _noting(problems, entry.file):
-                self._places[entry.file] = place = self._cache.place(entry.file, entry.source)
+                self._places[entry] = place = self._cache.place(entry.file, entry.source)
                 if known := self._cache.get(place):
-                    self._prepared[entry.file], self._shown[entry.file] = known
-        new = [entry for entry in entries if entry.file in self._places and entry.file not in self._prepared]
+                    self._prepared[entry], self._shown[entry.file] = known
+        new = [entry for entry in entries if entry in self._places and entry not in self._prepared]
         if new:
             self._log(f"Checking {len(new)} files")
         for entry in new:
@@ -102,7 +102,7 @@ class _Loader:
         """What the usable files of each source hold. Raises BadInput("bad_training_data")."""
         problems: list[Problem] = []
         usable = [[entry for entry in entries if entry.file not in self._bad] for entries in found]
-        missing = [entry for entries in usable for entry in entries if entry.file not in self._prepared]
+        missing = [entry for entries in usable for entry in entries if entry not in self._prepared]
         for index, entry in enumerate(missing, start=1):
             with _noting(problems, entry.file):
                 self._log(f"Preparing {entry.file.name} ({index} of {len(missing)})")
@@ -114,12 +114,12 @@ class _Loader:
         ]
 
     def _prepare(self, entry: Entry) -> None:
-        place = self._places[entry.file]
+        place = self._places[entry]
         self._cache.put(place, prepared.load(entry.file, entry.source, self._grid), self._shown[entry.file])
         stored = self._cache.get(place)
         if stored is None:
             raise OutputFailure("cannot_write", f"The cache entry {place} is damaged.", "Give another --cache.")
-        self._prepared[entry.file] = stored[0]
+        self._prepared[entry] = stored[0]
 
     def _judge(self, problems: Sequence[Problem]) -> None:
         if problems and not self._skip_bad:
@@ -130,7 +130,7 @@ class _Loader:
 
     def _singles(self, entry: Entry) -> Iterator[Item]:
         """The item; or the slices of an archive, each of its own subject unless all are known to be of one."""
-        item = replace(self._prepared[entry.file], subject=entry.subject)
+        item = replace(self._prepared[entry], subject=entry.subject)
         if entry.source.kind != "slices":
             yield item
             return
