@@ -18,13 +18,17 @@ from conddiffusion_uad.detection.reconstruction import reconstruct
 from conddiffusion_uad.detection.scoring import ResidualRule, equalized, residual, smoothed
 from conddiffusion_uad.evaluation.baselines import blur_residual
 from conddiffusion_uad.evaluation.cases import Case, Examined, examine, labeled_cases
+from conddiffusion_uad.evaluation.healthy_map import divided, healthy_map, on_grid
 from conddiffusion_uad.evaluation.metrics import average_precision
 from conddiffusion_uad.model import bundle as bundles
 from conddiffusion_uad.model.bundle import Bundle
+from conddiffusion_uad.training import recipe as recipes
+from conddiffusion_uad.training.corpus import load_corpus
 
 FEW = 3  # patients of a collection that get a column each
 Precisions = dict[str, dict[tuple[str, str], list[float]]]  # by row, then by column
 Show = Callable[[str], None]
+HealthyMaps = Mapping[tuple[str, str], np.ndarray]  # by bundle and contrast
 
 # One change at a time from a bundle's own rule.
 CHANGES: Mapping[str, Mapping[str, object]] = {
@@ -59,11 +63,23 @@ def variants(bundle: Bundle, contrast: str, *, all_rules: bool) -> Iterator[tupl
 
 
 def compare(
-    loaded: Sequence[Bundle], cases: Sequence[Case], *, all_rules: bool, seed: int = 0, show: Show
+    loaded: Sequence[Bundle],
+    cases: Sequence[Case],
+    *,
+    all_rules: bool = False,
+    healthy: HealthyMaps | None = None,
+    seed: int = 0,
+    show: Show,
 ) -> Precisions:
     """Average precision inside the brain of every bundle and baseline in every case.
 
-    The baselines are smoothed by the rule of the first bundle.
+    Args:
+        loaded: The bundles; the baselines are smoothed by the rule of the first.
+        cases: Labeled.
+        all_rules: Whether to try :data:`CHANGES` and single levels, too.
+        healthy: Usual residuals, to try residuals divided by them in volumes, too.
+        seed: Of the noise.
+        show: Told how far it is.
     """
     result: Precisions = defaultdict(lambda: defaultdict(list))
     place = columns(cases)
@@ -72,14 +88,14 @@ def compare(
         examined = examine(case, loaded[0].config.grid)
         if not examined.truth.any():
             continue
-        for name, scores in _maps(loaded, examined, all_rules, seed):
+        for name, scores in _maps(loaded, examined, all_rules, healthy or {}, seed):
             value = average_precision(examined.judged(scores), examined.truth)
             result[name][place[case]].append(value)
     return result
 
 
 def _maps(
-    loaded: Sequence[Bundle], examined: Examined, all_rules: bool, seed: int
+    loaded: Sequence[Bundle], examined: Examined, all_rules: bool, healthy: HealthyMaps, seed: int
 ) -> Iterator[tuple[str, np.ndarray]]:
     volume, mask, contrast = examined.volume, examined.mask, examined.case.contrast
     rule = loaded[0].config.residual[contrast]
@@ -94,6 +110,10 @@ def _maps(
             if levels not in estimates:
                 estimates[levels] = reconstruct(volume, mask, bundle.model, levels=levels, seed=seed)
             yield name, residual(volume, estimates[levels], mask, rule)
+        if examined.grid and (bundle.name, contrast) in healthy:
+            usual = on_grid(healthy[bundle.name, contrast], bundle.config.grid, examined.grid)
+            own = residual(volume, estimates[bundle.config.levels], mask, bundle.config.residual[contrast])
+            yield f"{bundle.name}, divided by the healthy residual", divided(own, usual)
 
 
 def table(precisions: Precisions) -> str:
@@ -113,12 +133,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("bundles", nargs="+", metavar="BUNDLE")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="labeled scans")
     parser.add_argument("--rules", action="store_true", help="also other levels and rules, one change at a time")
+    parser.add_argument("--healthy", type=Path, metavar="DIR", help="training data: also divide by usual residuals")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="of the training data (default: .cache in it)")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="take each N-th slice of archives")
     options = parser.parse_args(arguments)
     loaded = [bundles.load(name) for name in options.bundles]
     contrasts = tuple(dict.fromkeys(contrast for bundle in loaded for contrast in bundle.config.contrasts))
     cases = [c for c in labeled_cases(options.data, contrasts) if (c.index or 0) % options.every == 0]
-    print(table(compare(loaded, cases, all_rules=options.rules, show=lambda line: print(line, file=sys.stderr))))
+    healthy = _healthy_maps(loaded, options.healthy, options.cache) if options.healthy else None
+    print(table(compare(loaded, cases, all_rules=options.rules, healthy=healthy, show=_show)))
+
+
+def _healthy_maps(loaded: Sequence[Bundle], data: Path, cache: Path | None) -> HealthyMaps:
+    maps = {}
+    for bundle in loaded:
+        recipe = recipes.load(str(bundle.path / bundles.RECIPE))
+        corpus = load_corpus(recipe.sources, data, bundle.config.grid, cache or data / ".cache", _show)
+        maps |= {(bundle.name, contrast): healthy_map(bundle, corpus, contrast) for contrast in bundle.config.contrasts}
+    return maps
+
+
+def _show(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
