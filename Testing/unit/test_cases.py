@@ -6,7 +6,7 @@ import SimpleITK as sitk
 
 from conddiffusion_uad.evaluation import cases
 from conddiffusion_uad.evaluation.cases import Case, examine, healthy_cases, labeled_cases
-from conddiffusion_uad.evaluation.compare import columns
+from conddiffusion_uad.evaluation.compare import _some, columns
 from conddiffusion_uad.volume import Grid
 
 GRID = Grid((16, 24, 16), (2.0, 2.0, 2.0), (-15.0, -23.0, -15.0))
@@ -67,3 +67,9 @@ def test_a_collection_of_many_has_one_column() -> None:
     place = columns([*few, *many])
     assert [place[case] for case in few] == [("a", "T2"), ("b", "T2")]
     assert {place[case] for case in many} == {("many", "T2")}
+
+
+def test_some_cases_are_spread_over_their_collection() -> None:
+    cases = [Case(f"p{i}", contrast, Path("many", f"p{i}", "t"), None) for i in range(7) for contrast in ("T1", "T2")]
+    assert [(c.name, c.contrast) for c in _some(cases, 3)] == [(f"p{i}", c) for i in (0, 3, 6) for c in ("T1", "T2")]
+    assert _some(cases, None) == cases

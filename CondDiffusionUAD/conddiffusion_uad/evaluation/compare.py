@@ -135,13 +135,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rules", action="store_true", help="also other levels and rules, one change at a time")
     parser.add_argument("--healthy", type=Path, metavar="DIR", help="training data: also divide by usual residuals")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="of the training data (default: .cache in it)")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="take each N-th slice of archives")
+    parser.add_argument("--most", type=int, metavar="N", help="patients, or slices, of each collection (default: all)")
     options = parser.parse_args(arguments)
     loaded = [bundles.load(name) for name in options.bundles]
     contrasts = tuple(dict.fromkeys(contrast for bundle in loaded for contrast in bundle.config.contrasts))
-    cases = [c for c in labeled_cases(options.data, contrasts) if (c.index or 0) % options.every == 0]
+    cases = _some(list(labeled_cases(options.data, contrasts)), options.most)
     healthy = _healthy_maps(loaded, options.healthy, options.cache) if options.healthy else None
     print(table(compare(loaded, cases, all_rules=options.rules, healthy=healthy, show=_show)))
+
+
+def _some(cases: Sequence[Case], most: int | None) -> list[Case]:
+    """The cases of at most so many patients of each collection, evenly spread."""
+    names: dict[str, dict[str, None]] = defaultdict(dict)
+    for case in cases:
+        names[case.collection][case.name] = None
+    chosen = {place: list(found)[:: -(-len(found) // most) if most else 1] for place, found in names.items()}
+    return [case for case in cases if case.name in chosen[case.collection]]
 
 
 def _healthy_maps(loaded: Sequence[Bundle], data: Path, cache: Path | None) -> HealthyMaps:
