@@ -120,7 +120,8 @@ def batches(
         augment: Whether scans that are gone through epoch by epoch are augmented.
     """
     if recipe.sampling.order == "mixture":
-        return Mixture(BatchSampler(corpus, device), size, sum(len(part.fit) for part in corpus))
+        sampler = BatchSampler(corpus, device, recipe.bundle.contrasts)
+        return Mixture(sampler, size, sum(len(part.fit) for part in corpus))
     scans = [scan for part in corpus for scan in part.fit]
     augmentation = recipe.sampling.augmentation if augment else Augmentation()
     return Epochs(scans, size, recipe.seed, device, augmentation, recipe.bundle.grid.spacing)

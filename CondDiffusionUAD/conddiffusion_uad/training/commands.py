@@ -20,7 +20,14 @@ def add_arguments(subparsers: argparse._SubParsersAction) -> None:
         for name, text in (("pretrain", PRETRAIN), ("fit", FIT))
     )
     for parser in (pretrain, fit):
-        parser.add_argument("--recipe", default="starter", help="name of a shipped recipe or path of a TOML file")
+        parser.add_argument("--recipe", default="default", help="name of a shipped recipe or path of a TOML file")
+        parser.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="change a value of the recipe, such as fit.batch=8 or source.0.weight=0.5; may be repeated",
+        )
     pretrain.add_argument(
         "--output", type=Path, required=True, metavar="FILE", help="the .safetensors file to make, or a folder for it"
     )
@@ -28,6 +35,7 @@ def add_arguments(subparsers: argparse._SubParsersAction) -> None:
     fit.add_argument(
         "--encoder", type=Path, metavar="FILE", help="weights from `train pretrain` to start from (default: none)"
     )
+    fit.add_argument("--from", dest="start", metavar="NAME|PATH", help="bundle with the same network to go on from (default: none)")
     calibrate = subparsers.add_parser("calibrate", help=CALIBRATE, description=f"{CALIBRATE.capitalize()}.")
     calibrate.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that `train fit` made")
     for parser in (pretrain, fit, calibrate):
@@ -58,6 +66,7 @@ def add_arguments(subparsers: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Carry out a subcommand of ``train``. Raises Failure."""
+    from . import recipe as recipes
     from .progress import ConsoleLog
     from .training_run import Means, calibrate_bundle, fit_bundle, pretrain_encoder
 
@@ -68,8 +77,9 @@ def run(arguments: argparse.Namespace) -> None:
         return
     means = replace(means, checkpoint_seconds=arguments.checkpoint_seconds)
     board = arguments.tensorboard if int(os.environ.get("RANK", "0")) == 0 else None  # of torchrun's processes
+    recipe = recipes.load(arguments.recipe, arguments.set)
     if arguments.step == "pretrain":
-        pretrain_encoder(arguments.recipe, arguments.output, means, ConsoleLog("Pre-training", board))
+        pretrain_encoder(recipe, arguments.output, means, ConsoleLog("Pre-training", board))
     else:
         log = ConsoleLog("Fitting", board)
-        fit_bundle(arguments.recipe, arguments.output, means, log, arguments.encoder)
+        fit_bundle(recipe, arguments.output, means, log, arguments.encoder, arguments.start)

@@ -135,7 +135,7 @@ class _Loader:
             yield item
             return
         for index in range(len(item.volume)):
-            part, mark = slice(index, index + 1), f"[{index}]"
+            part, mark = slice(index, index + 1), f"[{item.positions[index]}]"
             volume, mask = item.volume[part], item.mask[part]
             subject = item.subject if entry.named else item.subject + mark
             yield replace(item, name=item.name + mark, subject=subject, volume=volume, mask=mask)
@@ -156,7 +156,7 @@ def _split(sources: Sequence[Source], items: Sequence[Sequence[tuple[Item, Entry
     assignments = [
         splits.assign(
             [item.subject for item, _ in pairs],
-            source.held_out,
+            source.held_out if source.weight else len(pairs),
             source.test,
             shuffle=source.shuffle,
             declared={item.subject: entry.split for item, entry in pairs if entry.split},
@@ -167,7 +167,7 @@ def _split(sources: Sequence[Source], items: Sequence[Sequence[tuple[Item, Entry
     parts = []
     for source, pairs in zip(sources, items, strict=True):
         by_split = {split: [item for item, _ in pairs if merged[item.subject] == split] for split in splits.SPLITS}
-        if not by_split[splits.TRAIN]:
+        if source.weight and not by_split[splits.TRAIN]:
             raise BadInput(
                 "no_training_data",
                 f"{data / source.files} finds {len(pairs)} scans; none is left to learn from.",

@@ -14,6 +14,7 @@ from conddiffusion_uad.protocol import CONTRASTS, BadInput
 
 from .anomalies import AnomalySettings
 from .augmentation import Augmentation
+from .overrides import override, to_toml
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -37,7 +38,7 @@ class Source:
             (an .npz archive with an array ``image`` of skull-stripped axial slices, and optionally ``bright``, a
             measure of how much they deviate from health).
         files: Pattern below the data folder.
-        weight: Share of the samples, relative to the other sources.
+        weight: Share of the samples, relative to the other sources; with 0 all of it is held out.
         held_out: How many subjects, or single slices, are kept for validation and calibration and never trained on;
             below 1, their share.
         test: The same for those that nothing here looks at.
@@ -45,6 +46,9 @@ class Source:
         contrast: Of scans and slices.
         spacing: In-plane spacing of slices in mm.
         cleanest: Share of the slices with the lowest ``bright`` that is used.
+        skip_cleanest: Share of the slices with the lowest ``bright`` that is left out.
+        skull: Whether the slices still show the skull; of T2-weighted ones the brain is then cut out.
+        turns: Quarter turns, counterclockwise, that bring the forehead of the slices to the top.
     """
 
     kind: str
@@ -56,10 +60,15 @@ class Source:
     cleanest: float = 1.0
     test: float = 0
     shuffle: bool = False
+    skull: bool = False
+    turns: int = 0
+    skip_cleanest: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS or (self.kind != "labels" and self.contrast not in CONTRASTS):
             raise ValueError(f"a source is one of {KINDS}; scans and slices have a contrast of {CONTRASTS}")
+        if self.skull and (self.kind, self.contrast) != ("slices", "T2"):
+            raise ValueError("skull = true is for T2-weighted slices; the skull of scans is always seen to")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,8 +251,12 @@ class Recipe:
     text: str
 
 
-def load(name_or_path: str) -> Recipe:
+def load(name_or_path: str, assignments: Sequence[str] = ()) -> Recipe:
     """Load a shipped recipe by its name, or the one at a path.
+
+    Args:
+        name_or_path: Of the recipe.
+        assignments: Values that are changed, see :func:`override`; the recipe's text then has them.
 
     Raises:
         BadInput: ``recipe_not_found`` or ``bad_recipe``.
@@ -254,7 +267,11 @@ def load(name_or_path: str) -> Recipe:
         raise BadInput("recipe_not_found", f"There is no recipe {name_or_path!r}.", f"Shipped recipes: {shipped}.")
     text = path.read_text(encoding="utf-8")
     try:
-        return parse(tomllib.loads(text), text, path.parent)
+        values = tomllib.loads(text)
+        if assignments:
+            override(values, assignments)
+            text = to_toml(values)
+        return parse(values, text, path.parent)
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(
             "bad_recipe", f"The recipe {path.name} cannot be used: {error}.", "Compare it with a shipped recipe."

@@ -46,9 +46,12 @@ def extended(known: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, t
 
 
 class AnatomySampler:
-    """Synthetic slices from label maps."""
+    """Synthetic slices from label maps, of the given contrasts."""
 
-    def __init__(self, anatomies: Sequence[Anatomy], device: torch.device, seed: int = 0) -> None:
+    def __init__(
+        self, anatomies: Sequence[Anatomy], device: torch.device, contrasts: Sequence[str] = CONTRASTS, seed: int = 0
+    ) -> None:
+        self._contrasts = contrasts
         rng = np.random.default_rng(seed)
         self._device = device  # anatomies stay where they are, mapped from disk; what is drawn goes there
         self._fractions = [torch.from_numpy(a.fractions) for a in anatomies]
@@ -66,7 +69,8 @@ class AnatomySampler:
         subjects = torch.randint(len(self._fractions), (count,), generator=generator).tolist()
         thickness = torch.randint(_SLICES_AVERAGED[0], _SLICES_AVERAGED[1] + 1, (count,), generator=generator).tolist()
         fractions = torch.stack([self._slab(s, t, generator) for s, t in zip(subjects, thickness, strict=True)])
-        intensities = torch.stack([tissue_intensities(random_contrast(generator), generator) for _ in subjects])
+        contrasts = [random_contrast(self._contrasts, generator) for _ in subjects]
+        intensities = torch.stack([tissue_intensities(contrast, generator) for contrast in contrasts])
         grid = random_grid(count, tuple(fractions.shape[2:]), generator)
         probes = torch.stack([self._probes[s] for s in subjects])
         return synthesize(warp(fractions, grid), intensities, probes, generator)
@@ -114,9 +118,12 @@ def synthesize(
 
 
 class ScanSampler:
-    """Slices of real scans; T1 scans with known tissue intensities also as other contrasts."""
+    """Slices of real scans; T1 scans with known tissue intensities also as other ones of the given contrasts."""
 
-    def __init__(self, scans: Sequence[Scan], device: torch.device, seed: int = 0) -> None:
+    def __init__(
+        self, scans: Sequence[Scan], device: torch.device, contrasts: Sequence[str] = CONTRASTS, seed: int = 0
+    ) -> None:
+        self._contrasts = contrasts
         rng = np.random.default_rng(seed)
         self._scans = scans
         self._device = device  # scans stay where they are, mapped from disk; what is drawn goes there
@@ -134,7 +141,7 @@ class ScanSampler:
             z = int(filled[int(torch.randint(len(filled), (1,), generator=generator))])
             contrast = self._scans[index].contrast
             if self._scans[index].tissues and torch.rand(1, generator=generator) < _REMAP_SHARE:
-                contrast = random_contrast(generator)
+                contrast = random_contrast(self._contrasts, generator)
             pair = torch.stack(self._arrays(index, z))
             image, probe = self.as_contrast(index, pair[:1, None], contrast, generator)
             images.append(torch.cat([image[0], pair[1:]]))
@@ -170,20 +177,28 @@ class ScanSampler:
         return mapped[: images.numel()].view_as(images), mapped[images.numel() :]
 
 
-def random_contrast(generator: torch.Generator) -> str:
+def random_contrast(contrasts: Sequence[str], generator: torch.Generator) -> str:
     """One of the contrasts, or now and then one of its own."""
     if torch.rand(1, generator=generator) < _RANDOM_SHARE:
         return RANDOM
-    return CONTRASTS[int(torch.randint(len(CONTRASTS), (1,), generator=generator))]
+    return contrasts[int(torch.randint(len(contrasts), (1,), generator=generator))]
 
 
 class BatchSampler:
-    """Batches mixed from the parts of a corpus according to the weights of their sources."""
+    """Batches mixed from the parts of a corpus according to the weights of their sources.
 
-    def __init__(self, corpus: Sequence[Part], device: torch.device) -> None:
+    Args:
+        corpus: What is drawn from; sources without weight are not.
+        device: Where the batches go.
+        contrasts: What label maps, and T1 scans, are turned into.
+    """
+
+    def __init__(self, corpus: Sequence[Part], device: torch.device, contrasts: Sequence[str] = CONTRASTS) -> None:
+        corpus = [part for part in corpus if part.source.weight]
         self._weights = torch.tensor([part.source.weight for part in corpus])
         self._samplers = [
-            (AnatomySampler if part.source.kind == "labels" else ScanSampler)(part.fit, device) for part in corpus
+            (AnatomySampler if part.source.kind == "labels" else ScanSampler)(part.fit, device, contrasts)
+            for part in corpus
         ]
 
     def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,11 +65,11 @@ class Means:
         return corpus
 
 
-def pretrain_encoder(recipe_name: str, output: Path, means: Means, log: TrainingLog) -> None:
+def pretrain_encoder(recipe: recipes.Recipe, output: Path, means: Means, log: TrainingLog) -> None:
     """Pre-train the encoder of a recipe and write its weights; resumes from the checkpoint beside them.
 
     Args:
-        recipe_name: Name of a shipped recipe, or the path of one.
+        recipe: Says everything about the training.
         output: A .safetensors file, or a folder for one.
         means: Data and device.
         log: Told what happens.
@@ -78,7 +79,6 @@ def pretrain_encoder(recipe_name: str, output: Path, means: Means, log: Training
         DeviceFailure: The device is missing.
         OutputFailure: The weights cannot be written.
     """
-    recipe = recipes.load(recipe_name)
     width, height = recipe.bundle.grid.size[:2]
     if patch_grid(height, width) == (1, 1):
         raise BadInput(
@@ -102,24 +102,33 @@ def pretrain_encoder(recipe_name: str, output: Path, means: Means, log: Training
             log(f"Wrote {file}; fit with --encoder {file}")
 
 
-def fit_bundle(recipe_name: str, output: Path, means: Means, log: TrainingLog, encoder: Path | None = None) -> None:
+def fit_bundle(
+    recipe: recipes.Recipe,
+    output: Path,
+    means: Means,
+    log: TrainingLog,
+    encoder: Path | None = None,
+    start: str | None = None,
+) -> None:
     """Fit the model of a recipe and write it as a bundle; resumes from the checkpoint in ``output``.
 
     Args:
-        recipe_name: Name of a shipped recipe, or the path of one.
+        recipe: Says everything about the training.
         output: Folder of the bundle.
         means: Data and device.
         log: Told what happens.
         encoder: Pre-trained weights to start from instead of those that the recipe names.
+        start: Name or folder of a bundle with the same network, whose weights the training goes on from.
 
     Raises:
-        BadInput: The recipe, the data or the pre-trained weights cannot be used.
+        BadInput: The recipe, the data, the pre-trained weights or the bundle to start from cannot be used.
+        BundleFailure: The bundle to start from cannot be loaded.
         DeviceFailure: The device is missing.
         OutputFailure: The bundle cannot be written.
     """
-    recipe = recipes.load(recipe_name)
     torch.manual_seed(recipe.seed)
     model = ConditionedDiffusion(recipe.bundle.model)
+    origin = start and _go_on_from(start, model, recipe)
     weights = encoder or recipe.encoder
     digest = weights and load_encoder(weights, model.encoder, recipe.bundle.model["encoder"])
     checkpoint = _made(output) / CHECKPOINT
@@ -127,12 +136,12 @@ def fit_bundle(recipe_name: str, output: Path, means: Means, log: TrainingLog, e
         together.check(recipe.fit.batch)
         log = log if together.first else TrainingLog()
         corpus = means.corpus(recipe, log, together)
-        plan = _plan(recipe, recipe.fit, corpus, device, together, encoder=digest)
+        plan = _plan(recipe, recipe.fit, corpus, device, together, origins=(digest, origin))
         judged = recipe.validation.every and any(part.held_out for part in corpus)
         fitting = Fitting(model.to(device), recipe.fit, plan, Validation(recipe, corpus, device) if judged else None)
         fitting.run(checkpoint, log, means.checkpoint_seconds)
         if together.first:
-            bundles.save(output, recipe.bundle, fitting.result(), _metadata(recipe, corpus, digest))
+            bundles.save(output, recipe.bundle, fitting.result(), _metadata(recipe, corpus, digest, origin))
             (output / bundles.RECIPE).write_text(recipe.text, encoding="utf-8", newline="\n")
             checkpoint.unlink()
             log(f"Wrote {output}; now calibrate it")
@@ -164,6 +173,19 @@ def calibrate_bundle(folder: Path, means: Means, log: TrainingLog) -> None:
     log(f"Calibrated {folder}")
 
 
+def _go_on_from(start: str, model: ConditionedDiffusion, recipe: recipes.Recipe) -> str:
+    """Give a model the weights of a bundle, and return the bundle's hash. Raises BadInput or BundleFailure."""
+    earlier = bundles.load(start)
+    if json.dumps(earlier.config.model, sort_keys=True) != json.dumps(recipe.bundle.model, sort_keys=True):
+        raise BadInput(
+            "other_network",
+            f"The bundle {earlier.name} has another network than the recipe {recipe.name}.",
+            "Start from a bundle whose recipe has the same [model].",
+        )
+    model.load_state_dict(earlier.model.state_dict())
+    return earlier.sha256
+
+
 def _held_out(corpus: Sequence[Part]) -> list[str]:
     return [item.name for part in corpus for item in part.held_out]
 
@@ -183,12 +205,12 @@ def _plan(
     together: Processes,
     *,
     augment: bool = True,
-    encoder: str | None = None,
+    origins: Sequence[str | None] = (),
 ) -> Plan:
     """How a training with these settings goes on."""
     source = batches(recipe, corpus, settings.batch, device, augment=augment)
     decides = (recipe.seed, recipe.bundle.model, recipe.bundle.grid, settings, recipe.sampling, recipe.validation)
-    identity = repr((*decides, recipe.sources, _split(corpus), encoder))
+    identity = repr((*decides, recipe.sources, _split(corpus), *filter(None, origins)))
     steps = settings.steps(settings.batch, source.per_epoch)
     return Plan(source, steps, recipe.seed, hashlib.sha256(identity.encode()).hexdigest(), together)
 
@@ -202,7 +224,9 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _metadata(recipe: recipes.Recipe, corpus: Sequence[Part], encoder: str | None) -> dict[str, Any]:
+def _metadata(
+    recipe: recipes.Recipe, corpus: Sequence[Part], encoder: str | None, origin: str | None
+) -> dict[str, Any]:
     """The fields that MONAI's bundle schema asks for, and what was not trained on."""
     height, width = recipe.bundle.grid.size[1::-1]
     image = {
@@ -230,5 +254,6 @@ def _metadata(recipe: recipes.Recipe, corpus: Sequence[Part], encoder: str | Non
         "test": [name for part in corpus for name in part.test],
         "split": _split(corpus),
         "pretrained_encoder": encoder,
+        "started_from": origin,
         "network_data_format": {"inputs": {"image": image}, "outputs": {"pred": image}},
     }
