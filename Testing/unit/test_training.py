@@ -202,17 +202,6 @@ def test_the_validation_judges_held_out_slices_and_keeps_the_best(recipe: recipe
     assert first.loss(fitting.result()) > best
 
 
-def test_the_network_is_compiled_when_the_recipe_says_so(
-    recipe: recipes.Recipe, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compiled = []
-    monkeypatch.setattr(torch, "compile", lambda model: compiled.append(model) or model)
-    fitting_of(recipe, data)
-    assert not compiled
-    fitting = fitting_of(replace(recipe, fit=replace(recipe.fit, compile=True)), data)
-    assert compiled == [fitting.model]
-
-
 def test_a_checkpoint_of_other_settings_is_refused(recipe: recipes.Recipe, data: Path, tmp_path: Path) -> None:
     fitting_of(recipe, data).store(tmp_path / "checkpoint.pt")
     longer = replace(recipe, fit=replace(recipe.fit, samples=10_000))

@@ -39,8 +39,6 @@ class Fitting(Training):
         self.settings = settings
         self.best = Best()
         self._parallel = plan.processes.parallel(self.model)
-        if settings.compile and plan.processes.count == 1:
-            self._parallel = torch.compile(self._parallel)
         self._validation = validation
         parts = {"model": self.model, "average": self.average, "optimizer": self.optimizer, "best": self.best}
         super().__init__(parts, plan, next(model.parameters()).device)

@@ -108,8 +108,6 @@ class FitSettings(Duration):
         levels: Lowest and highest noise level that is trained on, 1..1000; each in between is as likely.
         one_noise: Whether all slices of a batch get the same noise field, as in the published training.
         anomalies: Made-up anomalies in the slices that the model sees.
-        compile: Whether to compile the network first, which takes a minute or two and a C++ compiler; the training is
-            then about an eighth faster on a CPU. Not done where several processes share the training.
     """
 
     batch: int
@@ -123,7 +121,6 @@ class FitSettings(Duration):
     levels: tuple[int, int]
     one_noise: bool = False
     anomalies: AnomalySettings = field(default_factory=lambda: AnomalySettings(0.0, 0.0))
-    compile: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
