@@ -179,14 +179,16 @@ class SamplingSettings:
         order: "mixture" (sources by their weights, synthesized and augmented without end) or "epochs" (every scan once
             an epoch, one random slice of it; of scans alone).
         augmentation: Of scans that are gone through epoch by epoch.
+        ghosting: Share of the slices synthesized from label maps that get ghosts.
     """
 
     order: str = "mixture"
+    ghosting: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        if self.order not in ORDERS:
-            raise ValueError(f"sampling: order is one of {ORDERS}")
+        if self.order not in ORDERS or not 0 <= self.ghosting <= 1:
+            raise ValueError(f"sampling: order is one of {ORDERS}, ghosting a share")
 
     @classmethod
     def from_toml(cls, values: Mapping[str, Any]) -> SamplingSettings:
