@@ -1,5 +1,7 @@
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from conddiffusion_uad.evaluation import card
@@ -42,3 +44,11 @@ def test_a_card_without_marks_is_refused(tmp_path: Path) -> None:
     (tmp_path / "plain.md").write_text("no marks")
     with pytest.raises(ValueError, match="lacks the marks"):
         card.insert(tmp_path / "plain.md", "figures")
+
+
+def test_a_mean_of_many_has_an_interval() -> None:
+    many = [result(str(i), "FLAIR", value, i) for i, value in enumerate(np.linspace(0.1, 0.9, 40))]
+    entries = card.labeled_table(many).splitlines()[-1].split("|")
+    low, high = (float(value) for value in re.findall(r"\d\.\d+", entries[4])[1:])
+    assert entries[4].strip().startswith("**0.500** (")
+    assert 0.4 < low < 0.46 < 0.54 < high < 0.6

@@ -14,6 +14,8 @@ from conddiffusion_uad.model import bundle as bundles
 from .cases import examine, healthy_cases, labeled_cases
 from .experiment import Result, measure, score_maps
 
+FEWEST = 5  # cases from which on a mean gets an interval
+RESAMPLES = 10_000  # of the bootstrap
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
@@ -30,9 +32,19 @@ def labeled_table(results: Sequence[Result]) -> str:
             lines.append(_row([result.case.name, result.case.contrast, *(f"{v:.3f}" for v in _values(result))]))
     for group in dict.fromkeys((r.case.collection, r.case.contrast) for r in results):
         chosen = [_values(r) for r in results if (r.case.collection, r.case.contrast) == group]
-        means = [f"**{value:.3f}**" for value in np.nanmean(chosen, axis=0)]
+        means = [_mean(column) for column in np.array(chosen).T]
         lines.append(_row([f"**{group[0]}, mean of {len(chosen)}**", group[1], *means]))
     return "\n".join(lines)
+
+
+def _mean(values: np.ndarray) -> str:
+    """The mean of what is known; of many values with its 95 % interval, bootstrapped over the cases."""
+    known = values[~np.isnan(values)]
+    if len(known) < FEWEST or np.ptp(known) == 0:
+        return f"**{np.mean(known):.3f}**"
+    means = np.random.default_rng(0).choice(known, (RESAMPLES, len(known))).mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return f"**{np.mean(known):.3f}** ({low:.3f} to {high:.3f})"
 
 
 def _values(result: Result) -> list[float]:
