@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from conddiffusion_uad.evaluation import card
-from conddiffusion_uad.evaluation.cases import Case
+from conddiffusion_uad.evaluation.cases import Case, Examined
 from conddiffusion_uad.evaluation.experiment import Result
+from conddiffusion_uad.volume import Grid
 
 
 def result(name: str, contrast: str, precision: float, index: int | None = None) -> Result:
@@ -52,3 +53,16 @@ def test_a_mean_of_many_has_an_interval() -> None:
     low, high = (float(value) for value in re.findall(r"\d\.\d+", entries[4])[1:])
     assert entries[4].strip().startswith("**0.500** (")
     assert 0.4 < low < 0.46 < 0.54 < high < 0.6
+
+
+def test_heatmaps_of_one_person_are_compared_in_the_atlas() -> None:
+    grid = Grid((4, 4, 4), (2.0,) * 3, (0.0, 0.0, 0.0))
+    larger = Grid((4, 4, 6), (2.0,) * 3, (0.0, 0.0, -4.0))
+    scores = np.random.default_rng(0).random((4, 4, 4))
+    shifted = np.concatenate([np.full((2, 4, 4), 9.0), scores])
+    first, second = (
+        Examined(Case(name, "T1", Path("scan"), None), None, np.ones(found.shape, bool), place, None, None)
+        for name, found, place in (("a", scores, grid), ("b", shifted, larger))
+    )
+    told = card.repeatability(first, second, (scores, shifted), grid)
+    assert told == "Heatmaps of a and b, one person scanned twice: correlation 1.00."

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from conddiffusion_uad.model import bundle as bundles
+from conddiffusion_uad.volume import Grid
 
-from .cases import examine, healthy_cases, labeled_cases
-from .experiment import Result, measure, score_maps
+from .cases import Examined, examine, healthy_cases, labeled_cases
+from .experiment import MODEL, Result, measure, score_maps
+from .lattice import part
 
 FEWEST = 5  # cases from which on a mean gets an interval
 RESAMPLES = 10_000  # of the bootstrap
@@ -66,6 +68,15 @@ def healthy_table(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
+def repeatability(first: Examined, second: Examined, scores: tuple[np.ndarray, np.ndarray], grid: Grid) -> str:
+    """How the heatmaps of two scans of one person agree, voxel by voxel in the atlas, as a sentence."""
+    pair = (first, second)
+    brain = np.logical_and(*(part(examined.mask, examined.grid, grid) for examined in pair))
+    values = [part(score, examined.grid, grid)[brain] for score, examined in zip(scores, pair, strict=True)]
+    names = f"{first.case.name} and {second.case.name}"
+    return f"Heatmaps of {names}, one person scanned twice: correlation {np.corrcoef(*values)[0, 1]:.2f}."
+
+
 def insert(card: Path, figures: str) -> None:
     """Replace what stands between the marks in a card. Raises ValueError when it has no marks."""
     text = card.read_text(encoding="utf-8")
@@ -81,16 +92,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--twice", nargs=2, default=(), metavar="NAME", help="two healthy scans of one person")
     options = parser.parse_args(arguments)
     bundle = bundles.load(options.bundle)
     insert(bundle.path / bundles.CARD, "")
-    labeled, healthy = [], []
+    labeled, healthy, twice = [], [], []
     for cases, results in ((labeled_cases, labeled), (healthy_cases, healthy)):
         for case in cases(options.data, bundle.config.contrasts):
             print(f"{case.name} {case.contrast}", file=sys.stderr, flush=True)
             examined = examine(case, bundle.config.grid)
-            results.append(measure(examined, score_maps(examined, bundle)))
-    figures = "\n\n".join((labeled_table(labeled), healthy_table(healthy)))
+            maps = score_maps(examined, bundle)
+            results.append(measure(examined, maps))
+            if case.truth is None and case.name in options.twice:
+                twice.append((examined, maps[MODEL]))
+    tables = [labeled_table(labeled), healthy_table(healthy)]
+    if len(twice) == 2:
+        (first, one), (second, other) = twice
+        tables.append(repeatability(first, second, (one, other), bundle.config.grid))
+    figures = "\n\n".join(tables)
     insert(bundle.path / bundles.CARD, figures)
     print(figures)
 

@@ -12,7 +12,6 @@ from conddiffusion_uad.detection.scoring import residual
 from conddiffusion_uad.model.bundle import Bundle
 from conddiffusion_uad.training.calibration import healthy_volumes
 from conddiffusion_uad.training.corpus import Part
-from conddiffusion_uad.volume import Grid
 
 SMOOTHING = 3.0  # standard deviation in voxels: few scans tell only about the neighborhood
 
@@ -35,13 +34,6 @@ def healthy_map(bundle: Bundle, corpus: Sequence[Part], contrast: str, seed: int
     mean = ndimage.gaussian_filter(total, SMOOTHING) / np.maximum(share, 1e-3)
     inside = count > 0
     return np.where(inside, mean / mean[inside].mean(), 1.0).astype(np.float32)
-
-
-def on_grid(values: np.ndarray, grid: Grid, wanted: Grid) -> np.ndarray:
-    """Values (z, y, x) on one grid brought to a larger one of the same lattice, which goes on as at the rim."""
-    low = np.rint((np.array(grid.origin) - np.array(wanted.origin)) / grid.spacing).astype(int)
-    high = np.array(wanted.size) - np.array(grid.size) - low
-    return np.pad(values, list(zip(low[::-1], high[::-1], strict=True)), mode="edge")
 
 
 def divided(residuals: np.ndarray, usual: np.ndarray) -> np.ndarray:
