@@ -18,7 +18,8 @@ def require_torch() -> ModuleType:
         import torch
     except ModuleNotFoundError as error:
         if error.name == "torch":
-            raise DeviceFailure("torch_missing", "PyTorch is not installed.", "Install PyTorch, then try again.") from error
+            hint = "Install PyTorch, then try again."
+            raise DeviceFailure("torch_missing", "PyTorch is not installed.", hint) from error
         raise _broken(error) from error
     except (ImportError, OSError, AttributeError, RuntimeError) as error:
         raise _broken(error) from error

@@ -14,7 +14,8 @@ from mrml_application import MrmlApplication, create_mrml_application, load_scen
 from CondDiffusionUADLib.CandidateSegmentation import SEGMENT_ID
 from CondDiffusionUADLib.HeatmapColors import NUMBER_OF_COLORS, SCORE_RANGE, scoreColor
 from CondDiffusionUADLib.HeatmapDisplay import LEGEND_TITLE, setThreshold, thresholdOf
-from CondDiffusionUADLib.Scene import DetectionNodes, findDetections, voxels
+from CondDiffusionUADLib.Nodes import DetectionNodes, findDetections
+from CondDiffusionUADLib.ResultFiles import voxels
 from CondDiffusionUADLib.Terminology import CANDIDATE_ANOMALY
 
 

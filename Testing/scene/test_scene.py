@@ -14,7 +14,9 @@ import vtk
 from mrml_application import MrmlApplication, load_volume
 
 from CondDiffusionUADLib.DetectionOutput import DetectionOutput, DetectionOutputError, readDetectionOutput
-from CondDiffusionUADLib.Scene import DetectionNodes, SceneError, addDetection, findDetections, voxels
+from CondDiffusionUADLib.Nodes import DetectionNodes, findDetections
+from CondDiffusionUADLib.ResultFiles import voxels
+from CondDiffusionUADLib.Scene import SceneError, addDetection
 
 
 def matrix_of(volume: Any) -> np.ndarray:
@@ -60,7 +62,7 @@ def test_results_lie_in_one_folder_in_the_study_of_the_input(
     study = hierarchy.CreateStudyItem(patient, "study")
     hierarchy.CreateItem(study, scan)
     nodes = addDetection(mrml.scene, mrml.logics, scan, output)
-    results = (nodes.heatmap, nodes.segmentation, nodes.reconstruction, nodes.findings)
+    results = (nodes.heatmap, nodes.segmentation, nodes.reconstruction, nodes.findings, nodes.report)
     folders = {hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) for node in results}
     assert len(folders) == 1
     folder = folders.pop()
@@ -111,7 +113,7 @@ def damage(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [shift, crop, damage])
-@pytest.mark.parametrize("name", ["heatmap.nii.gz", "reconstruction.nii.gz", "segmentation.nii.gz"])
+@pytest.mark.parametrize("name", ["heatmap.nii.gz", "reconstruction.nii.gz"])
 def test_a_volume_that_does_not_fit_leaves_the_scene_as_it_was(
     mrml: MrmlApplication, scan: Any, case: Any, output: DetectionOutput, name: str, spoil: Any
 ) -> None:
