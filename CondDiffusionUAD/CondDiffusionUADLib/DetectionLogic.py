@@ -19,6 +19,7 @@ import slicer
 
 from conddiffusion_uad.protocol import BadInput, DetectionJob, encode
 from CondDiffusionUADLib import Problems
+from CondDiffusionUADLib.Components import Components
 from CondDiffusionUADLib.DetectionOutput import DetectionOutput, readDetectionOutput
 from CondDiffusionUADLib.InputVolume import checkScan, writingSteps
 from CondDiffusionUADLib.Nodes import DetectionNodes
@@ -70,11 +71,19 @@ class Settings:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: with nodes, or with a problem. The warnings are (message, hint) each."""
+    """How a run ended: with nodes, or with a problem.
+
+    Attributes:
+        nodes: The results in the scene.
+        problem: Why there are none.
+        warnings: Message and hint of each.
+        components: Of the heatmap, so that nobody has to link them again.
+    """
 
     nodes: DetectionNodes | None
     problem: Problem | None
     warnings: tuple[tuple[str, str], ...] = ()
+    components: Components | None = None
 
 
 class RunListener(Protocol):
@@ -298,7 +307,8 @@ class DetectionLogic:
             self._idle.start(IDLE_MS)
         if problem is not None:
             self.log.add(f"{problem.code}: {problem.text}")
-        run.listener.onFinished(Outcome(nodes, problem, tuple(run.warnings)))
+        components = run.volumes[0].components if nodes is not None else None
+        run.listener.onFinished(Outcome(nodes, problem, tuple(run.warnings), components))
 
     def _onSceneClosing(self, *_: Any) -> None:
         self.cancel(Problems.sceneClosed())

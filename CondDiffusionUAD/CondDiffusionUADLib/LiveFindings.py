@@ -12,7 +12,7 @@ import numpy as np
 import vtk
 
 from CondDiffusionUADLib.CandidateSegmentation import isShownInThreeD, setCandidateVoxels, showInThreeD
-from CondDiffusionUADLib.Components import linkComponents
+from CondDiffusionUADLib.Components import Components, linkComponents
 from CondDiffusionUADLib.Decisions import Decisions
 from CondDiffusionUADLib.FindingsModel import FindingsModel, Selection
 from CondDiffusionUADLib.FindingsTable import setFindings
@@ -46,9 +46,17 @@ class LiveFindings:
         self.selection: Selection | None = None
 
     @classmethod
-    def fromScene(cls, segmentationsLogic: Any, nodes: DetectionNodes) -> LiveFindings:
-        """The findings of a detection that is in the scene, as they were left; takes up to a second."""
-        components = linkComponents(voxels(nodes.heatmap), SCORE_RANGE[0])
+    def fromScene(
+        cls, segmentationsLogic: Any, nodes: DetectionNodes, components: Components | None = None
+    ) -> LiveFindings:
+        """The findings of a detection that is in the scene, as they were left.
+
+        Args:
+            segmentationsLogic: Slicer's segmentations logic.
+            nodes: Of the detection.
+            components: Of the heatmap, if they are known; linking them takes up to a second.
+        """
+        components = components or linkComponents(voxels(nodes.heatmap), SCORE_RANGE[0])
         decisions = Decisions(components, nodes.heatmap.GetAttribute(DECISIONS_ATTRIBUTE) or "")
         live = cls(segmentationsLogic, nodes, FindingsModel(components, matrixOf(nodes.heatmap), decisions))
         live.selection = live._model.select(live.threshold, live.minVolumeMl)

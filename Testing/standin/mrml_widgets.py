@@ -11,14 +11,11 @@ from PySide6.QtWidgets import QComboBox, QWidget
 
 
 class qMRMLWidget(QWidget):  # noqa: N801 (Slicer's name)
-    """A widget that knows the scene and tells it to those that are connected."""
-
-    mrmlSceneChanged = Signal(object)
+    """A widget that knows the scene."""
 
     def setMRMLScene(self, scene: Any) -> None:
-        """Set the scene, for the selectors inside too, as the connections in the .ui file do."""
-        for selector in self.findChildren(qMRMLNodeComboBox):
-            selector.setMRMLScene(scene)
+        """Set the scene."""
+        self._scene = scene
 
 
 class qMRMLNodeComboBox(QComboBox):  # noqa: N801 (Slicer's name)
