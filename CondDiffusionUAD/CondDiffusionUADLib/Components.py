@@ -78,6 +78,19 @@ class Components:
         return int(found[0]) if found.size else None
 
 
+def importingSteps() -> Iterator[None]:
+    """Import scipy, which takes a moment the first time, in steps: done before, a run need not do it."""
+    import scipy
+
+    yield
+    import scipy.sparse
+
+    yield
+    import scipy.sparse.csgraph  # noqa: F401
+
+    yield
+
+
 def linkComponents(scores: np.ndarray, lowest: float) -> Components:
     """Link the voxels of a volume of scores, axes (z, y, x), from the score `lowest` on."""
     result: list[Components] = []
@@ -94,6 +107,7 @@ def linkingSteps(scores: np.ndarray, lowest: float, result: list[Components]) ->
         lowest: The lowest score that will be asked for.
         result: Receives the components at the end.
     """
+    yield from importingSteps()
     indices = np.array(np.nonzero(scores >= lowest))
     values = scores[tuple(indices)].astype(np.float64)
     order = np.argsort(-values, kind="stable")
@@ -111,6 +125,7 @@ def linkingSteps(scores: np.ndarray, lowest: float, result: list[Components]) ->
         )
     order = np.argsort(ranks, kind="stable")
     result.append(Components(indices, values, np.ascontiguousarray(pairs[:, order]), ranks[order]))
+    yield
 
 
 def _lookup(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:

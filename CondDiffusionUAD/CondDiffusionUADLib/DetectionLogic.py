@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -115,6 +115,7 @@ class _Run:
     output: DetectionOutput | None = None
     warnings: list[tuple[str, str]] = field(default_factory=list)
     volumes: list[ResultVolumes] = field(default_factory=list)
+    nodes: DetectionNodes | None = None
 
 
 class DetectionLogic:
@@ -284,16 +285,23 @@ class DetectionLogic:
         run = self._run
         if run is None:
             return
-        inputNode = self._scene.GetNodeByID(run.inputId)
-        if error is not None or inputNode is None or run.output is None:
-            self._finish(problem=Problems.fromError(error) if error is not None else Problems.inputDeleted())
-            return
-        try:
-            nodes = addDetection(self._scene, self._logics, inputNode, run.output, run.volumes[0])
-        except ValueError as error:
+        if error is not None:
             self._finish(problem=Problems.fromError(error))
-            return
-        self._finish(nodes=nodes)
+        else:
+            self._steps.run(self._addingSteps(run), self._onAdded)
+
+    def _addingSteps(self, run: _Run) -> Iterator[None]:
+        """Add the results to the scene in one step, for they come all or not at all. Raises ValueError."""
+        inputNode = self._scene.GetNodeByID(run.inputId)
+        if inputNode is None or run.output is None:
+            raise ProblemError(Problems.inputDeleted())
+        run.nodes = addDetection(self._scene, self._logics, inputNode, run.output, run.volumes[0])
+        yield
+
+    def _onAdded(self, error: Exception | None) -> None:
+        if self._run is not None:
+            problem = Problems.fromError(error) if error is not None else None
+            self._finish(nodes=self._run.nodes, problem=problem)
 
     def _finish(self, nodes: DetectionNodes | None = None, problem: Problem | None = None) -> None:
         """The one end of every run."""

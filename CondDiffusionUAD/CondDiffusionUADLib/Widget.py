@@ -11,6 +11,7 @@ from slicer.util import VTKObservationMixin
 from CondDiffusionUADLib import Resume
 from CondDiffusionUADLib.Application import detectionLogic, moduleLogics, releaseLogic
 from CondDiffusionUADLib.ComboBox import chosen, fill
+from CondDiffusionUADLib.Components import importingSteps
 from CondDiffusionUADLib.DetectionLogic import Outcome, Settings
 from CondDiffusionUADLib.DeviceProbe import DeviceProbe
 from CondDiffusionUADLib.Diagnostics import diagnostics
@@ -24,6 +25,7 @@ from CondDiffusionUADLib.Paths import resource
 from CondDiffusionUADLib.Problems import Problem, ProblemError
 from CondDiffusionUADLib.Requirements import TORCH, Installed, PythonPackages
 from CondDiffusionUADLib.RunPanel import RunPanel
+from CondDiffusionUADLib.Steps import Steps
 from CondDiffusionUADLib.ViewsPanel import ViewsPanel
 
 
@@ -54,7 +56,7 @@ class Panel(VTKObservationMixin):
         self.export = ExportPanel(self.ui, lambda: self.findings.live, self.run.show)
         self.probe = DeviceProbe(self.input.showDevices)
         self._probed = False
-        self._devices = ""
+        self._imports = Steps()
         self.ui.detectionBox.currentIndexChanged.connect(self._onDetectionChosen)
         self.ui.diagnosticsButton.clicked.connect(self.copyDiagnostics)
         scene = slicer.mrmlScene
@@ -71,6 +73,7 @@ class Panel(VTKObservationMixin):
         self.input.preselect()
         self.findings.refresh()
         self._updateButton()
+        self._imports.run(importingSteps(), lambda error: None)
         if not self._probed and self._installed.version(TORCH):
             self._probed = True
             self.probe.start()
@@ -83,6 +86,7 @@ class Panel(VTKObservationMixin):
         self.run.close()
         self.findings.close()
         self.probe.stop()
+        self._imports.stop()
         releaseLogic()
 
     def copyDiagnostics(self, *_checked: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import shiboken6
 import slicer
 from PySide6.QtCore import Property, Signal
 from PySide6.QtWidgets import QComboBox, QWidget
@@ -73,7 +74,8 @@ class qMRMLNodeComboBox(QComboBox):  # noqa: N801 (Slicer's name)
         return True
 
     def _fill(self) -> None:
-        if self._scene is None:
+        # Observers outlive the widget's C++ side when the panel is thrown away.
+        if not shiboken6.isValid(self) or self._scene is None:
             return
         chosen = self.itemData(self.currentIndex())
         self._filling = True

@@ -8,7 +8,7 @@ import os
 import sys
 import types
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
@@ -36,9 +36,26 @@ def make_module(custom_widgets: Sequence[type]) -> types.ModuleType:
         return made
 
     module.QUiLoader = loader  # type: ignore[attr-defined]
+    module.QFileDialog = FileDialog  # type: ignore[attr-defined]
     # PythonQt: "name" is the object's name.
     QtCore.QObject.name = property(lambda self: self.objectName())  # type: ignore[attr-defined]
     return module
+
+
+class FileDialog:
+    """File dialogs that give the next of the prepared answers, as a text; an empty one is "Cancel"."""
+
+    answers: ClassVar[list[str]] = []
+
+    @classmethod
+    def getSaveFileName(cls, parent: Any, title: str, name: str, kinds: str) -> str:
+        """The next answer."""
+        return cls.answers.pop(0)
+
+    @classmethod
+    def getExistingDirectory(cls, parent: Any, title: str) -> str:
+        """The next answer."""
+        return cls.answers.pop(0)
 
 
 class PropertiesAsAttributes(importlib.abc.MetaPathFinder, importlib.abc.Loader):
