@@ -20,6 +20,7 @@ from CondDiffusionUADLib.Steps import Steps
 MOST_ROWS = 200  # a table of thousands would make the slider stick
 SLIDER_STEPS = 100  # of the sensitivity slider, a unit of score
 SURFACE_DELAY_MS = 300
+ROW_HEIGHT = 22
 
 
 class FindingsPanel:
@@ -105,6 +106,7 @@ class FindingsPanel:
         table.columnCount = len(titles)
         table.setHorizontalHeaderLabels(titles)
         table.verticalHeader().visible = False
+        table.verticalHeader().defaultSectionSize = ROW_HEIGHT
         header = table.horizontalHeader()
         header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         header.stretchLastSection = True
@@ -177,9 +179,9 @@ class FindingsPanel:
             return _("No detection yet.")
         if not findings:
             return _("Nothing was found at this sensitivity. That does not mean that the brain is healthy.")
-        volume = sum(finding.volumeMl for finding in findings if finding.status != REJECTED)
-        text = _("{count} findings, {volume} ml without the rejected ones.").format(
-            count=len(findings), volume=f"{volume:.2f}"
+        kept = [finding.volumeMl for finding in findings if finding.status != REJECTED]
+        text = _("Findings: {count}, rejected: {rejected}. Volume without the rejected ones: {volume} ml.").format(
+            count=len(findings), rejected=len(findings) - len(kept), volume=f"{sum(kept):.2f}"
         )
         if len(findings) > MOST_ROWS:
             text += " " + _("The table shows the first {count}.").format(count=MOST_ROWS)

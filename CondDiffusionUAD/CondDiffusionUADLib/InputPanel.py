@@ -11,6 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from conddiffusion_uad.protocol import CONTRASTS
+from CondDiffusionUADLib import Problems
 from CondDiffusionUADLib.Application import chooseBundle, dicomValue, settingsFor
 from CondDiffusionUADLib.Bundles import FAST, FULL, BundleInfo, readBundle, shippedBundles
 from CondDiffusionUADLib.ComboBox import choose, chosen, fill
@@ -78,9 +79,11 @@ class InputPanel:
     def settings(self, healthyFlagged: float, minVolumeMl: float) -> Settings:
         """The settings of a run. Raises ProblemError."""
         chosenOnes = self._parameters
+        if not chosenOnes.contrast:
+            raise ProblemError(Problems.contrastUnknown())
         return settingsFor(
             self.volume,
-            chosenOnes.contrast or "auto",
+            chosenOnes.contrast,
             chosenOnes.bundle,
             chosenOnes.device,
             chosenOnes.quality,
