@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -40,6 +42,10 @@ class CondDiffusionUAD(ScriptedLoadableModule):
         parent.contributors = ["CondDiffusionUAD contributors"]
         parent.helpText = _(HELP)
         parent.acknowledgementText = _(ACKNOWLEDGEMENT)
+        # Installed, the icon lies beside the module, where it is found without our help; in a checkout it does not.
+        icon = Path(__file__).resolve().parents[1] / "Resources" / "Icons" / "CondDiffusionUAD.png"
+        if icon.is_file():
+            parent.icon = qt.QIcon(str(icon))
         slicer.app.connect("startupCompleted()", self.onStartupCompleted)
 
     def onStartupCompleted(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import slicer
 
 from CondDiffusionUADLib import Resume
@@ -11,7 +13,8 @@ from CondDiffusionUADLib.Terminology import loadTerminology
 
 def afterStartUp() -> None:
     """Make sample data and terminology known; open the panel when a restart interrupted a click."""
-    registerSampleData()
+    with suppress(ImportError):  # the Sample Data module may be switched off
+        registerSampleData()
     loadTerminology(slicer.modules.terminologies.logic())
     if Resume.isPending(slicer.app.userSettings()) and slicer.util.mainWindow() is not None:
         slicer.util.selectModule("CondDiffusionUAD")
