@@ -10,7 +10,8 @@ import slicer
 
 from CondDiffusionUADLib import Problems
 from CondDiffusionUADLib.Bundles import FULL, BundleInfo, readBundle, shippedBundles
-from CondDiffusionUADLib.DetectionLogic import DetectionLogic, Outcome, RunListener, Settings
+from CondDiffusionUADLib.DetectionLogic import DetectionLogic
+from CondDiffusionUADLib.DetectionRun import Outcome, RunListener, Settings
 from CondDiffusionUADLib.HeatmapColors import SCORE_RANGE
 from CondDiffusionUADLib.InputVolume import guessContrast
 from CondDiffusionUADLib.Nodes import DetectionNodes

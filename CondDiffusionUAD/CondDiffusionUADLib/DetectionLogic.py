@@ -10,21 +10,20 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import qt
 import slicer
 
-from conddiffusion_uad.protocol import BadInput, DetectionJob, encode
+from conddiffusion_uad.protocol import encode
 from CondDiffusionUADLib import Problems
-from CondDiffusionUADLib.Components import Components
-from CondDiffusionUADLib.DetectionOutput import DetectionOutput, readDetectionOutput
+from CondDiffusionUADLib.DetectionOutput import readDetectionOutput
+from CondDiffusionUADLib.DetectionRun import Outcome, Run, RunListener, Settings
 from CondDiffusionUADLib.InputVolume import checkScan, writingSteps
 from CondDiffusionUADLib.Nodes import DetectionNodes
 from CondDiffusionUADLib.Problems import Problem, ProblemError
-from CondDiffusionUADLib.ResultFiles import ResultVolumes, readingSteps
+from CondDiffusionUADLib.ResultFiles import readingSteps
 from CondDiffusionUADLib.Scene import Logics, addDetection
 from CondDiffusionUADLib.Steps import Steps
 from CondDiffusionUADLib.WorkerMessages import Log
@@ -35,87 +34,6 @@ SCAN_FILE = "scan.nrrd"  # the name of a scan often names a patient
 IDLE_MS = 10 * 60 * 1000  # how long an idle worker keeps its memory
 # After these, a new process is needed: what a Python once failed to import stays so.
 _NEEDS_NEW_PROCESS = ("torch_missing", "torch_broken", "package_missing", "device_unsupported", "out_of_memory")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a scan is examined; the fields of `DetectionJob` that the user decides."""
-
-    bundle: str
-    contrast: str
-    device: str = "auto"
-    levels: tuple[int, ...] | None = None
-    healthyFlagged: float = 0.01
-    minVolumeMl: float = 0.05
-    skull: str = "auto"
-    seed: int = 0
-
-    def job(self, scan: Path, output: Path) -> DetectionJob:
-        """The job for the engine. Raises ProblemError when an option is not acceptable."""
-        try:
-            return DetectionJob(
-                inputs=(str(scan),),
-                output=str(output),
-                bundle=self.bundle,
-                contrast=self.contrast,
-                device=self.device,
-                levels=self.levels,
-                healthy_flagged=self.healthyFlagged,
-                min_volume_ml=self.minVolumeMl,
-                skull=self.skull,
-                seed=self.seed,
-            )
-        except BadInput as failure:
-            raise ProblemError(Problems.fromEvent(failure.event())) from failure
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended: with nodes, or with a problem.
-
-    Attributes:
-        nodes: The results in the scene.
-        problem: Why there are none.
-        warnings: Message and hint of each.
-        components: Of the heatmap, so that nobody has to link them again.
-    """
-
-    nodes: DetectionNodes | None
-    problem: Problem | None
-    warnings: tuple[tuple[str, str], ...] = ()
-    components: Components | None = None
-
-
-class RunListener(Protocol):
-    """Who is told how a run goes."""
-
-    def onStage(self, name: str) -> None:
-        """A stage began: one of `protocol.STAGES`, or "export" or "import"."""
-
-    def onProgress(self, fraction: float, secondsLeft: float | None) -> None:
-        """How much of the run is done (0..1)."""
-
-    def onLog(self, line: str) -> None:
-        """A line for the log."""
-
-    def onFinished(self, outcome: Outcome) -> None:
-        """The run is over."""
-
-
-@dataclass
-class _Run:
-    """The run that is under way."""
-
-    number: int
-    inputId: str
-    settings: Settings
-    listener: RunListener
-    folder: Path
-    reason: Problem | None = None  # why it is being canceled
-    output: DetectionOutput | None = None
-    warnings: list[tuple[str, str]] = field(default_factory=list)
-    volumes: list[ResultVolumes] = field(default_factory=list)
-    nodes: DetectionNodes | None = None
 
 
 class DetectionLogic:
@@ -138,7 +56,7 @@ class DetectionLogic:
         self._logics = logics
         self._launch = launch
         self._temporary = temporary
-        self._run: _Run | None = None
+        self._run: Run | None = None
         self._number = 0
         self._sending = False
         self.log = Log()
@@ -178,7 +96,7 @@ class DetectionLogic:
             raise ProblemError(Problems.fromError(error)) from error
         self._idle.stop()
         self._number += 1
-        self._run = _Run(self._number, inputNode.GetID(), settings, listener, folder)
+        self._run = Run(self._number, inputNode.GetID(), settings, listener, folder)
         listener.onStage("export")
         self._steps.run(writingSteps(inputNode, folder / SCAN_FILE), self._onWritten)
 
@@ -264,7 +182,7 @@ class DetectionLogic:
         self._sending = True
         self._worker.send(order)
 
-    def _onAnswer(self, run: _Run, event: dict[str, Any]) -> None:
+    def _onAnswer(self, run: Run, event: dict[str, Any]) -> None:
         if run.reason is not None:
             self._finish(problem=run.reason)
         elif event["event"] == "error":
@@ -290,7 +208,7 @@ class DetectionLogic:
         else:
             self._steps.run(self._addingSteps(run), self._onAdded)
 
-    def _addingSteps(self, run: _Run) -> Iterator[None]:
+    def _addingSteps(self, run: Run) -> Iterator[None]:
         """Add the results to the scene in one step, for they come all or not at all. Raises ValueError."""
         inputNode = self._scene.GetNodeByID(run.inputId)
         if inputNode is None or run.output is None:

@@ -15,7 +15,7 @@ from CondDiffusionUADLib import Problems
 from CondDiffusionUADLib.Application import chooseBundle, dicomValue, settingsFor
 from CondDiffusionUADLib.Bundles import FAST, FULL, BundleInfo, readBundle, shippedBundles
 from CondDiffusionUADLib.ComboBox import choose, chosen, fill
-from CondDiffusionUADLib.DetectionLogic import Settings
+from CondDiffusionUADLib.DetectionRun import Settings
 from CondDiffusionUADLib.DeviceProbe import Devices
 from CondDiffusionUADLib.InputVolume import guessContrast, preselected
 from CondDiffusionUADLib.Problems import ProblemError

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from slicer.i18n import tr as _
 
 from CondDiffusionUADLib import Problems
-from CondDiffusionUADLib.DetectionLogic import DetectionLogic, Outcome, Settings
+from CondDiffusionUADLib.DetectionLogic import DetectionLogic
+from CondDiffusionUADLib.DetectionRun import Outcome, Settings
 from CondDiffusionUADLib.Problems import CANCELED, Problem, ProblemError
 
 PROGRESS_STEPS = 1000

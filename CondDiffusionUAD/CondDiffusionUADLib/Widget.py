@@ -12,7 +12,7 @@ from CondDiffusionUADLib import Resume
 from CondDiffusionUADLib.Application import detectionLogic, moduleLogics, releaseLogic
 from CondDiffusionUADLib.ComboBox import chosen, fill
 from CondDiffusionUADLib.Components import importingSteps
-from CondDiffusionUADLib.DetectionLogic import Outcome, Settings
+from CondDiffusionUADLib.DetectionRun import Outcome, Settings
 from CondDiffusionUADLib.DeviceProbe import DeviceProbe
 from CondDiffusionUADLib.Diagnostics import diagnostics
 from CondDiffusionUADLib.ExportPanel import ExportPanel

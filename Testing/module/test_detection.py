@@ -57,7 +57,7 @@ def test_detect_waits_and_returns_the_nodes_without_any_dialog(
 def long_run(app: Application, scan: Any, small_bundle: Path) -> tuple[Any, RunListener]:
     """A run of the real worker that takes minutes: its logic and its listener."""
     from CondDiffusionUADLib.Application import detectionLogic
-    from CondDiffusionUADLib.DetectionLogic import Settings
+    from CondDiffusionUADLib.DetectionRun import Settings
 
     listener = RunListener()
     settings = Settings(bundle=str(small_bundle), contrast="T1", device="cpu", levels=LONG)
