@@ -23,8 +23,8 @@ NOTE = (
 def compose(panel: Image.Image, views: Image.Image) -> Image.Image:
     """The panel at the left, the three slice views and a note at the right."""
     width, height = views.width // 3, views.height
-    canvas = Image.new("RGB", (panel.width + 2 * width, max(panel.height, 2 * height)), (239, 239, 239))
-    canvas.paste(panel, (0, 0))
+    canvas = Image.new("RGB", (panel.width + 2 * width, 2 * height))
+    canvas.paste(panel, (0, 0))  # what it has below is empty
     for index, (column, row) in enumerate(((0, 0), (1, 0), (0, 1))):
         view = views.crop((index * width, 0, (index + 1) * width, height))
         canvas.paste(view, (panel.width + column * width, row * height))
@@ -36,11 +36,11 @@ def compose(panel: Image.Image, views: Image.Image) -> Image.Image:
 
 
 def main() -> None:
-    """Write the pictures, with few colors to keep them small."""
+    """Write the pictures."""
     for source, name in NAMES.items():
         with Image.open(SOURCE / f"{source}.png") as panel, Image.open(SOURCE / f"{source}-views.png") as views:
             picture = compose(panel.convert("RGB"), views.convert("RGB"))
-        picture.quantize(192, dither=Image.Dither.NONE).save(HERE / f"{name}.png", optimize=True)
+        picture.save(HERE / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":
