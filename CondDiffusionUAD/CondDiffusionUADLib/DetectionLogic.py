@@ -197,7 +197,11 @@ class DetectionLogic:
             except (OSError, ValueError) as error:
                 self._finish(problem=Problems.fromError(error))
                 return
-            self._steps.run(readingSteps(run.output, run.folder, run.volumes), self._onRead)
+            inputNode = self._scene.GetNodeByID(run.inputId)
+            if inputNode is None:
+                self._finish(problem=Problems.inputDeleted())
+                return
+            self._steps.run(readingSteps(run.output, inputNode, run.folder, run.volumes), self._onRead)
 
     def _onRead(self, error: Exception | None) -> None:
         run = self._run

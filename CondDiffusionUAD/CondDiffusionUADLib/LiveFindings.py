@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import vtk
 
 from CondDiffusionUADLib.CandidateSegmentation import isShownInThreeD, setCandidateVoxels, showInThreeD
 from CondDiffusionUADLib.Components import Components, linkComponents
@@ -19,7 +18,7 @@ from CondDiffusionUADLib.FindingsTable import setFindings
 from CondDiffusionUADLib.HeatmapColors import SCORE_RANGE
 from CondDiffusionUADLib.HeatmapDisplay import setThreshold, thresholdOf
 from CondDiffusionUADLib.Nodes import DetectionNodes
-from CondDiffusionUADLib.ResultFiles import voxels
+from CondDiffusionUADLib.ResultFiles import matrixOf, voxels
 
 MIN_VOLUME_ATTRIBUTE = "CondDiffusionUAD.MinVolumeMl"
 DECISIONS_ATTRIBUTE = "CondDiffusionUAD.Decisions"
@@ -113,10 +112,3 @@ class LiveFindings:
             self._logic, self.nodes.segmentation, self.nodes.heatmap, self.selection.mask, self.selection.offset
         )
         setFindings(self.nodes.findings, self.selection.findings)
-
-
-def matrixOf(volumeNode: Any) -> np.ndarray:
-    """The matrix (4 x 4) from voxel indices (i, j, k) to patient coordinates (R, A, S), mm."""
-    matrix = vtk.vtkMatrix4x4()
-    volumeNode.GetIJKToRASMatrix(matrix)
-    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])

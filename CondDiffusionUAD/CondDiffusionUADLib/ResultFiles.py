@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import slicer
+import vtk
 from vtk.util import numpy_support
 
 from CondDiffusionUADLib.Components import Components, linkComponents, linkingSteps
@@ -32,17 +33,28 @@ class ResultVolumes:
     components: Components
 
 
-def readResults(output: DetectionOutput) -> ResultVolumes:
-    """Read the volumes of a detection at once. Raises UnreadableVolumeError."""
-    heatmap = readVolume(output.heatmap)
-    return ResultVolumes(heatmap, readVolume(output.reconstruction), linkComponents(voxels(heatmap), SCORE_RANGE[0]))
+def readResults(output: DetectionOutput, scan: Any) -> ResultVolumes:
+    """Read the volumes of a detection at once.
+
+    Args:
+        output: The results.
+        scan: The volume that was examined.
+
+    Raises:
+        UnreadableVolumeError: A file is damaged.
+    """
+    heatmap, reconstruction = (readVolume(path) for path in (output.heatmap, output.reconstruction))
+    for node in (heatmap, reconstruction):
+        takeHandedness(node, scan)
+    return ResultVolumes(heatmap, reconstruction, linkComponents(voxels(heatmap), SCORE_RANGE[0]))
 
 
-def readingSteps(output: DetectionOutput, scratch: Path, result: list[ResultVolumes]) -> Iterator[None]:
+def readingSteps(output: DetectionOutput, scan: Any, scratch: Path, result: list[ResultVolumes]) -> Iterator[None]:
     """`readResults` in small steps.
 
     Args:
         output: The results.
+        scan: The volume that was examined.
         scratch: An existing folder for unpacked files.
         result: Receives the volumes at the end.
 
@@ -56,6 +68,7 @@ def readingSteps(output: DetectionOutput, scratch: Path, result: list[ResultVolu
         yield from _unpack(packed, unpacked)
         nodes.append(readVolume(unpacked))
         unpacked.unlink()
+        takeHandedness(nodes[-1], scan)
         yield
         # VTK computes the range once and remembers it; the display would ask for it later.
         nodes[-1].GetImageData().GetScalarRange()
@@ -73,6 +86,29 @@ def readVolume(path: Path) -> Any:
     if not storage.ReadData(node) or node.GetImageData() is None:
         raise UnreadableVolumeError(f"{path.name} cannot be read as a volume.")
     return node
+
+
+def takeHandedness(node: Any, scan: Any) -> None:
+    """Reverse the slices of a volume when Slicer did so as it read it, and the scan's are in the other order.
+
+    Slicer makes the axes of what it reads right-handed; the axes of a scan that was made otherwise may be left-handed.
+    """
+    theirs, ours = (np.linalg.det(matrixOf(volume)[:3, :3]) for volume in (scan, node))
+    if theirs * ours < 0:
+        matrix, array = matrixOf(node), voxels(node)
+        array[:] = array[::-1].copy()
+        matrix[:3, 3] += matrix[:3, 2] * (len(array) - 1)
+        matrix[:3, 2] *= -1
+        turned = vtk.vtkMatrix4x4()
+        turned.DeepCopy(matrix.ravel())
+        node.SetIJKToRASMatrix(turned)
+
+
+def matrixOf(volumeNode: Any) -> np.ndarray:
+    """The matrix (4 x 4) from voxel indices (i, j, k) to patient coordinates (R, A, S), mm."""
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
 
 def voxels(volumeNode: Any) -> np.ndarray:

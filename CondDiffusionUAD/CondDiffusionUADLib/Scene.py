@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import vtk
 
 from conddiffusion_uad.protocol import RESEARCH_USE
 from CondDiffusionUADLib.CandidateSegmentation import createCandidateSegmentation
@@ -17,9 +16,9 @@ from CondDiffusionUADLib.DetectionOutput import DetectionOutput
 from CondDiffusionUADLib.FindingsModel import FindingsModel
 from CondDiffusionUADLib.HeatmapColors import SCORE_RANGE
 from CondDiffusionUADLib.HeatmapDisplay import addLegend, showAsHeatmap
-from CondDiffusionUADLib.LiveFindings import LiveFindings, matrixOf
+from CondDiffusionUADLib.LiveFindings import LiveFindings
 from CondDiffusionUADLib.Nodes import DetectionNodes, linkNodes
-from CondDiffusionUADLib.ResultFiles import ResultVolumes, UnreadableVolumeError, readResults
+from CondDiffusionUADLib.ResultFiles import ResultVolumes, UnreadableVolumeError, matrixOf, readResults
 from CondDiffusionUADLib.SubjectHierarchy import createResultFolder, nameDicomSource, putIntoFolder
 
 GRID_TOLERANCE = 0.05  # of the smallest voxel spacing: well above what NIfTI's float32 header rounds away
@@ -57,7 +56,7 @@ def addDetection(
         SceneError: A file cannot be read, or does not have the grid of the input. The scene is then as it was.
     """
     try:
-        volumes = volumes or readResults(output)
+        volumes = volumes or readResults(output, inputNode)
     except UnreadableVolumeError as error:
         raise SceneError(str(error)) from error
     for node in (volumes.heatmap, volumes.reconstruction):
@@ -124,13 +123,8 @@ def _addVolume(scene: Any, node: Any, inputNode: Any, name: str) -> Any:
 def _takeGrid(node: Any, inputNode: Any) -> None:
     """Give a volume exactly the grid of the input. Raises SceneError unless it has it already, but for rounding."""
     size = inputNode.GetImageData().GetDimensions()
-    theirs, ours = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
-    inputNode.GetIJKToRASMatrix(theirs)
-    node.GetIJKToRASMatrix(ours)
-    corners = [(x, y, z, 1.0) for x in (0, size[0] - 1) for y in (0, size[1] - 1) for z in (0, size[2] - 1)]
-    away = max(
-        np.linalg.norm(np.subtract(theirs.MultiplyPoint(corner), ours.MultiplyPoint(corner))) for corner in corners
-    )
+    corners = np.array([(x, y, z, 1.0) for x in (0, size[0] - 1) for y in (0, size[1] - 1) for z in (0, size[2] - 1)])
+    away = np.linalg.norm((matrixOf(inputNode) - matrixOf(node)) @ corners.T, axis=0).max()
     if node.GetImageData().GetDimensions() != size or away > GRID_TOLERANCE * min(inputNode.GetSpacing()):
         raise SceneError(f"The results do not lie on the grid of {inputNode.GetName()}.")
     node.CopyOrientation(inputNode)

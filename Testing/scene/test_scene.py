@@ -44,6 +44,26 @@ def test_volumes_have_exactly_the_grid_of_the_input(mrml: MrmlApplication, any_c
     np.testing.assert_array_equal(voxels(nodes.heatmap), any_case.score)
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_left_handed_volume_gets_its_results_in_its_own_order(
+    mrml: MrmlApplication, any_case: Any, mirrored: bool
+) -> None:
+    """Slicer makes what it reads right-handed, but a volume may have been made otherwise."""
+    scan = load_volume(mrml, any_case.scan, "scan")
+    score = any_case.score
+    if mirrored:
+        matrix = matrix_of(scan)
+        matrix[:3, 3] += matrix[:3, 2] * (len(score) - 1)
+        matrix[:3, 2] *= -1
+        turned = vtk.vtkMatrix4x4()
+        turned.DeepCopy(matrix.ravel())
+        scan.SetIJKToRASMatrix(turned)
+        score = score[::-1]
+    nodes = addDetection(mrml.scene, mrml.logics, scan, readDetectionOutput(any_case.folder))
+    np.testing.assert_allclose(matrix_of(nodes.heatmap), matrix_of(scan), rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(voxels(nodes.heatmap), score)
+
+
 def test_results_move_with_the_parent_transform_of_the_input(
     mrml: MrmlApplication, scan: Any, output: DetectionOutput
 ) -> None:
