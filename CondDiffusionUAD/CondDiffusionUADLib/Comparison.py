@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import slicer
@@ -59,7 +59,7 @@ class Comparison:
             foreground = nodes.reconstruction if fading else nodes.heatmap
             layers = showLayers(self._scene, nodes.input, foreground, fade if fading else opacity)
         if not self._before.layers:
-            self._before = self._withLayers(self._before, layers)
+            self._before = replace(self._before, layers=layers)
 
     def setForegroundOpacity(self, volumeNode: Any, opacity: float) -> None:
         """Set the opacity (0..1) of a volume wherever it is the foreground."""
@@ -89,12 +89,15 @@ class Comparison:
         layout = self._layout()
         if layout is not None:
             layout.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView)
-        for sliceNode, composite in self._sliceViews():
-            composite.SetLinkedControl(True)
-            if sliceNode.GetLayoutName() == "Yellow":
-                # The right one of the two views of this layout.
-                sliceNode.SetOrientation("Axial")
-                composite.SetBackgroundVolumeID(nodes.reconstruction.GetID())
+        views = {sliceNode.GetLayoutName(): (sliceNode, composite) for sliceNode, composite in self._sliceViews()}
+        if "Red" in views and "Yellow" in views:  # the left and the right one of this layout
+            (left, leftLayers), (right, rightLayers) = views["Red"], views["Yellow"]
+            left.SetOrientation("Axial")
+            right.GetSliceToRAS().DeepCopy(left.GetSliceToRAS())
+            right.UpdateMatrices()
+            rightLayers.SetBackgroundVolumeID(nodes.reconstruction.GetID())
+            for composite in (leftLayers, rightLayers):
+                composite.SetLinkedControl(True)
         return layers
 
     def _arrangeAsBefore(self) -> None:
@@ -119,9 +122,6 @@ class Comparison:
             for sliceNode, composite in self._sliceViews()
         )
         return Views(layers, layout.GetViewArrangement() if layout is not None else None, slices)
-
-    def _withLayers(self, views: Views, layers: list[Layers]) -> Views:
-        return Views(layers, views.arrangement, views.slices)
 
     def _layout(self) -> Any:
         return self._scene.GetFirstNodeByClass("vtkMRMLLayoutNode")

@@ -140,9 +140,9 @@ class DetectionLogic:
             return
         kind = event["event"]
         if kind == "stage":
-            run.listener.onStage(str(event["name"]))
+            run.listener.onStage(str(event.get("name", "")))
         elif kind == "progress":
-            run.listener.onProgress(float(event["fraction"]), event.get("eta_s"))
+            run.listener.onProgress(float(event.get("fraction", 0.0)), event.get("eta_s"))
         elif kind == "warning":
             run.warnings.append((str(event.get("message", "")), str(event.get("hint", ""))))
         elif kind in ("error", "done"):

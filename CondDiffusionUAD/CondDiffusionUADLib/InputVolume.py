@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import vtk
+from slicer.i18n import tr as _
 
 from conddiffusion_uad.contrast_names import named_in
 from CondDiffusionUADLib.Nodes import isResult
@@ -63,10 +64,11 @@ def checkScan(volumeNode: Any) -> None:
     """Raise ProblemError unless the volume can be a scan; the engine checks the rest."""
     image = volumeNode.GetImageData()
     if image is None or not image.GetNumberOfPoints():
-        raise ProblemError(Problem("no_voxels", "The chosen volume is empty.", "Choose the volume with the scan."))
+        hint = _("Choose the volume with the scan.")
+        raise ProblemError(Problem("no_voxels", _("The chosen volume is empty."), hint))
     if image.GetNumberOfScalarComponents() != 1:
-        message = "The chosen volume is in color or has several values in each voxel."
-        raise ProblemError(Problem("is_rgb", message, "Choose the scan in gray values."))
+        message = _("The chosen volume is in color or has several values in each voxel.")
+        raise ProblemError(Problem("is_rgb", message, _("Choose the scan in gray values.")))
 
 
 def writingSteps(volumeNode: Any, path: Path) -> Iterator[None]:

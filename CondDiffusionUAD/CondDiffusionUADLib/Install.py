@@ -65,7 +65,11 @@ class Installer:
 
     def ensure(self, done: Callable[[Problem | None], None], progress: Callable[[str], None]) -> None:
         """Install what is missing, after asking once; then call `done`, with what went wrong if something did."""
-        wanted = self.missing()
+        try:
+            wanted = self.missing()
+        except (OSError, ValueError) as error:  # a damaged installation of the extension
+            done(failed(str(error)))
+            return
         if not wanted:
             done(None)
             return

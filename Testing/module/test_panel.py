@@ -75,12 +75,21 @@ def slicer_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNames
         scan = load_volume(mrml, SAMPLE, "Synthetic_T2_brain")
         from CondDiffusionUAD import CondDiffusionUADWidget
 
+        begin = time.perf_counter()
         widget = CondDiffusionUADWidget()
         widget.enter()
+        opening = time.perf_counter() - begin
         widget.parent.resize(*PANEL_SIZE)
         widget.parent.show()
         yield SimpleNamespace(
-            mrml=mrml, app=app, scan=scan, widget=widget, panel=widget.panel, ui=widget.panel.ui, views=views
+            mrml=mrml,
+            app=app,
+            scan=scan,
+            widget=widget,
+            panel=widget.panel,
+            ui=widget.panel.ui,
+            views=views,
+            opening=opening,
         )
         widget.cleanup()
         for view in views.values():
@@ -116,6 +125,8 @@ def segment_size(slicer_app: SimpleNamespace) -> int:
 
 def test_volume_and_contrast_are_there_at_once(slicer_app: SimpleNamespace) -> None:
     ui = slicer_app.ui
+    print(f"the panel opened in {slicer_app.opening:.2f} s")
+    assert slicer_app.opening < 2
     assert ui.inputSelector.currentNode() is slicer_app.scan
     assert ui.contrastBox.currentText == "T2" and ui.contrastHint.text == "as the name says"
     assert ui.detectButton.enabled
@@ -249,6 +260,8 @@ def test_opacity_comparison_and_the_way_back(slicer_app: SimpleNamespace) -> Non
     assert composite["Red"].GetBackgroundVolumeID() == slicer_app.scan.GetID()
     assert composite["Yellow"].GetBackgroundVolumeID() == nodes.reconstruction.GetID()
     yellow = slicer_app.views["Yellow"].slice_node
+    places = [slicer_app.views[name].slice_node.GetSliceToRAS() for name in ("Red", "Yellow")]
+    assert [places[0].GetElement(row, 3) for row in range(3)] == [places[1].GetElement(row, 3) for row in range(3)]
     assert yellow.GetOrientation() == "Axial"
     ui.compareBox.currentIndex = 0
     assert yellow.GetOrientation() == "Sagittal"
