@@ -18,6 +18,8 @@ import numpy as np
 # One of each two opposite neighbors, of the 26 around a voxel: axes (z, y, x).
 _NEIGHBORS = tuple(offset for offset in product((-1, 0, 1), repeat=3) if offset > (0, 0, 0))
 
+_VOXELS_A_STEP = 4_000_000
+
 
 @dataclass(frozen=True)
 class Regions:
@@ -108,7 +110,14 @@ def linkingSteps(scores: np.ndarray, lowest: float, result: list[Components]) ->
         result: Receives the components at the end.
     """
     yield from importingSteps()
-    indices = np.array(np.nonzero(scores >= lowest))
+    parts = []
+    slices = max(1, _VOXELS_A_STEP // max(1, scores[0].size))
+    for start in range(0, len(scores), slices):
+        part = np.array(np.nonzero(scores[start : start + slices] >= lowest))
+        part[0] += start
+        parts.append(part)
+        yield
+    indices = np.concatenate(parts, axis=1)
     values = scores[tuple(indices)].astype(np.float64)
     order = np.argsort(-values, kind="stable")
     indices, values = np.ascontiguousarray(indices[:, order]), values[order]
