@@ -73,6 +73,9 @@ def slicer_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNames
     views = {} if why_not_drawn() else {name: SliceView(mrml, name, VIEW_SIZE) for name in VIEWS}
     with slots_that_raise() as raised, running(mrml, folder / "temporary") as app:
         scan = load_volume(mrml, SAMPLE, "Synthetic_T2_brain")
+        for view in views.values():  # as Slicer shows what it loads
+            view.composite_node.SetBackgroundVolumeID(scan.GetID())
+            view.look_at((20.0, 10.0, 20.0))
         from CondDiffusionUAD import CondDiffusionUADWidget
 
         begin = time.perf_counter()
@@ -270,6 +273,7 @@ def test_opacity_comparison_and_the_way_back(slicer_app: SimpleNamespace) -> Non
     assert ui.restoreButton.enabled
     ui.restoreButton.click()
     assert composite["Red"].GetForegroundVolumeID() is None
+    assert composite["Red"].GetBackgroundVolumeID() == slicer_app.scan.GetID()
     assert not ui.restoreButton.enabled
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,18 @@ def test_table_is_kept(loaded: DetectionNodes) -> None:
     assert table.GetNumberOfRows() == 2
     assert table.GetColumnByName("Volume").IsA("vtkDoubleArray")
     assert loaded.findings.GetColumnUnitLabel("Volume") == "ml"
+
+
+def test_report_is_kept_and_is_long_enough_to_go_into_a_file_of_its_own(
+    mrml: MrmlApplication, nodes: DetectionNodes, tmp_path: Path
+) -> None:
+    text = json.dumps({"statement": "gr\u00fc\u00dfe", "list": list(range(2000))}, indent=2) + "\n"
+    nodes.report.SetText(text)
+    save_scene(mrml, tmp_path / "scene.mrb")
+    (tmp_path / "again").mkdir()
+    again = create_mrml_application(tmp_path / "again")
+    load_scene(again, tmp_path / "scene.mrb")
+    assert json.loads(findDetections(again.scene)[0].report.GetText()) == json.loads(text)
 
 
 def test_folder_is_kept(again: MrmlApplication, loaded: DetectionNodes) -> None:
