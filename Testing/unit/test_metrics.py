@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from conddiffusion_uad.evaluation.baselines import blur_residual, equalized_intensity
+from conddiffusion_uad.detection.scoring import equalized
+from conddiffusion_uad.evaluation.baselines import blur_residual
 from conddiffusion_uad.evaluation.metrics import average_precision
 
 
@@ -27,9 +28,9 @@ def test_equalized_intensity_is_uniform_inside_the_brain_whatever_the_contrast()
     rng = np.random.default_rng(0)
     mask = rng.random((10, 10, 10)) < 0.5
     volume = rng.gamma(1.0, 1.0, mask.shape)
-    score = equalized_intensity(volume, mask)
+    score = equalized(volume, mask)
     assert np.sort(score[mask]) == pytest.approx(np.arange(1, mask.sum() + 1) / mask.sum())
-    assert np.array_equal(score, equalized_intensity(np.exp(volume), mask))
+    assert np.array_equal(score, equalized(np.exp(volume), mask))
     assert not score[~mask].any()
 
 

@@ -1,5 +1,7 @@
 """Fitting and calibrating a tiny model on made-up label maps, from files to a sealed bundle."""
 
+import hashlib
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+from conddiffusion_uad.cli import main
 from conddiffusion_uad.detection.reconstruction import reconstruct
 from conddiffusion_uad.detection.scoring import anomaly_score, residual, threshold
 from conddiffusion_uad.model import bundle as bundles
@@ -16,11 +19,15 @@ from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.preprocessing import atlas as atlases
 from conddiffusion_uad.protocol import BadInput, OutputFailure
 from conddiffusion_uad.training import recipe as recipes
+from conddiffusion_uad.training.batches import batches
 from conddiffusion_uad.training.calibration import healthy_volumes
-from conddiffusion_uad.training.corpus import load_corpus
+from conddiffusion_uad.training.corpus import Part, load_corpus
+from conddiffusion_uad.training.distributed import Processes
 from conddiffusion_uad.training.fitting import Fitting
-from conddiffusion_uad.training.sampling import BatchSampler
-from conddiffusion_uad.training.training_run import CHECKPOINT, calibrate_bundle, fit_bundle
+from conddiffusion_uad.training.loop import Plan
+from conddiffusion_uad.training.progress import TrainingLog
+from conddiffusion_uad.training.training_run import CHECKPOINT, Means, calibrate_bundle, fit_bundle
+from conddiffusion_uad.training.validation import Validation
 
 RECIPE = """
 name = "tiny"
@@ -86,11 +93,18 @@ def recipe() -> recipes.Recipe:
     return recipes.parse(recipes.tomllib.loads(RECIPE), RECIPE)
 
 
-def fitting_of(recipe: recipes.Recipe, data: Path) -> Fitting:
-    corpus = load_corpus(recipe.sources, data, recipe.bundle.grid, data / ".cache", lambda _: None)
+def fitting_of(recipe: recipes.Recipe, data: Path, *, validated: bool = False) -> Fitting:
+    corpus, cpu = corpus_of(recipe, data), torch.device("cpu")
     torch.manual_seed(recipe.seed)
     model = ConditionedDiffusion(recipe.bundle.model)
-    return Fitting(model, BatchSampler(corpus, torch.device("cpu")), recipe.fit, recipe.seed)
+    source = batches(recipe, corpus, recipe.fit.batch, cpu)
+    steps = recipe.fit.steps(source.size, source.per_epoch)
+    plan = Plan(source, steps, recipe.seed, repr(recipe.fit), Processes())
+    return Fitting(model, recipe.fit, plan, Validation(recipe, corpus, cpu) if validated else None)
+
+
+def corpus_of(recipe: recipes.Recipe, data: Path) -> list[Part]:
+    return load_corpus(recipe.sources, data, recipe.bundle.grid, data / ".cache", lambda _: None)
 
 
 def test_loss_falls(recipe: recipes.Recipe, data: Path) -> None:
@@ -119,15 +133,16 @@ def test_resumed_training_is_the_uninterrupted_one(recipe: recipes.Recipe, data:
 def test_bundle_is_fitted_calibrated_and_flags_what_its_threshold_says(data: Path, tmp_path: Path) -> None:
     path, output = tmp_path / "tiny.toml", tmp_path / "tiny"
     path.write_text(RECIPE)
-    fit_bundle(str(path), data, output, data / ".cache", "cpu", lambda _: None)
-    calibrate_bundle(output, data, data / ".cache", "cpu", lambda _: None)
+    means = Means(data, data / ".cache", "cpu")
+    fit_bundle(recipes.load(str(path)), output, means, TrainingLog())
+    calibrate_bundle(output, means, TrainingLog())
     assert not (output / CHECKPOINT).exists()
     bundle = bundles.load(str(output))
     assert (output / bundles.RECIPE).read_text() == RECIPE
     assert bundle.calibration["T2"].scans == 3  # one label map and two slices
 
     recipe = recipes.load(str(path))
-    corpus = load_corpus(recipe.sources, data, recipe.bundle.grid, data / ".cache", lambda _: None)
+    corpus = corpus_of(recipe, data)
     flagged = []
     for part in corpus:
         for _, volume, mask in healthy_volumes(part, "T2", recipe.seed + 1):
@@ -135,6 +150,38 @@ def test_bundle_is_fitted_calibrated_and_flags_what_its_threshold_says(data: Pat
             residuals = residual(volume, estimate, mask, bundle.config.residual["T2"])
             flagged.append((anomaly_score(residuals, mask, bundle.calibration["T2"])[mask] > threshold(0.05)).mean())
     assert np.mean(flagged) == pytest.approx(0.05, abs=0.03)
+
+
+def test_the_encoder_is_pretrained_and_handed_over(data: Path, tmp_path: Path) -> None:
+    recipe, encoder = tmp_path / "tiny.toml", tmp_path / "pretrained" / "encoder.safetensors"
+    text = RECIPE.replace("[24, 24, 24]", "[40, 24, 24]").replace("samples = 640", "samples = 16")
+    recipe.write_text(text + "[pretrain]\nsamples = 32\nwidth = 32\n")
+    common = ["--recipe", str(recipe), "--data", str(data), "--cache", str(tmp_path / "cache"), "--device", "cpu"]
+    assert main(["train", "pretrain", *common, "--output", str(encoder.parent)]) == 0
+    assert [file.name for file in encoder.parent.iterdir()] == [encoder.name]
+    assert main(["train", "fit", *common, "--output", str(tmp_path / "tiny"), "--encoder", str(encoder)]) == 0
+    metadata = bundles.load(str(tmp_path / "tiny")).metadata
+    assert metadata["pretrained_encoder"] == hashlib.sha256(encoder.read_bytes()).hexdigest()
+
+
+def test_the_validation_judges_held_out_slices_and_keeps_the_best(recipe: recipes.Recipe, data: Path) -> None:
+    judging = replace(recipe, validation=replace(recipe.validation, every=1, keep="best"))
+    fitting, losses = fitting_of(judging, data, validated=True), []
+
+    class Log(TrainingLog):
+        def validated(self, step: int, loss: float, best: bool) -> None:
+            assert best == (loss < min(losses, default=math.inf))
+            losses.append(loss)
+
+    first = Validation(judging, corpus_of(recipe, data), torch.device("cpu"))
+    assert first.loss(fitting.average.module) == first.loss(fitting.average.module)
+    for _ in range(4):
+        fitting.advance()
+        fitting.after_step(Log())
+    best = first.loss(fitting.result())
+    assert best == fitting.best.loss == min(losses) < losses[0]
+    fitting.best.replace(-1.0, {name: 0 * value for name, value in fitting.best.weights.items()})
+    assert first.loss(fitting.result()) > best
 
 
 def test_a_checkpoint_of_other_settings_is_refused(recipe: recipes.Recipe, data: Path, tmp_path: Path) -> None:
@@ -147,17 +194,17 @@ def test_a_checkpoint_of_other_settings_is_refused(recipe: recipes.Recipe, data:
 
 def test_a_bundle_is_not_calibrated_on_what_it_was_trained_on(data: Path, tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(RECIPE.replace("samples = 640", "samples = 16"))
-    fit_bundle(str(tmp_path / "tiny.toml"), data, tmp_path / "tiny", data / ".cache", "cpu", lambda _: None)
+    fit_bundle(recipes.load(str(tmp_path / "tiny.toml")), tmp_path / "tiny", Means(data, data / ".cache", "cpu"), TrainingLog())
     fewer = tmp_path / "data"
     shutil.copytree(data, fewer)
     (fewer / "labels" / "head1.nii.gz").rename(fewer / "labels" / "a_head.nii.gz")
     with pytest.raises(BadInput) as caught:
-        calibrate_bundle(tmp_path / "tiny", fewer, fewer / ".cache", "cpu", lambda _: None)
+        calibrate_bundle(tmp_path / "tiny", Means(fewer, fewer / ".cache", "cpu"), TrainingLog())
     assert caught.value.code == "other_split"
 
 
 def test_held_out_data_are_not_trained_on(recipe: recipes.Recipe, data: Path) -> None:
-    corpus = load_corpus(recipe.sources, data, recipe.bundle.grid, data / ".cache", lambda _: None)
+    corpus = corpus_of(recipe, data)
     for part in corpus:
         assert len(part.held_out) == part.source.held_out
         assert not {item.name for item in part.fit} & {item.name for item in part.held_out}
@@ -167,7 +214,7 @@ def test_prepared_data_are_read_from_the_cache(recipe: recipes.Recipe, data: Pat
     lines: list[str] = []
     for _ in range(2):
         load_corpus(recipe.sources[1:], data, recipe.bundle.grid, tmp_path / "cache", lines.append)
-    assert lines == ["Preparing slices.npz"]
+    assert lines == ["Preparing slices.npz (1 of 1)"]
 
 
 def test_a_cache_that_cannot_be_made_is_told(recipe: recipes.Recipe, data: Path, tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 from scipy import ndimage
+from scipy.stats import rankdata
 
 SIGNS = ("absolute", "positive", "negative")
 SMOOTHING = ("gaussian", "median", "none")
+TISSUES = ("any", "bright", "dark")
 # The tail probabilities at which a calibration stores residuals: from half of the healthy voxels to 1 in 10,000.
 TAIL_SCORES = tuple(np.round(np.concatenate([[-math.log10(0.5)], np.arange(0.4, 4.01, 0.1)]), 4).tolist())
 _LEAST_VOXELS = 10  # that must exceed a residual for its probability to be known
@@ -25,17 +27,38 @@ class ResidualRule:
         sign: "positive" keeps what is brighter than the reconstruction, "negative" what is darker, "absolute" both.
         smoothing: "gaussian" (normalized inside the mask), "median" or "none".
         size: Standard deviation of the Gaussian, or side of the median's cube, in voxels of the bundle's grid.
+        tissue: Where residuals count: "bright" weights them by the rank of the reconstruction's intensity in the brain,
+            "dark" by one minus this rank, "any" not at all. Fluid is the darkest tissue of T1 and FLAIR and the
+            brightest of T2; its sulci and cisterns vary most between healthy brains and hold no tissue to be sick.
     """
 
     sign: str = "absolute"
     smoothing: str = "gaussian"
     size: float = 1.0
+    tissue: str = "any"
 
     def __post_init__(self) -> None:
-        if self.sign not in SIGNS or self.smoothing not in SMOOTHING or self.size <= 0:
+        if self.sign not in SIGNS or self.smoothing not in SMOOTHING or self.size <= 0 or self.tissue not in TISSUES:
             raise ValueError(
-                f"{self} is no residual rule: the sign is one of {SIGNS}, the smoothing one of {SMOOTHING}."
+                f"{self} is no residual rule: the sign is one of {SIGNS}, the smoothing one of {SMOOTHING}, "
+                f"the tissue one of {TISSUES}."
             )
+
+
+def equalized(volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Rank of each intensity inside the brain, in (0, 1].
+
+    Args:
+        volume: Scan or reconstruction, any units.
+        mask: Brain, boolean, same shape.
+
+    Returns:
+        float32, 0 outside the mask.
+    """
+    ranks = np.zeros(volume.shape, np.float32)
+    if mask.any():
+        ranks[mask] = rankdata(volume[mask]) / mask.sum()
+    return ranks
 
 
 def smoothed(values: np.ndarray, mask: np.ndarray, rule: ResidualRule) -> np.ndarray:
@@ -49,7 +72,7 @@ def smoothed(values: np.ndarray, mask: np.ndarray, rule: ResidualRule) -> np.nda
 
 
 def residual(volume: np.ndarray, reconstruction: np.ndarray, mask: np.ndarray, rule: ResidualRule) -> np.ndarray:
-    """What the reconstruction does not explain, smoothed.
+    """What the reconstruction does not explain, smoothed, where tissue is expected.
 
     A signed difference is smoothed before its sign is cut, so that noise of both signs cancels.
 
@@ -58,8 +81,13 @@ def residual(volume: np.ndarray, reconstruction: np.ndarray, mask: np.ndarray, r
     """
     difference = volume - reconstruction
     if rule.sign == "absolute":
-        return smoothed(np.abs(difference), mask, rule)
-    return np.maximum(smoothed(difference if rule.sign == "positive" else -difference, mask, rule), 0)
+        unexplained = smoothed(np.abs(difference), mask, rule)
+    else:
+        unexplained = np.maximum(smoothed(difference if rule.sign == "positive" else -difference, mask, rule), 0)
+    if rule.tissue == "any":
+        return unexplained
+    rank = smoothed(equalized(reconstruction, mask), mask, rule)
+    return unexplained * (rank if rule.tissue == "bright" else 1 - rank)
 
 
 @dataclass(frozen=True)

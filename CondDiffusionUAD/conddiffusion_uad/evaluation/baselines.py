@@ -4,24 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
-from scipy.stats import rankdata
 
 BLUR_VOXELS = 4.0  # standard deviation of the blur residual's Gaussian
-
-
-def equalized_intensity(volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Rank of each intensity inside the brain, in (0, 1]: what is brightest is suspect (Meissen et al. 2021).
-
-    Args:
-        volume: Scan, any units.
-        mask: Brain, boolean, same shape.
-
-    Returns:
-        float32, 0 outside the mask.
-    """
-    score = np.zeros(volume.shape, np.float32)
-    score[mask] = rankdata(volume[mask]) / mask.sum()
-    return score
 
 
 def blur_residual(volume: np.ndarray, mask: np.ndarray, sigma: float = BLUR_VOXELS) -> np.ndarray:

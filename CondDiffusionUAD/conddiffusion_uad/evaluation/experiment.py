@@ -11,8 +11,8 @@ import SimpleITK as sitk
 
 from conddiffusion_uad import volume as volumes
 from conddiffusion_uad.detection.reconstruction import reconstruct
-from conddiffusion_uad.detection.scoring import anomaly_score, residual, smoothed, threshold
-from conddiffusion_uad.evaluation.baselines import blur_residual, equalized_intensity
+from conddiffusion_uad.detection.scoring import anomaly_score, equalized, residual, smoothed, threshold
+from conddiffusion_uad.evaluation.baselines import blur_residual
 from conddiffusion_uad.evaluation.metrics import average_precision
 from conddiffusion_uad.model.bundle import Bundle
 from conddiffusion_uad.preprocessing import atlas
@@ -110,7 +110,7 @@ def score_maps(volume: np.ndarray, mask: np.ndarray, bundle: Bundle, contrast: s
     residuals = residual(volume, estimate, mask, rule)
     return {
         MODEL: anomaly_score(residuals, mask, bundle.calibration[contrast]),
-        "equalized intensity": smoothed(equalized_intensity(volume, mask), mask, rule),
-        "1 - equalized intensity": smoothed(mask - equalized_intensity(volume, mask), mask, rule),
+        "equalized intensity": smoothed(equalized(volume, mask), mask, rule),
+        "1 - equalized intensity": smoothed(mask - equalized(volume, mask), mask, rule),
         "blur residual": smoothed(blur_residual(volume, mask), mask, rule),
     }

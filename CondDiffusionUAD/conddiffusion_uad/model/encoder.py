@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from monai.networks.nets import ResNet
+from torch import nn
 
 RESNET_50: Mapping[str, Any] = {
     "block": "bottleneck",
@@ -14,14 +16,23 @@ RESNET_50: Mapping[str, Any] = {
 }
 
 
-def build_encoder(config: Mapping[str, Any], features: int) -> ResNet:
+class Unconditioned(nn.Module):
+    """The encoder of a model without a condition: (B, 1, H, W) to (B, 0)."""
+
+    def forward(self, slices: torch.Tensor) -> torch.Tensor:
+        return slices.new_zeros(len(slices), 0)
+
+
+def build_encoder(config: Mapping[str, Any], features: int) -> ResNet | Unconditioned:
     """The encoder F_enc: (B, 1, H, W) in [0, 1] to (B, features).
 
     Args:
         config: ``block`` ("basic" or "bottleneck"), ``layers`` and ``block_inplanes`` of MONAI's ResNet;
             :data:`RESNET_50` is the paper's.
-        features: Length of the condition.
+        features: Length of the condition; 0 for a model without one, which is a plain DDPM.
     """
+    if not features:
+        return Unconditioned()
     return ResNet(
         block=config["block"],
         layers=list(config["layers"]),

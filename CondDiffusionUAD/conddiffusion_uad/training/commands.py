@@ -1,42 +1,85 @@
-"""The subcommands ``train fit`` and ``train calibrate``."""
+"""The subcommands ``train pretrain``, ``train fit`` and ``train calibrate``."""
 
 from __future__ import annotations
 
 import argparse
-import sys
+import os
+from dataclasses import replace
 from pathlib import Path
 
+PRETRAIN = "let the encoder learn what healthy brains look like, by guessing masked patches"
 FIT = "fit a model to healthy scans"
 CALIBRATE = "measure the residuals of healthy scans the model has not seen"
+RESUMES = "resumes where it was stopped"
 
 
 def add_arguments(subparsers: argparse._SubParsersAction) -> None:
     """Add the subcommands of ``train``."""
-    fit = subparsers.add_parser("fit", help=FIT, description=f"{FIT.capitalize()}; resumes where it was stopped.")
-    fit.add_argument("--recipe", default="starter", help="name of a shipped recipe or path of a TOML file")
+    pretrain, fit = (
+        subparsers.add_parser(name, help=text, description=f"{text.capitalize()}; {RESUMES}.")
+        for name, text in (("pretrain", PRETRAIN), ("fit", FIT))
+    )
+    for parser in (pretrain, fit):
+        parser.add_argument("--recipe", default="default", help="name of a shipped recipe or path of a TOML file")
+        parser.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="change a value of the recipe, such as fit.batch=8 or source.0.weight=0.5; may be repeated",
+        )
+    pretrain.add_argument(
+        "--output", type=Path, required=True, metavar="FILE", help="the .safetensors file to make, or a folder for it"
+    )
     fit.add_argument("--output", type=Path, required=True, metavar="DIR", help="the bundle to make")
+    fit.add_argument(
+        "--encoder", type=Path, metavar="FILE", help="weights from `train pretrain` to start from (default: none)"
+    )
+    fit.add_argument("--start", metavar="NAME|PATH", help="bundle with the same network to go on from (default: none)")
     calibrate = subparsers.add_parser("calibrate", help=CALIBRATE, description=f"{CALIBRATE.capitalize()}.")
     calibrate.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that `train fit` made")
-    for parser in (fit, calibrate):
+    for parser in (pretrain, fit, calibrate):
         parser.add_argument(
-            "--data", type=Path, required=True, metavar="DIR", help="folder that the recipe's sources are in"
+            "--data",
+            type=Path,
+            required=True,
+            metavar="DIR|FILE",
+            help="folder that the recipe's sources are in, or a datalist (.json, .csv)",
         )
         parser.add_argument(
-            "--cache", type=Path, metavar="DIR", help="where prepared scans are kept (default: DATA/.cache)"
+            "--cache", type=Path, metavar="DIR", help="where prepared scans are kept (default: .cache beside the data)"
         )
         parser.add_argument("--device", default="auto", help="auto, cuda[:N], mps or cpu")
+        parser.add_argument(
+            "--skip-bad", action="store_true", help="go on without files that cannot be used, instead of listing them"
+        )
+    for parser in (pretrain, fit):
+        parser.add_argument(
+            "--checkpoint-seconds",
+            type=float,
+            default=300.0,
+            metavar="S",
+            help="between two checkpoints (default: %(default)g)",
+        )
+        parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="folder for TensorBoard's log")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Carry out ``train fit`` or ``train calibrate``. Raises Failure."""
-    from .training_run import calibrate_bundle, fit_bundle
+    """Carry out a subcommand of ``train``. Raises Failure."""
+    from . import recipe as recipes
+    from .progress import ConsoleLog
+    from .training_run import Means, calibrate_bundle, fit_bundle, pretrain_encoder
 
-    cache = arguments.cache or arguments.data / ".cache"
-    if arguments.step == "fit":
-        fit_bundle(arguments.recipe, arguments.data, arguments.output, cache, arguments.device, _log)
+    beside = arguments.data if arguments.data.is_dir() else arguments.data.parent
+    means = Means(arguments.data, arguments.cache or beside / ".cache", arguments.device, arguments.skip_bad)
+    if arguments.step == "calibrate":
+        calibrate_bundle(arguments.bundle, means, ConsoleLog(""))
+        return
+    means = replace(means, checkpoint_seconds=arguments.checkpoint_seconds)
+    board = arguments.tensorboard if int(os.environ.get("RANK", "0")) == 0 else None  # of torchrun's processes
+    recipe = recipes.load(arguments.recipe, arguments.set)
+    if arguments.step == "pretrain":
+        pretrain_encoder(recipe, arguments.output, means, ConsoleLog("Pre-training", board))
     else:
-        calibrate_bundle(arguments.bundle, arguments.data, cache, arguments.device, _log)
-
-
-def _log(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+        log = ConsoleLog("Fitting", board)
+        fit_bundle(recipe, arguments.output, means, log, arguments.encoder, arguments.start)

@@ -2,93 +2,73 @@
 
 from __future__ import annotations
 
+import copy
 import math
-import time
-from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
-from conddiffusion_uad.protocol import BadInput
 
 from .anomalies import corrupt
+from .loop import Plan, Training
+from .progress import TrainingLog
 from .recipe import FitSettings
-from .sampling import BatchSampler
-
-CHECKPOINT_SECONDS = 300.0
-REPORT_STEPS = 50
-Log = Callable[[str], None]
+from .validation import Validation, restoration_loss
 
 
-class Fitting:
-    """A training that can be stopped and resumed exactly.
+class Fitting(Training):
+    """Learn to give back healthy slices.
 
     Args:
         model: The network to fit, on its device.
-        sampler: Source of batches.
         settings: How long and how fast.
-        seed: Of batches, levels and noise; every step has randomness of its own, so a resumed run draws the same.
+        plan: How it goes on from step to step.
+        validation: Judges the model now and then, if there is something to judge it on.
     """
 
-    def __init__(self, model: ConditionedDiffusion, sampler: BatchSampler, settings: FitSettings, seed: int) -> None:
+    def __init__(
+        self, model: ConditionedDiffusion, settings: FitSettings, plan: Plan, validation: Validation | None = None
+    ) -> None:
         self.model = model.to(memory_format=torch.channels_last).train()
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True)
-        self.optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=0.01)
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
         self.settings = settings
-        self.step = 0
-        self._sampler = sampler
-        self._seed = seed
+        self.best = Best()
+        self._parallel = plan.processes.parallel(self.model)
+        self._validation = validation
+        parts = {"model": self.model, "average": self.average, "optimizer": self.optimizer, "best": self.best}
+        super().__init__(parts, plan, next(model.parameters()).device)
 
-    @property
-    def steps(self) -> int:
-        """Steps in all."""
-        return math.ceil(self.settings.samples / self.settings.batch)
+    def result(self) -> ConditionedDiffusion:
+        """The averaged model: the last one, or the best if the validation keeps that."""
+        model = self.average.module.eval()
+        if self.best.weights:
+            model.load_state_dict(self.best.weights)
+        return model
 
-    def run(self, checkpoint: Path, log: Log) -> ConditionedDiffusion:
-        """Train to the end and return the averaged model; resumes from the checkpoint if there is one."""
-        if checkpoint.is_file():
-            self.restore(checkpoint)
-            log(f"Resuming at step {self.step} of {self.steps}")
-        began, first, saved, losses = time.monotonic(), self.step, time.monotonic(), []
-        while self.step < self.steps:
-            losses.append(self.advance())
-            if self.step % REPORT_STEPS == 0 or self.step == self.steps:
-                rate = (self.step - first) / (time.monotonic() - began)
-                log(
-                    f"step {self.step}/{self.steps}  loss {np.mean(losses):.4f}  "
-                    f"{rate * self.settings.batch:.1f} slices/s  {(self.steps - self.step) / rate / 60:.1f} min left"
-                )
-                losses = []
-            if time.monotonic() - saved > CHECKPOINT_SECONDS or self.step == self.steps:
-                self.store(checkpoint)
-                saved = time.monotonic()
-        return self.average.module.eval()
-
-    def advance(self) -> float:
-        """Take one step and return its loss: the weighted mean absolute error of the estimate of x_0 in [-1, 1].
+    def learn(self, slices: torch.Tensor, generator: torch.Generator) -> float:
+        """Learn from a batch and return its loss: the weighted mean absolute error of the estimate of x_0 in [-1, 1].
 
         The model sees, and is conditioned on, slices with made-up anomalies, and has to give back the healthy ones;
         errors where the anomalies were count more.
         """
-        generator = torch.Generator().manual_seed(
-            int(np.random.SeedSequence([self._seed, self.step]).generate_state(1)[0])
-        )
-        device = next(self.model.parameters()).device
-        slices = self._sampler.draw(self.settings.batch, generator).to(memory_format=torch.channels_last)
         lowest, highest = self.settings.levels
-        level = torch.randint(lowest, highest + 1, (len(slices),), generator=generator).to(device)
-        noise = self.model.noise(torch.randint(2**31, (len(slices),), generator=generator).tolist(), slices)
+        level = torch.randint(lowest, highest + 1, (len(slices),), generator=generator).to(self.device)
+        seeds = torch.randint(2**31, (len(slices),), generator=generator).tolist()
+        seeds = seeds[:1] * len(seeds) if self.settings.one_noise else seeds
         seen, where = corrupt(slices, self.settings.anomalies.share, generator)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            estimate = self.model(seen, level, noise)
-        weight = 1 + self.settings.anomalies.weight * where
-        loss = 2 * (weight * (estimate - slices).abs()).mean()
+        share = self._processes.share
+        seen, where, slices, level = (share(values) for values in (seen, where, slices, level))
+        noise = self.model.noise(share(seeds), slices)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            estimate = self._parallel(seen, level, noise)
+        loss = restoration_loss(estimate, slices, where, self.settings.anomalies.weight)
         self._update(loss)
-        self.step += 1
-        return loss.item()
+        return self._processes.mean(loss)
 
     def _update(self, loss: torch.Tensor) -> None:
         for group in self.optimizer.param_groups:
@@ -100,34 +80,36 @@ class Fitting:
         self.average.update_parameters(self.model)
 
     def learning_rate(self) -> float:
-        """Linear warm-up, then half a cosine down to 2 % of the peak."""
+        """Linear warm-up, then constant, or half a cosine down to 2 % of the peak."""
         settings = self.settings
-        warm = min(1.0, (self.step + 1) / settings.warm_up)
-        return settings.learning_rate * warm * (0.51 + 0.49 * math.cos(math.pi * self.step / self.steps))
+        warm = min(1.0, (self.step + 1) / max(settings.warm_up, 1))
+        cosine = 0.51 + 0.49 * math.cos(math.pi * self.step / self.steps)
+        return settings.learning_rate * warm * (cosine if settings.schedule == "cosine" else 1.0)
 
-    def store(self, checkpoint: Path) -> None:
-        """Write all that is needed to go on, replacing the checkpoint in one move."""
-        parts = {"model": self.model, "average": self.average, "optimizer": self.optimizer}
-        partial = checkpoint.with_suffix(".part")
-        torch.save(
-            {
-                "step": self.step,
-                "settings": repr(self.settings),
-                **{name: part.state_dict() for name, part in parts.items()},
-            },
-            partial,
-        )
-        partial.replace(checkpoint)
+    def after_step(self, log: TrainingLog) -> None:
+        if self._validation is None or not self._validation.due(self.step, self.steps):
+            return
+        loss = self._validation.loss(self.average.module)
+        better = loss < self.best.loss
+        log.validated(self.step, loss, better)
+        if better:
+            weights = self.average.module.state_dict() if self._validation.settings.keep == "best" else {}
+            self.best.replace(loss, weights)
 
-    def restore(self, checkpoint: Path) -> None:
-        """Go on from a checkpoint. Raises BadInput("other_checkpoint") when it was made with other settings."""
-        state = torch.load(checkpoint, map_location=next(self.model.parameters()).device, weights_only=True)
-        if state["settings"] != repr(self.settings):
-            raise BadInput(
-                "other_checkpoint",
-                f"{checkpoint} belongs to a training with other settings.",
-                "Remove it, or give another --output.",
-            )
-        self.step = state["step"]
-        for name, part in (("model", self.model), ("average", self.average), ("optimizer", self.optimizer)):
-            part.load_state_dict(state[name])
+
+class Best:
+    """The weights with the lowest validation loss so far; none when they are not to be kept."""
+
+    def __init__(self) -> None:
+        self.loss = math.inf
+        self.weights: dict[str, torch.Tensor] = {}
+
+    def replace(self, loss: float, weights: dict[str, torch.Tensor]) -> None:
+        """Take better weights."""
+        self.loss, self.weights = loss, copy.deepcopy(weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"loss": self.loss, "weights": self.weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.loss, self.weights = state["loss"], state["weights"]

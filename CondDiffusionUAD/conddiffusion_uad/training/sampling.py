@@ -46,11 +46,15 @@ def extended(known: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, t
 
 
 class AnatomySampler:
-    """Synthetic slices from label maps."""
+    """Synthetic slices from label maps, of the given contrasts."""
 
-    def __init__(self, anatomies: Sequence[Anatomy], device: torch.device, seed: int = 0) -> None:
+    def __init__(
+        self, anatomies: Sequence[Anatomy], device: torch.device, contrasts: Sequence[str] = CONTRASTS, seed: int = 0
+    ) -> None:
+        self._contrasts = contrasts
         rng = np.random.default_rng(seed)
-        self._fractions = [torch.from_numpy(a.fractions).to(device) for a in anatomies]
+        self._device = device  # anatomies stay where they are, mapped from disk; what is drawn goes there
+        self._fractions = [torch.from_numpy(a.fractions) for a in anatomies]
         self._filled = [np.flatnonzero(a.fractions[-1].any(axis=(1, 2))) for a in anatomies]
         self._probes = [self._probe(a.fractions, rng).to(device) for a in anatomies]
 
@@ -65,7 +69,8 @@ class AnatomySampler:
         subjects = torch.randint(len(self._fractions), (count,), generator=generator).tolist()
         thickness = torch.randint(_SLICES_AVERAGED[0], _SLICES_AVERAGED[1] + 1, (count,), generator=generator).tolist()
         fractions = torch.stack([self._slab(s, t, generator) for s, t in zip(subjects, thickness, strict=True)])
-        intensities = torch.stack([tissue_intensities(random_contrast(generator), generator) for _ in subjects])
+        contrasts = [random_contrast(self._contrasts, generator) for _ in subjects]
+        intensities = torch.stack([tissue_intensities(contrast, generator) for contrast in contrasts])
         grid = random_grid(count, tuple(fractions.shape[2:]), generator)
         probes = torch.stack([self._probes[s] for s in subjects])
         return synthesize(warp(fractions, grid), intensities, probes, generator)
@@ -74,11 +79,11 @@ class AnatomySampler:
         filled = self._filled[subject]
         z = int(filled[int(torch.randint(len(filled), (1,), generator=generator))])
         low = max(0, z - (thickness - 1) // 2)
-        return self._fractions[subject][:, low : low + thickness].float().mean(1) / 255
+        return self._fractions[subject][:, low : low + thickness].to(self._device).float().mean(1) / 255
 
     def volume(self, subject: int, contrast: str, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """A whole synthetic scan and its mask, each (z, 1, H, W), of a subject in its own shape."""
-        fractions = self._fractions[subject].permute(1, 0, 2, 3).float() / 255
+        fractions = self._fractions[subject].to(self._device).permute(1, 0, 2, 3).float() / 255
         intensities = tissue_intensities(contrast, generator).expand(len(fractions), -1)
         probes = self._probes[subject].expand(len(fractions), -1, -1)
         images = synthesize(fractions, intensities, probes, generator, one_scan=True)
@@ -113,13 +118,15 @@ def synthesize(
 
 
 class ScanSampler:
-    """Slices of real scans; T1 scans with known tissue intensities also as other contrasts."""
+    """Slices of real scans; T1 scans with known tissue intensities also as other ones of the given contrasts."""
 
-    def __init__(self, scans: Sequence[Scan], device: torch.device, seed: int = 0) -> None:
+    def __init__(
+        self, scans: Sequence[Scan], device: torch.device, contrasts: Sequence[str] = CONTRASTS, seed: int = 0
+    ) -> None:
+        self._contrasts = contrasts
         rng = np.random.default_rng(seed)
         self._scans = scans
-        self._volumes = [torch.from_numpy(s.volume.astype(np.float32)).to(device) for s in scans]
-        self._masks = [torch.from_numpy(s.mask.astype(np.float32)).to(device) for s in scans]
+        self._device = device  # scans stay where they are, mapped from disk; what is drawn goes there
         self._filled = [np.flatnonzero(s.mask.any(axis=(1, 2))) for s in scans]
         self._probes = [
             torch.from_numpy(rng.choice(s.volume[s.mask], _PROBE).astype(np.float32)).to(device) for s in scans
@@ -134,8 +141,8 @@ class ScanSampler:
             z = int(filled[int(torch.randint(len(filled), (1,), generator=generator))])
             contrast = self._scans[index].contrast
             if self._scans[index].tissues and torch.rand(1, generator=generator) < _REMAP_SHARE:
-                contrast = random_contrast(generator)
-            pair = torch.stack([self._volumes[index][z], self._masks[index][z]])
+                contrast = random_contrast(self._contrasts, generator)
+            pair = torch.stack(self._arrays(index, z))
             image, probe = self.as_contrast(index, pair[:1, None], contrast, generator)
             images.append(torch.cat([image[0], pair[1:]]))
             probes.append(probe)
@@ -146,9 +153,15 @@ class ScanSampler:
 
     def volume(self, index: int, contrast: str, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """A whole scan and its mask, each (z, 1, H, W), in its own shape; a T1 scan also as another contrast."""
-        images, probe = self.as_contrast(index, self._volumes[index].unsqueeze(1), contrast, generator)
-        mask = self._masks[index].unsqueeze(1) > 0
+        volume, mask = self._arrays(index)
+        images, probe = self.as_contrast(index, volume.unsqueeze(1), contrast, generator)
+        mask = mask.unsqueeze(1) > 0
         return normalized(images, probe.expand(len(images), -1)) * mask, mask
+
+    def _arrays(self, index: int, where: int | slice = slice(None)) -> list[torch.Tensor]:
+        """Volume and mask of a scan, or one slice of them, float32 on the device."""
+        scan = self._scans[index]
+        return [torch.from_numpy(a[where].astype(np.float32)).to(self._device) for a in (scan.volume, scan.mask)]
 
     def as_contrast(
         self, index: int, images: torch.Tensor, contrast: str, generator: torch.Generator
@@ -164,20 +177,27 @@ class ScanSampler:
         return mapped[: images.numel()].view_as(images), mapped[images.numel() :]
 
 
-def random_contrast(generator: torch.Generator) -> str:
+def random_contrast(contrasts: Sequence[str], generator: torch.Generator) -> str:
     """One of the contrasts, or now and then one of its own."""
     if torch.rand(1, generator=generator) < _RANDOM_SHARE:
         return RANDOM
-    return CONTRASTS[int(torch.randint(len(CONTRASTS), (1,), generator=generator))]
+    return contrasts[int(torch.randint(len(contrasts), (1,), generator=generator))]
 
 
 class BatchSampler:
-    """Batches mixed from the parts of a corpus according to the weights of their sources."""
+    """Batches mixed from the parts of a corpus according to the weights of their sources.
 
-    def __init__(self, corpus: Sequence[Part], device: torch.device) -> None:
+    Args:
+        corpus: What is drawn from.
+        device: Where the batches go.
+        contrasts: What label maps, and T1 scans, are turned into.
+    """
+
+    def __init__(self, corpus: Sequence[Part], device: torch.device, contrasts: Sequence[str] = CONTRASTS) -> None:
         self._weights = torch.tensor([part.source.weight for part in corpus])
         self._samplers = [
-            (AnatomySampler if part.source.kind == "labels" else ScanSampler)(part.fit, device) for part in corpus
+            (AnatomySampler if part.source.kind == "labels" else ScanSampler)(part.fit, device, contrasts)
+            for part in corpus
         ]
 
     def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:

@@ -1,9 +1,13 @@
-"""A training from recipe and data to a bundle."""
+"""A training from recipe and data to pre-trained weights, to a bundle, and to a calibrated one."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
-from collections.abc import Callable, Sequence
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,39 +17,137 @@ from conddiffusion_uad import __version__
 from conddiffusion_uad.model import bundle as bundles
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.device import choose
-from conddiffusion_uad.protocol import BadInput
+from conddiffusion_uad.model.encoder import build_encoder
+from conddiffusion_uad.protocol import BadInput, OutputFailure
 
 from . import recipe as recipes
+from . import splits
+from .batches import batches
 from .calibration import calibrate
-from .corpus import Part, load_corpus
+from .corpus import Part, load_corpus, split_of
+from .distributed import Processes, processes
 from .fitting import Fitting
-from .sampling import BatchSampler
+from .loop import CHECKPOINT_SECONDS, Plan
+from .masked_autoencoder import MaskedAutoencoder, patch_grid
+from .pretraining import WEIGHTS, Pretraining, load_encoder, save_encoder
+from .progress import TrainingLog
+from .validation import Validation
 
 CHECKPOINT = "checkpoint.pt"  # of an unfinished training, beside the bundle's folders
-Log = Callable[[str], None]
+SAFETENSORS = ".safetensors"
 
 
-def fit_bundle(recipe_name: str, data: Path, output: Path, cache: Path, device_name: str, log: Log) -> None:
-    """Fit the model of a recipe and write it as a bundle; resumes from the checkpoint in ``output``.
+@dataclass(frozen=True)
+class Means:
+    """What a training works with.
+
+    Attributes:
+        data: Folder that the recipe's sources are in, or a datalist.
+        cache: Folder of prepared scans.
+        device: See :func:`choose`.
+        skip_bad: Whether to go on without files that cannot be used.
+        checkpoint_seconds: Between two checkpoints.
+    """
+
+    data: Path
+    cache: Path
+    device: str = "auto"
+    skip_bad: bool = False
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+
+    def corpus(self, recipe: recipes.Recipe, log: TrainingLog, together: Processes) -> list[Part]:
+        """The prepared data of a recipe; the first process prepares them for all. Raises Failure."""
+        if not together.first:
+            together.wait()
+        corpus = load_corpus(recipe.sources, self.data, recipe.bundle.grid, self.cache, log, skip_bad=self.skip_bad)
+        if together.first:
+            together.wait()
+        return corpus
+
+
+def pretrain_encoder(recipe: recipes.Recipe, output: Path, means: Means, log: TrainingLog) -> None:
+    """Pre-train the encoder of a recipe and write its weights; resumes from the checkpoint beside them.
+
+    Args:
+        recipe: Says everything about the training.
+        output: A .safetensors file, or a folder for one.
+        means: Data and device.
+        log: Told what happens.
 
     Raises:
         BadInput: The recipe or the data cannot be used.
         DeviceFailure: The device is missing.
+        OutputFailure: The weights cannot be written.
     """
-    recipe, device = recipes.load(recipe_name), choose(device_name)
-    corpus = load_corpus(recipe.sources, data, recipe.bundle.grid, cache, log)
+    width, height = recipe.bundle.grid.size[:2]
+    if patch_grid(height, width) == (1, 1):
+        raise BadInput(
+            "slices_too_small", f"A slice of {height} x {width} is a single patch.", "Use a finer grid, or no pretrain."
+        )
+    file = output if output.suffix == SAFETENSORS else output / WEIGHTS
+    checkpoint = _made(file.parent) / f"{file.stem}-{CHECKPOINT}"
+    with processes(means.device) as (together, device):
+        together.check(recipe.pretrain.batch)
+        log = log if together.first else TrainingLog()
+        corpus = means.corpus(recipe, log, together)
+        torch.manual_seed(recipe.seed)
+        config = recipe.bundle.model["encoder"]
+        encoder = build_encoder(config, recipe.bundle.model["condition"])
+        model = MaskedAutoencoder(encoder, recipe.pretrain.width).to(device)
+        plan = _plan(recipe, recipe.pretrain, corpus, device, together, augment=False)
+        Pretraining(model, recipe.pretrain, plan).run(checkpoint, log, means.checkpoint_seconds)
+        if together.first:
+            save_encoder(file, encoder, config)
+            checkpoint.unlink()
+            log(f"Wrote {file}; fit with --encoder {file}")
+
+
+def fit_bundle(
+    recipe: recipes.Recipe,
+    output: Path,
+    means: Means,
+    log: TrainingLog,
+    encoder: Path | None = None,
+    start: str | None = None,
+) -> None:
+    """Fit the model of a recipe and write it as a bundle; resumes from the checkpoint in ``output``.
+
+    Args:
+        recipe: Says everything about the training.
+        output: Folder of the bundle.
+        means: Data and device.
+        log: Told what happens.
+        encoder: Pre-trained weights to start from instead of those that the recipe names.
+        start: Name or folder of a bundle with the same network, whose weights the training goes on from.
+
+    Raises:
+        BadInput: The recipe, the data, the pre-trained weights or the bundle to start from cannot be used.
+        BundleFailure: The bundle to start from cannot be loaded.
+        DeviceFailure: The device is missing.
+        OutputFailure: The bundle cannot be written.
+    """
     torch.manual_seed(recipe.seed)
-    model = ConditionedDiffusion(recipe.bundle.model).to(device)
-    fitting = Fitting(model, BatchSampler(corpus, device), recipe.fit, recipe.seed)
-    output.mkdir(parents=True, exist_ok=True)
-    fitted = fitting.run(output / CHECKPOINT, log)
-    bundles.save(output, recipe.bundle, fitted, _metadata(recipe, corpus))
-    (output / bundles.RECIPE).write_text(recipe.text, encoding="utf-8", newline="\n")
-    (output / CHECKPOINT).unlink()
-    log(f"Wrote {output}; now calibrate it")
+    model = ConditionedDiffusion(recipe.bundle.model)
+    origin = start and _go_on_from(start, model, recipe)
+    weights = encoder or recipe.encoder
+    digest = weights and load_encoder(weights, model.encoder, recipe.bundle.model["encoder"])
+    checkpoint = _made(output) / CHECKPOINT
+    with processes(means.device) as (together, device):
+        together.check(recipe.fit.batch)
+        log = log if together.first else TrainingLog()
+        corpus = means.corpus(recipe, log, together)
+        plan = _plan(recipe, recipe.fit, corpus, device, together, origins=(digest, origin))
+        judged = recipe.validation.every and any(part.held_out for part in corpus)
+        fitting = Fitting(model.to(device), recipe.fit, plan, Validation(recipe, corpus, device) if judged else None)
+        fitting.run(checkpoint, log, means.checkpoint_seconds)
+        if together.first:
+            bundles.save(output, recipe.bundle, fitting.result(), _metadata(recipe, corpus, digest, origin))
+            (output / bundles.RECIPE).write_text(recipe.text, encoding="utf-8", newline="\n")
+            checkpoint.unlink()
+            log(f"Wrote {output}; now calibrate it")
 
 
-def calibrate_bundle(folder: Path, data: Path, cache: Path, device_name: str, log: Log) -> None:
+def calibrate_bundle(folder: Path, means: Means, log: TrainingLog) -> None:
     """Calibrate a bundle on the data that its recipe holds out, and seal it.
 
     Raises:
@@ -58,24 +160,74 @@ def calibrate_bundle(folder: Path, data: Path, cache: Path, device_name: str, lo
             "recipe_not_found", f"{folder} has no {bundles.RECIPE}.", "Give the folder that `train fit` made."
         )
     recipe = recipes.load(str(folder / bundles.RECIPE))
-    bundle = bundles.load(str(folder)).to(choose(device_name))
-    corpus = load_corpus(recipe.sources, data, recipe.bundle.grid, cache, log)
-    if bundle.metadata.get("held_out") != _held_out(corpus):
+    bundle = bundles.load(str(folder)).to(choose(means.device))
+    corpus = means.corpus(recipe, log, Processes())
+    split = {"held_out": _held_out(corpus), "split": _split(corpus)}
+    if any(bundle.metadata[key] != value for key, value in split.items() if key in bundle.metadata):
         raise BadInput(
             "other_split",
-            f"{data} does not hold out the scans that {folder} was not trained on.",
+            f"{means.data} does not hold out the scans that {folder} was not trained on.",
             "Give the data folder that it was fitted to.",
         )
     bundles.save_calibration(folder, calibrate(bundle, corpus, recipe.seed, log))
     log(f"Calibrated {folder}")
 
 
+def _go_on_from(start: str, model: ConditionedDiffusion, recipe: recipes.Recipe) -> str:
+    """Give a model the weights of a bundle, and return the bundle's hash. Raises BadInput or BundleFailure."""
+    earlier = bundles.load(start)
+    if json.dumps(earlier.config.model, sort_keys=True) != json.dumps(recipe.bundle.model, sort_keys=True):
+        raise BadInput(
+            "other_network",
+            f"The bundle {earlier.name} has another network than the recipe {recipe.name}.",
+            "Start from a bundle whose recipe has the same [model].",
+        )
+    model.load_state_dict(earlier.model.state_dict())
+    return earlier.sha256
+
+
 def _held_out(corpus: Sequence[Part]) -> list[str]:
     return [item.name for part in corpus for item in part.held_out]
 
 
-def _metadata(recipe: recipes.Recipe, corpus: Sequence[Part]) -> dict[str, Any]:
-    """The fields that MONAI's bundle schema asks for, and the scans that were not trained on."""
+def _split(corpus: Sequence[Part]) -> dict[str, Any]:
+    """How many subjects were trained on and how many were not, and a hash of which."""
+    split = split_of(corpus)
+    counts = Counter(split.values())
+    return {"sha256": splits.digest(split), **{name: counts[name] for name in splits.SPLITS}}
+
+
+def _plan(
+    recipe: recipes.Recipe,
+    settings: recipes.FitSettings | recipes.PretrainSettings,
+    corpus: Sequence[Part],
+    device: torch.device,
+    together: Processes,
+    *,
+    augment: bool = True,
+    origins: Sequence[str | None] = (),
+) -> Plan:
+    """How a training with these settings goes on."""
+    source = batches(recipe, corpus, settings.batch, device, augment=augment)
+    decides = (recipe.seed, recipe.bundle.model, recipe.bundle.grid, settings, recipe.sampling, recipe.validation)
+    identity = repr((*decides, recipe.sources, _split(corpus), *filter(None, origins)))
+    steps = settings.steps(settings.batch, source.per_epoch)
+    return Plan(source, steps, recipe.seed, hashlib.sha256(identity.encode()).hexdigest(), together)
+
+
+def _made(folder: Path) -> Path:
+    """The folder, made if needed. Raises OutputFailure("cannot_write")."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputFailure("cannot_write", f"{folder} cannot be made.", "Give another --output.") from error
+    return folder
+
+
+def _metadata(
+    recipe: recipes.Recipe, corpus: Sequence[Part], encoder: str | None, origin: str | None
+) -> dict[str, Any]:
+    """The fields that MONAI's bundle schema asks for, and what was not trained on."""
     height, width = recipe.bundle.grid.size[1::-1]
     image = {
         "type": "image",
@@ -99,5 +251,9 @@ def _metadata(recipe: recipes.Recipe, corpus: Sequence[Part]) -> dict[str, Any]:
         "authors": "CondDiffusionUAD contributors",
         "copyright": "CondDiffusionUAD contributors",
         "held_out": _held_out(corpus),
+        "test": [name for part in corpus for name in part.test],
+        "split": _split(corpus),
+        "pretrained_encoder": encoder,
+        "started_from": origin,
         "network_data_format": {"inputs": {"image": image}, "outputs": {"pred": image}},
     }

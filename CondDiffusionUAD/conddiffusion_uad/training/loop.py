@@ -1,0 +1,195 @@
+"""Training step by step, in a way that can be stopped, or killed, and resumed exactly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from conddiffusion_uad.protocol import BadInput, Cancelled, OutputFailure
+
+from .batches import Ahead, Batches
+from .distributed import Processes
+from .progress import Status, TrainingLog
+
+CHECKPOINT_SECONDS = 300.0
+_LOSSES = 50  # of the last steps, that the shown loss is the mean of
+
+
+class Stateful(Protocol):
+    """A network, an optimizer: what a checkpoint keeps."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a training goes on from step to step.
+
+    Attributes:
+        batches: What it learns from.
+        steps: In all.
+        seed: Of all randomness.
+        identity: All else that decides it; a checkpoint of another training is refused.
+        processes: That share it.
+    """
+
+    batches: Batches
+    steps: int
+    seed: int
+    identity: str
+    processes: Processes
+
+
+class Training(ABC):
+    """Steps that each draw randomness of their own, so that a resumed training is the uninterrupted one.
+
+    Args:
+        parts: All that changes from step to step, by name.
+        plan: How it goes on.
+        device: Where it computes.
+    """
+
+    def __init__(self, parts: Mapping[str, Stateful], plan: Plan, device: torch.device) -> None:
+        self.step = 0
+        self.steps = plan.steps
+        self.device = device
+        self._parts = parts
+        self._plan = plan
+        self._processes = plan.processes
+        self._ahead = Ahead(self._draw, active=device.type != "cpu")
+
+    @abstractmethod
+    def learn(self, slices: torch.Tensor, generator: torch.Generator) -> float:
+        """Learn from a batch (B, 1, H, W) and return its loss."""
+
+    def after_step(self, log: TrainingLog) -> None:  # noqa: B027 (not every training has something to do)
+        """Called after every step of a run."""
+
+    def advance(self) -> float:
+        """Take one step and return its loss."""
+        loss = self.learn(*self._ahead(self.step))
+        self.step += 1
+        return loss
+
+    def run(self, checkpoint: Path, log: TrainingLog, every: float = CHECKPOINT_SECONDS) -> None:
+        """Train to the end; resumes from the checkpoint if there is one.
+
+        Args:
+            checkpoint: Its file.
+            log: Told how far it is.
+            every: Seconds between two checkpoints.
+
+        Raises:
+            BadInput: ``other_checkpoint``.
+            Cancelled: After an interrupt (SIGINT, SIGTERM) and a last checkpoint.
+        """
+        if checkpoint.is_file():
+            self.restore(checkpoint)
+            log(f"Resuming at step {self.step} of {self.steps}")
+        meter, saved = _Meter(self.step, self._plan), time.monotonic()
+        with _noticed_interrupt() as interrupted:
+            while self.step < self.steps:
+                loss = self.advance()
+                log.status(meter.status(self.step, loss))
+                self.after_step(log)
+                finished = self.step == self.steps
+                if finished or interrupted.is_set() or time.monotonic() - saved > every:
+                    self.store(checkpoint)
+                    saved = time.monotonic()
+                if interrupted.is_set() and not finished:
+                    raise Cancelled(message=f"Stopped at step {self.step}; the same command goes on from there.")
+
+    def _draw(self, step: int) -> tuple[torch.Tensor, torch.Generator]:
+        """The batch of a step, and the randomness for the rest of it."""
+        state = np.random.SeedSequence([self._plan.seed, step]).generate_state(1)
+        generator = torch.Generator().manual_seed(int(state[0]))
+        return self._plan.batches.at(step, generator).to(memory_format=torch.channels_last), generator
+
+    def store(self, checkpoint: Path) -> None:
+        """Write all that is needed to go on, replacing the checkpoint in one move; only the first process does.
+
+        Raises:
+            OutputFailure: ``cannot_write``.
+        """
+        if not self._processes.first:
+            return
+        partial = checkpoint.with_suffix(".part")
+        states = {name: part.state_dict() for name, part in self._parts.items()}
+        try:
+            with partial.open("wb") as stream:
+                torch.save({"step": self.step, "identity": self._plan.identity, **states}, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            partial.replace(checkpoint)
+        except (OSError, RuntimeError) as error:  # torch tells of a full disk as a RuntimeError
+            raise OutputFailure(
+                "cannot_write", f"{checkpoint} cannot be written: {error}.", "Free disk space."
+            ) from error
+
+    def restore(self, checkpoint: Path) -> None:
+        """Go on from a checkpoint. Raises BadInput("other_checkpoint") when it was made with other settings."""
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        if state.get("identity") != self._plan.identity:
+            raise BadInput(
+                "other_checkpoint",
+                f"{checkpoint} belongs to a training with other settings or data.",
+                "Remove it, or give another --output.",
+            )
+        self.step = state["step"]
+        for name, part in self._parts.items():
+            part.load_state_dict(state[name])
+
+
+class _Meter:
+    """Measures how fast a run goes."""
+
+    def __init__(self, first: int, plan: Plan) -> None:
+        self._first, self._began, self._plan = first, time.monotonic(), plan
+        self._losses: deque[float] = deque(maxlen=_LOSSES)
+
+    def status(self, step: int, loss: float) -> Status:
+        self._losses.append(loss)
+        steps_per_second = (step - self._first) / max(time.monotonic() - self._began, 1e-9)
+        left = (self._plan.steps - step) / steps_per_second
+        rate = steps_per_second * self._plan.batches.size
+        return Status(step, self._plan.steps, float(np.mean(self._losses)), rate, left)
+
+
+@contextmanager
+def _noticed_interrupt() -> Iterator[threading.Event]:
+    """Meanwhile a first SIGINT or SIGTERM only sets the event; a second one acts as ever."""
+    noticed = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield noticed
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    earlier = {number: signal.getsignal(number) for number in numbers}
+
+    def notice(*_: object) -> None:
+        noticed.set()
+        restore()
+
+    def restore() -> None:
+        for number in numbers:
+            signal.signal(number, earlier[number])
+
+    for number in numbers:
+        signal.signal(number, notice)
+    try:
+        yield noticed
+    finally:
+        restore()
