@@ -115,7 +115,13 @@ def _allOrNothing(scene: Any) -> Iterator[None]:
 def _addVolume(scene: Any, node: Any, inputNode: Any, name: str) -> Any:
     node.SetName(scene.GetUniqueNameByString(name))
     scene.AddNode(node)
-    node.CreateDefaultDisplayNodes()
+    # Not CreateDefaultDisplayNodes: it would look at all voxels for a window that is set right afterwards.
+    display = scene.CreateNodeByClass("vtkMRMLScalarVolumeDisplayNode")
+    display.UnRegister(None)
+    display.AutoWindowLevelOff()
+    scene.AddNode(display)
+    display.SetDefaultColorMap()
+    node.SetAndObserveDisplayNodeID(display.GetID())
     node.SetAndObserveTransformNodeID(inputNode.GetTransformNodeID())
     return node
 
@@ -133,6 +139,7 @@ def _takeGrid(node: Any, inputNode: Any) -> None:
 def _copyWindowLevel(inputNode: Any, reconstruction: Any) -> None:
     """Show the reconstruction as bright as the input, so that the eye compares tissue and not window settings."""
     source, target = inputNode.GetDisplayNode(), reconstruction.GetDisplayNode()
-    if source:
-        target.AutoWindowLevelOff()
+    if source is None:
+        target.AutoWindowLevelOn()
+    else:
         target.SetWindowLevel(source.GetWindow(), source.GetLevel())
