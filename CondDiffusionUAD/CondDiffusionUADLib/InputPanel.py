@@ -29,10 +29,12 @@ class InputPanel:
     Args:
         ui: The widgets of the panel by name.
         changed: Called after every change.
+        say: Shows a message.
     """
 
-    def __init__(self, ui: Any, changed: Callable[[], None]) -> None:
+    def __init__(self, ui: Any, changed: Callable[[], None], say: Callable[[str], None]) -> None:
         self._ui = ui
+        self._say = say
         self._changed = changed
         self._parameters: Any = None
         fill(ui.qualityBox, [(_("Full"), FULL), (_("Fast"), FAST)], FULL)
@@ -178,8 +180,11 @@ class InputPanel:
 
     def _askBundle(self) -> str:
         title = _("Choose the folder of a model (with configs/metadata.json)")
-        folder = qt.QFileDialog.getExistingDirectory(self._ui.scanSection, title)
-        return str(folder) if folder and readBundle(Path(folder)) else ""
+        folder = str(qt.QFileDialog.getExistingDirectory(self._ui.scanSection, title))
+        if folder and readBundle(Path(folder)) is None:
+            self._say(_("There is no model in {folder}.").format(folder=folder))
+            return ""
+        return folder
 
     def _showCard(self) -> None:
         bundle = self._bundle()

@@ -13,7 +13,7 @@ from CondDiffusionUADLib.Application import detectionLogic, moduleLogics, releas
 from CondDiffusionUADLib.ComboBox import chosen, fill
 from CondDiffusionUADLib.Components import importingSteps
 from CondDiffusionUADLib.DetectionRun import Outcome, Settings
-from CondDiffusionUADLib.DeviceProbe import DeviceProbe
+from CondDiffusionUADLib.DeviceProbe import DeviceProbe, Devices
 from CondDiffusionUADLib.Diagnostics import diagnostics
 from CondDiffusionUADLib.ExportPanel import ExportPanel
 from CondDiffusionUADLib.FindingsPanel import FindingsPanel
@@ -48,7 +48,7 @@ class Panel(VTKObservationMixin):
         self.ui.inputSelector.setMRMLScene(slicer.mrmlScene)
         self._parameters: Any = None
         self.logic = detectionLogic()
-        self.input = InputPanel(self.ui, self._updateButton)
+        self.input = InputPanel(self.ui, self._updateButton, lambda text: self.run.show(text))
         self.views = ViewsPanel(self.ui, slicer.mrmlScene)
         self.findings = FindingsPanel(self.ui, moduleLogics().segmentations, self.views.jump)
         installer = Installer(self._installed, self._beforeInstall, self._afterInstall, self._log)
@@ -76,6 +76,7 @@ class Panel(VTKObservationMixin):
         self._imports.run(importingSteps(), lambda error: None)
         if not self._probed and self._installed.version(TORCH):
             self._probed = True
+            self.input.showDevices(Devices((), _("Looking for what can compute...")))
             self.probe.start()
         if Resume.isPending(slicer.app.userSettings()):
             self._resume()
