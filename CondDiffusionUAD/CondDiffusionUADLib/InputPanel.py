@@ -37,6 +37,7 @@ class InputPanel:
         self._say = say
         self._changed = changed
         self._parameters: Any = None
+        self._corrections: dict[str, str] = {}  # contrasts that the user chose, by volume ID
         fill(ui.qualityBox, [(_("Full"), FULL), (_("Fast"), FAST)], FULL)
         skulls = [(_("Find out"), "auto"), (_("There is a skull"), "on"), (_("Already stripped"), "off")]
         fill(ui.skullBox, skulls, "auto")
@@ -54,6 +55,7 @@ class InputPanel:
         """Show the choices of this parameter node from now on; None while there is no scene."""
         self._parameters = None
         if parameters is None:
+            self._corrections.clear()
             return
         if parameters.inputVolume is None:
             parameters.inputVolume = self._preselected()
@@ -129,9 +131,11 @@ class InputPanel:
             self._changed()
 
     def _guess(self, node: Any) -> None:
-        guess = guessContrast(node, dicomValue)
+        """Take the contrast that the user chose for this volume, else what its tags or its name tell."""
+        correction = self._corrections.get(node.GetID())
+        guess = (correction, "user") if correction else guessContrast(node, dicomValue)
         self._parameters.contrast = guess[0] if guess else ""
-        told = {"DICOM": _("as the DICOM tags say"), "name": _("as the name says")}
+        told = {"DICOM": _("as the DICOM tags say"), "name": _("as the name says"), "user": _("as you chose")}
         self._ui.contrastHint.text = told[guess[1]] if guess else _("please choose")
 
     def _showContrasts(self) -> None:
@@ -145,6 +149,8 @@ class InputPanel:
     def _onContrast(self, *_index: Any) -> None:
         if self._parameters is not None:
             self._parameters.contrast = chosen(self._ui.contrastBox)
+            if self.volume is not None:
+                self._corrections[self.volume.GetID()] = self._parameters.contrast
             self._ui.contrastHint.text = _("as you chose") if self._parameters.contrast else _("please choose")
             self._changed()
 

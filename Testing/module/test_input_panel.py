@@ -78,8 +78,11 @@ def test_another_volume_has_another_contrast(
     unnamed = load_volume(mrml, scan_file, "brain")
     ui.inputSelector.setCurrentNode(unnamed)
     assert panel._parameters.contrast == "" and ui.contrastHint.text == "please choose"
+    choose(ui.contrastBox, "T2")
     ui.inputSelector.setCurrentNode(None)
     assert not ui.detectButton.enabled
+    ui.inputSelector.setCurrentNode(unnamed)
+    assert panel._parameters.contrast == "T2" and ui.contrastHint.text == "as you chose"
 
 
 def test_scenes_remember_the_choices(panel: Any, small_bundle: Path) -> None:
