@@ -179,6 +179,7 @@ class DetectionLogic:
         job = run.settings.job(run.folder / SCAN_FILE, run.folder / "output")
         order = {"job": "detect", "id": run.number, **job.to_json()}
         self.log.add(encode({**order, "inputs": [SCAN_FILE], "output": "output"}))
+        self._worker.prepare()
         self._sending = True
         self._worker.send(order)
 

@@ -79,6 +79,7 @@ class WorkerProcess:
         self._launch = launch
         self._listener = listener
         self._process: Any = None
+        self._closing = False
         self._stdout, self._stderr = LineBuffer(), LineBuffer()
         self._ladder: list[tuple[int, Callable[[], None]]] = []
         self._timer = qt.QTimer()
@@ -93,6 +94,11 @@ class WorkerProcess:
     def processId(self) -> int:
         """The number of the process; 0 when there is none."""
         return int(self._process.processId()) if self._process else 0
+
+    def prepare(self) -> None:
+        """Wait for the end of a process that was told to end, so that the next order goes to a new one."""
+        if self._closing:
+            self.stopAndWait()
 
     def send(self, order: Mapping[str, Any]) -> None:
         """Send an order, starting the process first if there is none."""
@@ -139,7 +145,7 @@ class WorkerProcess:
         process.readyReadStandardError.connect(self._readLog)
         process.finished.connect(self._onFinished)
         process.errorOccurred.connect(self._onError)
-        self._process = process
+        self._process, self._closing = process, False
         self._stdout, self._stderr = LineBuffer(), LineBuffer()
         process.start(launch.program, list(launch.arguments))
 
@@ -187,6 +193,7 @@ class WorkerProcess:
     def _gone(self) -> None:
         self.settled()
         process, self._process = self._process, None
+        self._closing = False
         if process is not None:  # waiting for the end tells about it too
             process.deleteLater()
 
@@ -200,6 +207,7 @@ class WorkerProcess:
 
     def _close(self) -> None:
         if self._process is not None:
+            self._closing = True
             self._process.closeWriteChannel()
 
     def _terminate(self) -> None:

@@ -277,6 +277,21 @@ def test_the_engine_says_no(desk: Desk, wait_until: Wait, code: str, hint: str) 
     assert ("--" in desk.message) == (code == "something_new"), "the panel does not speak of options"
 
 
+def test_a_click_right_after_the_worker_was_told_to_end(desk: Desk, wait_until: Wait) -> None:
+    desk.worker("error", "out_of_memory")
+    desk.ui.detectButton.click()
+    wait_until(lambda: not desk.panel.run.busy, 20)
+    desk.worker("ok")
+    desk.ui.detectButton.click()
+    wait_until(lambda: not desk.panel.run.busy, 20)
+    assert desk.message.startswith("Done."), desk.message
+    process = desk.process
+    desk.panel.logic._onIdle()
+    desk.ui.detectButton.click()
+    wait_until(lambda: not desk.panel.run.busy, 20)
+    assert desk.message.startswith("Done.") and desk.process != process and not is_alive(process)
+
+
 @pytest.mark.parametrize(
     ("mode", "words"),
     [("empty", "report.json is missing"), ("damaged", "heatmap.nii.gz is damaged"), ("elsewhere", "grid of ball_T1")],
