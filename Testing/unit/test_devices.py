@@ -35,7 +35,7 @@ def test_a_card_is_known_to_a_build_or_not(
 
 
 def test_the_cpu_is_always_there_and_last(start: Start) -> None:
-    stdout, _ = start("devices", "--json").communicate(timeout=60)
+    stdout, _ = start("devices", "--json").communicate(timeout=180)
     event = json.loads(stdout)
     assert event["event"] == "devices" and event["torch"]
     assert event["devices"][-1] == {"name": "cpu", "label": "CPU", "memory_gb": None, "supported": True}
@@ -63,7 +63,7 @@ def test_missing_or_broken_torch_is_told_in_one_sentence(
         env={**environment, "PYTHONPATH": path},
         capture_output=True,
         check=False,
-        timeout=120,
+        timeout=240,
     )
     event = json.loads(done.stdout.splitlines()[-1])
     assert (event["event"], event["code"]) == ("error", code)
