@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from fair_clock import fair_clock, is_crowded
 from mrml_application import create_mrml_application, load_scene, load_volume, save_scene
 from PIL import Image
 from slice_views import VIEWS, SliceView, why_not_drawn
@@ -71,8 +72,7 @@ class Stalls:
     @property
     def counted(self) -> float:
         """The stall that is to be judged: by the clock, unless other programs keep the processors busy."""
-        crowded = os.getloadavg()[0] > (os.cpu_count() or 1) + 0.5
-        return self.longest_work if crowded else self.longest
+        return self.longest_work if is_crowded() else self.longest
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ def test_a_click_detects_and_slicer_stays_responsive(slicer_app: SimpleNamespace
 
     (PICTURES / "2-running.png").unlink(missing_ok=True)
     seconds = wait_until(over, 240)
-    print(f"click to results: {seconds:.1f} s; {stalls.stop()}; load {os.getloadavg()[0]:.1f}")
+    print(f"click to results: {seconds:.1f} s; {stalls.stop()}")
     assert ui.messageLabel.text.startswith("Done."), ui.messageLabel.text
     assert fractions == sorted(fractions) and max(fractions) > 900
     assert any("left" in title for title in titles) and any("%" in title for title in titles)
@@ -204,14 +204,14 @@ def test_the_lesion_is_shown(slicer_app: SimpleNamespace) -> None:
 
 def test_sliders_are_followed_within_100_ms(slicer_app: SimpleNamespace) -> None:
     ui, live = slicer_app.ui, slicer_app.panel.findings.live
-    milliseconds, sizes = [], []
+    milliseconds, sizes, clock = [], [], fair_clock()
     for value in (100, 110, 130, 150, 170, 200, 300, 400, 200):
         tries = []
         for start in (250, 251, 252):  # the best of three: other programs may be in the way
             ui.sensitivitySlider.value = start
-            begin = time.perf_counter()
+            begin = clock()
             ui.sensitivitySlider.value = value
-            tries.append(1000 * (time.perf_counter() - begin))
+            tries.append(1000 * (clock() - begin))
         milliseconds.append(min(tries))
         sizes.append(segment_size(slicer_app))
         assert live.threshold == value / 100
@@ -296,9 +296,10 @@ def test_findings_in_3d_follow_when_the_slider_rests(slicer_app: SimpleNamespace
     ui, live = slicer_app.ui, slicer_app.panel.findings.live
     ui.threeDBox.checked = True
     assert live.shownInThreeD
-    begin = time.perf_counter()
+    clock = fair_clock()
+    begin = clock()
     ui.sensitivitySlider.value = 250
-    assert time.perf_counter() - begin < 0.1
+    assert clock() - begin < 0.1
     assert not live.shownInThreeD
     wait_until(lambda: live.shownInThreeD, 5)
     ui.threeDBox.checked = False

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from fair_clock import fair_clock
 from mrml_application import MrmlApplication, create_mrml_application, load_scene, save_scene
 from scipy import ndimage
 
@@ -209,10 +209,10 @@ def test_the_slider_is_fast_enough_for_a_whole_brain_of_1_mm(mrml: MrmlApplicati
     showAsHeatmap(mrml.scene, heatmap, 2.0)
     assert voxels(heatmap).shape == scores.shape
     live = LiveFindings.fromScene(mrml.logics.segmentations, nodes)
-    milliseconds = []
+    milliseconds, clock = [], fair_clock()
     for threshold in (1.0, 1.05, 1.1, 1.2, 1.4, 1.7, 2.0, 3.0, 1.0):
-        begin = time.perf_counter()
+        begin = clock()
         live.show(threshold, 0.05)
-        milliseconds.append(1000 * (time.perf_counter() - begin))
+        milliseconds.append(1000 * (clock() - begin))
     print(f"slider: {', '.join(f'{value:.0f}' for value in milliseconds)} ms")
     assert max(milliseconds) < SLIDE_MS
