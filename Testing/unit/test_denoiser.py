@@ -37,6 +37,15 @@ def test_level_and_condition_modulate_the_output() -> None:
     assert not torch.allclose(output, denoiser(noisy, level, -condition))
 
 
+def test_a_model_without_condition_sees_nothing_but_the_noisy_slice() -> None:
+    config = {**PAPER, "condition": 0, "denoiser": SMALL, "noise": {"octaves": 2}}
+    model = ConditionedDiffusion(config)
+    slices = torch.rand(2, 1, 32, 32)
+    assert model.encoder(slices).shape == (2, 0)
+    estimate = model(slices, torch.tensor([100, 300]), model.noise([1, 2], slices))
+    assert estimate.shape == slices.shape
+
+
 def test_residual_block_starts_as_its_skip_and_film_scales_and_shifts() -> None:
     block = ResidualBlock(8, 8, 4, groups=4)
     x, embedding = torch.randn(1, 8, 6, 6), torch.randn(1, 4)

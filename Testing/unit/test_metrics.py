@@ -4,7 +4,7 @@ from sklearn.metrics import average_precision_score
 
 from conddiffusion_uad.detection.scoring import equalized
 from conddiffusion_uad.evaluation.baselines import blur_residual
-from conddiffusion_uad.evaluation.metrics import average_precision
+from conddiffusion_uad.evaluation.metrics import average_precision, best_dice, dice
 
 
 def test_average_precision_by_hand() -> None:
@@ -42,3 +42,16 @@ def test_blur_residual_finds_what_stands_out_and_not_the_rim() -> None:
     residual = blur_residual(volume, mask)
     assert residual[12, 12, 12] == pytest.approx(0.5, abs=0.01)
     assert residual[4, 12, 12] < 0.02
+
+
+def test_dice_of_known_sets() -> None:
+    flagged, truth = np.array([1, 1, 0, 0], bool), np.array([1, 0, 1, 0], bool)
+    assert dice(flagged, truth) == 0.5
+    assert np.isnan(dice(flagged & False, truth & False))
+
+
+def test_best_dice_is_that_of_the_best_threshold() -> None:
+    scores, truth = np.array([4.0, 3.0, 2.0, 2.0, 1.0]), np.array([1, 0, 1, 1, 0], bool)
+    assert best_dice(scores, truth) == pytest.approx(6 / 7)  # from 2 on: three hits among four
+    assert best_dice(scores, truth) == max(dice(scores >= level, truth) for level in scores)
+    assert np.isnan(best_dice(scores, truth & False))

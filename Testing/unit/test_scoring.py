@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from conddiffusion_uad.detection.scoring import Calibration, ResidualRule, anomaly_score, residual, threshold
+from conddiffusion_uad.detection.scoring import TISSUES, Calibration, ResidualRule, anomaly_score, residual, threshold
 
 
 @pytest.fixture(scope="module")
@@ -21,11 +21,19 @@ def test_threshold_flags_the_stated_fraction_of_healthy_tissue(
     assert (scores > threshold(healthy_flagged)).mean() == pytest.approx(healthy_flagged, rel=0.08)
 
 
-def test_every_source_and_every_scan_weighs_the_same_however_large(rng: np.random.Generator) -> None:
+def test_every_scan_of_a_source_weighs_the_same_however_large(rng: np.random.Generator) -> None:
     small, large = rng.uniform(1, 2, 1_000), rng.uniform(0, 1, 100_000)
-    for sources in ([[small, large]], [[small], [large, large, large]]):
-        calibration = Calibration.measure(sources)
-        assert np.interp(-math.log10(0.5), calibration.scores, calibration.residuals) == pytest.approx(1.0, abs=0.01)
+    calibration = Calibration.measure([[small, large]])
+    assert np.interp(-math.log10(0.5), calibration.scores, calibration.residuals) == pytest.approx(1.0, abs=0.01)
+
+
+def test_no_source_of_healthy_scans_is_flagged_more_than_stated(rng: np.random.Generator) -> None:
+    even, tailed = rng.uniform(0, 1, 100_000), 0.3 * rng.exponential(1, 100_000)
+    calibration = Calibration.measure([[even], [tailed, tailed]])
+    for fraction in (0.5, 0.01, 0.001):
+        limit = np.interp(-math.log10(fraction), calibration.scores, calibration.residuals)
+        flagged = [(even > limit).mean(), (tailed > limit).mean()]
+        assert max(flagged) == pytest.approx(fraction, rel=0.1)
 
 
 def test_score_keeps_the_order_beyond_the_calibrated_range(rng: np.random.Generator) -> None:
@@ -87,6 +95,18 @@ def test_gaussian_keeps_a_small_lesion_that_the_median_erases_and_the_level_at_t
     assert not flat[~mask].any()
 
 
-def test_unknown_rules_are_refused() -> None:
+def test_residuals_count_where_the_expected_tissue_is() -> None:
+    mask = np.ones((4, 8, 8), bool)
+    healthy = np.broadcast_to(np.linspace(0.2, 0.8, 8, dtype=np.float32), mask.shape)
+    scan = healthy + 0.1
+    rules = {tissue: ResidualRule("positive", "none", tissue=tissue) for tissue in TISSUES}
+    found = {tissue: residual(scan, healthy, mask, rule) for tissue, rule in rules.items()}
+    assert found["any"] == pytest.approx(0.1, abs=1e-6)
+    assert np.all(np.diff(found["bright"][0, 0]) > 0)
+    assert found["bright"] + found["dark"] == pytest.approx(found["any"], abs=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [("upwards",), ("positive", "boxes"), ("positive", "gaussian", 1.0, "soft")])
+def test_unknown_rules_are_refused(wrong: tuple) -> None:
     with pytest.raises(ValueError, match="no residual rule"):
-        ResidualRule("upwards")
+        ResidualRule(*wrong)

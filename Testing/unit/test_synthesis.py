@@ -127,3 +127,15 @@ def test_t1_scan_can_become_t2_and_stays_inside_its_mask() -> None:
     )
     assert fluid > gray > white
     assert not images[~inside].any()
+
+
+def test_ghosts_repeat_the_head_and_keep_its_brightness() -> None:
+    images = torch.zeros(64, 1, 48, 40)
+    images[:, :, 16:32, 14:26] = 1.0
+    generator = torch.Generator().manual_seed(0)
+    found = synthesis.ghosted(images, 1.0, generator)
+    assert found.shape == images.shape
+    assert torch.allclose(found.mean((1, 2, 3)), images.mean((1, 2, 3)), atol=1e-5)
+    outside = found[images == 0].view(64, -1).abs().amax(1)
+    assert (outside > 0.005).float().mean() > 0.8
+    assert torch.equal(synthesis.ghosted(images, 0.0, generator), images)

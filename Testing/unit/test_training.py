@@ -17,7 +17,7 @@ from conddiffusion_uad.detection.scoring import anomaly_score, residual, thresho
 from conddiffusion_uad.model import bundle as bundles
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.preprocessing import atlas as atlases
-from conddiffusion_uad.protocol import BadInput, OutputFailure
+from conddiffusion_uad.protocol import EXIT_BAD_INPUT, BadInput, OutputFailure
 from conddiffusion_uad.training import recipe as recipes
 from conddiffusion_uad.training.batches import batches
 from conddiffusion_uad.training.calibration import healthy_volumes
@@ -26,6 +26,7 @@ from conddiffusion_uad.training.distributed import Processes
 from conddiffusion_uad.training.fitting import Fitting
 from conddiffusion_uad.training.loop import Plan
 from conddiffusion_uad.training.progress import TrainingLog
+from conddiffusion_uad.training.recipe import Source
 from conddiffusion_uad.training.training_run import CHECKPOINT, Means, calibrate_bundle, fit_bundle
 from conddiffusion_uad.training.validation import Validation
 
@@ -164,8 +165,25 @@ def test_the_encoder_is_pretrained_and_handed_over(data: Path, tmp_path: Path) -
     assert metadata["pretrained_encoder"] == hashlib.sha256(encoder.read_bytes()).hexdigest()
 
 
+def test_a_training_goes_on_from_a_bundle_with_the_same_network(data: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(RECIPE)
+    common = ["--recipe", str(recipe), "--data", str(data), "--cache", str(data / ".cache"), "--device", "cpu"]
+    fit = ["train", "fit", *common, "--set", "fit.samples=16"]
+    assert main([*fit, "--output", str(tmp_path / "first")]) == 0
+    going_on = ["--set", "fit.learning_rate=0", "--from", str(tmp_path / "first")]
+    assert main([*fit, *going_on, "--output", str(tmp_path / "second")]) == 0
+    first, second = (bundles.load(str(tmp_path / name)) for name in ("first", "second"))
+    assert second.metadata["started_from"] == first.sha256
+    assert recipes.load(str(tmp_path / "second" / bundles.RECIPE)).fit.samples == 16
+    learned = dict(second.model.named_parameters())
+    assert all(torch.equal(learned[name], value) for name, value in first.model.named_parameters())
+    other = ["--set", "model.denoiser.base=16", "--from", str(tmp_path / "first"), "--output", str(tmp_path / "third")]
+    assert main([*fit, *other]) == EXIT_BAD_INPUT
+
+
 def test_the_validation_judges_held_out_slices_and_keeps_the_best(recipe: recipes.Recipe, data: Path) -> None:
-    judging = replace(recipe, validation=replace(recipe.validation, every=1, keep="best"))
+    judging = replace(recipe, validation=replace(recipe.validation, every=1, slices=20, levels=(200, 400), keep="best"))
     fitting, losses = fitting_of(judging, data, validated=True), []
 
     class Log(TrainingLog):
@@ -194,7 +212,8 @@ def test_a_checkpoint_of_other_settings_is_refused(recipe: recipes.Recipe, data:
 
 def test_a_bundle_is_not_calibrated_on_what_it_was_trained_on(data: Path, tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(RECIPE.replace("samples = 640", "samples = 16"))
-    fit_bundle(recipes.load(str(tmp_path / "tiny.toml")), tmp_path / "tiny", Means(data, data / ".cache", "cpu"), TrainingLog())
+    recipe = recipes.load(str(tmp_path / "tiny.toml"))
+    fit_bundle(recipe, tmp_path / "tiny", Means(data, data / ".cache", "cpu"), TrainingLog())
     fewer = tmp_path / "data"
     shutil.copytree(data, fewer)
     (fewer / "labels" / "head1.nii.gz").rename(fewer / "labels" / "a_head.nii.gz")
@@ -214,7 +233,22 @@ def test_prepared_data_are_read_from_the_cache(recipe: recipes.Recipe, data: Pat
     lines: list[str] = []
     for _ in range(2):
         load_corpus(recipe.sources[1:], data, recipe.bundle.grid, tmp_path / "cache", lines.append)
-    assert lines == ["Preparing slices.npz (1 of 1)"]
+    assert lines == ["Checking 1 files", "Preparing slices.npz (1 of 1)"]
+
+
+def test_slices_are_chosen_by_how_clean_they_are_and_known_by_their_position(data: Path, tmp_path: Path) -> None:
+    with np.load(data / "slices.npz") as archive:
+        images = archive["image"]
+    bright = np.arange(len(images))[::-1] / len(images)
+    np.savez(tmp_path / "slices.npz", image=images, bright=bright)
+    clean = Source("slices", "slices.npz", 1.0, 2, "T2", spacing=8.0, cleanest=0.5)
+    other = replace(clean, weight=0.0, cleanest=1.0, skip_cleanest=0.5)
+    grid = recipes.load("default").bundle.grid
+    parts = load_corpus((clean, other), tmp_path, grid, tmp_path / "cache", lambda _: None)
+    first, last = len(images) - len(images) // 2, len(images) - 2
+    assert [item.name for item in parts[0].fit] == [f"slices.npz[{i}]" for i in range(first, last)]
+    assert not parts[1].fit  # without weight all is kept for the calibration
+    assert [item.name for item in parts[1].held_out] == [f"slices.npz[{i}]" for i in range(first)]
 
 
 def test_a_cache_that_cannot_be_made_is_told(recipe: recipes.Recipe, data: Path, tmp_path: Path) -> None:
@@ -228,6 +262,24 @@ def test_too_little_data_is_refused(recipe: recipes.Recipe, tmp_path: Path) -> N
         load_corpus(recipe.sources, tmp_path, recipe.bundle.grid, tmp_path / "cache", lambda _: None)
 
 
+@pytest.mark.parametrize("path", sorted(recipes.SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_recipes_can_be_used(path: Path) -> None:
+    recipe = recipes.load(path.stem)
+    assert recipe.name == path.stem
+    model = ConditionedDiffusion(recipe.bundle.model)
+    assert not any(size % model.divisor for size in recipe.bundle.grid.size[:2])
+
+
+def test_the_paper_is_the_published_training() -> None:
+    paper = recipes.load("paper")
+    model = ConditionedDiffusion(paper.bundle.model)
+    millions = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (model.denoiser, model.encoder)]
+    assert millions == pytest.approx([44.07, 24.55], abs=0.02)
+    assert paper.bundle.grid.size == (96, 96, 50)
+    assert paper.fit.steps(32, 358 // 32) == paper.pretrain.steps(32, 358 // 32) == 13_200
+    assert paper.fit.weight_decay == paper.fit.ema == 0  # Adam, and its last weights
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -236,10 +288,16 @@ def test_too_little_data_is_refused(recipe: recipes.Recipe, tmp_path: Path) -> N
         ('"labels"', '"maps"'),
         ("[grid]", "[mesh]"),
         ('"positive"', '"up"'),
+        ("samples = 640", "samples = 640\nepochs = 1"),
+        ("samples = 640", ""),
+        ("[[source]]", "[sampling]\norder = 'epochs'\n[[source]]"),
+        ("[[source]]", "[sampling.augmentation]\ngamma = 2\n[[source]]"),
+        ("[[source]]", "[pretrain]\nwidth = 100\n[[source]]"),
+        ("[[source]]", "[validation]\nkeep = 'first'\n[[source]]"),
     ],
 )
 def test_wrong_recipes_are_refused(tmp_path: Path, old: str, new: str) -> None:
-    (tmp_path / "wrong.toml").write_text(RECIPE.replace(old, new))
+    (tmp_path / "wrong.toml").write_text(RECIPE.replace(old, new, 1))
     with pytest.raises(BadInput) as caught:
         recipes.load(str(tmp_path / "wrong.toml"))
     assert caught.value.code == "bad_recipe"

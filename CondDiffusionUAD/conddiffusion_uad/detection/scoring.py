@@ -94,6 +94,9 @@ def residual(volume: np.ndarray, reconstruction: np.ndarray, mask: np.ndarray, r
 class Calibration:
     """Residuals that healthy brains exceed with known probabilities, for one contrast.
 
+    Healthy scans of different origin differ, and a new one may come from anywhere. So the largest residual counts: a
+    fraction p of voxels, or less, exceeds it in the scans of every source.
+
     Attributes:
         scores: Anomaly scores ``-log10(p)``, increasing.
         residuals: The residual that a fraction p of healthy voxels exceeds, same length, increasing.
@@ -109,23 +112,20 @@ class Calibration:
         """Calibrate on residuals inside the masks of healthy scans.
 
         Args:
-            healthy: For each source of scans, the residuals of each scan as a flat array. Every source weighs the same,
-                and so does every scan of one source.
+            healthy: For each source of scans, the residuals of each scan as a flat array. Every scan of one source
+                weighs the same.
 
         Raises:
             ValueError: The voxels are too few to tell anything.
         """
-        arrays = [(scan, 1 / len(healthy) / len(source) / len(scan)) for source in healthy for scan in source]
-        values = np.concatenate([scan for scan, _ in arrays])
-        weights = np.concatenate([np.full(len(scan), weight) for scan, weight in arrays])
-        order = np.argsort(values)[::-1]
-        exceeding = np.cumsum(weights[order])
-        supported = max(exceeding[min(_LEAST_VOXELS, len(values)) - 1], exceeding[0])
-        scores = tuple(score for score in TAIL_SCORES if 10**-score >= supported)
+        curves = np.stack([_exceeded(source) for source in healthy])
+        known = ~np.isnan(curves).all(axis=0)
+        scores = tuple(np.array(TAIL_SCORES)[known].tolist())
         if len(scores) < 2:
-            raise ValueError(f"{len(values)} healthy voxels are too few for a calibration")
-        residuals = np.interp([10**-score for score in scores], exceeding, values[order])
-        return cls(scores, tuple(_strictly_increasing(residuals)), len(arrays))
+            voxels = sum(len(scan) for source in healthy for scan in source)
+            raise ValueError(f"{voxels} healthy voxels are too few for a calibration")
+        residuals = _strictly_increasing(np.nanmax(curves[:, known], axis=0))
+        return cls(scores, tuple(residuals), sum(map(len, healthy)))
 
     def to_json(self) -> dict[str, Any]:
         return {"scores": list(self.scores), "residuals": list(self.residuals), "scans": self.scans}
@@ -142,6 +142,17 @@ class Calibration:
         ):
             raise ValueError("scores and residuals must be of one length and increase")
         return cls(scores, residuals, int(values["scans"]))
+
+
+def _exceeded(scans: Sequence[np.ndarray]) -> np.ndarray:
+    """The residual that each of TAIL_SCORES' fractions of voxels exceeds; NaN where there are too few to tell."""
+    values = np.concatenate(scans)
+    weights = np.concatenate([np.full(len(scan), 1 / len(scans) / len(scan)) for scan in scans])
+    order = np.argsort(values)[::-1]
+    exceeding = np.cumsum(weights[order])
+    supported = max(exceeding[min(_LEAST_VOXELS, len(values)) - 1], exceeding[0])
+    fractions = 10 ** -np.array(TAIL_SCORES)
+    return np.where(fractions >= supported, np.interp(fractions, exceeding, values[order]), np.nan)
 
 
 def _strictly_increasing(values: np.ndarray, least: float = 1e-6) -> list[float]:

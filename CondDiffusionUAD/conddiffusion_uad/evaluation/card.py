@@ -11,31 +11,58 @@ import numpy as np
 
 from conddiffusion_uad.model import bundle as bundles
 
-from .experiment import Result, healthy_cases, labeled_cases, measure
+from .cases import examine, healthy_cases, labeled_cases
+from .experiment import Result, measure, score_maps
 
+FEWEST = 5  # cases from which on a mean gets an interval
+RESAMPLES = 10_000  # of the bootstrap
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
 def labeled_table(results: Sequence[Result]) -> str:
-    """Average precision of each case and method as a Markdown table, with the mean of each folder's patients."""
+    """Average precision and Dice of each case as a Markdown table, and the means of each collection.
+
+    Single slices are only in the means.
+    """
     methods = list(results[0].precision)
-    lines = ["| scan | contrast | prevalence | " + " | ".join(methods) + " |", "|---" * (3 + len(methods)) + "|"]
+    heads = ["scan", "contrast", "prevalence", *methods, "Dice", "best Dice"]
+    lines = [_row(heads), "|---" * len(heads) + "|"]
     for result in results:
-        values = [result.prevalence, *(result.precision[m] for m in methods)]
-        lines.append(
-            f"| {result.case.name} | {result.case.contrast} | " + " | ".join(f"{v:.3f}" for v in values) + " |"
-        )
-    for group in dict.fromkeys((r.case.folder, r.case.contrast) for r in results):
-        chosen = [r for r in results if (r.case.folder, r.case.contrast) == group]
-        means = [np.mean([r.prevalence for r in chosen]), *(np.mean([r.precision[m] for r in chosen]) for m in methods)]
-        lines.append(f"| **mean of {len(chosen)}** | {group[1]} | " + " | ".join(f"**{v:.3f}**" for v in means) + " |")
+        if result.case.index is None:
+            lines.append(_row([result.case.name, result.case.contrast, *(f"{v:.3f}" for v in _values(result))]))
+    for group in dict.fromkeys((r.case.collection, r.case.contrast) for r in results):
+        chosen = [_values(r) for r in results if (r.case.collection, r.case.contrast) == group]
+        means = [_mean(column) for column in np.array(chosen).T]
+        lines.append(_row([f"**{group[0]}, mean of {len(chosen)}**", group[1], *means]))
     return "\n".join(lines)
 
 
+def _mean(values: np.ndarray) -> str:
+    """The mean of what is known; of many values with its 95 % interval, bootstrapped over the cases."""
+    known = values[~np.isnan(values)]
+    if len(known) < FEWEST or np.ptp(known) == 0:
+        return f"**{np.mean(known):.3f}**"
+    means = np.random.default_rng(0).choice(known, (RESAMPLES, len(known))).mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return f"**{np.mean(known):.3f}** ({low:.3f} to {high:.3f})"
+
+
+def _values(result: Result) -> list[float]:
+    return [result.prevalence, *result.precision.values(), result.dice, result.best_dice]
+
+
+def _row(entries: Sequence[str]) -> str:
+    return "| " + " | ".join(entries) + " |"
+
+
 def healthy_table(results: Sequence[Result]) -> str:
-    """Share of healthy brains that is flagged at the default threshold as a Markdown table."""
+    """Share of healthy brains that is flagged at the default threshold as a Markdown table; of slices the mean."""
     lines = ["| healthy scan | contrast | flagged |", "|---|---|---|"]
-    lines += [f"| {r.case.name} | {r.case.contrast} | {100 * r.flagged:.2f} % |" for r in results]
+    lines += [_row([r.case.name, r.case.contrast, f"{r.flagged:.2%}"]) for r in results if r.case.index is None]
+    for collection in dict.fromkeys(r.case.collection for r in results if r.case.index is not None):
+        flagged = [r.flagged for r in results if r.case.collection == collection]
+        contrast = next(r.case.contrast for r in results if r.case.collection == collection)
+        lines.append(_row([f"{collection}, mean of {len(flagged)} slices", contrast, f"{np.mean(flagged):.2%}"]))
     return "\n".join(lines)
 
 
@@ -61,7 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for cases, results in ((labeled_cases, labeled), (healthy_cases, healthy)):
         for case in cases(options.data, bundle.config.contrasts):
             print(f"{case.name} {case.contrast}", file=sys.stderr, flush=True)
-            results.append(measure(case, bundle))
+            examined = examine(case, bundle.config.grid)
+            results.append(measure(examined, score_maps(examined, bundle)))
     figures = "\n\n".join((labeled_table(labeled), healthy_table(healthy)))
     insert(bundle.path / bundles.CARD, figures)
     print(figures)

@@ -25,3 +25,20 @@ def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
     hits = np.cumsum(truth[order])[last_of_ties]
     recall_steps = np.diff(hits, prepend=0) / hits[-1]
     return float(np.sum(recall_steps * hits / (last_of_ties + 1)))
+
+
+def dice(flagged: np.ndarray, truth: np.ndarray) -> float:
+    """Dice coefficient ``2 |A and B| / (|A| + |B|)`` of two boolean arrays; NaN when both are empty."""
+    total = int(flagged.sum()) + int(truth.sum())
+    return 2 * int((flagged & truth).sum()) / total if total else float("nan")
+
+
+def best_dice(scores: np.ndarray, truth: np.ndarray) -> float:
+    """The highest Dice coefficient that any threshold on the scores reaches; NaN when nothing is true."""
+    scores, truth = scores.ravel(), truth.ravel().astype(bool)
+    if not truth.any():
+        return float("nan")
+    order = np.argsort(-scores, kind="stable")
+    last_of_ties = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    hits = np.cumsum(truth[order])[last_of_ties]
+    return float(np.max(2 * hits / (last_of_ties + 1 + truth.sum())))

@@ -59,7 +59,7 @@ class Augmentation:
             torch.rand(4, generator=generator) < torch.tensor([*vars(self).values()])
         ).tolist()
         exponent = math.exp(float(uniform((), -_LOG_GAMMA, _LOG_GAMMA, generator))) if gamma else 1.0
-        coefficients = _bias_coefficients(generator) if bias else {}
+        coefficients = _bias_coefficients(generator) if bias else None
         sigmas = [s / mm for s, mm in zip(uniform((3,), 0, _BLUR_MM, generator).tolist(), spacing, strict=True)]
         ghosts = _ghosts(volume.shape, generator) if ghosting else None
         weights = torch.eye(len(volume))[z]
@@ -68,29 +68,28 @@ class Augmentation:
         if blur:
             weights = weights @ _gaussian(len(volume), sigmas[2])
         used = weights.abs().gt(1e-6).nonzero()[:, 0]
-        slab = volume[used].float().clamp(min=0) ** exponent
-        slab = slab * _bias_field(coefficients, volume.shape, used) if coefficients else slab
+        slab = volume[used].float()
+        slab = slab.clamp(min=0) ** exponent if gamma else slab
+        slab = slab if coefficients is None else slab * _bias_field(coefficients, volume.shape, used)
         image = torch.tensordot(weights[used], slab, 1)
         if blur:
             image = _gaussian(len(image), sigmas[1]) @ image @ _gaussian(image.shape[1], sigmas[0]).T
         return _filtered(image, ghosts[1], ghosts[0] - 1) if ghosts and ghosts[0] > 0 else image
 
 
-def _bias_coefficients(generator: torch.Generator) -> dict[tuple[int, int, int], float]:
-    orders = range(_BIAS_ORDER + 1)
-    powers = [(i, j, k) for i in orders for j in orders for k in orders if i + j + k <= _BIAS_ORDER]
-    drawn = uniform((len(powers),), -_BIAS_COEFFICIENT, _BIAS_COEFFICIENT, generator).tolist()
-    return dict(zip(powers, drawn, strict=True))
+def _bias_coefficients(generator: torch.Generator) -> torch.Tensor:
+    """Of the powers of z, y and x, (order + 1) along each."""
+    powers = torch.arange(_BIAS_ORDER + 1)
+    drawn = uniform((len(powers),) * 3, -_BIAS_COEFFICIENT, _BIAS_COEFFICIENT, generator)
+    return drawn * (powers[:, None, None] + powers[:, None] + powers <= _BIAS_ORDER)
 
 
-def _bias_field(coefficients: dict[tuple[int, int, int], float], shape: torch.Size, used: torch.Tensor) -> torch.Tensor:
+def _bias_field(coefficients: torch.Tensor, shape: torch.Size, used: torch.Tensor) -> torch.Tensor:
     """``exp`` of the polynomial in coordinates from -1 to 1, at some slices of a volume, (slices, y, x)."""
-    z, y, x = (torch.linspace(-1, 1, size) for size in shape)
-    z, y, x = z[used][:, None, None], y[:, None], x
-    logarithm = torch.zeros(len(used), *shape[1:])
-    for (i, j, k), coefficient in coefficients.items():
-        logarithm += coefficient * z**i * y**j * x**k
-    return logarithm.exp()
+    powers = torch.arange(_BIAS_ORDER + 1)
+    z, y, x = (torch.linspace(-1, 1, size)[:, None] ** powers for size in shape)
+    in_plane = torch.einsum("kji,yj,xi->kyx", coefficients, y, x)
+    return torch.tensordot(z[used], in_plane, 1).exp()
 
 
 def _gaussian(size: int, sigma: float) -> torch.Tensor:

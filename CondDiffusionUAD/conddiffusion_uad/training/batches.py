@@ -120,7 +120,7 @@ def batches(
         augment: Whether scans that are gone through epoch by epoch are augmented.
     """
     if recipe.sampling.order == "mixture":
-        sampler = BatchSampler(corpus, device, recipe.bundle.contrasts)
+        sampler = BatchSampler(corpus, device, recipe.bundle.contrasts, recipe.sampling.ghosting)
         return Mixture(sampler, size, sum(len(part.fit) for part in corpus))
     scans = [scan for part in corpus for scan in part.fit]
     augmentation = recipe.sampling.augmentation if augment else Augmentation()

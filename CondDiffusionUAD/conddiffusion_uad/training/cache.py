@@ -66,7 +66,8 @@ class Cache:
 
     def place(self, file: Path, source: Source) -> Path:
         """Where the entry of a file is, or will be. Raises OSError when the file cannot be read."""
-        decides = (source.kind, source.contrast, source.spacing, source.cleanest, self._grid, preparation())
+        shown = (source.spacing, source.skip_cleanest, source.cleanest, source.skull, source.turns)
+        decides = (source.kind, source.contrast, *shown, self._grid, preparation())
         key = hashlib.sha256(repr(decides).encode())
         with file.open("rb") as stream:
             while block := stream.read(1 << 22):

@@ -35,7 +35,9 @@ def add_arguments(subparsers: argparse._SubParsersAction) -> None:
     fit.add_argument(
         "--encoder", type=Path, metavar="FILE", help="weights from `train pretrain` to start from (default: none)"
     )
-    fit.add_argument("--start", metavar="NAME|PATH", help="bundle with the same network to go on from (default: none)")
+    fit.add_argument(
+        "--from", dest="start", metavar="NAME|PATH", help="bundle with the same network to go on from (default: none)"
+    )
     calibrate = subparsers.add_parser("calibrate", help=CALIBRATE, description=f"{CALIBRATE.capitalize()}.")
     calibrate.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that `train fit` made")
     for parser in (pretrain, fit, calibrate):

@@ -76,28 +76,33 @@ class _Loader:
 
     def __init__(self, cache: Cache, grid: Grid, log: Log, skip_bad: bool) -> None:
         self._cache, self._grid, self._log, self._skip_bad = cache, grid, log, skip_bad
-        self._places: dict[Path, Path] = {}
+        self._places: dict[Entry, Path] = {}
         self._shown: dict[Path, str] = {}
-        self._prepared: dict[Path, Item] = {}
+        self._prepared: dict[Entry, Item] = {}
         self._bad: set[Path] = set()
 
     def check(self, found: Sequence[Sequence[Entry]]) -> None:
         """Find out what can be found out quickly. Raises BadInput("bad_training_data")."""
         problems = inconsistent(found)
-        for entry in (entry for entries in found for entry in entries):
+        entries = [entry for entries in found for entry in entries]
+        for entry in entries:
             with _noting(problems, entry.file):
-                self._places[entry.file] = place = self._cache.place(entry.file, entry.source)
+                self._places[entry] = place = self._cache.place(entry.file, entry.source)
                 if known := self._cache.get(place):
-                    self._prepared[entry.file], self._shown[entry.file] = known
-                else:
-                    self._shown[entry.file] = fingerprint(entry)
+                    self._prepared[entry], self._shown[entry.file] = known
+        new = [entry for entry in entries if entry in self._places and entry not in self._prepared]
+        if new:
+            self._log(f"Checking {len(new)} files")
+        for entry in new:
+            with _noting(problems, entry.file):
+                self._shown[entry.file] = fingerprint(entry)
         self._judge(problems + duplicates(self._shown))
 
     def items(self, found: Sequence[Sequence[Entry]]) -> list[list[tuple[Item, Entry]]]:
         """What the usable files of each source hold. Raises BadInput("bad_training_data")."""
         problems: list[Problem] = []
         usable = [[entry for entry in entries if entry.file not in self._bad] for entries in found]
-        missing = [entry for entries in usable for entry in entries if entry.file not in self._prepared]
+        missing = [entry for entries in usable for entry in entries if entry not in self._prepared]
         for index, entry in enumerate(missing, start=1):
             with _noting(problems, entry.file):
                 self._log(f"Preparing {entry.file.name} ({index} of {len(missing)})")
@@ -109,12 +114,12 @@ class _Loader:
         ]
 
     def _prepare(self, entry: Entry) -> None:
-        place = self._places[entry.file]
+        place = self._places[entry]
         self._cache.put(place, prepared.load(entry.file, entry.source, self._grid), self._shown[entry.file])
         stored = self._cache.get(place)
         if stored is None:
             raise OutputFailure("cannot_write", f"The cache entry {place} is damaged.", "Give another --cache.")
-        self._prepared[entry.file] = stored[0]
+        self._prepared[entry] = stored[0]
 
     def _judge(self, problems: Sequence[Problem]) -> None:
         if problems and not self._skip_bad:
@@ -125,12 +130,12 @@ class _Loader:
 
     def _singles(self, entry: Entry) -> Iterator[Item]:
         """The item; or the slices of an archive, each of its own subject unless all are known to be of one."""
-        item = replace(self._prepared[entry.file], subject=entry.subject)
+        item = replace(self._prepared[entry], subject=entry.subject)
         if entry.source.kind != "slices":
             yield item
             return
         for index in range(len(item.volume)):
-            part, mark = slice(index, index + 1), f"[{index}]"
+            part, mark = slice(index, index + 1), f"[{item.positions[index]}]"
             volume, mask = item.volume[part], item.mask[part]
             subject = item.subject if entry.named else item.subject + mark
             yield replace(item, name=item.name + mark, subject=subject, volume=volume, mask=mask)
@@ -151,7 +156,7 @@ def _split(sources: Sequence[Source], items: Sequence[Sequence[tuple[Item, Entry
     assignments = [
         splits.assign(
             [item.subject for item, _ in pairs],
-            source.held_out,
+            source.held_out if source.weight else len(pairs),
             source.test,
             shuffle=source.shuffle,
             declared={item.subject: entry.split for item, entry in pairs if entry.split},
@@ -162,7 +167,7 @@ def _split(sources: Sequence[Source], items: Sequence[Sequence[tuple[Item, Entry
     parts = []
     for source, pairs in zip(sources, items, strict=True):
         by_split = {split: [item for item, _ in pairs if merged[item.subject] == split] for split in splits.SPLITS}
-        if not by_split[splits.TRAIN]:
+        if source.weight and not by_split[splits.TRAIN]:
             raise BadInput(
                 "no_training_data",
                 f"{data / source.files} finds {len(pairs)} scans; none is left to learn from.",

@@ -53,6 +53,7 @@ class Scan:
         mask: Brain, boolean, same shape.
         tissues: Median intensity of fluid, gray and white matter; None when they cannot be told from the intensity.
         subject: Who is shown.
+        positions: Of single slices, in their archive.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Scan:
     mask: np.ndarray
     tissues: tuple[float, float, float] | None
     subject: str = ""
+    positions: tuple[int, ...] = ()
 
 
 def load(file: Path, source: Source, grid: Grid) -> Anatomy | Scan:
@@ -130,23 +132,26 @@ def load_slices(file: Path, source: Source, grid: Grid) -> Scan:
     with np.load(file) as archive:
         images = archive["image"].astype(np.float32)
         bright = archive["bright"] if "bright" in archive else np.zeros(len(images))
-    images = images[np.sort(np.argsort(bright, kind="stable")[: round(source.cleanest * len(images))])]
-    images = [np.rot90(image, source.turns) for image in images]
-    if source.skull:
-        images = [image * brain for image in images if (brain := outline(image)) is not None]
-    if not images:
+    first, last = (round(share * len(images)) for share in (source.skip_cleanest, source.cleanest))
+    brains = {}
+    for position in np.sort(np.argsort(bright, kind="stable")[first:last]).tolist():
+        image = np.rot90(images[position], source.turns)
+        brain = outline(image) if source.skull else image > 0
+        if brain is not None and brain.any():
+            brains[position] = normalized_slice(image * brain, source.spacing / grid.spacing[0], grid)
+    if not brains:
         raise BadInput("no_brain", f"No slice of {file.name} shows a brain.", "Look at the slices.")
-    stack = np.stack([_normalized_slice(image, source.spacing / grid.spacing[0], grid) for image in images])
-    return Scan(file.name, source.contrast, stack.astype(np.float16), stack > 0, None)
+    stack = np.stack(list(brains.values()))
+    return Scan(file.name, source.contrast, stack.astype(np.float16), stack > 0, None, positions=tuple(brains))
 
 
-def _normalized_slice(image: np.ndarray, scale: float, grid: Grid) -> np.ndarray:
+def normalized_slice(image: np.ndarray, scale: float, grid: Grid) -> np.ndarray:
     low, high = np.percentile(image[image > 0], [1, 99])
     coarse = rescale(
         np.where(image > 0, np.clip((image - low) / (high - low), 1e-3, 1), 0), scale, order=1, anti_aliasing=True
     )
     inside = rescale((image > 0).astype(np.float32), scale, order=1, anti_aliasing=True) > 0.5
-    return _fit_to(np.where(inside, coarse, 0), grid)
+    return fit_to(np.where(inside, coarse, 0), grid)
 
 
 def _on_grid(array: np.ndarray, enlarged: Grid, grid: Grid) -> np.ndarray:
@@ -155,7 +160,7 @@ def _on_grid(array: np.ndarray, enlarged: Grid, grid: Grid) -> np.ndarray:
     return array[tuple(slice(low, low + size) for low, size in zip(start[::-1], grid.size[::-1], strict=True))]
 
 
-def _fit_to(image: np.ndarray, grid: Grid) -> np.ndarray:
+def fit_to(image: np.ndarray, grid: Grid) -> np.ndarray:
     """Crop or pad a slice (y, x) about its center to the size of the grid."""
     for axis in range(2):
         wanted = grid.size[1 - axis]

@@ -38,7 +38,7 @@ class Source:
             (an .npz archive with an array ``image`` of skull-stripped axial slices, and optionally ``bright``, a
             measure of how much they deviate from health).
         files: Pattern below the data folder.
-        weight: Share of the samples, relative to the other sources.
+        weight: Share of the samples, relative to the other sources; with 0 all of it is held out.
         held_out: How many subjects, or single slices, are kept for validation and calibration and never trained on;
             below 1, their share.
         test: The same for those that nothing here looks at.
@@ -46,6 +46,7 @@ class Source:
         contrast: Of scans and slices.
         spacing: In-plane spacing of slices in mm.
         cleanest: Share of the slices with the lowest ``bright`` that is used.
+        skip_cleanest: Share of the slices with the lowest ``bright`` that is left out.
         skull: Whether the slices still show the skull; of T2-weighted ones the brain is then cut out.
         turns: Quarter turns, counterclockwise, that bring the forehead of the slices to the top.
     """
@@ -61,6 +62,7 @@ class Source:
     shuffle: bool = False
     skull: bool = False
     turns: int = 0
+    skip_cleanest: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS or (self.kind != "labels" and self.contrast not in CONTRASTS):
@@ -177,14 +179,16 @@ class SamplingSettings:
         order: "mixture" (sources by their weights, synthesized and augmented without end) or "epochs" (every scan once
             an epoch, one random slice of it; of scans alone).
         augmentation: Of scans that are gone through epoch by epoch.
+        ghosting: Share of the slices synthesized from label maps that get ghosts.
     """
 
     order: str = "mixture"
+    ghosting: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        if self.order not in ORDERS:
-            raise ValueError(f"sampling: order is one of {ORDERS}")
+        if self.order not in ORDERS or not 0 <= self.ghosting <= 1:
+            raise ValueError(f"sampling: order is one of {ORDERS}, ghosting a share")
 
     @classmethod
     def from_toml(cls, values: Mapping[str, Any]) -> SamplingSettings:

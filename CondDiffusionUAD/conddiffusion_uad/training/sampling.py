@@ -14,6 +14,7 @@ from .synthesis import (
     RANDOM,
     degrade,
     gamma,
+    ghosted,
     random_grid,
     remap,
     render,
@@ -46,12 +47,17 @@ def extended(known: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, t
 
 
 class AnatomySampler:
-    """Synthetic slices from label maps, of the given contrasts."""
+    """Synthetic slices from label maps, of the given contrasts, a share of them with ghosts."""
 
     def __init__(
-        self, anatomies: Sequence[Anatomy], device: torch.device, contrasts: Sequence[str] = CONTRASTS, seed: int = 0
+        self,
+        anatomies: Sequence[Anatomy],
+        device: torch.device,
+        contrasts: Sequence[str] = CONTRASTS,
+        ghosting: float = 0.0,
+        seed: int = 0,
     ) -> None:
-        self._contrasts = contrasts
+        self._contrasts, self._ghosting = contrasts, ghosting
         rng = np.random.default_rng(seed)
         self._device = device  # anatomies stay where they are, mapped from disk; what is drawn goes there
         self._fractions = [torch.from_numpy(a.fractions) for a in anatomies]
@@ -73,7 +79,7 @@ class AnatomySampler:
         intensities = torch.stack([tissue_intensities(contrast, generator) for contrast in contrasts])
         grid = random_grid(count, tuple(fractions.shape[2:]), generator)
         probes = torch.stack([self._probes[s] for s in subjects])
-        return synthesize(warp(fractions, grid), intensities, probes, generator)
+        return synthesize(warp(fractions, grid), intensities, probes, generator, ghosting=self._ghosting)
 
     def _slab(self, subject: int, thickness: int, generator: torch.Generator) -> torch.Tensor:
         filled = self._filled[subject]
@@ -97,6 +103,7 @@ def synthesize(
     generator: torch.Generator,
     *,
     one_scan: bool = False,
+    ghosting: float = 0.0,
 ) -> torch.Tensor:
     """Normalized slices, 0 outside the brain, whose outline varies as that of skull strippers does.
 
@@ -106,10 +113,11 @@ def synthesize(
         probes: Fractions of voxels of the whole brain, (B, voxels, tissues).
         generator: Source of randomness.
         one_scan: Whether the batch is the slices of one scan, which share what is random but noise.
+        ghosting: Share of the slices with ghosts.
     """
     tissue, brain = fractions[:, :-1], fractions[:, -1:]
     images = render(tissue, intensities, generator, one_scan=one_scan)
-    images = degrade(images, generator, one_scan=one_scan)
+    images = ghosted(degrade(images, generator, one_scan=one_scan), ghosting, generator)
     draws = 1 if one_scan else len(images)
     edge = uniform((draws, 1, 1, 1), *_OUTLINE, generator).to(images)
     probe = (probes * intensities.to(probes)[:, None, :]).sum(2)
@@ -188,15 +196,25 @@ class BatchSampler:
     """Batches mixed from the parts of a corpus according to the weights of their sources.
 
     Args:
-        corpus: What is drawn from.
+        corpus: What is drawn from; sources without weight are not.
         device: Where the batches go.
         contrasts: What label maps, and T1 scans, are turned into.
+        ghosting: Share of the slices from label maps with ghosts.
     """
 
-    def __init__(self, corpus: Sequence[Part], device: torch.device, contrasts: Sequence[str] = CONTRASTS) -> None:
+    def __init__(
+        self,
+        corpus: Sequence[Part],
+        device: torch.device,
+        contrasts: Sequence[str] = CONTRASTS,
+        ghosting: float = 0.0,
+    ) -> None:
+        corpus = [part for part in corpus if part.source.weight]
         self._weights = torch.tensor([part.source.weight for part in corpus])
         self._samplers = [
-            (AnatomySampler if part.source.kind == "labels" else ScanSampler)(part.fit, device, contrasts)
+            AnatomySampler(part.fit, device, contrasts, ghosting)
+            if part.source.kind == "labels"
+            else ScanSampler(part.fit, device, contrasts)
             for part in corpus
         ]
 

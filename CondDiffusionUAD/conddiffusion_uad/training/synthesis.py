@@ -158,6 +158,28 @@ def degrade(
     return images + (sigma * torch.randn(images.shape, generator=generator)).to(images)
 
 
+def ghosted(images: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
+    """Ghosts, as of a moving head, in a share of the images (B, 1, H, W).
+
+    Every 2nd to 5th line of k-space along one axis is weakened by up to 40 %, but for those around its center.
+    """
+    if not share:
+        return images
+    batch = len(images)
+    chosen = torch.rand(batch, generator=generator) < share
+    upright = torch.rand(batch, generator=generator) < 0.5
+    every = torch.randint(2, 6, (batch, 1), generator=generator)
+    strength = uniform((batch, 1), 0.0, 0.4, generator)
+    for axis, here in ((2, chosen & upright), (3, chosen & ~upright)):
+        line = torch.fft.fftfreq(images.shape[axis], 1 / images.shape[axis]).round().long().abs()
+        weakened = (line % every == 0) & (line > 2)
+        shape = [batch, 1, 1, 1]
+        shape[axis] = -1
+        factors = (1 - strength * weakened * here[:, None]).view(shape).to(images)
+        images = torch.fft.ifft(torch.fft.fft(images, dim=axis) * factors, dim=axis).real
+    return images
+
+
 def gamma(
     images: torch.Tensor, generator: torch.Generator, log_range: float = 0.25, *, one_scan: bool = False
 ) -> torch.Tensor:

@@ -92,7 +92,7 @@ def pretrain_encoder(recipe: recipes.Recipe, output: Path, means: Means, log: Tr
         corpus = means.corpus(recipe, log, together)
         torch.manual_seed(recipe.seed)
         config = recipe.bundle.model["encoder"]
-        encoder = build_encoder(config, recipe.bundle.model["condition"])
+        encoder = build_encoder(config, 1)  # its head is not pre-trained
         model = MaskedAutoencoder(encoder, recipe.pretrain.width).to(device)
         plan = _plan(recipe, recipe.pretrain, corpus, device, together, augment=False)
         Pretraining(model, recipe.pretrain, plan).run(checkpoint, log, means.checkpoint_seconds)
@@ -130,6 +130,8 @@ def fit_bundle(
     model = ConditionedDiffusion(recipe.bundle.model)
     origin = start and _go_on_from(start, model, recipe)
     weights = encoder or recipe.encoder
+    if weights and not recipe.bundle.model["condition"]:
+        raise BadInput("no_encoder", "A model without condition has no encoder.", "Leave out --encoder.")
     digest = weights and load_encoder(weights, model.encoder, recipe.bundle.model["encoder"])
     checkpoint = _made(output) / CHECKPOINT
     with processes(means.device) as (together, device):
@@ -162,8 +164,8 @@ def calibrate_bundle(folder: Path, means: Means, log: TrainingLog) -> None:
     recipe = recipes.load(str(folder / bundles.RECIPE))
     bundle = bundles.load(str(folder)).to(choose(means.device))
     corpus = means.corpus(recipe, log, Processes())
-    split = {"held_out": _held_out(corpus), "split": _split(corpus)}
-    if any(bundle.metadata[key] != value for key, value in split.items() if key in bundle.metadata):
+    split = _split(corpus)
+    if bundle.metadata.get("held_out") != _held_out(corpus) or bundle.metadata.get("split", split) != split:
         raise BadInput(
             "other_split",
             f"{means.data} does not hold out the scans that {folder} was not trained on.",

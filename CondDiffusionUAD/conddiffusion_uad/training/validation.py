@@ -60,14 +60,15 @@ class Validation:
     def loss(self, model: ConditionedDiffusion) -> float:
         """The mean loss over slices and levels; the model is in evaluation mode meanwhile."""
         model.eval()
-        total = 0.0
+        total, count = 0.0, len(self._slices)
         for index, level in enumerate(self.settings.levels):
-            for start in range(0, len(self._slices), _CHUNK):
+            level_seeds = self._seeds[index * count : (index + 1) * count]
+            for start in range(0, count, _CHUNK):
                 part = slice(start, start + _CHUNK)
-                slices, seeds = self._slices[part], self._seeds[index * len(self._slices) :][part]
+                slices, seeds = self._slices[part], level_seeds[part]
                 levels = torch.full((len(slices),), level, device=slices.device)
                 with torch.autocast(slices.device.type, torch.bfloat16, enabled=self._fit.precision == "bf16"):
                     estimate = model(self._seen[part], levels, model.noise(seeds, slices))
                 loss = restoration_loss(estimate, slices, self._where[part], self._fit.anomalies.weight)
                 total += loss.item() * len(slices)
-        return total / len(self._slices) / len(self.settings.levels)
+        return total / count / len(self.settings.levels)
