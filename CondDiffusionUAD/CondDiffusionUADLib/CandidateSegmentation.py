@@ -49,40 +49,49 @@ def createCandidateSegmentation(scene: Any, inputNode: Any, name: str, algorithm
     return node
 
 
-def setCandidateVoxels(segmentationsLogic: Any, segmentationNode: Any, inputNode: Any, mask: np.ndarray) -> None:
+def setCandidateVoxels(
+    segmentationsLogic: Any,
+    segmentationNode: Any,
+    geometryNode: Any,
+    mask: np.ndarray,
+    offset: tuple[int, int, int] = (0, 0, 0),
+) -> None:
     """Replace the voxels of the candidate anomaly.
 
     Args:
         segmentationsLogic: Slicer's segmentations logic.
         segmentationNode: From `createCandidateSegmentation`.
-        inputNode: The volume whose grid the mask has.
-        mask: Axes (z, y, x), nonzero inside; may be nonzero nowhere.
+        geometryNode: A volume on the grid of the mask.
+        mask: Axes (z, y, x), nonzero inside; may be nonzero nowhere, and may be a box of the grid only.
+        offset: Voxel index (z, y, x) of the first voxel of the mask.
     """
-    labelmap = _orientedImage(inputNode, mask)
+    labelmap = _orientedImage(geometryNode, np.ascontiguousarray(mask != 0, dtype=np.uint8), offset)
     replace = segmentationsLogic.MODE_REPLACE
     segmentationsLogic.SetBinaryLabelmapToSegment(labelmap, segmentationNode, SEGMENT_ID, replace)
 
 
-def _orientedImage(inputNode: Any, mask: np.ndarray) -> Any:
-    """The part of the mask that is not empty, as a label map with the geometry of the input."""
-    box = _boundingBox(mask)
-    cropped = np.ascontiguousarray(mask[box] != 0, dtype=np.uint8)
+def showInThreeD(segmentationNode: Any, shown: bool) -> None:
+    """Show the candidates as surfaces in the 3D views, or not; surfaces that nobody sees are not kept up to date."""
+    if shown:
+        segmentationNode.CreateClosedSurfaceRepresentation()
+    else:
+        segmentationNode.RemoveClosedSurfaceRepresentation()
+    segmentationNode.GetDisplayNode().SetVisibility3D(shown)
+
+
+def isShownInThreeD(segmentationNode: Any) -> bool:
+    """Whether `showInThreeD` shows the candidates."""
+    return bool(segmentationNode.GetDisplayNode().GetVisibility3D()) and segmentationNode.GetSegmentation(
+    ).ContainsRepresentation(slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName())
+
+
+def _orientedImage(geometryNode: Any, mask: np.ndarray, offset: tuple[int, int, int]) -> Any:
     image = slicer.vtkOrientedImageData()
-    z, y, x = box
-    image.SetExtent(x.start, x.stop - 1, y.start, y.stop - 1, z.start, z.stop - 1)
+    extent = [(first, first + size - 1) for first, size in zip(offset, mask.shape, strict=True)]
+    image.SetExtent(*extent[2], *extent[1], *extent[0])
     matrix = vtk.vtkMatrix4x4()
-    inputNode.GetIJKToRASMatrix(matrix)
+    geometryNode.GetIJKToRASMatrix(matrix)
     image.SetImageToWorldMatrix(matrix)
     # The copy keeps the voxels alive after this function.
-    image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(cropped.ravel(), deep=True))
+    image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(mask.ravel(), deep=True))
     return image
-
-
-def _boundingBox(mask: np.ndarray) -> tuple[slice, slice, slice]:
-    """The smallest box with all nonzero voxels; one voxel when there is none."""
-    box = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        occupied = np.flatnonzero(mask.any(axis=others))
-        box.append(slice(int(occupied[0]), int(occupied[-1]) + 1) if occupied.size else slice(0, 1))
-    return box[0], box[1], box[2]

@@ -20,13 +20,14 @@ class DetectionOutputError(ValueError):
 
 @dataclass(frozen=True)
 class Finding:
-    """One region above the threshold; the center is in patient coordinates (R, A, S), mm."""
+    """One region above the threshold; the center is in patient coordinates (R, A, S), mm; the status is a person's."""
 
     number: int
     volumeMl: float
     peakScore: float
     meanScore: float
     centerRas: tuple[float, float, float]
+    status: str = "open"
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,21 @@ class DetectionOutput:
         folder: The folder that holds the results.
         findings: Most important first, numbered as in the segmentation.
         threshold: The anomaly score from which a voxel belongs to a finding.
+        minVolumeMl: The smallest volume of a finding in ml.
         contrast: T1, T2 or FLAIR.
         bundle: Name of the model bundle.
         version: Version of the engine.
+        report: The whole report of the run, JSON.
     """
 
     folder: Path
     findings: tuple[Finding, ...]
     threshold: float
+    minVolumeMl: float
     contrast: str
     bundle: str
     version: str
+    report: str
 
     @property
     def heatmap(self) -> Path:
@@ -76,14 +81,17 @@ def readDetectionOutput(folder: str | Path) -> DetectionOutput:
         if not (folder / name).is_file():
             raise DetectionOutputError(f"{folder} does not hold a finished detection: {name} is missing.")
     try:
-        report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+        text = (folder / REPORT_FILE).read_text(encoding="utf-8")
+        report = json.loads(text)
         return DetectionOutput(
             folder=folder,
             findings=_readFindings(folder / FINDINGS_FILE),
             threshold=float(report["parameters"]["threshold"]),
+            minVolumeMl=float(report["parameters"]["min_volume_ml"]),
             contrast=str(report["parameters"]["contrast"]),
             bundle=str(report["bundle"]["name"]),
             version=str(report["software"]["conddiffusion_uad"]),
+            report=text,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DetectionOutputError(

@@ -18,19 +18,13 @@ _COLUMNS = (
     ("Center R", "mm", vtk.vtkDoubleArray),
     ("Center A", "mm", vtk.vtkDoubleArray),
     ("Center S", "mm", vtk.vtkDoubleArray),
+    ("Status", "", vtk.vtkStringArray),
 )
-
-
-def createFindingsTable(scene: Any, findings: Iterable[Finding], name: str) -> Any:
-    """A table node with one finding a row."""
-    table = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
-    setFindings(table, findings)
-    return table
 
 
 def setFindings(tableNode: Any, findings: Iterable[Finding]) -> None:
     """Replace the rows of the table."""
-    rows = [(f.number, f.volumeMl, f.peakScore, f.meanScore, *f.centerRas) for f in findings]
+    rows = [(f.number, f.volumeMl, f.peakScore, f.meanScore, *f.centerRas, f.status) for f in findings]
     tableNode.RemoveAllColumns()
     for index, (title, unit, arrayType) in enumerate(_COLUMNS):
         column = arrayType()

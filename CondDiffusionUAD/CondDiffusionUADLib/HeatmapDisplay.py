@@ -70,7 +70,7 @@ class Layers:
 
 
 def showLayers(scene: Any, background: Any, foreground: Any, opacity: float = DEFAULT_OPACITY) -> list[Layers]:
-    """Show the volumes in all slice views; returns what they showed before, for `restoreLayers`."""
+    """Show the volumes (None: no volume) in all slice views; returns what they showed before, for `restoreLayers`."""
     previous = []
     for composite in _compositeNodes(scene):
         previous.append(
@@ -81,7 +81,8 @@ def showLayers(scene: Any, background: Any, foreground: Any, opacity: float = DE
                 composite.GetForegroundOpacity(),
             )
         )
-        _setLayers(composite, background.GetID(), foreground.GetID(), opacity)
+        identifiers = (node.GetID() if node else None for node in (background, foreground))
+        _setLayers(composite, *identifiers, opacity)
     _updateLegends(scene)
     return previous
 

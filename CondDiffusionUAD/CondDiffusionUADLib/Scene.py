@@ -5,24 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import vtk
-from vtk.util import numpy_support
 
 from conddiffusion_uad.protocol import RESEARCH_USE
-from CondDiffusionUADLib.CandidateSegmentation import createCandidateSegmentation, setCandidateVoxels
+from CondDiffusionUADLib.CandidateSegmentation import createCandidateSegmentation
+from CondDiffusionUADLib.Decisions import Decisions
 from CondDiffusionUADLib.DetectionOutput import DetectionOutput
-from CondDiffusionUADLib.FindingsTable import createFindingsTable
+from CondDiffusionUADLib.FindingsModel import FindingsModel
+from CondDiffusionUADLib.HeatmapColors import SCORE_RANGE
 from CondDiffusionUADLib.HeatmapDisplay import addLegend, showAsHeatmap
-from CondDiffusionUADLib.SubjectHierarchy import createResultFolder, putIntoFolder
-
-INPUT_ROLE = "CondDiffusionUAD.Input"
-RECONSTRUCTION_ROLE = "CondDiffusionUAD.Reconstruction"
-SEGMENTATION_ROLE = "CondDiffusionUAD.Segmentation"
-FINDINGS_ROLE = "CondDiffusionUAD.Findings"
+from CondDiffusionUADLib.LiveFindings import LiveFindings
+from CondDiffusionUADLib.Nodes import DetectionNodes, linkNodes
+from CondDiffusionUADLib.ResultFiles import ResultVolumes, UnreadableVolumeError, matrixOf, readResults
+from CondDiffusionUADLib.SubjectHierarchy import createResultFolder, nameDicomSource, putIntoFolder
 
 GRID_TOLERANCE = 0.05  # of the smallest voxel spacing: well above what NIfTI's float32 header rounds away
 
@@ -40,64 +37,62 @@ class Logics:
     segmentations: Any
 
 
-@dataclass(frozen=True)
-class DetectionNodes:
-    """The nodes of one detection; `input` is None when it was deleted."""
-
-    input: Any
-    heatmap: Any
-    reconstruction: Any
-    segmentation: Any
-    findings: Any
-
-
-def addDetection(scene: Any, logics: Logics, inputNode: Any, output: DetectionOutput) -> DetectionNodes:
-    """Load the results of a detection: heatmap, segmentation, reconstruction and findings, in one folder.
+def addDetection(
+    scene: Any, logics: Logics, inputNode: Any, output: DetectionOutput, volumes: ResultVolumes | None = None
+) -> DetectionNodes:
+    """Add the results of a detection: heatmap, segmentation, reconstruction, findings and report, in one folder.
 
     The nodes get the exact geometry and the parent transform of the input. They are not bound to the files they were
     read from, so that Slicer saves them and the files may go.
 
+    Args:
+        scene: The MRML scene.
+        logics: Of Slicer's modules.
+        inputNode: The volume that was examined.
+        output: The results.
+        volumes: Their volumes if they have been read already; else they are read here.
+
     Raises:
         SceneError: A file cannot be read, or does not have the grid of the input. The scene is then as it was.
     """
-    name = inputNode.GetName()
+    try:
+        volumes = volumes or readResults(output, inputNode)
+    except UnreadableVolumeError as error:
+        raise SceneError(str(error)) from error
+    for node in (volumes.heatmap, volumes.reconstruction):
+        _takeGrid(node, inputNode)
     with _allOrNothing(scene):
-        heatmap = _loadVolume(scene, logics, output.heatmap, inputNode, f"{name} anomaly score")
-        showAsHeatmap(scene, heatmap, output.threshold)
-        heatmap.SetDescription(f"Anomaly score, -log10(p) of healthy tissue. {RESEARCH_USE}.")
-        reconstruction = _loadVolume(scene, logics, output.reconstruction, inputNode, f"{name} reconstruction")
-        _copyWindowLevel(inputNode, reconstruction)
-        segmentation = _loadSegmentation(scene, logics, output, inputNode, f"{name} candidate anomalies")
-        findings = createFindingsTable(scene, output.findings, f"{name} findings")
-        nodes = DetectionNodes(inputNode, heatmap, reconstruction, segmentation, findings)
-        _linkNodes(nodes)
-        addLegend(logics.colors, heatmap)
-        folder = createResultFolder(scene, inputNode, f"{name} anomalies")
-        for node in (heatmap, segmentation, reconstruction, findings):
+        nodes = _addNodes(scene, logics, inputNode, output, volumes)
+        model = FindingsModel(volumes.components, matrixOf(nodes.heatmap), Decisions(volumes.components))
+        LiveFindings(logics.segmentations, nodes, model).show(max(output.threshold, SCORE_RANGE[0]), output.minVolumeMl)
+        addLegend(logics.colors, nodes.heatmap)
+        folder = createResultFolder(scene, inputNode, f"{inputNode.GetName()} anomalies")
+        for node in (nodes.heatmap, nodes.segmentation, nodes.reconstruction, nodes.findings, nodes.report):
             putIntoFolder(scene, folder, node)
+        nameDicomSource(scene, nodes.segmentation, inputNode)
     return nodes
 
 
-def findDetections(scene: Any) -> list[DetectionNodes]:
-    """The detections in the scene, oldest first; also those of a scene that was saved and loaded again."""
-    volumes = (
-        scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode")
-        for index in range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"))
-    )
-    roles = (INPUT_ROLE, RECONSTRUCTION_ROLE, SEGMENTATION_ROLE, FINDINGS_ROLE)
-    found = []
-    for volume in volumes:
-        source, *results = (volume.GetNodeReference(role) for role in roles)
-        if all(results):
-            found.append(DetectionNodes(source, volume, *results))
-    return found
-
-
-def voxels(volumeNode: Any) -> np.ndarray:
-    """The voxels of a volume node, axes (z, y, x), without copying them."""
-    image = volumeNode.GetImageData()
-    array = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
-    return array.reshape(tuple(reversed(image.GetDimensions())))
+def _addNodes(
+    scene: Any, logics: Logics, inputNode: Any, output: DetectionOutput, volumes: ResultVolumes
+) -> DetectionNodes:
+    name = inputNode.GetName()
+    heatmap = _addVolume(scene, volumes.heatmap, inputNode, f"{name} anomaly score")
+    showAsHeatmap(scene, heatmap, output.threshold)
+    heatmap.SetDescription(f"Anomaly score, -log10(p) of healthy tissue. {RESEARCH_USE}.")
+    reconstruction = _addVolume(scene, volumes.reconstruction, inputNode, f"{name} reconstruction")
+    reconstruction.SetDescription(f"The scan as a model of healthy brains would draw it. {RESEARCH_USE}.")
+    _copyWindowLevel(inputNode, reconstruction)
+    algorithm = f"CondDiffusionUAD {output.version} ({output.bundle})"
+    segmentation = createCandidateSegmentation(scene, inputNode, f"{name} candidate anomalies", algorithm)
+    segmentation.SetAndObserveTransformNodeID(inputNode.GetTransformNodeID())
+    segmentation.SetDescription(f"Candidate anomalies, unconfirmed. {RESEARCH_USE}.")
+    findings = scene.AddNewNodeByClass("vtkMRMLTableNode", f"{name} findings")
+    report = scene.AddNewNodeByClass("vtkMRMLTextNode", f"{name} report")
+    report.SetText(output.report)
+    nodes = DetectionNodes(inputNode, heatmap, reconstruction, segmentation, findings, report)
+    linkNodes(nodes)
+    return nodes
 
 
 @contextmanager
@@ -117,15 +112,16 @@ def _allOrNothing(scene: Any) -> Iterator[None]:
         scene.EndState(scene.BatchProcessState)
 
 
-def _loadVolume(scene: Any, logics: Logics, path: Path, inputNode: Any, name: str, *, labels: bool = False) -> Any:
-    """A volume node from a file that has the grid of the input, in the place of the input."""
-    node = logics.volumes.AddArchetypeVolume(str(path), name, int(labels))
-    if node is None:
-        raise SceneError(f"{path} cannot be read as a volume.")
-    # Bound to a temporary file, Slicer would take the node for saved.
-    if node.GetStorageNode():
-        scene.RemoveNode(node.GetStorageNode())
-    _takeGrid(node, inputNode)
+def _addVolume(scene: Any, node: Any, inputNode: Any, name: str) -> Any:
+    node.SetName(scene.GetUniqueNameByString(name))
+    scene.AddNode(node)
+    # Not CreateDefaultDisplayNodes: it would look at all voxels for a window that is set right afterwards.
+    display = scene.CreateNodeByClass("vtkMRMLScalarVolumeDisplayNode")
+    display.UnRegister(None)
+    display.AutoWindowLevelOff()
+    scene.AddNode(display)
+    display.SetDefaultColorMap()
+    node.SetAndObserveDisplayNodeID(display.GetID())
     node.SetAndObserveTransformNodeID(inputNode.GetTransformNodeID())
     return node
 
@@ -133,44 +129,17 @@ def _loadVolume(scene: Any, logics: Logics, path: Path, inputNode: Any, name: st
 def _takeGrid(node: Any, inputNode: Any) -> None:
     """Give a volume exactly the grid of the input. Raises SceneError unless it has it already, but for rounding."""
     size = inputNode.GetImageData().GetDimensions()
-    theirs, ours = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
-    inputNode.GetIJKToRASMatrix(theirs)
-    node.GetIJKToRASMatrix(ours)
-    corners = [(x, y, z, 1.0) for x in (0, size[0] - 1) for y in (0, size[1] - 1) for z in (0, size[2] - 1)]
-    away = max(
-        np.linalg.norm(np.subtract(theirs.MultiplyPoint(corner), ours.MultiplyPoint(corner))) for corner in corners
-    )
+    corners = np.array([(x, y, z, 1.0) for x in (0, size[0] - 1) for y in (0, size[1] - 1) for z in (0, size[2] - 1)])
+    away = np.linalg.norm((matrixOf(inputNode) - matrixOf(node)) @ corners.T, axis=0).max()
     if node.GetImageData().GetDimensions() != size or away > GRID_TOLERANCE * min(inputNode.GetSpacing()):
-        raise SceneError(f"{node.GetName()} does not lie on the grid of {inputNode.GetName()}.")
+        raise SceneError(f"The results do not lie on the grid of {inputNode.GetName()}.")
     node.CopyOrientation(inputNode)
-
-
-def _loadSegmentation(scene: Any, logics: Logics, output: DetectionOutput, inputNode: Any, name: str) -> Any:
-    labels = _loadVolume(scene, logics, output.segmentation, inputNode, name, labels=True)
-    algorithm = f"CondDiffusionUAD {output.version} ({output.bundle})"
-    segmentation = createCandidateSegmentation(scene, inputNode, name, algorithm)
-    segmentation.SetAndObserveTransformNodeID(inputNode.GetTransformNodeID())
-    segmentation.SetDescription(f"Candidate anomalies, unconfirmed. {RESEARCH_USE}.")
-    setCandidateVoxels(logics.segmentations, segmentation, inputNode, voxels(labels))
-    scene.RemoveNode(labels)
-    return segmentation
 
 
 def _copyWindowLevel(inputNode: Any, reconstruction: Any) -> None:
     """Show the reconstruction as bright as the input, so that the eye compares tissue and not window settings."""
     source, target = inputNode.GetDisplayNode(), reconstruction.GetDisplayNode()
-    if source:
-        target.AutoWindowLevelOff()
+    if source is None:
+        target.AutoWindowLevelOn()
+    else:
         target.SetWindowLevel(source.GetWindow(), source.GetLevel())
-
-
-def _linkNodes(nodes: DetectionNodes) -> None:
-    """Let the heatmap refer to the other nodes, for `findDetections`; the scene file keeps the references."""
-    references = {
-        INPUT_ROLE: nodes.input,
-        RECONSTRUCTION_ROLE: nodes.reconstruction,
-        SEGMENTATION_ROLE: nodes.segmentation,
-        FINDINGS_ROLE: nodes.findings,
-    }
-    for role, node in references.items():
-        nodes.heatmap.SetNodeReferenceID(role, node.GetID())

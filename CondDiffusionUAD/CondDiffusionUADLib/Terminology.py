@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from CondDiffusionUADLib.Paths import resource
+
 CONTEXT_NAME = "Segmentation category and type - CondDiffusionUAD"
 
 # Slicer's serialized form: context~category~type~type modifier~region context~region~region modifier. The meaning is
@@ -23,16 +25,12 @@ CANDIDATE_ANOMALY = "~".join(
 
 
 def terminologyFile() -> Path:
-    """The shipped terminology: beside the module once installed, at the top of the project in a checkout.
+    """The shipped terminology.
 
     Raises:
         FileNotFoundError: The installation is incomplete.
     """
-    for parent in Path(__file__).resolve().parents[1:3]:
-        path = parent / "Resources" / "Terminologies" / "CondDiffusionUAD.term.json"
-        if path.is_file():
-            return path
-    raise FileNotFoundError("CondDiffusionUAD.term.json is missing from this installation of CondDiffusionUAD.")
+    return resource("Terminologies/CondDiffusionUAD.term.json")
 
 
 def loadTerminology(terminologiesLogic: Any) -> None:

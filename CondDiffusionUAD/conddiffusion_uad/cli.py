@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
-from conddiffusion_uad import __version__, bundle_commands
+from conddiffusion_uad import __version__, bundle_commands, device_commands
 from conddiffusion_uad.console import Console
 from conddiffusion_uad.detection import output
 from conddiffusion_uad.detection.job import run
@@ -76,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.set_defaults(command=_train)
     training_commands.add_arguments(train.add_subparsers(dest="step", required=True, metavar="STEP"))
     bundle_commands.add_arguments(commands.add_parser("bundle", help="list, show or verify model bundles"))
+    device_commands.add_arguments(commands.add_parser("devices", help="list what can compute"))
     commands.add_parser("worker", help="run jobs given as JSON lines on stdin").set_defaults(command=_worker)
     return parser
 

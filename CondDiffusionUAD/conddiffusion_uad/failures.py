@@ -41,6 +41,12 @@ def explain(error: BaseException) -> Failure:
             "The installed PyTorch does not know this graphics card.",
             "Install a PyTorch build for it, or use --device cpu.",
         )
+    if isinstance(error, ModuleNotFoundError):
+        return Failure(
+            "package_missing",
+            f"The Python package {error.name} is not installed.",
+            "Install what Resources/requirements.txt names, then try again.",
+        )
     with suppress(OSError):  # nobody may be reading stderr any more
         traceback.print_exception(error, file=sys.stderr)
     return Failure(

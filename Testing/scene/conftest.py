@@ -16,7 +16,8 @@ from slice_views import VIEWS, SliceView, why_not_drawn
 
 from conddiffusion_uad.detection import findings as engine_findings
 from CondDiffusionUADLib.DetectionOutput import DetectionOutput, readDetectionOutput
-from CondDiffusionUADLib.Scene import DetectionNodes, addDetection
+from CondDiffusionUADLib.Nodes import DetectionNodes
+from CondDiffusionUADLib.Scene import addDetection
 
 THRESHOLD = 2.0
 SIZE = (40, 48, 30)  # x, y, z
@@ -73,7 +74,7 @@ def make_case(folder: Path, grid: str) -> Case:
     report = {
         "software": {"conddiffusion_uad": "1.2.3"},
         "bundle": {"name": "starter"},
-        "parameters": {"contrast": "T2", "threshold": THRESHOLD},
+        "parameters": {"contrast": "T2", "threshold": THRESHOLD, "min_volume_ml": 0.0},
     }
     (output / "report.json").write_text(json.dumps(report), encoding="utf-8")
     # Slicer reverses the slices of a left-handed scan, of the input and of what was made from it alike.

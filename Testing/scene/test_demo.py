@@ -13,7 +13,7 @@ from mrml_application import MrmlApplication, load_scene
 from PIL import Image
 
 from CondDiffusionUADLib.DetectionOutput import DetectionOutput
-from CondDiffusionUADLib.Scene import findDetections
+from CondDiffusionUADLib.Nodes import findDetections
 
 
 @pytest.mark.usefixtures("_can_draw")

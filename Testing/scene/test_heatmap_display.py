@@ -11,7 +11,7 @@ from slice_views import SliceView
 from conddiffusion_uad.detection import colors as engine_colors
 from CondDiffusionUADLib import HeatmapDisplay
 from CondDiffusionUADLib.HeatmapColors import NUMBER_OF_COLORS, SCORE_RANGE, scoreColor, scoreColorTable
-from CondDiffusionUADLib.Scene import DetectionNodes
+from CondDiffusionUADLib.Nodes import DetectionNodes
 
 
 def palette() -> np.ndarray:

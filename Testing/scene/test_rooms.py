@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,9 +26,19 @@ def test_engine_does_not_know_slicer(path: Path) -> None:
 
 def test_library_does_not_load_torch() -> None:
     names = [f"CondDiffusionUADLib.{path.stem}" for path in LIBRARY if path.stem != "__init__"]
-    script = f"import sys, importlib; [importlib.import_module(n) for n in {names}]; print(*sorted(sys.modules))"
+    script = (
+        "import sys, importlib; from standin.application import install_python; install_python(); "
+        f"[importlib.import_module(n) for n in {names}]; print(*sorted(sys.modules))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(SOURCES.parent / "Testing")}
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=SOURCES, capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", script],
+        cwd=SOURCES,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
     loaded = {name.split(".")[0] for name in done.stdout.split()}
     assert "CondDiffusionUADLib" in loaded

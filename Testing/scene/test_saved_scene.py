@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from mrml_application import MrmlApplication, create_mrml_application, load_scen
 from CondDiffusionUADLib.CandidateSegmentation import SEGMENT_ID
 from CondDiffusionUADLib.HeatmapColors import NUMBER_OF_COLORS, SCORE_RANGE, scoreColor
 from CondDiffusionUADLib.HeatmapDisplay import LEGEND_TITLE, setThreshold, thresholdOf
-from CondDiffusionUADLib.Scene import DetectionNodes, findDetections, voxels
+from CondDiffusionUADLib.Nodes import DetectionNodes, findDetections
+from CondDiffusionUADLib.ResultFiles import voxels
 from CondDiffusionUADLib.Terminology import CANDIDATE_ANOMALY
 
 
@@ -91,6 +93,18 @@ def test_table_is_kept(loaded: DetectionNodes) -> None:
     assert table.GetNumberOfRows() == 2
     assert table.GetColumnByName("Volume").IsA("vtkDoubleArray")
     assert loaded.findings.GetColumnUnitLabel("Volume") == "ml"
+
+
+def test_report_is_kept_and_is_long_enough_to_go_into_a_file_of_its_own(
+    mrml: MrmlApplication, nodes: DetectionNodes, tmp_path: Path
+) -> None:
+    text = json.dumps({"statement": "gr\u00fc\u00dfe", "list": list(range(2000))}, indent=2) + "\n"
+    nodes.report.SetText(text)
+    save_scene(mrml, tmp_path / "scene.mrb")
+    (tmp_path / "again").mkdir()
+    again = create_mrml_application(tmp_path / "again")
+    load_scene(again, tmp_path / "scene.mrb")
+    assert json.loads(findDetections(again.scene)[0].report.GetText()) == json.loads(text)
 
 
 def test_folder_is_kept(again: MrmlApplication, loaded: DetectionNodes) -> None:

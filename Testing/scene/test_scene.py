@@ -14,7 +14,9 @@ import vtk
 from mrml_application import MrmlApplication, load_volume
 
 from CondDiffusionUADLib.DetectionOutput import DetectionOutput, DetectionOutputError, readDetectionOutput
-from CondDiffusionUADLib.Scene import DetectionNodes, SceneError, addDetection, findDetections, voxels
+from CondDiffusionUADLib.Nodes import DetectionNodes, findDetections
+from CondDiffusionUADLib.ResultFiles import voxels
+from CondDiffusionUADLib.Scene import SceneError, addDetection
 
 
 def matrix_of(volume: Any) -> np.ndarray:
@@ -42,6 +44,26 @@ def test_volumes_have_exactly_the_grid_of_the_input(mrml: MrmlApplication, any_c
     np.testing.assert_array_equal(voxels(nodes.heatmap), any_case.score)
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_left_handed_volume_gets_its_results_in_its_own_order(
+    mrml: MrmlApplication, any_case: Any, mirrored: bool
+) -> None:
+    """Slicer makes what it reads right-handed, but a volume may have been made otherwise."""
+    scan = load_volume(mrml, any_case.scan, "scan")
+    score = any_case.score
+    if mirrored:
+        matrix = matrix_of(scan)
+        matrix[:3, 3] += matrix[:3, 2] * (len(score) - 1)
+        matrix[:3, 2] *= -1
+        turned = vtk.vtkMatrix4x4()
+        turned.DeepCopy(matrix.ravel())
+        scan.SetIJKToRASMatrix(turned)
+        score = score[::-1]
+    nodes = addDetection(mrml.scene, mrml.logics, scan, readDetectionOutput(any_case.folder))
+    np.testing.assert_allclose(matrix_of(nodes.heatmap), matrix_of(scan), rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(voxels(nodes.heatmap), score)
+
+
 def test_results_move_with_the_parent_transform_of_the_input(
     mrml: MrmlApplication, scan: Any, output: DetectionOutput
 ) -> None:
@@ -60,7 +82,7 @@ def test_results_lie_in_one_folder_in_the_study_of_the_input(
     study = hierarchy.CreateStudyItem(patient, "study")
     hierarchy.CreateItem(study, scan)
     nodes = addDetection(mrml.scene, mrml.logics, scan, output)
-    results = (nodes.heatmap, nodes.segmentation, nodes.reconstruction, nodes.findings)
+    results = (nodes.heatmap, nodes.segmentation, nodes.reconstruction, nodes.findings, nodes.report)
     folders = {hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) for node in results}
     assert len(folders) == 1
     folder = folders.pop()
@@ -111,7 +133,7 @@ def damage(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [shift, crop, damage])
-@pytest.mark.parametrize("name", ["heatmap.nii.gz", "reconstruction.nii.gz", "segmentation.nii.gz"])
+@pytest.mark.parametrize("name", ["heatmap.nii.gz", "reconstruction.nii.gz"])
 def test_a_volume_that_does_not_fit_leaves_the_scene_as_it_was(
     mrml: MrmlApplication, scan: Any, case: Any, output: DetectionOutput, name: str, spoil: Any
 ) -> None:

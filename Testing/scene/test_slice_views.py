@@ -15,7 +15,8 @@ from slice_views import VIEWS, SliceView
 from CondDiffusionUADLib import HeatmapDisplay
 from CondDiffusionUADLib.CandidateSegmentation import SEGMENT_COLOR
 from CondDiffusionUADLib.DetectionOutput import readDetectionOutput
-from CondDiffusionUADLib.Scene import DetectionNodes, addDetection
+from CondDiffusionUADLib.Nodes import DetectionNodes
+from CondDiffusionUADLib.Scene import addDetection
 
 
 def colored(picture: np.ndarray) -> np.ndarray:

@@ -90,6 +90,9 @@ def detect_file(job: DetectionJob, path: str, folder: Path, recorder: Recorder, 
         recorder.stage("read")
         scan, contrast = _read(path, job.contrast)
         recorder.stage("load")
+        from conddiffusion_uad.torch_check import require_torch
+
+        require_torch()
         from conddiffusion_uad.detection import pipeline, report
 
         bundle = models.get(job.bundle, job.device)

@@ -1,0 +1,45 @@
+"""Runs long work in small steps between which the application handles its events, without threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import qt
+
+
+class Steps:
+    """Runs one generator at a time, a step whenever the event loop is idle."""
+
+    def __init__(self) -> None:
+        self._work: Iterator[None] | None = None
+        self._done: Callable[[Exception | None], None] = lambda error: None
+        self._timer = qt.QTimer()
+        self._timer.timeout.connect(self._step)
+
+    def run(self, work: Iterator[None], done: Callable[[Exception | None], None]) -> None:
+        """Run `work` to its end, then call `done` with what it raised, or None. Replaces work that is under way."""
+        self.stop()
+        self._work, self._done = work, done
+        self._timer.start(0)
+
+    def stop(self) -> None:
+        """Give up the work that is under way; its `done` is not called."""
+        self._timer.stop()
+        if self._work is not None:
+            work, self._work = self._work, None
+            work.close()
+
+    def _step(self) -> None:
+        if self._work is None:
+            return
+        try:
+            next(self._work)
+        except StopIteration:
+            self._finish(None)
+        except Exception as error:  # told to the user by whoever asked for the work
+            self._finish(error)
+
+    def _finish(self, error: Exception | None) -> None:
+        self._timer.stop()
+        self._work = None
+        self._done(error)

@@ -1,0 +1,94 @@
+"""Fixtures of the module tests: the stand-in for the application, a small scan, the real worker."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mrml_application import MrmlApplication, create_mrml_application, load_volume
+from small_case import make_bundle, make_scan
+from standin.application import Application, install_python, running, slots_that_raise
+
+install_python()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _slicer_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """PythonSlicer is on the path, as in Slicer: here it is this Python. One thread, to be a good neighbor."""
+    folder = tmp_path_factory.mktemp("bin")
+    launcher = folder / "PythonSlicer"
+    launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+    launcher.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
+@pytest.fixture(scope="session")
+def scan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small scan."""
+    path = tmp_path_factory.mktemp("scan") / "ball_T1.nii.gz"
+    make_scan(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model."""
+    folder = tmp_path_factory.mktemp("bundles") / "small"
+    make_bundle(folder)
+    return folder
+
+
+@pytest.fixture
+def mrml(tmp_path: Path) -> MrmlApplication:
+    """An empty scene."""
+    folder = tmp_path / "mrml"
+    folder.mkdir()
+    return create_mrml_application(folder)
+
+
+@pytest.fixture
+def app(mrml: MrmlApplication, tmp_path: Path) -> Iterator[Application]:
+    """The application; an exception in any slot or observer fails the test, and nothing may be left behind."""
+    temporary = tmp_path / "slicer"
+    temporary.mkdir()
+    with slots_that_raise() as raised:
+        with running(mrml, temporary) as application:
+            yield application
+            from CondDiffusionUADLib.Application import releaseLogic
+
+            releaseLogic()
+        assert not raised
+    assert os.listdir(temporary) == []
+
+
+@pytest.fixture
+def scan(app: Application, mrml: MrmlApplication, scan_file: Path) -> Any:
+    """The small scan in the scene."""
+    return load_volume(mrml, scan_file, "ball_T1")
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., float]:
+    """Waits in the event loop for a condition; returns the seconds it took."""
+    import qt
+
+    def waiting(condition: Callable[[], Any], seconds: float = 90.0) -> float:
+        begin = time.monotonic()
+        loop = qt.QEventLoop()
+        timer = qt.QTimer()
+        timer.timeout.connect(lambda: loop.quit() if condition() or time.monotonic() - begin > seconds else None)
+        timer.start(5)
+        loop.exec()
+        timer.stop()
+        assert condition(), f"not within {seconds} s"
+        return time.monotonic() - begin
+
+    return waiting

@@ -1,0 +1,137 @@
+"""The part of the panel that says what is examined: choices are kept, other models are taken, devices are explained."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import qt
+from mrml_application import MrmlApplication, load_volume
+from standin.application import Application
+from standin.qt_module import show_properties
+
+show_properties(sys.modules[__name__])
+
+
+@pytest.fixture
+def panel(app: Application, scan: Any) -> Iterator[Any]:
+    """The panel with the small scan."""
+    from CondDiffusionUAD import CondDiffusionUADWidget
+
+    widget = CondDiffusionUADWidget()
+    yield widget.panel
+    widget.cleanup()
+
+
+def choose(box: Any, value: str) -> None:
+    """Choose an entry as a user would."""
+    index = box.findData(value)
+    assert index >= 0
+    box.currentIndex = index
+
+
+def test_a_model_in_another_folder(panel: Any, small_bundle: Path, tmp_path: Path) -> None:
+    ui = panel.ui
+    qt.QFileDialog.answers = [str(small_bundle), str(tmp_path), ""]
+    choose(ui.bundleBox, "...")
+    assert panel._parameters.bundle == str(small_bundle) and ui.bundleBox.currentText == "small"
+    assert [ui.contrastBox.itemText(index) for index in range(ui.contrastBox.count)] == ["Choose...", "T1", "T2"]
+    assert not ui.cardButton.enabled, "it has no card"
+    _, settings = panel._request()
+    assert settings.bundle == str(small_bundle)
+    for _ in range(2):  # a folder without a model; canceled
+        choose(ui.bundleBox, "...")
+        assert panel._parameters.bundle == str(small_bundle) and ui.bundleBox.currentText == "small"
+    assert ui.messageLabel.text == f"There is no model in {tmp_path}."
+
+
+def test_choices_become_the_settings_of_the_run(panel: Any, small_bundle: Path) -> None:
+    ui = panel.ui
+    qt.QFileDialog.answers = [str(small_bundle)]
+    choose(ui.bundleBox, "...")
+    choose(ui.contrastBox, "T2")
+    choose(ui.deviceBox, "cpu")
+    choose(ui.qualityBox, "fast")
+    choose(ui.skullBox, "off")
+    ui.seedBox.value = 5
+    ui.sensitivitySlider.value = 300
+    ui.minVolumeBox.value = 0.25
+    assert ui.contrastHint.text == "as you chose"
+    volume, settings = panel._request()
+    assert volume is panel.input.volume
+    assert (settings.contrast, settings.device, settings.skull, settings.seed) == ("T2", "cpu", "off", 5)
+    assert settings.levels == (500,) and settings.minVolumeMl == 0.25
+    assert settings.healthyFlagged == pytest.approx(0.001)
+
+
+def test_another_volume_has_another_contrast(
+    panel: Any, mrml: MrmlApplication, scan_file: Path
+) -> None:
+    ui = panel.ui
+    assert ui.contrastBox.currentText == "T1"
+    flair = load_volume(mrml, scan_file, "sub-01_FLAIR")
+    ui.inputSelector.setCurrentNode(flair)
+    assert panel._parameters.contrast == "FLAIR" and ui.contrastHint.text == "as the name says"
+    unnamed = load_volume(mrml, scan_file, "brain")
+    ui.inputSelector.setCurrentNode(unnamed)
+    assert panel._parameters.contrast == "" and ui.contrastHint.text == "please choose"
+    choose(ui.contrastBox, "T2")
+    ui.inputSelector.setCurrentNode(None)
+    assert not ui.detectButton.enabled
+    ui.inputSelector.setCurrentNode(unnamed)
+    assert panel._parameters.contrast == "T2" and ui.contrastHint.text == "as you chose"
+
+
+def test_scenes_remember_the_choices(panel: Any, small_bundle: Path) -> None:
+    ui = panel.ui
+    choose(ui.contrastBox, "T2")
+    choose(ui.qualityBox, "fast")
+    panel._onSceneChanged()
+    assert (ui.contrastBox.currentText, ui.qualityBox.currentText) == ("T2", "Fast")
+
+
+@pytest.mark.parametrize(
+    ("event", "words", "names"),
+    [
+        ({"event": "devices", "torch": "2.13.0", "devices": []}, "No NVIDIA graphics card", []),
+        (
+            {
+                "event": "devices",
+                "torch": "2.13.0",
+                "devices": [
+                    {"name": "cuda:0", "label": "RTX A4000", "memory_gb": 16.9, "supported": True},
+                    {"name": "cpu", "label": "CPU", "memory_gb": None, "supported": True},
+                ],
+            },
+            "PyTorch 2.13.0.",
+            ["GPU 0: RTX A4000, 16.9 GB", "CPU"],
+        ),
+        (
+            {
+                "event": "devices",
+                "torch": "2.2.0",
+                "devices": [{"name": "cuda:0", "label": "RTX 5090", "memory_gb": 32.0, "supported": False}],
+            },
+            "too old for a graphics card",
+            ["GPU 0: RTX 5090, 32.0 GB"],
+        ),
+        ({"event": "error", "code": "torch_broken", "message": "It is broken."}, "It is broken. Uninstall PyTorch", []),
+    ],
+)
+def test_what_the_probe_says(app: Application, event: dict[str, Any], words: str, names: list[str]) -> None:
+    from CondDiffusionUADLib.DeviceProbe import _understood
+
+    devices = _understood(event)
+    assert words in devices.hint
+    assert [device.text for device in devices.found] == names
+
+
+def test_a_device_that_is_no_longer_there_stays_chosen_until_the_engine_refuses(panel: Any) -> None:
+    from CondDiffusionUADLib.DeviceProbe import Devices, FoundDevice
+
+    panel._parameters.device = "cuda:1"
+    panel.input.showDevices(Devices((FoundDevice("cpu", "CPU"),), ""))
+    assert panel.ui.deviceBox.currentText == "cuda:1"

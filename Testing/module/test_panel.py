@@ -1,0 +1,390 @@
+"""The panel as a user meets it: the shipped scan, the shipped model, a click, and everything after it.
+
+One run serves all tests of this file, in their order. Pictures of the panel and of the slice views go to
+build/screenshots, for a look.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from fair_clock import fair_clock, is_crowded
+from mrml_application import create_mrml_application, load_scene, load_volume, save_scene
+from PIL import Image
+from slice_views import VIEWS, SliceView, why_not_drawn
+from standin.application import running, slots_that_raise
+from standin.qt_module import show_properties
+
+show_properties(sys.modules[__name__])
+
+ROOT = Path(__file__).resolve().parents[2]
+PICTURES = ROOT / "build" / "screenshots"
+SAMPLE = ROOT / "Resources" / "SampleData" / "synthetic_T2_brain.nii.gz"
+TRUTH = SAMPLE.with_name("synthetic_T2_brain_truth.nii.gz")
+PANEL_SIZE = (460, 1000)
+VIEW_SIZE = (460, 500)
+STALL_MS = 200
+Wait = Callable[..., float]
+
+
+class Stalls:
+    """Measures how long the event loop is away: a timer that should fire every few milliseconds tells.
+
+    Attributes:
+        longest: By the clock, in milliseconds.
+        longest_work: The most this thread itself computed meanwhile, in milliseconds.
+    """
+
+    def __init__(self) -> None:
+        import qt
+
+        self.longest = self.longest_work = 0.0
+        self._last, self._last_work = time.perf_counter(), time.thread_time()
+        self._timer = qt.QTimer()
+        self._timer.timeout.connect(self._tick)
+        self._timer.start(2)
+
+    def _tick(self) -> None:
+        now, work = time.perf_counter(), time.thread_time()
+        self.longest = max(self.longest, 1000 * (now - self._last))
+        self.longest_work = max(self.longest_work, 1000 * (work - self._last_work))
+        self._last, self._last_work = now, work
+
+    def forgive(self) -> None:
+        """The time since the last tick was the test's own."""
+        self._last, self._last_work = time.perf_counter(), time.thread_time()
+
+    def stop(self) -> str:
+        """Stop measuring; returns what was measured."""
+        self._timer.stop()
+        return f"longest stall {self.longest:.0f} ms, of which computing {self.longest_work:.0f} ms"
+
+    @property
+    def counted(self) -> float:
+        """The stall that is to be judged: by the clock, unless other programs keep the processors busy."""
+        return self.longest_work if is_crowded() else self.longest
+
+
+@pytest.fixture(scope="module")
+def slicer_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """Slicer with the shipped scan and the panel."""
+    folder = tmp_path_factory.mktemp("slicer")
+    for name in ("mrml", "temporary"):
+        (folder / name).mkdir()
+    mrml = create_mrml_application(folder / "mrml")
+    views = {} if why_not_drawn() else {name: SliceView(mrml, name, VIEW_SIZE) for name in VIEWS}
+    with slots_that_raise() as raised, running(mrml, folder / "temporary") as app:
+        scan = load_volume(mrml, SAMPLE, "Synthetic_T2_brain")
+        for view in views.values():  # as Slicer shows what it loads
+            view.composite_node.SetBackgroundVolumeID(scan.GetID())
+            view.look_at((20.0, 10.0, 20.0))
+        from CondDiffusionUAD import CondDiffusionUADWidget
+
+        begin = time.perf_counter()
+        widget = CondDiffusionUADWidget()
+        widget.enter()
+        opening = time.perf_counter() - begin
+        widget.parent.resize(*PANEL_SIZE)
+        widget.parent.show()
+        yield SimpleNamespace(
+            mrml=mrml,
+            app=app,
+            scan=scan,
+            widget=widget,
+            panel=widget.panel,
+            ui=widget.panel.ui,
+            views=views,
+            opening=opening,
+        )
+        widget.cleanup()
+        for view in views.values():
+            view.close()
+    assert not raised
+    assert os.listdir(folder / "temporary") == []
+
+
+def picture(slicer_app: SimpleNamespace, name: str) -> None:
+    """Write what panel and views show."""
+    import qt
+
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    qt.QApplication.processEvents()
+    slicer_app.widget.parent.grab().save(str(PICTURES / f"{name}.png"))
+    if slicer_app.views:
+        shown = np.hstack([view.picture() for view in slicer_app.views.values()])
+        Image.fromarray(shown).save(PICTURES / f"{name}-views.png")
+
+
+def look(slicer_app: SimpleNamespace) -> None:
+    """Let the views look at the first finding."""
+    center = slicer_app.panel.findings.live.selection.findings[0].centerRas
+    for view in slicer_app.views.values():
+        view.look_at(center)
+
+
+def segment_size(slicer_app: SimpleNamespace) -> int:
+    segmentation = slicer_app.panel.findings.live.nodes.segmentation.GetSegmentation()
+    image = segmentation.GetNthSegment(0).GetRepresentation("Binary labelmap")
+    return int(np.frombuffer(image.GetPointData().GetScalars(), np.uint8).astype(bool).sum())
+
+
+def test_volume_and_contrast_are_there_at_once(slicer_app: SimpleNamespace) -> None:
+    ui = slicer_app.ui
+    print(f"the panel opened in {slicer_app.opening:.2f} s")
+    assert slicer_app.opening < 2
+    assert ui.inputSelector.currentNode() is slicer_app.scan
+    assert ui.contrastBox.currentText == "T2" and ui.contrastHint.text == "as the name says"
+    assert ui.detectButton.enabled
+    assert "not a medical device" in ui.disclaimerLabel.text
+    assert ui.advancedSection.collapsed and not ui.progressArea.visible
+    assert ui.bundleBox.count >= 2
+    ui.cardButton.checked = True
+    assert "Intended use" in ui.cardView.plainText
+    ui.cardButton.checked = False
+    picture(slicer_app, "1-ready")
+
+
+def test_the_probe_says_what_can_compute(slicer_app: SimpleNamespace, wait_until: Wait) -> None:
+    wait_until(lambda: slicer_app.ui.deviceBox.count > 1 and "PyTorch" in slicer_app.ui.deviceHint.text, 60)
+    assert slicer_app.ui.deviceBox.findData("cpu") > 0
+    slicer_app.ui.deviceBox.currentIndex = slicer_app.ui.deviceBox.findData("cpu")
+    assert slicer_app.panel._parameters.device == "cpu"
+
+
+def test_a_click_detects_and_slicer_stays_responsive(slicer_app: SimpleNamespace, wait_until: Wait) -> None:
+    ui = slicer_app.ui
+    titles, fractions = [], []
+    stalls = Stalls()
+    ui.detectButton.click()
+    assert not ui.detectButton.enabled and ui.progressArea.visible and not ui.scanSection.enabled
+
+    def over() -> bool:
+        titles.append(ui.stageLabel.text)
+        fractions.append(ui.progressBar.value)
+        if "Reconstructing" in titles[-1] and not (PICTURES / "2-running.png").exists():
+            picture(slicer_app, "2-running")
+            stalls.forgive()
+        return not slicer_app.panel.run.busy
+
+    (PICTURES / "2-running.png").unlink(missing_ok=True)
+    seconds = wait_until(over, 240)
+    print(f"click to results: {seconds:.1f} s; {stalls.stop()}")
+    assert ui.messageLabel.text.startswith("Done."), ui.messageLabel.text
+    assert fractions == sorted(fractions) and max(fractions) > 900
+    assert any("left" in title for title in titles) and any("%" in title for title in titles)
+    assert ui.detectButton.enabled and not ui.progressArea.visible
+    assert stalls.counted < STALL_MS
+
+
+def test_the_lesion_is_shown(slicer_app: SimpleNamespace) -> None:
+    live = slicer_app.panel.findings.live
+    truth = sitk.GetArrayFromImage(sitk.ReadImage(str(TRUTH))) > 0
+    numbers = live.numbers()
+    assert (numbers[truth] == 1).mean() > 0.5, "finding 1 is the lesion"
+    assert slicer_app.ui.findingsTable.rowCount == len(live.selection.findings) > 0
+    composite = slicer_app.mrml.scene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
+    if composite:
+        assert composite.GetBackgroundVolumeID() == slicer_app.scan.GetID()
+        assert composite.GetForegroundVolumeID() == live.nodes.heatmap.GetID()
+    if slicer_app.views:
+        look(slicer_app)
+    slicer_app.ui.findingsTable.selectRow(0)
+    picture(slicer_app, "3-found")
+
+
+def test_sliders_are_followed_within_100_ms(slicer_app: SimpleNamespace) -> None:
+    ui, live = slicer_app.ui, slicer_app.panel.findings.live
+    milliseconds, sizes, clock = [], [], fair_clock()
+    for value in (100, 110, 130, 150, 170, 200, 300, 400, 200):
+        tries = []
+        for start in (250, 251, 252):  # the best of three: other programs may be in the way
+            ui.sensitivitySlider.value = start
+            begin = clock()
+            ui.sensitivitySlider.value = value
+            tries.append(1000 * (clock() - begin))
+        milliseconds.append(min(tries))
+        sizes.append(segment_size(slicer_app))
+        assert live.threshold == value / 100
+        assert ui.findingsTable.rowCount == min(200, live.nodes.findings.GetNumberOfRows())
+    print(f"sensitivity slider: {', '.join(f'{value:.0f}' for value in milliseconds)} ms")
+    assert max(milliseconds) < 100
+    assert sizes[:-1] == sorted(sizes[:-1], reverse=True) and sizes[0] > sizes[5] > sizes[7]
+    assert ui.sensitivityLabel.text == "healthy tissue flagged: 1 %"
+    rows = ui.findingsTable.rowCount
+    ui.minVolumeBox.value = 1.0
+    assert 0 < ui.findingsTable.rowCount < rows
+    ui.minVolumeBox.value = 0.05
+    assert ui.findingsTable.rowCount == rows
+
+
+def test_choosing_a_finding_moves_the_views(slicer_app: SimpleNamespace) -> None:
+    if not slicer_app.views:
+        pytest.skip("no slice views here")
+    findings = slicer_app.panel.findings.live.selection.findings
+    for row in (1, 0):
+        slicer_app.ui.findingsTable.selectRow(row)
+        for name, axis in (("Red", 2), ("Green", 1), ("Yellow", 0)):
+            shown = slicer_app.views[name].slice_node.GetSliceToRAS().GetElement(axis, 3)
+            assert shown == pytest.approx(findings[row].centerRas[axis], abs=0.6)
+
+
+def test_a_rejected_finding_leaves_the_segmentation_and_may_come_back(slicer_app: SimpleNamespace) -> None:
+    ui, live = slicer_app.ui, slicer_app.panel.findings.live
+    before = segment_size(slicer_app)
+    ui.findingsTable.selectRow(1)
+    assert ui.rejectButton.enabled and not ui.reopenButton.enabled
+    ui.rejectButton.click()
+    assert live.selection.findings[1].status == "rejected"
+    assert ui.findingsTable.item(1, 5).text() == "rejected" and ui.findingsTable.currentRow() == 1
+    assert segment_size(slicer_app) < before
+    assert not ui.rejectButton.enabled and ui.reopenButton.enabled
+    ui.sensitivitySlider.value = 150
+    ui.sensitivitySlider.value = 200
+    assert live.selection.findings[1].status == "rejected"
+    ui.findingsTable.selectRow(0)
+    ui.acceptButton.click()
+    assert ui.findingsTable.item(0, 5).text() == "accepted"
+    ui.findingsTable.selectRow(1)
+    ui.reopenButton.click()
+    assert segment_size(slicer_app) == before
+    ui.rejectButton.click()
+    picture(slicer_app, "4-reviewed")
+
+
+def test_opacity_comparison_and_the_way_back(slicer_app: SimpleNamespace) -> None:
+    if not slicer_app.views:
+        pytest.skip("no slice views here")
+    ui, nodes = slicer_app.ui, slicer_app.panel.findings.live.nodes
+    composite = {name: view.composite_node for name, view in slicer_app.views.items()}
+    ui.opacitySlider.value = 30
+    assert composite["Red"].GetForegroundOpacity() == pytest.approx(0.3)
+    ui.compareBox.currentIndex = 1
+    assert composite["Green"].GetForegroundVolumeID() == nodes.reconstruction.GetID()
+    assert composite["Green"].GetForegroundOpacity() == 0.5
+    ui.fadeSlider.value = 100
+    assert composite["Green"].GetForegroundOpacity() == 1.0
+    picture(slicer_app, "5-faded")
+    ui.compareBox.currentIndex = 2
+    assert composite["Red"].GetBackgroundVolumeID() == slicer_app.scan.GetID()
+    assert composite["Yellow"].GetBackgroundVolumeID() == nodes.reconstruction.GetID()
+    yellow = slicer_app.views["Yellow"].slice_node
+    places = [slicer_app.views[name].slice_node.GetSliceToRAS() for name in ("Red", "Yellow")]
+    assert [places[0].GetElement(row, 3) for row in range(3)] == [places[1].GetElement(row, 3) for row in range(3)]
+    assert yellow.GetOrientation() == "Axial"
+    ui.compareBox.currentIndex = 0
+    assert yellow.GetOrientation() == "Sagittal"
+    assert composite["Yellow"].GetForegroundVolumeID() == nodes.heatmap.GetID()
+    ui.opacitySlider.value = 60
+    assert ui.restoreButton.enabled
+    ui.restoreButton.click()
+    assert composite["Red"].GetForegroundVolumeID() is None
+    assert composite["Red"].GetBackgroundVolumeID() == slicer_app.scan.GetID()
+    assert not ui.restoreButton.enabled
+
+
+def test_findings_in_3d_follow_when_the_slider_rests(slicer_app: SimpleNamespace, wait_until: Wait) -> None:
+    ui, live = slicer_app.ui, slicer_app.panel.findings.live
+    ui.threeDBox.checked = True
+    assert live.shownInThreeD
+    clock = fair_clock()
+    begin = clock()
+    ui.sensitivitySlider.value = 250
+    assert clock() - begin < 0.1
+    assert not live.shownInThreeD
+    wait_until(lambda: live.shownInThreeD, 5)
+    ui.threeDBox.checked = False
+    ui.sensitivitySlider.value = 200
+    assert not live.shownInThreeD
+
+
+def test_export(slicer_app: SimpleNamespace, tmp_path: Path) -> None:
+    import qt
+
+    ui, live = slicer_app.ui, slicer_app.panel.findings.live
+    qt.QFileDialog.answers = [str(tmp_path / name) for name in ("c.nii.gz", "c.seg.nrrd", "findings", "report.json")]
+    ui.exportSegmentationButton.click()
+    labels = sitk.ReadImage(str(tmp_path / "c.nii.gz"))
+    scan = sitk.ReadImage(str(SAMPLE))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(labels), live.numbers())
+    np.testing.assert_allclose(labels.GetOrigin(), scan.GetOrigin(), atol=1e-4)
+    np.testing.assert_allclose(labels.GetDirection(), scan.GetDirection(), atol=1e-6)
+    assert set(np.unique(live.numbers())) == {0} | {f.number for f in live.selection.findings if f.status != "rejected"}
+    ui.exportSegmentationButton.click()
+    header = (tmp_path / "c.seg.nrrd").read_bytes()[:6000].decode("ascii", "replace")
+    assert "Candidate anomaly" in header and "AUTOMATIC" in header and "Suspected" in header
+    ui.exportFindingsButton.click()
+    with (tmp_path / "findings.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows[:2]] == ["accepted", "rejected"]
+    assert len(rows) == len(live.selection.findings)
+    ui.exportReportButton.click()
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["statement"] == "Research use only, not a medical device"
+    assert report["reviewed"]["findings"][1]["status"] == "rejected"
+    assert "Exported" in ui.messageLabel.text
+    qt.QFileDialog.answers = [str(tmp_path / "c.nii.gz" / "inside-a-file.nii.gz"), str(tmp_path)]
+    ui.exportSegmentationButton.click()
+    assert "cannot be written" in ui.messageLabel.text
+    ui.exportDicomButton.click()
+    assert "was not loaded from DICOM" in ui.messageLabel.text
+
+
+def test_diagnostics_name_versions_and_no_names(slicer_app: SimpleNamespace) -> None:
+    slicer_app.ui.diagnosticsButton.click()
+    text = slicer_app.app.clipboard().text()
+    assert "Slicer 5.10.0 (34045)" in text and "torch 2" in text and '"job": "detect"' in text
+    assert "Synthetic_T2_brain" not in text and str(Path.home()) not in text.replace("~", "")
+
+
+def test_the_scene_is_saved_and_everything_is_as_it_was(slicer_app: SimpleNamespace, tmp_path: Path) -> None:
+    ui = slicer_app.ui
+    ui.sensitivitySlider.value = 180
+    ui.opacitySlider.value = 45
+    before = [(f.volumeMl, f.status) for f in slicer_app.panel.findings.live.selection.findings]
+    save_scene(slicer_app.mrml, tmp_path / "scene.mrb")
+    test_the_scene_is_saved_and_everything_is_as_it_was.saved = (tmp_path / "scene.mrb", before)
+    assert before[1][1] == "rejected"
+
+
+def test_a_closed_scene_empties_the_panel_and_a_loaded_one_fills_it(
+    slicer_app: SimpleNamespace, wait_until: Wait
+) -> None:
+    ui, panel = slicer_app.ui, slicer_app.panel
+    path, before = test_the_scene_is_saved_and_everything_is_as_it_was.saved
+    slicer_app.mrml.scene.Clear(False)
+    assert panel.findings.live is None and ui.findingsTable.rowCount == 0
+    assert not ui.detectButton.enabled and not ui.exportSection.enabled
+    load_scene(slicer_app.mrml, path)
+    stalls = Stalls()
+    wait_until(lambda: panel.findings.live is not None, 30)
+    print(f"a loaded scene is taken up: {stalls.stop()}")
+    assert stalls.counted < STALL_MS
+    assert [(f.volumeMl, f.status) for f in panel.findings.live.selection.findings] == before
+    assert ui.sensitivitySlider.value == 180 and ui.opacitySlider.value == 45
+    assert ui.inputSelector.currentNode().GetName() == "Synthetic_T2_brain"
+    rows = ui.findingsTable.rowCount
+    ui.sensitivitySlider.value = 300
+    assert ui.findingsTable.rowCount < rows
+    ui.sensitivitySlider.value = 200
+    ui.compareBox.currentIndex = 0
+    panel.views.setDetection(panel.findings.live.nodes, show=True)
+    if slicer_app.views:
+        look(slicer_app)
+    picture(slicer_app, "6-loaded-again")
+
+
+def test_a_deleted_result_leaves_the_panel(slicer_app: SimpleNamespace) -> None:
+    nodes = slicer_app.panel.findings.live.nodes
+    slicer_app.mrml.scene.RemoveNode(nodes.segmentation)
+    assert slicer_app.panel.findings.live is None
+    assert slicer_app.ui.detectionBox.count == 0
