@@ -230,7 +230,7 @@ class DetectionJob:
 
     inputs: tuple[str, ...]
     output: str
-    bundle: str = "starter"
+    bundle: str = "default"
     contrast: str = "auto"
     device: str = "auto"
     levels: tuple[int, ...] | None = None

@@ -21,13 +21,13 @@ def test_threshold_flags_the_stated_fraction_of_healthy_tissue(
     assert (scores > threshold(healthy_flagged)).mean() == pytest.approx(healthy_flagged, rel=0.08)
 
 
-def test_every_scan_of_a_source_weighs_the_same_however_large(rng: np.random.Generator) -> None:
+def test_every_scan_of_a_group_weighs_the_same_however_large(rng: np.random.Generator) -> None:
     small, large = rng.uniform(1, 2, 1_000), rng.uniform(0, 1, 100_000)
     calibration = Calibration.measure([[small, large]])
     assert np.interp(-math.log10(0.5), calibration.scores, calibration.residuals) == pytest.approx(1.0, abs=0.01)
 
 
-def test_no_source_of_healthy_scans_is_flagged_more_than_stated(rng: np.random.Generator) -> None:
+def test_no_group_of_healthy_scans_is_flagged_more_than_stated(rng: np.random.Generator) -> None:
     even, tailed = rng.uniform(0, 1, 100_000), 0.3 * rng.exponential(1, 100_000)
     calibration = Calibration.measure([[even], [tailed, tailed]])
     for fraction in (0.5, 0.01, 0.001):

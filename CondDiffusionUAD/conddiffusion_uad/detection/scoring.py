@@ -94,8 +94,8 @@ def residual(volume: np.ndarray, reconstruction: np.ndarray, mask: np.ndarray, r
 class Calibration:
     """Residuals that healthy brains exceed with known probabilities, for one contrast.
 
-    Healthy scans of different origin differ, and a new one may come from anywhere. So the largest residual counts: a
-    fraction p of voxels, or less, exceeds it in the scans of every source.
+    Healthy brains differ, and a new one may be like any of them. So the largest residual counts: a fraction p of
+    voxels, or less, exceeds it in every group of scans.
 
     Attributes:
         scores: Anomaly scores ``-log10(p)``, increasing.
@@ -112,17 +112,17 @@ class Calibration:
         """Calibrate on residuals inside the masks of healthy scans.
 
         Args:
-            healthy: For each source of scans, the residuals of each scan as a flat array. Every scan of one source
-                weighs the same.
+            healthy: For each group of scans, the residuals of each scan as a flat array. Every scan of a group weighs
+                the same.
 
         Raises:
             ValueError: The voxels are too few to tell anything.
         """
-        curves = np.stack([_exceeded(source) for source in healthy])
+        curves = np.stack([_exceeded(group) for group in healthy])
         known = ~np.isnan(curves).all(axis=0)
         scores = tuple(np.array(TAIL_SCORES)[known].tolist())
         if len(scores) < 2:
-            voxels = sum(len(scan) for source in healthy for scan in source)
+            voxels = sum(len(scan) for group in healthy for scan in group)
             raise ValueError(f"{voxels} healthy voxels are too few for a calibration")
         residuals = _strictly_increasing(np.nanmax(curves[:, known], axis=0))
         return cls(scores, tuple(residuals), sum(map(len, healthy)))

@@ -191,6 +191,7 @@ def save(
     (folder / CALIBRATION).unlink(missing_ok=True)  # of other weights
     half = {key: value.half() if value.is_floating_point() else value for key, value in model.state_dict().items()}
     save_file({key: value.contiguous().cpu() for key, value in half.items()}, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)  # safetensors lets nobody else read what it writes
     _write_json(folder / METADATA, {**(metadata or {}), "conddiffusion_uad": config.to_json()})
 
 

@@ -44,19 +44,26 @@ def calibrate(bundle: Bundle, corpus: Sequence[Part], seed: int, log: Log) -> Ma
     """
     result = {}
     for contrast in bundle.config.contrasts:
-        parts = [
-            [
-                _residuals(bundle, volume, mask, contrast, seed)
-                for _, volume, mask in healthy_volumes(part, contrast, seed)
-            ]
-            for part in corpus
-        ]
-        if not any(parts):
+        groups = [group for part in corpus for group in _groups(bundle, part, contrast, seed)]
+        if not groups:
             raise BadInput("no_healthy_scan", f"No held-out scan can show {contrast}.", "Add a source to the recipe.")
-        result[contrast] = measured = Calibration.measure([scans for scans in parts if scans])
+        result[contrast] = measured = Calibration.measure(groups)
         limit = np.interp(2, measured.scores, measured.residuals)
         log(f"{contrast}: 1 in 100 voxels of {measured.scans} healthy scans exceeds {limit:.3f}")
     return result
+
+
+def _groups(bundle: Bundle, part: Part, contrast: str, seed: int) -> list[list[np.ndarray]]:
+    """Residuals of what a part holds out: of each volume by itself, of the slices of an archive together.
+
+    A volume shows a brain as a detection does; a single slice shows too little of one to stand for it.
+    """
+    residuals = [
+        _residuals(bundle, volume, mask, contrast, seed) for _, volume, mask in healthy_volumes(part, contrast, seed)
+    ]
+    if part.source.kind == "slices":
+        return [residuals] if residuals else []
+    return [[scan] for scan in residuals]
 
 
 def _residuals(bundle: Bundle, volume: np.ndarray, mask: np.ndarray, contrast: str, seed: int) -> np.ndarray:

@@ -68,6 +68,7 @@ def save_encoder(file: Path, encoder: ResNet, config: Mapping[str, Any]) -> None
     }
     partial = file.with_suffix(".part")
     save_file(weights, partial, {_CONFIG: _canonical(config)})
+    partial.chmod(0o644)  # safetensors lets nobody else read what it writes
     partial.replace(file)
 
 
