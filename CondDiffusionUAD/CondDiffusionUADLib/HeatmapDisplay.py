@@ -8,9 +8,10 @@ from typing import Any
 
 from CondDiffusionUADLib.HeatmapColors import NUMBER_OF_COLORS, SCORE_RANGE, scoreColorTable
 
-LEGEND_TITLE = "Anomaly\nscore\n(-log10 p)"
-LEGEND_SIZE = (0.12, 0.3)  # width and height in fractions of the view
+LEGEND_TITLE = "Anomaly score\n(-log10 p)"
+LEGEND_SIZE = (0.1, 0.25)  # width and height in fractions of the view
 LEGEND_POSITION = (0.97, 0.05)  # lower right, where a brain leaves room
+LEGEND_FONT_SIZE = 14
 DEFAULT_OPACITY = 0.6
 
 
@@ -46,6 +47,8 @@ def addLegend(colorsLogic: Any, heatmapNode: Any) -> Any:
     legend.SetNumberOfLabels(round(SCORE_RANGE[1] - SCORE_RANGE[0]) + 1)
     legend.SetMaxNumberOfColors(NUMBER_OF_COLORS)
     legend.SetLabelFormat("%.0f")
+    for text in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
+        text.SetFontSize(LEGEND_FONT_SIZE)
     legend.SetSize(*LEGEND_SIZE)
     legend.SetPosition(*LEGEND_POSITION)
     legend.SetVisibility(True)

@@ -24,6 +24,7 @@ class ParameterNode:
         seed: Of the noise.
         opacity: Of the heatmap, 0..1.
         comparison: What the slice views show, one of `Comparison.MODES`.
+        fade: Of the reconstruction over the scan, 0..1.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -36,3 +37,4 @@ class ParameterNode:
     seed: int = 0
     opacity: float = DEFAULT_OPACITY
     comparison: str = "heatmap"
+    fade: float = 0.0

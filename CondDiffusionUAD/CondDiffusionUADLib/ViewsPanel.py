@@ -40,6 +40,7 @@ class ViewsPanel:
         self._parameters = None
         if parameters is not None:
             self._ui.opacitySlider.value = round(100 * parameters.opacity)
+            self._ui.fadeSlider.value = round(100 * parameters.fade)
             choose(self._ui.compareBox, parameters.comparison)
             self._parameters = parameters
         self._enable()
@@ -90,6 +91,8 @@ class ViewsPanel:
             self._comparison.setForegroundOpacity(self._nodes.heatmap, percent / 100)
 
     def _onFade(self, percent: int) -> None:
+        if self._parameters is not None:
+            self._parameters.fade = percent / 100
         if self._nodes is not None and self._nodes.reconstruction is not None:
             self._comparison.setForegroundOpacity(self._nodes.reconstruction, percent / 100)
 

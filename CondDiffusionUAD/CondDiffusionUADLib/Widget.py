@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
@@ -63,6 +64,7 @@ class Panel(VTKObservationMixin):
         self.addObserver(scene, slicer.vtkMRMLScene.StartCloseEvent, self._onSceneClosing)
         for event in (slicer.vtkMRMLScene.EndCloseEvent, slicer.vtkMRMLScene.EndImportEvent):
             self.addObserver(scene, event, self._onSceneChanged)
+        self.addObserver(scene, slicer.vtkMRMLScene.NodeAddedEvent, self._onNodeAdded)
         self.addObserver(scene, slicer.vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved)
         self._onSceneChanged()
 
@@ -159,6 +161,11 @@ class Panel(VTKObservationMixin):
         self._listDetections(shown.GetID() if shown else "")
         self._showDetection(chosen(self.ui.detectionBox), show=False)
         self._updateButton()
+
+    def _onNodeAdded(self, *_: Any) -> None:
+        """A scan loaded while the panel waits for one is taken; later, since a new node has no image yet."""
+        if self._parameters is not None and self._widget.visible and self.input.volume is None:
+            qt.QTimer.singleShot(0, self.input.preselect)
 
     def _onNodeRemoved(self, *_: Any) -> None:
         if self._parameters is None or slicer.mrmlScene.IsClosing():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +89,31 @@ def test_scenes_remember_the_choices(panel: Any, small_bundle: Path) -> None:
     ui = panel.ui
     choose(ui.contrastBox, "T2")
     choose(ui.qualityBox, "fast")
+    ui.fadeSlider.value = 30
     panel._onSceneChanged()
     assert (ui.contrastBox.currentText, ui.qualityBox.currentText) == ("T2", "Fast")
+    assert ui.fadeSlider.value == 30
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_scan_that_is_loaded_into_the_open_panel_is_chosen(
+    app: Application, mrml: MrmlApplication, scan_file: Path, wait_until: Callable[..., float], shown: bool
+) -> None:
+    from CondDiffusionUAD import CondDiffusionUADWidget
+
+    widget = CondDiffusionUADWidget()
+    panel = widget.panel
+    if shown:
+        widget.parent.show()
+    assert panel.input.volume is None and not panel.ui.detectButton.enabled
+    scan = load_volume(mrml, scan_file, "ball_T1")
+    if shown:
+        wait_until(lambda: panel.input.volume is not None, seconds=10)
+        assert panel.input.volume is scan and panel.ui.detectButton.enabled
+    else:  # the user of another module may load more, and show the one that is meant
+        qt.QCoreApplication.processEvents()
+        assert panel.input.volume is None
+    widget.cleanup()
 
 
 @pytest.mark.parametrize(
