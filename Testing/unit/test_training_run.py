@@ -15,7 +15,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from conddiffusion_uad.cli import main
 from conddiffusion_uad.model import bundle as bundles
 from conddiffusion_uad.protocol import BadInput
 from conddiffusion_uad.training import progress
@@ -63,7 +62,7 @@ Start = Callable[..., subprocess.Popen[bytes]]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, start: Start) -> Path:
     """A recipe, its data, and as "whole" the bundle that an uninterrupted training on one process makes of them."""
     folder = tmp_path_factory.mktemp("run")
     y, x = np.mgrid[:24, :24] - 11.5
@@ -71,8 +70,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     disks = [(x**2 + y**2 < r**2) * rng.uniform(80, 120, (24, 24)) for r in rng.uniform(6, 11, 12)]
     np.savez(folder / "slices.npz", image=np.array(disks).astype(np.uint8))
     (folder / "recipe.toml").write_text(RECIPE)
-    assert main(fit(folder, "whole", "--tensorboard", str(folder / "log"))) == 0
+    complete(start, *fit(folder, "whole", "--tensorboard", str(folder / "log")))
     return folder
+
+
+def complete(start: Start, *arguments: object) -> None:
+    """Train to the end, always in a process with one thread: with another number of them, sums round otherwise."""
+    process = start(*arguments)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error.decode()
 
 
 def fit(folder: Path, name: str, *more: str) -> list[str]:
@@ -104,7 +110,7 @@ def test_a_killed_training_goes_on_exactly(folder: Path, start: Start) -> None:
     process.communicate(timeout=60)
     step = torch.load(folder / "killed" / CHECKPOINT, weights_only=True)["step"]
     assert 0 < step < 20
-    assert main(fit(folder, "killed")) == 0
+    complete(start, *fit(folder, "killed"))
     assert_same_weights(folder, "killed")
 
 
@@ -117,7 +123,7 @@ def test_a_terminated_training_stores_where_it_is(folder: Path, start: Start) ->
     assert process.returncode == 130
     step = torch.load(folder / "stopped" / CHECKPOINT, weights_only=True)["step"]
     assert f"Stopped at step {step}" in error.decode()
-    assert main(fit(folder, "stopped")) == 0
+    complete(start, *fit(folder, "stopped"))
     assert_same_weights(folder, "stopped")
 
 
