@@ -9,7 +9,7 @@ from typing import Any
 from CondDiffusionUADLib.HeatmapColors import NUMBER_OF_COLORS, SCORE_RANGE, scoreColorTable
 
 LEGEND_TITLE = "Anomaly score\n(-log10 p)"
-LEGEND_SIZE = (0.1, 0.25)  # width and height in fractions of the view
+LEGEND_SIZE = (0.12, 0.3)  # width and height in fractions of the view
 LEGEND_POSITION = (0.97, 0.05)  # lower right, where a brain leaves room
 LEGEND_FONT_SIZE = 14
 DEFAULT_OPACITY = 0.6
