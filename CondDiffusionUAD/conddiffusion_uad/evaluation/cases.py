@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from skimage.transform import rescale
 
 from conddiffusion_uad import volume as volumes
-from conddiffusion_uad.detection.contrast import named_in
+from conddiffusion_uad.contrast_names import named_in
 from conddiffusion_uad.preprocessing import atlas
 from conddiffusion_uad.preprocessing.preparation import prepare
 from conddiffusion_uad.protocol import Quiet

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from conddiffusion_uad.detection.reconstruction import reconstruct
-from conddiffusion_uad.detection.scoring import ResidualRule, equalized, residual, smoothed
-from conddiffusion_uad.evaluation.baselines import blur_residual
+from conddiffusion_uad.detection.scoring import ResidualRule, residual
+from conddiffusion_uad.evaluation.baselines import baseline_maps
 from conddiffusion_uad.evaluation.cases import Case, Examined, examine, labeled_cases
 from conddiffusion_uad.evaluation.healthy_map import divided, healthy_map
 from conddiffusion_uad.evaluation.lattice import on_grid
@@ -99,10 +99,7 @@ def _maps(
     loaded: Sequence[Bundle], examined: Examined, all_rules: bool, healthy: HealthyMaps, seed: int
 ) -> Iterator[tuple[str, np.ndarray]]:
     volume, mask, contrast = examined.volume, examined.mask, examined.case.contrast
-    rule = loaded[0].config.residual[contrast]
-    yield "equalized intensity", smoothed(equalized(volume, mask), mask, rule)
-    yield "1 - equalized intensity", smoothed(mask - equalized(volume, mask), mask, rule)
-    yield "blur residual", smoothed(blur_residual(volume, mask), mask, rule)
+    yield from baseline_maps(volume, mask, loaded[0].config.residual[contrast]).items()
     for bundle in loaded:
         if contrast not in bundle.config.contrasts:
             continue

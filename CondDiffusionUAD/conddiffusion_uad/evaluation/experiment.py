@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from conddiffusion_uad.detection.reconstruction import reconstruct
-from conddiffusion_uad.detection.scoring import anomaly_score, equalized, residual, smoothed, threshold
-from conddiffusion_uad.evaluation.baselines import blur_residual
+from conddiffusion_uad.detection.scoring import anomaly_score, residual, threshold
+from conddiffusion_uad.evaluation.baselines import baseline_maps
 from conddiffusion_uad.evaluation.cases import Case, Examined
 from conddiffusion_uad.evaluation.metrics import average_precision, best_dice, dice
 from conddiffusion_uad.model.bundle import Bundle
@@ -68,7 +68,5 @@ def score_maps(examined: Examined, bundle: Bundle, seed: int = 0) -> Maps:
     residuals = residual(volume, estimate, mask, rule)
     return {
         MODEL: anomaly_score(residuals, mask, bundle.calibration[contrast]),
-        "equalized intensity": smoothed(equalized(volume, mask), mask, rule),
-        "1 - equalized intensity": smoothed(mask - equalized(volume, mask), mask, rule),
-        "blur residual": smoothed(blur_residual(volume, mask), mask, rule),
+        **baseline_maps(volume, mask, rule),
     }

@@ -17,14 +17,11 @@ def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
     Returns:
         Between 0 and 1; NaN when nothing is true.
     """
-    scores, truth = scores.ravel(), truth.ravel().astype(bool)
     if not truth.any():
         return float("nan")
-    order = np.argsort(-scores, kind="stable")
-    last_of_ties = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
-    hits = np.cumsum(truth[order])[last_of_ties]
+    hits, flagged = _at_thresholds(scores, truth)
     recall_steps = np.diff(hits, prepend=0) / hits[-1]
-    return float(np.sum(recall_steps * hits / (last_of_ties + 1)))
+    return float(np.sum(recall_steps * hits / flagged))
 
 
 def dice(flagged: np.ndarray, truth: np.ndarray) -> float:
@@ -35,10 +32,15 @@ def dice(flagged: np.ndarray, truth: np.ndarray) -> float:
 
 def best_dice(scores: np.ndarray, truth: np.ndarray) -> float:
     """The highest Dice coefficient that any threshold on the scores reaches; NaN when nothing is true."""
-    scores, truth = scores.ravel(), truth.ravel().astype(bool)
     if not truth.any():
         return float("nan")
+    hits, flagged = _at_thresholds(scores, truth)
+    return float(np.max(2 * hits / (flagged + hits[-1])))
+
+
+def _at_thresholds(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many voxels are true, and how many there are, from each distinct score on, the highest first."""
+    scores, truth = scores.ravel(), truth.ravel().astype(bool)
     order = np.argsort(-scores, kind="stable")
     last_of_ties = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
-    hits = np.cumsum(truth[order])[last_of_ties]
-    return float(np.max(2 * hits / (last_of_ties + 1 + truth.sum())))
+    return np.cumsum(truth[order])[last_of_ties], last_of_ties + 1
