@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 
 from conddiffusion_uad.evaluation.healthy_map import divided, healthy_map
-from conddiffusion_uad.evaluation.lattice import on_grid, part
+from conddiffusion_uad.lattice import on_grid, part
 from conddiffusion_uad.model import bundle as bundles
 from conddiffusion_uad.training.corpus import Part, Scan
 from conddiffusion_uad.training.recipe import Source

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from conddiffusion_uad.lattice import part
 from conddiffusion_uad.model import bundle as bundles
 from conddiffusion_uad.volume import Grid
 
 from .cases import Examined, examine, healthy_cases, labeled_cases
 from .experiment import MODEL, Result, measure, score_maps
-from .lattice import part
 
 FEWEST = 5  # cases from which on a mean gets an interval
 RESAMPLES = 10_000  # of the bootstrap

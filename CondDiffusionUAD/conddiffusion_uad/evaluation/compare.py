@@ -19,8 +19,8 @@ from conddiffusion_uad.detection.scoring import ResidualRule, residual
 from conddiffusion_uad.evaluation.baselines import baseline_maps
 from conddiffusion_uad.evaluation.cases import Case, Examined, examine, labeled_cases
 from conddiffusion_uad.evaluation.healthy_map import divided, healthy_map
-from conddiffusion_uad.evaluation.lattice import on_grid
 from conddiffusion_uad.evaluation.metrics import average_precision
+from conddiffusion_uad.lattice import on_grid
 from conddiffusion_uad.model import bundle as bundles
 from conddiffusion_uad.model.bundle import Bundle
 from conddiffusion_uad.training import recipe as recipes

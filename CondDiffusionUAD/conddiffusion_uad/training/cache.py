@@ -22,7 +22,8 @@ from .prepared import Anatomy, Scan
 from .recipe import Source
 
 _PACKAGE = Path(__file__).parents[1]
-_CODE = ("preprocessing/*.py", "volume.py", "training/anatomy.py", "training/prepared.py", "training/slice_outline.py")
+_LEARNED_FROM = ("training/anatomy.py", "training/prepared.py", "training/slice_outline.py")
+_CODE = ("preprocessing/*.py", "volume.py", "lattice.py", *_LEARNED_FROM)
 _TOOLS = ("SimpleITK", "deepbet", "scikit-image")
 _DESCRIPTION = "entry.json"
 _DTYPES = {"uint8": torch.uint8, "bool": torch.bool, "float16": torch.float16}

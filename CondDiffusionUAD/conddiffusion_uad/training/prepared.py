@@ -11,6 +11,7 @@ from skimage.filters import threshold_multiotsu
 from skimage.transform import rescale
 
 from conddiffusion_uad import volume as volumes
+from conddiffusion_uad.lattice import part
 from conddiffusion_uad.preprocessing import atlas as atlases
 from conddiffusion_uad.preprocessing.preparation import Prepared, prepare
 from conddiffusion_uad.preprocessing.registration import register
@@ -106,7 +107,7 @@ def load_scan(file: Path, source: Source, grid: Grid) -> Scan:
     if not prepared.registration.ok:
         raise BadInput("not_a_brain", "It does not fit the atlas of the brain.", "Look at the scan.")
     _check_contrast(prepared, source.contrast)
-    volume, mask = (_on_grid(array, prepared.grid, grid) for array in (prepared.volume, prepared.mask))
+    volume, mask = (part(array, prepared.grid, grid) for array in (prepared.volume, prepared.mask))
     tissues = _tissue_medians(volume[mask]) if source.contrast == "T1" else None
     return Scan(file.name, source.contrast, volume.astype(np.float16), mask, tissues)
 
@@ -152,12 +153,6 @@ def normalized_slice(image: np.ndarray, scale: float, grid: Grid) -> np.ndarray:
     )
     inside = rescale((image > 0).astype(np.float32), scale, order=1, anti_aliasing=True) > 0.5
     return fit_to(np.where(inside, coarse, 0), grid)
-
-
-def _on_grid(array: np.ndarray, enlarged: Grid, grid: Grid) -> np.ndarray:
-    """The part of an array on an enlarged grid that lies on the grid itself."""
-    start = np.rint((np.array(grid.origin) - enlarged.origin) / grid.spacing).astype(int)
-    return array[tuple(slice(low, low + size) for low, size in zip(start[::-1], grid.size[::-1], strict=True))]
 
 
 def fit_to(image: np.ndarray, grid: Grid) -> np.ndarray:
