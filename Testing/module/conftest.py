@@ -1,4 +1,4 @@
-"""Fixtures of the module tests: the stand-in for the application, a small scan, the real worker."""
+"""Fixtures of the module tests: the stand-in for the application, a scan in the scene, the real worker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from mrml_application import MrmlApplication, create_mrml_application, load_volume
-from small_case import make_bundle, make_scan
 from standin.application import Application, install_python, running, slots_that_raise
 
 install_python()
@@ -28,22 +27,6 @@ def _slicer_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
         patch.setenv("OMP_NUM_THREADS", "1")
         yield
-
-
-@pytest.fixture(scope="session")
-def scan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small scan."""
-    path = tmp_path_factory.mktemp("scan") / "ball_T1.nii.gz"
-    make_scan(path)
-    return path
-
-
-@pytest.fixture(scope="session")
-def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small model."""
-    folder = tmp_path_factory.mktemp("bundles") / "small"
-    make_bundle(folder)
-    return folder
 
 
 @pytest.fixture
