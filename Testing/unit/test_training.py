@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from tiny_recipe import TINY_MODEL
 
 from conddiffusion_uad.cli import main
 from conddiffusion_uad.detection.reconstruction import reconstruct
@@ -30,22 +31,7 @@ from conddiffusion_uad.training.recipe import Source
 from conddiffusion_uad.training.training_run import CHECKPOINT, Means, calibrate_bundle, fit_bundle
 from conddiffusion_uad.training.validation import Validation
 
-RECIPE = """
-name = "tiny"
-seed = 0
-levels = [400]
-[grid]
-size = [24, 24, 24]
-spacing = [8.0, 8.0, 8.0]
-origin = [-92.0, -78.0, -90.0]
-direction = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
-[model]
-condition = 8
-encoder = { block = "basic", layers = [1, 1, 1, 1], block_inplanes = [4, 4, 8, 8] }
-denoiser = { base = 8, multipliers = [1, 2], blocks = 1, head_channels = 8, groups = 4 }
-noise = { octaves = 3, wavelength = 16.0 }
-[residual]
-T2 = { sign = "positive", smoothing = "gaussian", size = 1.0 }
+RECIPE = TINY_MODEL + """
 [fit]
 samples = 640
 batch = 16

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_recipe import TINY_MODEL
 
 from conddiffusion_uad.model import bundle as bundles
 from conddiffusion_uad.protocol import BadInput
@@ -22,22 +23,7 @@ from conddiffusion_uad.training.distributed import Processes
 from conddiffusion_uad.training.progress import ConsoleLog, Status
 from conddiffusion_uad.training.training_run import CHECKPOINT
 
-RECIPE = """
-name = "tiny"
-seed = 0
-levels = [400]
-[grid]
-size = [24, 24, 24]
-spacing = [8.0, 8.0, 8.0]
-origin = [-92.0, -78.0, -90.0]
-direction = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
-[model]
-condition = 8
-encoder = { block = "basic", layers = [1, 1, 1, 1], block_inplanes = [4, 4, 8, 8] }
-denoiser = { base = 8, multipliers = [1, 2], blocks = 1, head_channels = 8, groups = 4 }
-noise = { octaves = 3, wavelength = 16.0 }
-[residual]
-T2 = { sign = "positive", smoothing = "gaussian", size = 1.0 }
+RECIPE = TINY_MODEL + """
 [fit]
 samples = 160
 batch = 8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -125,9 +126,9 @@ def _lesion(case: Case, scan: sitk.Image) -> np.ndarray:
 def _examine_slice(case: Case, grid: Grid) -> Examined:
     """A slice as a stack of equal ones: so a thick slice looks on the model's grid."""
     scale = SLICE_SPACING / grid.spacing[0]
-    with np.load(case.scan) as stored:
-        image = stored["image"][case.index].astype(np.float32)
-        truth = stored["mask"][case.index] if case.truth else np.zeros(image.shape, bool)
+    stored = _archive(case.scan)
+    image = stored["image"][case.index].astype(np.float32)
+    truth = stored["mask"][case.index] if case.truth else np.zeros(image.shape, bool)
     single = normalized_slice(image, scale, grid)
     lesion = fit_to(rescale(truth.astype(np.float32), scale, order=1, anti_aliasing=True), grid) > 0.5
     volume = np.repeat(single[None], THICK, axis=0)
@@ -137,3 +138,10 @@ def _examine_slice(case: Case, grid: Grid) -> Examined:
         return scores[THICK // 2][brain]
 
     return Examined(case, volume, volume > 0, None, lesion[brain], judged)
+
+
+@lru_cache(maxsize=1)
+def _archive(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an archive, unpacked once for its many slices."""
+    with np.load(path) as stored:
+        return dict(stored)
