@@ -47,8 +47,9 @@ def measure(examined: Examined, maps: Maps, healthy_flagged: float = 0.01) -> Re
         maps: Scores on the model's grid by method; :data:`MODEL` is the anomaly score.
         healthy_flagged: Fraction of healthy tissue that the threshold may flag.
     """
-    truth = examined.truth
-    judged = {name: examined.judged(values) for name, values in maps.items()}
+    brain = examined.native_mask
+    truth = examined.native_truth[brain]
+    judged = {name: examined.native(values)[brain] for name, values in maps.items()}
     over = judged[MODEL] > threshold(healthy_flagged)
     return Result(
         examined.case,
