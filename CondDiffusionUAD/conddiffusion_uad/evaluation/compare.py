@@ -17,7 +17,8 @@ import numpy as np
 from conddiffusion_uad.detection.reconstruction import reconstruct
 from conddiffusion_uad.detection.scoring import ResidualRule, residual
 from conddiffusion_uad.evaluation.baselines import baseline_maps
-from conddiffusion_uad.evaluation.cases import Case, Examined, examine, labeled_cases
+from conddiffusion_uad.evaluation.cases import Case, Examined, examine
+from conddiffusion_uad.evaluation.datasets import find
 from conddiffusion_uad.evaluation.healthy_map import divided, healthy_map
 from conddiffusion_uad.evaluation.metrics import average_precision
 from conddiffusion_uad.lattice import on_grid
@@ -139,7 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     loaded = [bundles.load(name) for name in options.bundles]
     contrasts = tuple(dict.fromkeys(contrast for bundle in loaded for contrast in bundle.config.contrasts))
-    cases = _some(list(labeled_cases(options.data, contrasts)), options.most)
+    labeled = [case for case in find([options.data], contrasts) if case.truth]
+    cases = _some(labeled, options.most)
     healthy = _healthy_maps(loaded, options.healthy, options.cache) if options.healthy else None
     print(table(compare(loaded, cases, all_rules=options.rules, healthy=healthy, show=_show)))
 
