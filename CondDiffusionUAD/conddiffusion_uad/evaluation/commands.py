@@ -7,6 +7,7 @@ from pathlib import Path
 
 from conddiffusion_uad.protocol import CONTRASTS, EXIT_DONE
 
+HELP = "measure how well a model finds lesions, with plain baselines beside it"
 DESCRIPTION = (
     "Run a bundle on labeled and healthy scans, with plain baselines beside it, and write results.csv, summary.json "
     "and report.html. It goes on where it was stopped."

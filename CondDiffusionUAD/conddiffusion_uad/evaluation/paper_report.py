@@ -28,10 +28,10 @@ HEADS = (
     "PSNR, dB",
 )
 CAPTION = (
-    "Dice and AUPRC: mean and standard deviation over five folds of patients; the threshold of each fold was chosen with "
-    "the labels of its validation patients (a fifth). AUPRC over the whole box, background included. l1: mean absolute "
-    "error inside the healthy brain; l1 ratio: that inside the lesion divided by it. Not comparable with figures of the "
-    "native protocol."
+    "Dice and AUPRC: mean and standard deviation over five folds of patients; the threshold of each fold was chosen "
+    "with the labels of its validation patients (a fifth). AUPRC over the whole box, background included. l1: mean "
+    "absolute error inside the healthy brain; l1 ratio: that inside the lesion divided by it. Not comparable with "
+    "figures of the native protocol."
 )
 
 
