@@ -7,7 +7,8 @@ import SimpleITK as sitk
 
 from conddiffusion_uad.evaluation import cases
 from conddiffusion_uad.evaluation.cases import Case, examine, told_apart
-from conddiffusion_uad.evaluation.compare import _some, columns
+from conddiffusion_uad.evaluation.compare import columns
+from conddiffusion_uad.evaluation.datasets.selection import some
 from conddiffusion_uad.volume import Grid
 
 GRID = Grid((16, 24, 16), (2.0, 2.0, 2.0), (-15.0, -23.0, -15.0))
@@ -115,5 +116,5 @@ def test_a_data_set_of_many_has_one_column() -> None:
 
 def test_some_cases_are_spread_over_their_data_set() -> None:
     cases = [Case(f"p{i}", "many", contrast, Path(f"p{i}", contrast)) for i in range(7) for contrast in ("T1", "T2")]
-    assert [(c.patient, c.contrast) for c in _some(cases, 3)] == [(f"p{i}", c) for i in (0, 3, 6) for c in ("T1", "T2")]
-    assert _some(cases, None) == cases
+    assert [(c.patient, c.contrast) for c in some(cases, 3)] == [(f"p{i}", c) for i in (0, 3, 6) for c in ("T1", "T2")]
+    assert some(cases, None) == cases
