@@ -43,8 +43,8 @@ def scans(number: int = 3, voxels: int = 4000) -> Iterator[tuple[np.ndarray, np.
 
 def test_every_data_set_and_contrast_is_a_group_of_its_own(summary: Values) -> None:
     assert [(g["dataset"], g["contrast"], g["labeled_scans"], g["healthy_scans"]) for g in summary["groups"]] == [
-        ("ixi", "T1", 0, 4),
         ("mslub", "T2", 8, 0),
+        ("ixi", "T1", 0, 4),
     ]
     assert summary["main"] == "model"
     assert summary["methods"] == ["model", "blur residual", "random"]

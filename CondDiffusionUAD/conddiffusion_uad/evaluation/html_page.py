@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
 from conddiffusion_uad.evaluation.plots import Style
 from conddiffusion_uad.protocol import RESEARCH_USE
 
+_UNBROKEN = re.compile(r"\([^()]*\)|[\d.]+ %|p [<=] [\d.]+")  # in a cell with a figure, lines break around these
 _STYLE = """
 body { font: 15px/1.45 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; color: #1a1a1a; background: #fff;
   max-width: 1240px; margin: 0 auto; padding: 16px 24px; }
@@ -84,7 +86,8 @@ def table(
     """
 
     def row(cells: Sequence[str], tag: str, kind: str = "") -> str:
-        return f"<tr{kind}>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+        shown = cells if words else [_UNBROKEN.sub(_with_hard_spaces, cell) for cell in cells]
+        return f"<tr{kind}>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in shown) + "</tr>"
 
     kinds = [' class="foremost"' if number == foremost else "" for number in range(len(rows))]
     body = "\n".join(row(cells, "td", kind) for cells, kind in zip(rows, kinds, strict=True))
@@ -92,6 +95,10 @@ def table(
     opening = '<table class="words">' if words else "<table>"
     top = f"<thead>{row(heads, 'th')}</thead>"
     return f'<div class="scroll">{opening}{below}{top}\n<tbody>\n{body}\n</tbody></table></div>'
+
+
+def _with_hard_spaces(found: re.Match[str]) -> str:
+    return found.group().replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def svg_picture(svg: str, description: str, caption: str = "") -> str:

@@ -15,7 +15,7 @@ LoadPicture = Callable[[str], bytes | None]
 
 WORST_AND_BEST = 6  # pictures of each kind in the gallery of a data set and contrast
 PROTOCOLS = {
-    "native": "judged on each scan's own grid, with a threshold that needs no labels",
+    "label-free": "judged on each scan's own grid, with a threshold that needs no labels",
     "paper": "as in Behrendt et al.: 2 mm grid, eroded brain mask, median filter, threshold chosen with labels",
 }
 READING = (
@@ -145,7 +145,8 @@ def _group(group: Values, members: Sequence[Values], main: str, threshold: float
     if (group["methods"][main]["curves"]["calibration"] or {}).get("score"):
         pictures.append(("Observed over expected share of flagged healthy voxels", plots.calibration(group, main)))
     if pictures:
-        parts.append(page.legend(plots.styles(list(group["methods"]), main)))
+        if group["labeled_scans"]:
+            parts.append(page.legend(plots.styles(list(group["methods"]), main)))
         parts.append(page.block("plots", [page.svg_picture(svg, f"{title(group)}: {what}") for what, svg in pictures]))
     if group["labeled_scans"]:
         for values in (tables.separation, tables.segmentation, tables.lesions):

@@ -122,7 +122,7 @@ def scores(group: Values, main: str, threshold: float | None) -> str:
                 linestyle=":",
                 label="healthy, if calibrated",
             )
-        if threshold is not None and edges[0] < threshold < edges[-1]:
+        if main == MODEL and threshold is not None:
             axes.axvline(threshold, color="black", linewidth=1, linestyle="--", label=f"threshold {threshold:.3g}")
         shown = [value for name in ("healthy", "lesion") for value in curve[name] if value > 0]
         axes.set(yscale="log", xlim=(edges[0], edges[-1]), ylim=(max(min(shown) / 2, 1e-6), 3 * max(shown)))

@@ -52,6 +52,7 @@ def summarize(records: Sequence[Record], load: LoadCounts) -> Values:
     main = MODEL if MODEL in methods else methods[0]
     keys = sorted({(record["dataset"], record["contrast"]) for record in records})
     groups = [[r for r in records if (r["dataset"], r["contrast"]) == key] for key in keys]
+    groups.sort(key=lambda members: not any(record["labeled"] for record in members))  # healthy ones last
     return {
         "schema": SCHEMA,
         "methods": methods,
