@@ -14,6 +14,7 @@ from typing import Any
 
 from conddiffusion_uad.evaluation import tables
 from conddiffusion_uad.evaluation.html_report import PROTOCOLS, READING
+from conddiffusion_uad.evaluation.markdown import cell, markdown
 from conddiffusion_uad.evaluation.published import BEHRENDT_2023, Published
 from conddiffusion_uad.evaluation.tables import Table
 from conddiffusion_uad.protocol import RESEARCH_USE, BadInput, Failure, OutputFailure
@@ -47,7 +48,7 @@ def document(evaluations: Sequence[tuple[Values, Values]], folders: Sequence[str
 def _evaluation(about: Values, summary: Values) -> list[str]:
     bundle, protocol = about.get("bundle") or {}, about.get("protocol", "unknown")
     main = summary["main"]
-    parts = [f"## {_cell(str(bundle.get('name', main)))}, protocol: {protocol}"]
+    parts = [f"## {cell(str(bundle.get('name', main)))}, protocol: {protocol}"]
     if protocol in PROTOCOLS:
         parts.append(f"Protocol: {PROTOCOLS[protocol]}.")
     if bundle:
@@ -55,42 +56,21 @@ def _evaluation(about: Values, summary: Values) -> list[str]:
     if about.get("command"):
         parts += ["To reproduce:", _code(about["command"])]
     for group in summary["groups"]:
-        parts.append(f"### {_cell(tables.title(group))}")
+        parts.append(f"### {cell(tables.title(group))}")
         parts.append(_size(group))
         if group["labeled_scans"]:
             for make in (tables.separation, tables.segmentation, tables.lesions):
-                parts += _table(make(group, main))
+                parts += markdown(make(group, main))
         if group["healthy_scans"]:
-            parts += _table(tables.healthy(group, main))
+            parts += markdown(tables.healthy(group, main))
     parts.append("### Reconstruction, time and memory")
-    return [*parts, *_table(tables.fidelity(summary)), *_table(tables.cost(summary))]
+    return [*parts, *markdown(tables.fidelity(summary)), *markdown(tables.cost(summary))]
 
 
 def _size(group: Values) -> str:
     kinds = ((group["labeled_scans"], "labeled"), (group["healthy_scans"], "healthy"))
     scans = " and ".join(tables.amount(count, f"{kind} {tables.unit(group)}") for count, kind in kinds if count)
     return f"{tables.amount(group['patients'], 'patient')}, {scans}."
-
-
-def _table(values: Table) -> list[str]:
-    """A Markdown table, the judged method in bold, and its caption."""
-    if not values.rows:
-        return []
-    rows = [_row(values.heads), "|---" * len(values.heads) + "|"]
-    for number, cells in enumerate(values.rows):
-        rows.append(_row([f"**{_cell(cell)}**" if number == values.foremost else _cell(cell) for cell in cells]))
-    return ["\n".join(rows), values.caption] if values.caption else ["\n".join(rows)]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _cell(text: str) -> str:
-    """Text that means nothing to Markdown."""
-    for character in "\\`*_|<>[]":
-        text = text.replace(character, f"\\{character}")
-    return " ".join(text.split())
 
 
 def _code(text: str) -> str:
@@ -103,7 +83,7 @@ def _published(published: Published) -> list[str]:
         "---",
         "## For reference: published figures, another protocol",
         f"{published.source}. {published.note}",
-        *_table(table),
+        *markdown(table),
     ]
 
 
