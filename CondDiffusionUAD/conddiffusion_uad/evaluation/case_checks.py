@@ -151,6 +151,7 @@ def _twice(cases: Sequence[Case]) -> Iterator[Problem]:
 
 
 def _trained(cases: Sequence[Case], known: TrainedOn, allowed: bool) -> Iterator[Problem]:
+    compare = "" if known.files else _COMPARE
     seen = {case for case in cases if known.includes(case)}
     suspected = {case for case in cases if case not in seen and known.may_include(case)}
     calibrated = {case for case in cases if case not in seen and known.calibrated_on(case)}
@@ -168,4 +169,4 @@ def _trained(cases: Sequence[Case], known: TrainedOn, allowed: bool) -> Iterator
             yield Problem(file, message, hint, fatal, tuple(same))
     if not known.complete:
         message = "The bundle does not tell all whom it, or the model it started from, was trained on."
-        yield Problem(known.bundle, message, _COMPARE, False)
+        yield Problem(known.bundle, message, compare, False)
