@@ -81,8 +81,11 @@ def showInThreeD(segmentationNode: Any, shown: bool) -> None:
 
 def isShownInThreeD(segmentationNode: Any) -> bool:
     """Whether `showInThreeD` shows the candidates."""
-    return bool(segmentationNode.GetDisplayNode().GetVisibility3D()) and segmentationNode.GetSegmentation(
-    ).ContainsRepresentation(slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName())
+    return bool(
+        segmentationNode.GetDisplayNode().GetVisibility3D()
+    ) and segmentationNode.GetSegmentation().ContainsRepresentation(
+        slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
+    )
 
 
 def _orientedImage(geometryNode: Any, mask: np.ndarray, offset: tuple[int, int, int]) -> Any:

@@ -55,7 +55,6 @@ def writeSegmentation(live: LiveFindings, path: Path) -> None:
 def writeFindings(live: LiveFindings, path: Path) -> None:
     """Write the table as CSV, with what was decided. Raises ProblemError."""
 
-
     with _telling(path), path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)

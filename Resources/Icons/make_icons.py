@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draws the icon of the module and the thumbnail of the sample scan: a slice of the synthetic scan under its lesion.
 
-    python Resources/Icons/make_icons.py
+python Resources/Icons/make_icons.py
 """
 
 from __future__ import annotations

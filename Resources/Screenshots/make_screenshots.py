@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Puts together the pictures in the README from those that the tests of the panel leave in build/screenshots.
 
-    python3 Testing/run.py test Testing/module/test_panel.py
-    .venv/bin/python Resources/Screenshots/make_screenshots.py
+python3 Testing/run.py test Testing/module/test_panel.py
+.venv/bin/python Resources/Screenshots/make_screenshots.py
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from standin.application import Application
 Wait = Callable[..., float]
 LONG = tuple(range(1, 1001))  # noise levels that keep the worker busy for minutes
 
+
 def node_ids(scene: Any) -> set[str]:
     return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
 

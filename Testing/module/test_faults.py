@@ -66,9 +66,7 @@ class Desk:
 
 
 @pytest.fixture
-def desk(
-    app: Application, mrml: MrmlApplication, scan: Any, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Desk]:
+def desk(app: Application, mrml: MrmlApplication, scan: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     """A panel with the small scan; afterwards no process and no file may be left."""
     made = Desk(app, mrml, monkeypatch)
     yield made

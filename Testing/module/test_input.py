@@ -76,9 +76,7 @@ def test_the_shown_or_else_the_last_volume_is_preselected_and_no_result(mrml: Mr
     first, second, labels, heatmap, reconstruction = volumes = [
         mrml.scene.AddNewNodeByClass(f"vtkMRML{kind}Node", kind) for kind in kinds
     ]
-    others = [
-        mrml.scene.AddNewNodeByClass(f"vtkMRML{kind}Node", kind) for kind in ("Segmentation", "Table", "Text")
-    ]
+    others = [mrml.scene.AddNewNodeByClass(f"vtkMRML{kind}Node", kind) for kind in ("Segmentation", "Table", "Text")]
     linkNodes(DetectionNodes(first, heatmap, reconstruction, *others))
     assert preselected(volumes, None) is second
     assert preselected(volumes, first) is first

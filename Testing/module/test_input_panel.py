@@ -67,9 +67,7 @@ def test_choices_become_the_settings_of_the_run(panel: Any, small_bundle: Path) 
     assert settings.healthyFlagged == pytest.approx(0.001)
 
 
-def test_another_volume_has_another_contrast(
-    panel: Any, mrml: MrmlApplication, scan_file: Path
-) -> None:
+def test_another_volume_has_another_contrast(panel: Any, mrml: MrmlApplication, scan_file: Path) -> None:
     ui = panel.ui
     assert ui.contrastBox.currentText == "T1"
     flair = load_volume(mrml, scan_file, "sub-01_FLAIR")

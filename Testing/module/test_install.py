@@ -315,9 +315,7 @@ def test_the_click_goes_on_by_itself_after_the_installation(
     panel.close()
 
 
-def test_declined_packages_leave_the_panel_ready(
-    app: Application, scan: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_declined_packages_leave_the_panel_ready(app: Application, scan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     panel = make_panel(Packages(monai="1.0"), monkeypatch)
     panel.ui.detectButton.click()
     assert "Without the packages nothing can be detected." in panel.ui.messageLabel.text
@@ -325,9 +323,7 @@ def test_declined_packages_leave_the_panel_ready(
     panel.close()
 
 
-def test_an_installation_can_be_canceled(
-    questions: list[str], scan: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_installation_can_be_canceled(questions: list[str], scan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pip(monkeypatch, "import time; time.sleep(60)")
     panel = make_panel(Packages(monai="1.0"), monkeypatch)
     panel.ui.detectButton.click()

@@ -49,9 +49,7 @@ class ctkCollapsibleButton(QWidget):  # noqa: N801 (CTK's name)
         painter = QPainter(self)
         self.style().drawControl(QStyle.ControlElement.CE_PushButtonBevel, option, painter, self)
         arrow = "\u25b8" if self._collapsed else "\u25be"
-        painter.drawText(
-            option.rect.adjusted(8, 0, -8, 0), Qt.AlignmentFlag.AlignVCenter, f"{arrow} {self._text}"
-        )
+        painter.drawText(option.rect.adjusted(8, 0, -8, 0), Qt.AlignmentFlag.AlignVCenter, f"{arrow} {self._text}")
 
 
 def make_module() -> types.ModuleType:

@@ -11,7 +11,7 @@ from conddiffusion_uad.volume import Grid
 
 
 def result(name: str, contrast: str, precision: float, index: int | None = None) -> Result:
-    case = Case(name, contrast, Path("folder", name, "scan"), Path("folder", name, "seg"), index)
+    case = Case(name, "scan" if index is not None else "folder", contrast, Path("scan"), Path("seg"), index)
     return Result(case, 0.01, {"model": precision, "blur residual": 0.02}, 0.3, 0.5, 0.005)
 
 
@@ -61,7 +61,7 @@ def test_heatmaps_of_one_person_are_compared_in_the_atlas() -> None:
     scores = np.random.default_rng(0).random((4, 4, 4))
     shifted = np.concatenate([np.full((2, 4, 4), 9.0), scores])
     first, second = (
-        Examined(Case(name, "T1", Path("scan"), None), None, np.ones(found.shape, bool), place, None, None)
+        Examined(Case(name, "", "T1", Path("scan")), None, np.ones(found.shape, bool), place, None, None, None, None)
         for name, found, place in (("a", scores, grid), ("b", shifted, larger))
     )
     told = card.repeatability(first, second, (scores, shifted), grid)

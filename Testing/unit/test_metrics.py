@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from conddiffusion_uad.detection.scoring import equalized
 from conddiffusion_uad.evaluation.baselines import blur_residual
-from conddiffusion_uad.evaluation.metrics import average_precision, best_dice, dice
+from conddiffusion_uad.evaluation.metrics import auroc, average_precision, best_dice, dice
 
 
 def test_average_precision_by_hand() -> None:
@@ -22,6 +22,24 @@ def test_average_precision_agrees_with_scikit_learn(levels: int) -> None:
 
 def test_average_precision_of_no_lesion_is_not_a_number() -> None:
     assert np.isnan(average_precision(np.ones(4), np.zeros(4)))
+
+
+def test_auroc_by_hand_counts_equal_scores_one_half() -> None:
+    # The lesion at .9 beats both healthy voxels, the one at .4 ties with one and loses to the other: 2.5 of 4 pairs.
+    assert auroc(np.array([0.9, 0.4, 0.8, 0.4]), np.array([1, 1, 0, 0])) == pytest.approx(2.5 / 4)
+
+
+@pytest.mark.parametrize("levels", [5, 10_000])
+def test_auroc_agrees_with_scikit_learn(levels: int) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.random(5000) < 0.05
+    scores = np.floor(levels * (rng.random(5000) + 0.5 * truth))
+    assert auroc(scores, truth) == pytest.approx(roc_auc_score(truth, scores))
+
+
+@pytest.mark.parametrize("truth", [np.zeros(4), np.ones(4), np.zeros(0)])
+def test_auroc_of_one_class_is_not_a_number(truth: np.ndarray) -> None:
+    assert np.isnan(auroc(np.arange(len(truth)), truth))
 
 
 def test_equalized_intensity_is_uniform_inside_the_brain_whatever_the_contrast() -> None:

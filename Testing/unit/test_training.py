@@ -31,7 +31,9 @@ from conddiffusion_uad.training.recipe import Source
 from conddiffusion_uad.training.training_run import CHECKPOINT, Means, calibrate_bundle, fit_bundle
 from conddiffusion_uad.training.validation import Validation
 
-RECIPE = TINY_MODEL + """
+RECIPE = (
+    TINY_MODEL
+    + """
 [fit]
 samples = 640
 batch = 16
@@ -55,6 +57,7 @@ spacing = 8.0
 weight = 0.3
 held_out = 2
 """
+)
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,9 @@ from conddiffusion_uad.training.distributed import Processes
 from conddiffusion_uad.training.progress import ConsoleLog, Status
 from conddiffusion_uad.training.training_run import CHECKPOINT
 
-RECIPE = TINY_MODEL + """
+RECIPE = (
+    TINY_MODEL
+    + """
 [fit]
 samples = 160
 batch = 8
@@ -44,6 +46,7 @@ spacing = 8.0
 weight = 1.0
 held_out = 2
 """
+)
 Start = Callable[..., subprocess.Popen[bytes]]
 
 

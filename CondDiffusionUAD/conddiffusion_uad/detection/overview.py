@@ -7,9 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from conddiffusion_uad.detection.colors import HIGHEST_SHOWN, LOWEST_SHOWN, colors, opacity
+from conddiffusion_uad.detection.colors import HIGHEST_SHOWN, LOWEST_SHOWN, colors
+from conddiffusion_uad.detection.drawing import (
+    BACKGROUND,
+    CONTOUR,
+    TEXT,
+    font,
+    heatmap_over,
+    outline,
+    panel,
+    scaled,
+    side_letters,
+)
 from conddiffusion_uad.detection.pipeline import Detection
 from conddiffusion_uad.protocol import RESEARCH_USE
 
@@ -17,7 +28,6 @@ PANEL = 250  # pixels of the longest side of the brain's box
 MARGIN_MM = 8.0  # shown around the brain
 LEVELS = 6  # axial slices beside the three cuts
 GAP, EDGE, HEAD, FOOT, BAR = 6, 16, 34, 40, 190  # pixels
-BACKGROUND, TEXT, FAINT, CONTOUR = (12, 12, 14), (235, 235, 235), (150, 150, 150), (0, 229, 255)
 ROWS = ("Scan", "Reconstruction", "Anomaly score")
 PLANES = ("Axial", "Coronal", "Sagittal")
 SIDES = {"Axial": "RL", "Coronal": "RL", "Sagittal": "AP"}  # letters at the left and right edge of a cut
@@ -86,17 +96,17 @@ def draw(scan: sitk.Image, detection: Detection) -> Image.Image:
     for number, (cut, (w, h)) in enumerate(zip(cuts, sizes, strict=True)):
         if number == len(PLANES):
             left += EDGE
-        pen.text((left + w / 2, HEAD / 2), cut.heading, TEXT, _font(14), anchor="mm")
-        for line, panel in enumerate(_panels(volumes, cut)):
+        pen.text((left + w / 2, HEAD / 2), cut.heading, TEXT, font(14), anchor="mm")
+        for line, picture in enumerate(_panels(volumes, cut)):
             top = HEAD + line * (row + GAP)
-            sheet.paste(panel, (left, top + (row - h) // 2))
-            _letters(pen, cut, (left, top, w, row))
+            sheet.paste(picture, (left, top + (row - h) // 2))
+            side_letters(pen, SIDES[cut.plane], (left, top, w, row))
             if number == 0:
-                pen.text((left + 2, top + 2), ROWS[line], TEXT, _font(13), anchor="la", stroke_width=2, stroke_fill=0)
+                pen.text((left + 2, top + 2), ROWS[line], TEXT, font(13), anchor="la", stroke_width=2, stroke_fill=0)
         left += w + GAP
     _color_bar(sheet, (left + EDGE, HEAD + 2 * (row + GAP), row), detection.threshold)
-    pen.text((EDGE, sheet.height - FOOT / 2), _summary(detection), TEXT, _font(14), anchor="lm")
-    pen.text((width - EDGE, sheet.height - FOOT / 2), RESEARCH_USE, TEXT, _font(14), anchor="rm")
+    pen.text((EDGE, sheet.height - FOOT / 2), _summary(detection), TEXT, font(14), anchor="lm")
+    pen.text((width - EDGE, sheet.height - FOOT / 2), RESEARCH_USE, TEXT, font(14), anchor="rm")
     return sheet
 
 
@@ -158,31 +168,11 @@ def _ras(place: Sequence[int], volumes: Volumes) -> tuple[str, str, str]:
 def _panels(volumes: Volumes, cut: Cut) -> list[Image.Image]:
     """The scan, the reconstruction, and the heatmap over the scan."""
     size = volumes.pixels(cut)
-    scan, healthy = (_scaled(volumes.slice(array, cut), size) for array in (volumes.scan, volumes.reconstruction))
-    score = _scaled(volumes.slice(volumes.score, cut), size)
-    opaque = opacity(score)[..., None]
-    overlay = scan[..., None] * (1 - opaque) + colors(score) * opaque
-    inside = _scaled(volumes.slice(volumes.findings, cut).astype(np.float32), size) > 0.5
-    overlay[inside & ~_eroded(inside)] = CONTOUR
-    grays = [np.repeat(gray[..., None], 3, axis=2) for gray in (scan, healthy)]
-    return [Image.fromarray(np.clip(array, 0, 255).astype(np.uint8)) for array in (*grays, overlay)]
-
-
-def _scaled(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    image = Image.fromarray(np.ascontiguousarray(array, np.float32))
-    return np.asarray(image.resize(size, Image.Resampling.BILINEAR))
-
-
-def _eroded(inside: np.ndarray) -> np.ndarray:
-    padded = np.pad(inside, 1)
-    return padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-
-
-def _letters(pen: ImageDraw.ImageDraw, cut: Cut, box: tuple[int, int, int, int]) -> None:
-    left, top, width, height = box
-    first, second = SIDES[cut.plane]
-    pen.text((left + 3, top + height / 2), first, FAINT, _font(12), anchor="lm", stroke_width=2, stroke_fill=0)
-    pen.text((left + width - 3, top + height / 2), second, FAINT, _font(12), anchor="rm", stroke_width=2, stroke_fill=0)
+    scan, healthy = (scaled(volumes.slice(array, cut), size) for array in (volumes.scan, volumes.reconstruction))
+    overlay = heatmap_over(scan, scaled(volumes.slice(volumes.score, cut), size))
+    inside = scaled(volumes.slice(volumes.findings, cut).astype(np.float32), size) > 0.5
+    overlay[outline(inside)] = CONTOUR
+    return [panel(values) for values in (scan, healthy, overlay)]
 
 
 def _color_bar(sheet: Image.Image, box: tuple[int, int, int], threshold: float) -> None:
@@ -193,13 +183,13 @@ def _color_bar(sheet: Image.Image, box: tuple[int, int, int], threshold: float) 
     scores = np.linspace(HIGHEST_SHOWN, LOWEST_SHOWN, height)
     bar = np.repeat(colors(scores)[:, None], 18, axis=1).astype(np.uint8)
     sheet.paste(Image.fromarray(bar), (left, top))
-    pen.text((left, top - 20), "Healthy voxels as unusual", TEXT, _font(12), anchor="la")
+    pen.text((left, top - 20), "Healthy voxels as unusual", TEXT, font(12), anchor="la")
 
     def at(score: float) -> float:
         return top + (HIGHEST_SHOWN - score) / (HIGHEST_SHOWN - LOWEST_SHOWN) * (height - 1)
 
     for score in range(int(LOWEST_SHOWN), int(HIGHEST_SHOWN) + 1):
-        pen.text((left + 26, at(score)), f"{score}   1 in {10**score:,}", TEXT, _font(12), anchor="lm")
+        pen.text((left + 26, at(score)), f"{score}   1 in {10**score:,}", TEXT, font(12), anchor="lm")
     if LOWEST_SHOWN <= threshold <= HIGHEST_SHOWN:
         pen.line((left - 5, at(threshold), left + 22, at(threshold)), CONTOUR, 2)
 
@@ -211,7 +201,3 @@ def _summary(detection: Detection) -> str:
     count = len(detection.findings)
     volume = sum(finding.volume_ml for finding in detection.findings)
     return f"{count} finding{'s' * (count > 1)}, {volume:.1f} ml in all, {flagged}; cuts through finding 1"
-
-
-def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    return ImageFont.load_default(size)

@@ -22,7 +22,7 @@ BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
 def labeled_table(results: Sequence[Result]) -> str:
-    """Average precision and Dice of each case as a Markdown table, and the means of each collection.
+    """Average precision and Dice of each case as a Markdown table, and the means of each data set.
 
     Single slices are only in the means.
     """
@@ -31,9 +31,9 @@ def labeled_table(results: Sequence[Result]) -> str:
     lines = [_row(heads), "|---" * len(heads) + "|"]
     for result in results:
         if result.case.index is None:
-            lines.append(_row([result.case.name, result.case.contrast, *(f"{v:.3f}" for v in _values(result))]))
-    for group in dict.fromkeys((r.case.collection, r.case.contrast) for r in results):
-        chosen = [_values(r) for r in results if (r.case.collection, r.case.contrast) == group]
+            lines.append(_row([result.case.patient, result.case.contrast, *(f"{v:.3f}" for v in _values(result))]))
+    for group in dict.fromkeys((r.case.dataset, r.case.contrast) for r in results):
+        chosen = [_values(r) for r in results if (r.case.dataset, r.case.contrast) == group]
         means = [_mean(column) for column in np.array(chosen).T]
         lines.append(_row([f"**{group[0]}, mean of {len(chosen)}**", group[1], *means]))
     return "\n".join(lines)
@@ -60,11 +60,11 @@ def _row(entries: Sequence[str]) -> str:
 def healthy_table(results: Sequence[Result]) -> str:
     """Share of healthy brains that is flagged at the default threshold as a Markdown table; of slices the mean."""
     lines = ["| healthy scan | contrast | flagged |", "|---|---|---|"]
-    lines += [_row([r.case.name, r.case.contrast, f"{r.flagged:.2%}"]) for r in results if r.case.index is None]
-    for collection in dict.fromkeys(r.case.collection for r in results if r.case.index is not None):
-        flagged = [r.flagged for r in results if r.case.collection == collection]
-        contrast = next(r.case.contrast for r in results if r.case.collection == collection)
-        lines.append(_row([f"{collection}, mean of {len(flagged)} slices", contrast, f"{np.mean(flagged):.2%}"]))
+    lines += [_row([r.case.patient, r.case.contrast, f"{r.flagged:.2%}"]) for r in results if r.case.index is None]
+    for dataset in dict.fromkeys(r.case.dataset for r in results if r.case.index is not None):
+        flagged = [r.flagged for r in results if r.case.dataset == dataset]
+        contrast = next(r.case.contrast for r in results if r.case.dataset == dataset)
+        lines.append(_row([f"{dataset}, mean of {len(flagged)} slices", contrast, f"{np.mean(flagged):.2%}"]))
     return "\n".join(lines)
 
 
@@ -73,7 +73,7 @@ def repeatability(first: Examined, second: Examined, scores: tuple[np.ndarray, n
     pair = (first, second)
     brain = np.logical_and(*(part(examined.mask, examined.grid, grid) for examined in pair))
     values = [part(score, examined.grid, grid)[brain] for score, examined in zip(scores, pair, strict=True)]
-    names = f"{first.case.name} and {second.case.name}"
+    names = f"{first.case.patient} and {second.case.patient}"
     return f"Heatmaps of {names}, one person scanned twice: correlation {np.corrcoef(*values)[0, 1]:.2f}."
 
 
@@ -99,11 +99,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     labeled, healthy, twice = [], [], []
     for cases, results in ((labeled_cases, labeled), (healthy_cases, healthy)):
         for case in cases(options.data, bundle.config.contrasts):
-            print(f"{case.name} {case.contrast}", file=sys.stderr, flush=True)
+            print(f"{case.patient} {case.contrast}", file=sys.stderr, flush=True)
             examined = examine(case, bundle.config.grid)
             maps = score_maps(examined, bundle)
             results.append(measure(examined, maps))
-            if case.truth is None and case.name in options.twice:
+            if case.truth is None and case.patient in options.twice:
                 twice.append((examined, maps[MODEL]))
     tables = [labeled_table(labeled), healthy_table(healthy)]
     if len(twice) == 2:

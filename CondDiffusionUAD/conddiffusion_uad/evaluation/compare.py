@@ -1,6 +1,6 @@
 """Average precision of several bundles, or of one with other rules: `python -m conddiffusion_uad.evaluation.compare`.
 
-Prints a Markdown table: a row for each bundle and rule, a column for each patient, or for each collection of many.
+Prints a Markdown table: a row for each bundle and rule, a column for each patient, or for each data set of many.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from conddiffusion_uad.model.bundle import Bundle
 from conddiffusion_uad.training import recipe as recipes
 from conddiffusion_uad.training.corpus import load_corpus
 
-FEW = 3  # patients of a collection that get a column each
+FEW = 3  # patients of a data set that get a column each
 Precisions = dict[str, dict[tuple[str, str], list[float]]]  # by row, then by column
 Show = Callable[[str], None]
 HealthyMaps = Mapping[tuple[str, str], np.ndarray]  # by bundle and contrast
@@ -45,11 +45,11 @@ CHANGES: Mapping[str, Mapping[str, object]] = {
 
 
 def columns(cases: Sequence[Case]) -> dict[Case, tuple[str, str]]:
-    """The column of each case: its name or its collection's, and the contrast."""
+    """The column of each case: its patient or its data set, and the contrast."""
     patients = defaultdict(set)
     for case in cases:
-        patients[case.collection].add(case.name)
-    return {c: (c.name if len(patients[c.collection]) <= FEW else c.collection, c.contrast) for c in cases}
+        patients[case.dataset].add(case.patient)
+    return {c: (c.patient if len(patients[c.dataset]) <= FEW else c.dataset, c.contrast) for c in cases}
 
 
 def variants(bundle: Bundle, contrast: str, *, all_rules: bool) -> Iterator[tuple[str, Sequence[int], ResidualRule]]:
@@ -85,12 +85,14 @@ def compare(
     result: Precisions = defaultdict(lambda: defaultdict(list))
     place = columns(cases)
     for number, case in enumerate(cases, start=1):
-        show(f"{number}/{len(cases)} {case.name} {case.contrast}")
+        show(f"{number}/{len(cases)} {case.patient} {case.contrast}")
         examined = examine(case, loaded[0].config.grid)
-        if not examined.truth.any():
+        brain = examined.native_mask
+        truth = examined.native_truth[brain]
+        if not truth.any():
             continue
         for name, scores in _maps(loaded, examined, all_rules, healthy or {}, seed):
-            value = average_precision(examined.judged(scores), examined.truth)
+            value = average_precision(examined.native(scores)[brain], truth)
             result[name][place[case]].append(value)
     return result
 
@@ -133,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rules", action="store_true", help="also other levels and rules, one change at a time")
     parser.add_argument("--healthy", type=Path, metavar="DIR", help="training data: also divide by usual residuals")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="of the training data (default: .cache in it)")
-    parser.add_argument("--most", type=int, metavar="N", help="patients, or slices, of each collection (default: all)")
+    parser.add_argument("--most", type=int, metavar="N", help="patients, or slices, of each data set (default: all)")
     options = parser.parse_args(arguments)
     loaded = [bundles.load(name) for name in options.bundles]
     contrasts = tuple(dict.fromkeys(contrast for bundle in loaded for contrast in bundle.config.contrasts))
@@ -143,12 +145,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _some(cases: Sequence[Case], most: int | None) -> list[Case]:
-    """The cases of at most so many patients of each collection, evenly spread."""
+    """The cases of at most so many patients of each data set, evenly spread."""
     names: dict[str, dict[str, None]] = defaultdict(dict)
     for case in cases:
-        names[case.collection][case.name] = None
+        names[case.dataset][case.patient] = None
     chosen = {place: list(found)[:: -(-len(found) // most) if most else 1] for place, found in names.items()}
-    return [case for case in cases if case.name in chosen[case.collection]]
+    return [case for case in cases if case.patient in chosen[case.dataset]]
 
 
 def _healthy_maps(loaded: Sequence[Bundle], data: Path, cache: Path | None) -> HealthyMaps:

@@ -1,0 +1,50 @@
+"""The subcommand ``evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from conddiffusion_uad.protocol import CONTRASTS, EXIT_DONE
+
+DESCRIPTION = (
+    "Run a bundle on labeled and healthy scans, with plain baselines beside it, and write results.csv, summary.json and "
+    "report.html. It goes on where it was stopped."
+)
+PROTOCOLS = ("label-free", "paper")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options; sets `command`, a function that takes the parsed arguments."""
+    parser.set_defaults(command=_evaluate)
+    add = parser.add_argument
+    add("datasets", nargs="+", metavar="DATASET", help="folder or datalist (.json, .csv); LAYOUT:PATH names its layout")
+    add("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
+    add(
+        "--bundle",
+        action="append",
+        metavar="NAME|PATH",
+        help="model bundle (default: default); --protocol paper takes several, one for each fold",
+    )
+    add("--protocol", choices=PROTOCOLS, default=PROTOCOLS[0], help="whose rules (default: %(default)s)")
+    add("--contrast", action="append", choices=CONTRASTS, help="only scans of this contrast; may be repeated")
+    add("--most", type=int, metavar="N", help="patients, or slices, of each data set (default: all)")
+    add("--baselines", default="all", metavar="all|none|NAME,...", help="what to compare with (default: %(default)s)")
+    add("--maps", type=Path, metavar="DIR", help="judge these maps of other software in place of the bundle's")
+    add("--maps-threshold", type=float, metavar="VALUE", help="from which on such a map flags (default: its top 1 %%)")
+    add("--healthy-flagged", type=float, default=0.01, metavar="FRACTION", help="see detect (default: %(default)s)")
+    add("--min-volume-ml", type=float, default=0.05, metavar="ML", help="see detect (default: %(default)s)")
+    add("--skull", choices=("auto", "on", "off"), default="auto", help="whether skulls are to be stripped")
+    add("--device", default="auto", metavar="auto|cuda[:N]|mps|cpu", help="what computes")
+    add("--jobs", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
+    add("--seed", type=int, default=0, metavar="N", help="of the noise (default: %(default)s)")
+    add("--robustness", action="store_true", help="scans with simulated faults instead: how the figures change")
+    add("--allow-trained", action="store_true", help="also subjects that the bundle was trained on")
+    add("--force", action="store_true", help="replace an earlier evaluation in the output folder")
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from conddiffusion_uad.evaluation import run  # takes seconds
+
+    run.run(arguments)
+    return EXIT_DONE

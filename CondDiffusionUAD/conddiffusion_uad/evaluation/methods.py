@@ -1,0 +1,127 @@
+"""The methods that are compared in a case: the model, the plain baselines, and maps that other software made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from scipy.stats import rankdata
+
+from conddiffusion_uad.detection.reconstruction import reconstruct
+from conddiffusion_uad.detection.scoring import anomaly_score, residual
+from conddiffusion_uad.evaluation.baselines import baseline_maps
+from conddiffusion_uad.evaluation.cases import Case, Examined
+from conddiffusion_uad.evaluation.record import MODEL
+from conddiffusion_uad.model.bundle import Bundle
+from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+from conddiffusion_uad.protocol import BadInput
+
+UNTRAINED = "untrained model"
+MAPS = "maps"
+"""The method that existing maps are, in place of the model."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a method says of a case, on the scan's own grid.
+
+    Attributes:
+        name: Of the method.
+        raw: Its own values, float32 (z, y, x), 0 outside the brain: for curves.
+        score: The same on the scale of an anomaly score: for thresholds that need no labels.
+    """
+
+    name: str
+    raw: np.ndarray
+    score: np.ndarray
+
+
+def model_map(examined: Examined, estimate: np.ndarray, bundle: Bundle) -> Scored:
+    """The anomaly score of a reconstruction (z, y, x) on the bundle's grid."""
+    contrast = examined.case.contrast
+    residuals = residual(examined.volume, estimate, examined.mask, bundle.config.residual[contrast])
+    heatmap = examined.native(anomaly_score(residuals, examined.mask, bundle.calibration[contrast]))
+    return Scored(MODEL, heatmap, heatmap)
+
+
+def other_maps(examined: Examined, bundle: Bundle, names: Sequence[str], seed: int) -> Iterator[Scored]:
+    """The maps of the baselines named, smoothed by the rule of the bundle, ranked in their own brain."""
+    rule = bundle.config.residual[examined.case.contrast]
+    maps = baseline_maps(examined.volume, examined.mask, rule, examined.grid, seed)
+    for name in names:
+        if name == UNTRAINED:
+            estimate = reconstruct(
+                examined.volume, examined.mask, untrained(bundle), levels=bundle.config.levels, seed=seed
+            )
+            values = residual(examined.volume, estimate, examined.mask, rule)
+        else:
+            values = maps[name]
+        own = examined.native(values)
+        yield Scored(name, own, rank_score(own, examined.native_mask))
+
+
+def untrained(bundle: Bundle) -> ConditionedDiffusion:
+    """A network like the bundle's, on the same device, that has learned nothing."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = ConditionedDiffusion(bundle.config.model)
+    return model.to(next(bundle.model.parameters()).device).eval()
+
+
+def rank_score(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """``-log10`` of the share of this brain with a value as large, so that 2 is where its top 1 % begins.
+
+    Returns:
+        float32, same shape, 0 outside the mask.
+    """
+    scores = np.zeros(values.shape, np.float32)
+    if mask.any():
+        scores[mask] = -np.log10(rankdata(-values[mask], method="max") / mask.sum())
+    return scores
+
+
+def existing_map(folder: Path, examined: Examined, threshold: float | None) -> Scored:
+    """The map that other software made of a case, resampled (linear) to the scan's grid.
+
+    Args:
+        folder: Holds it under one of the names in :func:`map_files`.
+        examined: The case.
+        threshold: The value of the map from which on a voxel is flagged; it becomes score 2 (1 % of healthy tissue).
+            None ranks the values in their own brain instead.
+
+    Raises:
+        BadInput: ``map_missing`` or ``map_unreadable``.
+    """
+    case = examined.case
+    file = next((f for f in map_files(folder, case) if f.is_file()), None)
+    if file is None or examined.prepared is None:
+        tried = ", ".join(str(f.relative_to(folder)) for f in map_files(folder, case))
+        raise BadInput("map_missing", f"There is no map of {case.id}.", f"Expected in the folder of maps: {tried}.")
+    reference = examined.prepared.reference.blank()
+    values = sitk.GetArrayFromImage(sitk.Resample(_read_map(file), reference, sitk.Transform(), sitk.sitkLinear))
+    raw = np.where(examined.native_mask, values, 0).astype(np.float32)
+    score = rank_score(raw, examined.native_mask) if threshold is None else 2 * raw / np.float32(threshold)
+    return Scored(MAPS, raw, score)
+
+
+def _read_map(file: Path) -> sitk.Image:
+    """Unlike a scan, a map may be constant or hold few values."""
+    try:
+        image = sitk.ReadImage(str(file), sitk.sitkFloat32)
+    except RuntimeError as error:
+        raise BadInput("map_unreadable", f"{file} cannot be read as an image.", "Write it as NIfTI.") from error
+    if image.GetDimension() != 3 or not np.isfinite(sitk.GetArrayViewFromImage(image)).all():
+        raise BadInput("map_unreadable", f"{file} is no 3-D map of finite numbers.", "Replace what is not a number.")
+    return image
+
+
+def map_files(folder: Path, case: Case) -> list[Path]:
+    """Where the map of a case may be: named by the case's id, by patient and contrast, or by the patient alone; or in a
+    folder of that name, as ``detect`` writes it.
+    """
+    names = (case.id, f"{case.patient}_{case.contrast}", f"{case.patient}_{case.contrast.lower()}", case.patient)
+    return [folder / place for name in names for place in (f"{name}.nii.gz", f"{name}/heatmap.nii.gz")]
