@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +36,29 @@ class Finding:
     centre_ras: tuple[float, float, float]
 
 
-def find(score: sitk.Image, threshold: float, min_volume_ml: float) -> tuple[sitk.Image, list[Finding]]:
+def components(score: sitk.Image, threshold: float, min_volume_ml: float) -> sitk.Image:
     """The 26-connected components of `score >= threshold` that are at least `min_volume_ml` large.
+
+    Args:
+        score: Anomaly score, 3-D, on any grid.
+        threshold: Smallest score of a component.
+        min_volume_ml: Smallest volume in ml.
+
+    Returns:
+        On the grid of `score`, 0 or the component's number: from 1 without gaps, in no order that means something.
+    """
+    fewest = math.ceil(min_volume_ml / voxel_volume_ml(score) - 1e-6)
+    flagged = sitk.BinaryThreshold(score, threshold, float("inf"))
+    return sitk.RelabelComponent(sitk.ConnectedComponent(flagged, True), max(fewest, 0), False)
+
+
+def voxel_volume_ml(image: sitk.Image) -> float:
+    """Volume of one voxel in ml."""
+    return float(np.prod(image.GetSpacing())) / 1000.0
+
+
+def find(score: sitk.Image, threshold: float, min_volume_ml: float) -> tuple[sitk.Image, list[Finding]]:
+    """The :func:`components` of a score as findings.
 
     They are numbered by decreasing volume times mean score, so that the first is the one most worth a look:
     the peak alone would put a single bright voxel first, the volume alone a large faint shadow.
@@ -49,16 +71,13 @@ def find(score: sitk.Image, threshold: float, min_volume_ml: float) -> tuple[sit
     Returns:
         The segmentation (uint16, 0 or a finding's number) on the grid of `score`, and the findings in their order.
     """
-    components = sitk.ConnectedComponent(sitk.BinaryThreshold(score, threshold, float("inf")), True)
+    labeled = components(score, threshold, min_volume_ml)
     statistics = sitk.LabelIntensityStatisticsImageFilter()
-    statistics.Execute(components, score)
-    voxel_ml = float(np.prod(score.GetSpacing())) / 1000.0
-    fewest = min_volume_ml / voxel_ml - 1e-6
-    labels = [label for label in statistics.GetLabels() if statistics.GetNumberOfPixels(label) >= fewest]
-    labels.sort(key=lambda label: (-statistics.GetSum(label), label))
-    labels = labels[:MOST_FINDINGS]
+    statistics.Execute(labeled, score)
+    voxel_ml = voxel_volume_ml(score)
+    labels = sorted(statistics.GetLabels(), key=lambda label: (-statistics.GetSum(label), label))[:MOST_FINDINGS]
 
-    array = sitk.GetArrayViewFromImage(components)
+    array = sitk.GetArrayViewFromImage(labeled)
     findings = [
         Finding(
             number=number,

@@ -26,7 +26,7 @@ from conddiffusion_uad.volume import Grid
 SEVERITIES = (1, 2, 3, 4, 5)
 
 _PHASE_AXIS = 1  # y
-_GHOSTS = (2, 4)  # least and greatest number of ghosts that fit into the field of view
+_GHOSTS = (3, 5)  # least and greatest number of ghosts that fit into the field of view
 _MOVES = 2  # of the head, before and after the center of k-space is acquired
 _MOVED_FROM = (0.05, 0.25)  # cycles per mm, divided by the extent: the restless move nearer to the center of k-space
 _STRIPES_MM = (7.0, 14.0)  # distance of the stripes of a spike in an axial slice
