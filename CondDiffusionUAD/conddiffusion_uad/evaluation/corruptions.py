@@ -204,8 +204,9 @@ def corrupt(scan: sitk.Image, brain: sitk.Image, name: str, severity: int, seed:
     black = float(values.min())
     white = float(np.percentile(values[known.mask], 99))
     random = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    level = corruption.levels[severity - 1]
-    changed = corruption.effect((values - black) / (white - black), known, level, random) * (white - black) + black
+    signal = (values - black) / (white - black)
+    effect = corruption.effect(signal, known, corruption.levels[severity - 1], random)
+    changed = values + (effect - signal) * (white - black)  # exactly the values where nothing happens
     if is_stripped(oriented.image):
         changed = np.where(sitk.GetArrayViewFromImage(foreground(oriented.image)) > 0, changed, values)
     return oriented.undo(Grid.of(oriented.image).with_array(changed.astype(np.float32)))
