@@ -14,6 +14,7 @@ from conddiffusion_uad import __version__, bundle_commands, device_commands
 from conddiffusion_uad.console import Console
 from conddiffusion_uad.detection import output
 from conddiffusion_uad.detection.job import run
+from conddiffusion_uad.evaluation import commands as evaluation_commands
 from conddiffusion_uad.failures import explain
 from conddiffusion_uad.interrupts import ignore_interrupts, terminate_as_interrupt
 from conddiffusion_uad.protocol import (
@@ -75,6 +76,11 @@ def build_parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train a model on healthy scans")
     train.set_defaults(command=_train)
     training_commands.add_arguments(train.add_subparsers(dest="step", required=True, metavar="STEP"))
+    evaluation_commands.add_arguments(
+        commands.add_parser(
+            "evaluate", help="measure how well a model finds lesions", description=evaluation_commands.DESCRIPTION
+        )
+    )
     bundle_commands.add_arguments(commands.add_parser("bundle", help="list, show or verify model bundles"))
     device_commands.add_arguments(commands.add_parser("devices", help="list what can compute"))
     commands.add_parser("worker", help="run jobs given as JSON lines on stdin").set_defaults(command=_worker)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from conddiffusion_uad.progress_line import ProgressLine
 from conddiffusion_uad.protocol import RESEARCH_USE, Event
 
 TITLES = {
@@ -28,16 +28,14 @@ TITLES = {
     "report": "Writing results",
 }
 MOST_ROWS = 10
-BAR = 28
 
 
 class Console:
     """Receives the events of a run and shows them to a person."""
 
     def __init__(self) -> None:
-        self._live = sys.stderr.isatty()
+        self._line = ProgressLine()
         self._title = ""
-        self._drawn = False
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
@@ -45,47 +43,25 @@ class Console:
 
     def _stage(self, event: Event) -> None:
         self._title = TITLES.get(event["name"], event["name"])
-        if not self._live:
-            self._say(f"[{event['index']:2d}/{event['total']}] {self._title}")
+        if not self._line.live:
+            self._line.say(f"[{event['index']:2d}/{event['total']}] {self._title}")
 
     def _progress(self, event: Event) -> None:
-        if not self._live:
-            return
-        filled = round(BAR * event["fraction"])
-        line = f"{self._title:26} [{'#' * filled}{'.' * (BAR - filled)}] {event['fraction']:4.0%}"
-        left = event["eta_s"]
-        line += f"  {clock(left)} left" if event["fraction"] < 1 else ""
-        width = shutil.get_terminal_size().columns - 1
-        _print("\r" + line[:width].ljust(width))
-        self._drawn = True
+        left = f"{clock(event['eta_s'])} left" if event["fraction"] < 1 else ""
+        self._line.draw(f"{self._title:26}", event["fraction"], left)
 
     def _warning(self, event: Event) -> None:
-        self._say(f"Warning: {event['message']}")
-        self._say(f"         {event['hint']}" if event["hint"] else "")
+        self._line.say(f"Warning: {event['message']}")
+        self._line.say(f"         {event['hint']}" if event["hint"] else "")
 
     def _error(self, event: Event) -> None:
-        self._say(f"Error: {event['message']}")
-        self._say(f"       {event['hint']}" if event["hint"] else "")
+        self._line.say(f"Error: {event['message']}")
+        self._line.say(f"       {event['hint']}" if event["hint"] else "")
 
     def _done(self, event: Event) -> None:
-        self._clear()
+        self._line.clear()
         report = json.loads(Path(event["report"]).read_text(encoding="utf-8"))
         show("\n".join([f"{Path(event['report']).parent}:", *findings_table(report), f"{RESEARCH_USE}."]))
-
-    def _say(self, line: str) -> None:
-        self._clear()
-        if line:
-            _print(line + "\n")
-
-    def _clear(self) -> None:
-        if self._drawn:
-            _print("\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r")
-            self._drawn = False
-
-
-def _print(text: str) -> None:
-    with suppress(OSError):  # nobody may be reading stderr any more; the run goes on
-        print(text, end="", file=sys.stderr, flush=True)
 
 
 def findings_table(report: dict[str, Any]) -> list[str]:

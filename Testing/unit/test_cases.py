@@ -6,24 +6,23 @@ import pytest
 import SimpleITK as sitk
 
 from conddiffusion_uad.evaluation import cases
-from conddiffusion_uad.evaluation.cases import Case, examine, healthy_cases, labeled_cases, told_apart
-from conddiffusion_uad.evaluation.compare import _some, columns
+from conddiffusion_uad.evaluation.cases import Case, examine, told_apart
+from conddiffusion_uad.evaluation.compare import columns
+from conddiffusion_uad.evaluation.datasets.selection import some
 from conddiffusion_uad.volume import Grid
 
 GRID = Grid((16, 24, 16), (2.0, 2.0, 2.0), (-15.0, -23.0, -15.0))
 
 
 @pytest.fixture
-def archives(tmp_path: Path) -> Path:
-    """Two archives of slices, one of them with lesions."""
+def archive(tmp_path: Path) -> Path:
+    """An archive of slices with lesions."""
     images = np.zeros((2, 40, 28), np.uint8)
     images[:, 5:35, 4:24] = np.random.default_rng(0).integers(60, 120, (30, 20))
     lesions = np.zeros(images.shape, bool)
     lesions[:, 12:20, 10:16] = True
-    np.savez(tmp_path / "some_flair_z3.npz", image=images + 100 * lesions.astype(np.uint8), mask=lesions, id=["p", "q"])
-    np.savez(tmp_path / "healthy_flair.npz", image=images)
-    np.savez(tmp_path / "healthy_t2.npz", image=images)
-    return tmp_path
+    np.savez(tmp_path / "flair.npz", image=images + 100 * lesions.astype(np.uint8), mask=lesions)
+    return tmp_path / "flair.npz"
 
 
 @pytest.fixture
@@ -44,20 +43,6 @@ def finer_scan() -> sitk.Image:
     return scan
 
 
-def test_cases_are_found_by_their_files(tmp_path: Path) -> None:
-    for file in ("a/flair.nii.gz", "a/seg.nii.gz", "b/t2.nii.gz", "healthy/oasis/7_t1.nii.gz"):
-        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / file).touch()
-    assert [(c.patient, c.contrast) for c in labeled_cases(tmp_path, ("T1", "T2", "FLAIR"))] == [("a", "FLAIR")]
-    assert [(c.patient, c.contrast) for c in healthy_cases(tmp_path, ("T1", "T2"))] == [("7_t1", "T1")]
-
-
-def test_slices_of_archives_are_cases(archives: Path) -> None:
-    labeled = list(labeled_cases(archives, ("FLAIR",)))
-    assert [(c.patient, c.index, c.dataset) for c in labeled] == [("p", 0, "some_flair_z3"), ("q", 1, "some_flair_z3")]
-    assert [c.patient for c in healthy_cases(archives, ("T1", "FLAIR"))] == ["healthy_flair[0]", "healthy_flair[1]"]
-
-
 def test_the_id_of_a_case_is_a_file_name_and_its_own() -> None:
     patients = ["a b/ü", "a b?ü", "A_B_u", "x" * 300, "x" * 301, "..", "a_b_u", "", "con"]
     ids = [case.id for case in told_apart(Case(p, "set 1", "T1", Path("scan")) for p in patients)]
@@ -66,9 +51,8 @@ def test_the_id_of_a_case_is_a_file_name_and_its_own() -> None:
     assert Case("p", "set", "T2", Path("scan"), index=7).id == "set-p-T2-7"
 
 
-def test_a_slice_is_judged_where_its_lesion_is(archives: Path) -> None:
-    case = next(labeled_cases(archives, ("FLAIR",)))
-    examined = examine(case, GRID)
+def test_a_slice_is_judged_where_its_lesion_is(archive: Path) -> None:
+    examined = examine(Case("p", "set", "FLAIR", archive, archive, 1), GRID)
     assert examined.volume.shape == (3, 24, 16)
     assert np.array_equal(examined.volume[0], examined.volume[2])
     scores = examined.native(examined.volume)
@@ -132,5 +116,5 @@ def test_a_data_set_of_many_has_one_column() -> None:
 
 def test_some_cases_are_spread_over_their_data_set() -> None:
     cases = [Case(f"p{i}", "many", contrast, Path(f"p{i}", contrast)) for i in range(7) for contrast in ("T1", "T2")]
-    assert [(c.patient, c.contrast) for c in _some(cases, 3)] == [(f"p{i}", c) for i in (0, 3, 6) for c in ("T1", "T2")]
-    assert _some(cases, None) == cases
+    assert [(c.patient, c.contrast) for c in some(cases, 3)] == [(f"p{i}", c) for i in (0, 3, 6) for c in ("T1", "T2")]
+    assert some(cases, None) == cases

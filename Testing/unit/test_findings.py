@@ -67,11 +67,15 @@ def test_what_is_too_small_is_dropped_and_the_rest_is_numbered_without_gaps() ->
     assert values[12, 12, 12] == 1 and values[1, 1, 1] == 2 and values[6, 6, 6] == 0
 
 
-def test_the_smallest_volume_itself_is_large_enough() -> None:
+@pytest.mark.parametrize(
+    ("spacing", "smallest_ml"),
+    [((1.0, 2.0, 5.0), 0.05), ((1.2, 1.0, 1.0), 0.006)],  # 0.006 / 0.0012 is computed as 5.000000000000001
+)
+def test_the_smallest_volume_itself_is_large_enough(spacing: tuple[float, float, float], smallest_ml: float) -> None:
     array = np.zeros((8, 8, 8))
     array[2, 2, 2:7] = 5.0
-    _, found = find(score_image(array, (1.0, 2.0, 5.0)), 2.0, 0.05)
-    assert len(found) == 1
+    assert len(find(score_image(array, spacing), 2.0, smallest_ml)[1]) == 1
+    assert not find(score_image(array, spacing), 2.0, smallest_ml * 1.05)[1]
 
 
 def test_order_is_volume_times_mean_score() -> None:

@@ -57,6 +57,18 @@ def test_the_mean_is_over_scans() -> None:
     assert bootstrap_mean([1.0, 1.0, 1.0, 5.0], ["a", "a", "a", "b"]).mean == 2.0
 
 
+def test_a_patient_with_more_scans_weighs_more_in_every_resample() -> None:
+    rng = np.random.default_rng(0)
+    scans = np.array([1, 1, 2, 3, 8, 1, 4, 1, 2, 6, 1, 3])
+    values = rng.normal(scans, 1)  # one value for all scans of a patient
+    interval = bootstrap_mean(np.repeat(values, scans), np.repeat(names(12), scans))
+    expected = scipy.stats.bootstrap(
+        (values * scans, scans), lambda x, y, axis: x.sum(axis) / y.sum(axis), paired=True, method="percentile", rng=1
+    )
+    assert interval.low == pytest.approx(expected.confidence_interval.low, abs=0.1)
+    assert interval.high == pytest.approx(expected.confidence_interval.high, abs=0.1)
+
+
 def test_what_is_not_defined_is_left_out() -> None:
     values = [1.0, None, 3.0, float("nan"), 2.0, 4.0, 5.0]
     interval = bootstrap_mean(values, names(7))
@@ -144,6 +156,11 @@ def test_the_exact_test_by_hand() -> None:
     assert permutation_test([1, 2, 3], [0, 0, 0], names(3)) == PairedTest(2.0, 2 / 8, 3)
     assert permutation_test([-1, 2, 3], [0, 0, 0], names(3)) == PairedTest(pytest.approx(4 / 3), 4 / 8, 3)
     assert permutation_test([1, -1], [0, 0], names(2)) == PairedTest(0.0, 1.0, 2)
+
+
+def test_sums_that_differ_by_rounding_only_are_equal() -> None:
+    # 7, 3, 0, -4 tenths: of 16 sign changes 12 reach the observed 6 tenths, four of them exactly.
+    assert permutation_test([0.7, 0.3, 0.0, -0.4], [0, 0, 0, 0], names(4)).p == 12 / 16
 
 
 @pytest.mark.parametrize("patients", [8, 13])

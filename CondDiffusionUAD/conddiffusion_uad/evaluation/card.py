@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from conddiffusion_uad.detection.output import scan_name
 from conddiffusion_uad.lattice import part
 from conddiffusion_uad.model import bundle as bundles
 from conddiffusion_uad.volume import Grid
 
-from .cases import Examined, examine, healthy_cases, labeled_cases
+from .cases import Examined, examine
+from .datasets import find
 from .experiment import MODEL, Result, measure, score_maps
 
 FEWEST = 5  # cases from which on a mean gets an interval
@@ -97,14 +99,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     bundle = bundles.load(options.bundle)
     insert(bundle.path / bundles.CARD, "")
     labeled, healthy, twice = [], [], []
-    for cases, results in ((labeled_cases, labeled), (healthy_cases, healthy)):
-        for case in cases(options.data, bundle.config.contrasts):
-            print(f"{case.patient} {case.contrast}", file=sys.stderr, flush=True)
-            examined = examine(case, bundle.config.grid)
-            maps = score_maps(examined, bundle)
-            results.append(measure(examined, maps))
-            if case.truth is None and case.patient in options.twice:
-                twice.append((examined, maps[MODEL]))
+    for case in find([options.data], bundle.config.contrasts):
+        print(f"{case.patient} {case.contrast}", file=sys.stderr, flush=True)
+        examined = examine(case, bundle.config.grid)
+        maps = score_maps(examined, bundle)
+        (labeled if case.truth else healthy).append(measure(examined, maps))
+        if case.truth is None and scan_name(str(case.scan)) in options.twice:
+            twice.append((examined, maps[MODEL]))
     tables = [labeled_table(labeled), healthy_table(healthy)]
     if len(twice) == 2:
         (first, one), (second, other) = twice

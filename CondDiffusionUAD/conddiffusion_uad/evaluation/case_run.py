@@ -27,7 +27,7 @@ from conddiffusion_uad.model.bundle import Bundle
 from conddiffusion_uad.model.device import choose
 from conddiffusion_uad.preprocessing.orientation import orient
 
-PROTOCOL = "label-free"
+PROTOCOL = "native"
 """Native grid, a threshold that no label has chosen; not to be mixed with the published protocol."""
 
 

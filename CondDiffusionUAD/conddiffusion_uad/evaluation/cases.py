@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +15,6 @@ from skimage.transform import rescale
 
 from conddiffusion_uad import nifti_file
 from conddiffusion_uad import volume as volumes
-from conddiffusion_uad.contrast_names import named_in
 from conddiffusion_uad.preprocessing import atlas
 from conddiffusion_uad.preprocessing.preparation import Prepared, prepare
 from conddiffusion_uad.protocol import Progress, Quiet
@@ -186,33 +185,3 @@ def _archive(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an archive, unpacked once for its many slices."""
     with np.load(path) as stored:
         return dict(stored)
-
-
-def labeled_cases(folder: Path, contrasts: Sequence[str]) -> Iterator[Case]:
-    """Patients' folders with ``<contrast>.nii.gz`` and ``seg.nii.gz``, and archives of slices with ``mask``."""
-    for truth in sorted(folder.glob("**/seg.nii.gz")):
-        for contrast in contrasts:
-            scan = truth.with_name(f"{contrast.lower()}.nii.gz")
-            if scan.is_file():
-                yield Case(truth.parent.name, truth.parents[1].name, contrast, scan, truth)
-    yield from _slices(folder, contrasts, labeled=True)
-
-
-def healthy_cases(folder: Path, contrasts: Sequence[str]) -> Iterator[Case]:
-    """Healthy scans named ``*_<contrast>.nii.gz``, and archives of slices without ``mask``."""
-    for contrast in contrasts:
-        for scan in sorted(folder.glob(f"**/*_{contrast.lower()}.nii.gz")):
-            yield Case(scan.name.split(".")[0], scan.parent.name, contrast, scan)
-    yield from _slices(folder, contrasts, labeled=False)
-
-
-def _slices(folder: Path, contrasts: Sequence[str], *, labeled: bool) -> Iterator[Case]:
-    for archive in sorted(folder.glob("**/*.npz")):
-        contrast = named_in(archive.stem)
-        with np.load(archive) as stored:
-            if contrast not in contrasts or ("mask" in stored) != labeled:
-                continue
-            count = len(stored["image"])
-            names = stored["id"].tolist() if "id" in stored else [f"{archive.stem}[{i}]" for i in range(count)]
-        for index, name in enumerate(names):
-            yield Case(name, archive.stem, contrast, archive, archive if labeled else None, index)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from conddiffusion_uad.protocol import CONTRASTS, EXIT_DONE
 
+HELP = "measure how well a model finds lesions, with plain baselines beside it"
 DESCRIPTION = (
-    "Run a bundle on labeled and healthy scans, with plain baselines beside it, and write results.csv, summary.json and "
-    "report.html. It goes on where it was stopped."
+    "Run a bundle on labeled and healthy scans, with plain baselines beside it, and write results.csv, summary.json "
+    "and report.html. It goes on where it was stopped."
 )
-PROTOCOLS = ("label-free", "paper")
+PROTOCOLS = ("native", "paper")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--jobs", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
     add("--seed", type=int, default=0, metavar="N", help="of the noise (default: %(default)s)")
     add("--robustness", action="store_true", help="scans with simulated faults instead: how the figures change")
-    add("--allow-trained", action="store_true", help="also subjects that the bundle was trained on")
+    add("--trained-on", type=Path, metavar="DIR", help="the bundle's training data, to find them among the scans")
+    add("--allow-trained", action="store_true", help="also judge scans that the bundle was trained on")
+    add("--skip-bad", action="store_true", help="go on without files that cannot be used, instead of listing them")
     add("--force", action="store_true", help="replace an earlier evaluation in the output folder")
 
 

@@ -17,7 +17,9 @@ import numpy as np
 from conddiffusion_uad.detection.reconstruction import reconstruct
 from conddiffusion_uad.detection.scoring import ResidualRule, residual
 from conddiffusion_uad.evaluation.baselines import baseline_maps
-from conddiffusion_uad.evaluation.cases import Case, Examined, examine, labeled_cases
+from conddiffusion_uad.evaluation.cases import Case, Examined, examine
+from conddiffusion_uad.evaluation.datasets import find
+from conddiffusion_uad.evaluation.datasets.selection import some
 from conddiffusion_uad.evaluation.healthy_map import divided, healthy_map
 from conddiffusion_uad.evaluation.metrics import average_precision
 from conddiffusion_uad.lattice import on_grid
@@ -101,7 +103,7 @@ def _maps(
     loaded: Sequence[Bundle], examined: Examined, all_rules: bool, healthy: HealthyMaps, seed: int
 ) -> Iterator[tuple[str, np.ndarray]]:
     volume, mask, contrast = examined.volume, examined.mask, examined.case.contrast
-    yield from baseline_maps(volume, mask, loaded[0].config.residual[contrast]).items()
+    yield from baseline_maps(volume, mask, loaded[0].config.residual[contrast], examined.grid, seed).items()
     for bundle in loaded:
         if contrast not in bundle.config.contrasts:
             continue
@@ -139,18 +141,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     loaded = [bundles.load(name) for name in options.bundles]
     contrasts = tuple(dict.fromkeys(contrast for bundle in loaded for contrast in bundle.config.contrasts))
-    cases = _some(list(labeled_cases(options.data, contrasts)), options.most)
+    labeled = [case for case in find([options.data], contrasts) if case.truth]
+    cases = some(labeled, options.most)
     healthy = _healthy_maps(loaded, options.healthy, options.cache) if options.healthy else None
     print(table(compare(loaded, cases, all_rules=options.rules, healthy=healthy, show=_show)))
-
-
-def _some(cases: Sequence[Case], most: int | None) -> list[Case]:
-    """The cases of at most so many patients of each data set, evenly spread."""
-    names: dict[str, dict[str, None]] = defaultdict(dict)
-    for case in cases:
-        names[case.dataset][case.patient] = None
-    chosen = {place: list(found)[:: -(-len(found) // most) if most else 1] for place, found in names.items()}
-    return [case for case in cases if case.patient in chosen[case.dataset]]
 
 
 def _healthy_maps(loaded: Sequence[Bundle], data: Path, cache: Path | None) -> HealthyMaps:

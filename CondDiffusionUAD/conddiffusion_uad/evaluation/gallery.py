@@ -27,7 +27,7 @@ from conddiffusion_uad.protocol import RESEARCH_USE
 
 PANEL = 280  # pixels of the longest side of a panel
 MARGIN_MM = 8.0  # shown around the brain
-GAP, EDGE, HEAD, FOOT = 6, 10, 26, 44  # pixels
+GAP, EDGE, HEAD, FOOT = 12, 10, 26, 44  # pixels
 LESION: Color = (255, 176, 0)
 LESION_GROWTH = 1  # pixels by which the lesion's outline is wider, so that it is seen under that of a finding
 SCALE_MM = 50  # length of the scale bar

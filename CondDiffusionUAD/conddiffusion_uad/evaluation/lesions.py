@@ -228,4 +228,3 @@ def _findings(score: np.ndarray, threshold: float, spacing: Sequence[float], min
 def _labeled(mask: np.ndarray) -> np.ndarray:
     """The number of the 26-connected component of each voxel; 0 where there is none."""
     return sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True))
-

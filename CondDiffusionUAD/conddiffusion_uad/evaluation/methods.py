@@ -21,6 +21,15 @@ from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.protocol import BadInput
 
 UNTRAINED = "untrained model"
+BASELINES = (
+    "equalized intensity",
+    "1 - equalized intensity",
+    "robust z-score",
+    "blur residual",
+    "asymmetry",
+    "random",
+    UNTRAINED,
+)
 MAPS = "maps"
 """The method that existing maps are, in place of the model."""
 

@@ -1,4 +1,4 @@
-"""The published way to judge (Behrendt et al., arXiv:2312.04215): to compare with the literature, and with nothing else.
+"""The published way to judge (Behrendt et al., arXiv:2312.04215): to compare with the literature, with nothing else.
 
 The absolute residual on the model's grid; the brain mask eroded in each slice; a median of 5 x 5 x 5 voxels; the
 threshold chosen with the labels of other patients of the same data set; components of 7 voxels and fewer removed.

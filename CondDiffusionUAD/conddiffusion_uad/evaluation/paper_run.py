@@ -56,8 +56,8 @@ class PaperSettings:
         return {"protocol": PROTOCOL, "bundles": bundles, "options": {"skull": self.skull, "seed": self.seed}}
 
 
-def run(cases: Sequence[Case], settings: PaperSettings, folder: Path, *, jobs: int, show: Show) -> dict[str, Any]:
-    """Reconstruct all volumes with all bundles as far as they are not yet, then compute and keep the figures.
+def evaluate(cases: Sequence[Case], settings: PaperSettings, folder: Path, *, jobs: int, show: Show) -> None:
+    """Reconstruct all volumes with all bundles as far as they are not yet, then keep the figures as ``paper.json``.
 
     Args:
         cases: Labeled and healthy volumes; single slices are left out.
@@ -65,9 +65,6 @@ def run(cases: Sequence[Case], settings: PaperSettings, folder: Path, *, jobs: i
         folder: That :func:`experiment.open_folder` made.
         jobs: Number of processes.
         show: Told after each volume.
-
-    Returns:
-        The values of ``paper.json``: see :func:`figures`.
 
     Raises:
         Failure: Of the bundle, the device or the output.
@@ -77,10 +74,9 @@ def run(cases: Sequence[Case], settings: PaperSettings, folder: Path, *, jobs: i
     waiting = [(number, case) for number, case in pairs if not _file(folder, number, case).is_file()]
     tasks = [Task(case.id, partial(reconstruct_case, number, case, settings, folder)) for number, case in waiting]
     experiment.keep_failures(folder, run_tasks(tasks, jobs, show, len(pairs) - len(waiting)))
-    result = figures(volumes, settings, folder)
+    found = figures(volumes, settings, folder)
     with telling(folder):
-        (folder / RESULTS).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    return result
+        (folder / RESULTS).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 def reconstruct_case(number: int, case: Case, settings: PaperSettings, folder: Path) -> None:

@@ -20,7 +20,7 @@ from .recipe import KINDS, Source
 from .splits import HELD_OUT, TEST, TRAIN
 
 LISTS = (".json", ".csv")
-_SPLITS = {
+SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), TRAIN),
     **dict.fromkeys(("val", "validation", "held_out"), HELD_OUT),
     **dict.fromkeys(("test", "testing"), TEST),
@@ -68,11 +68,13 @@ def find(sources: Sequence[Source], data: Path) -> list[list[Entry]]:
         raise BadInput(
             "no_training_data", f"There is no folder or datalist {data}.", "Check --data: a folder, a .json or a .csv."
         )
-    rows = [_checked(row, data) for row in _rows(data)]
+    entries = [_checked(row, data) for row in rows(data)]
     return [
         [
-            _entry(data.parent / row["image"], row["image"], source, row.get("subject"), _SPLITS.get(row.get("split")))
-            for row in rows
+            _entry(
+                data.parent / row["image"], row["image"], source, row.get("subject"), SPLIT_NAMES.get(row.get("split"))
+            )
+            for row in entries
             if row["kind"] == source.kind and row.get("contrast", "") in ("", source.contrast)
         ]
         for source in sources
@@ -80,13 +82,19 @@ def find(sources: Sequence[Source], data: Path) -> list[list[Entry]]:
 
 
 def _entry(file: Path, name: str, source: Source, subject: str | None = None, split: str | None = None) -> Entry:
-    found = _SUBJECT.search(name)
     own = f"{source.kind} {name}"  # means nothing to other sources
-    known = subject or (found.group(1) if found else None)
+    known = subject or subject_in(name)
     return Entry(file, source, known or own, split, named=known is not None)
 
 
-def _rows(data: Path) -> list[dict[str, str]]:
+def subject_in(name: str) -> str | None:
+    """The subject that a file's name tells as BIDS and IXI do; None when it tells none."""
+    found = _SUBJECT.search(name)
+    return found.group(1) if found else None
+
+
+def rows(data: Path) -> list[dict[str, str]]:
+    """The entries of a datalist as they stand there, with their ``split``. Raises BadInput("bad_datalist")."""
     try:
         text = data.read_text(encoding="utf-8-sig")
         if data.suffix.lower() == ".csv":
@@ -97,7 +105,7 @@ def _rows(data: Path) -> list[dict[str, str]]:
         return [
             {"split": split, **({"image": item} if isinstance(item, str) else item)}
             for split, items in json.loads(text).items()
-            if split in _SPLITS
+            if split in SPLIT_NAMES
             for item in items
         ]
     except (OSError, ValueError, TypeError, AttributeError) as error:
@@ -107,7 +115,7 @@ def _rows(data: Path) -> list[dict[str, str]]:
 def _checked(row: Mapping[str, str], data: Path) -> dict[str, str]:
     """The row with its kind. Raises BadInput("bad_datalist")."""
     row = {"kind": "scans", **{key: value for key, value in row.items() if value != ""}}
-    accepted = {"kind": KINDS, "contrast": CONTRASTS, "split": tuple(_SPLITS)}
+    accepted = {"kind": KINDS, "contrast": CONTRASTS, "split": tuple(SPLIT_NAMES)}
     for key, values in accepted.items():
         if key in row and row[key] not in values:
             raise BadInput(

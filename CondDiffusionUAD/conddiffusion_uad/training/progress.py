@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conddiffusion_uad.console import BAR
+from conddiffusion_uad.progress_line import ProgressLine
 
 Log = Callable[[str], None]
 _REDRAW_SECONDS = 0.2
@@ -65,42 +63,29 @@ class ConsoleLog(TrainingLog):
 
     def __init__(self, title: str, board: Path | None = None) -> None:
         self._title = title
-        self._live = sys.stderr.isatty()
-        self._drawn = -1.0
+        self._line = ProgressLine()
+        self._drawn = -1.0  # when
         self._board = _board(board) if board else None
         if board and not self._board:
             self(_MISSING)
 
     def __call__(self, line: str) -> None:
-        self._clear()
-        print(line, file=sys.stderr, flush=True)
+        self._line.say(line)
 
     def status(self, status: Status) -> None:
         finished = status.step == status.steps
         if status.step % _LINE_STEPS == 0 or finished:
             self._curve("loss", status.loss, status.step)
             self._curve("slices per second", status.rate, status.step)
-        if self._live and (finished or time.monotonic() - self._drawn > _REDRAW_SECONDS):
-            self._draw(status)
-        elif not self._live and (status.step % _LINE_STEPS == 0 or finished):
+        if self._line.live and (finished or time.monotonic() - self._drawn > _REDRAW_SECONDS):
+            self._line.draw(self._title, status.step / status.steps, str(status))
+            self._drawn = time.monotonic()
+        elif not self._line.live and (status.step % _LINE_STEPS == 0 or finished):
             self(str(status))
 
     def validated(self, step: int, loss: float, best: bool) -> None:
         self._curve("validation loss", loss, step)
         self(f"step {step}: validation loss {loss:.4f}{' (best)' if best else ''}")
-
-    def _draw(self, status: Status) -> None:
-        share = status.step / status.steps
-        filled = round(BAR * share)
-        line = f"{self._title} [{'#' * filled}{'.' * (BAR - filled)}] {share:4.0%}  {status}"
-        width = shutil.get_terminal_size().columns - 1
-        print("\r" + line[:width].ljust(width), end="", file=sys.stderr, flush=True)
-        self._drawn = time.monotonic()
-
-    def _clear(self) -> None:
-        if self._drawn >= 0:
-            print("\r" + " " * (shutil.get_terminal_size().columns - 1), end="\r", file=sys.stderr)
-            self._drawn = -1.0
 
     def _curve(self, name: str, value: float, step: int) -> None:
         if self._board:
