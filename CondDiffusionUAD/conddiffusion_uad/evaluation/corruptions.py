@@ -208,5 +208,5 @@ def corrupt(scan: sitk.Image, brain: sitk.Image, name: str, severity: int, seed:
     effect = corruption.effect(signal, known, corruption.levels[severity - 1], random)
     changed = values + (effect - signal) * (white - black)  # exactly the values where nothing happens
     if is_stripped(oriented.image):
-        changed = np.where(sitk.GetArrayViewFromImage(foreground(oriented.image)) > 0, changed, values)
+        changed = np.where(sitk.GetArrayFromImage(foreground(oriented.image)) > 0, changed, values)
     return oriented.undo(Grid.of(oriented.image).with_array(changed.astype(np.float32)))

@@ -39,8 +39,44 @@ from conddiffusion_uad.protocol import BadInput, Quiet
 from conddiffusion_uad.volume import Grid
 
 PROTOCOL = "robustness"
-BASELINES = ("equalized intensity",)
-"""What is compared with the model where nothing else is asked for."""
+CHANGES = (*CORRUPTIONS, *GEOMETRIC_CHANGES)
+
+
+@dataclass(frozen=True)
+class RobustnessSettings(Settings):
+    """How scans are evaluated, and how they are changed; maps of other software have no place here.
+
+    Attributes:
+        baselines: Names of what is compared with the model.
+        changes: Names out of `CORRUPTIONS` and `GEOMETRIC_CHANGES`.
+        severities: Of the corruptions, out of `SEVERITIES`.
+    """
+
+    baselines: tuple[str, ...] = ("equalized intensity",)
+    changes: tuple[str, ...] = CHANGES
+    severities: tuple[int, ...] = SEVERITIES
+
+    def __post_init__(self) -> None:
+        """Raises BadInput("bad_option")."""
+        for chosen, known in ((self.changes, CHANGES), (self.severities, SEVERITIES)):
+            for wrong in (each for each in chosen if each not in known):
+                accepted = ", ".join(map(str, known))
+                raise BadInput("bad_option", f"There is no change or severity {wrong!r}.", f"Accepted: {accepted}.")
+
+    def panel(self) -> list[tuple[str, int]]:
+        """Each change with each of its severities; the first is the scan as it is."""
+        degrees = [(name, severity) for name in self.changes if name in CORRUPTIONS for severity in self.severities]
+        return [(CLEAN, 0), *degrees, *((name, 0) for name in self.changes if name in GEOMETRIC_CHANGES)]
+
+    def to_json(self) -> dict[str, Any]:
+        """What decides the figures of a changed scan; which changes are tried may differ when it goes on.
+
+        Raises:
+            BundleFailure: The bundle is missing or damaged.
+        """
+        values = super().to_json()
+        options = {name: value for name, value in values["options"].items() if name not in ("changes", "severities")}
+        return {**values, "protocol": PROTOCOL, "options": options}
 
 
 @dataclass(frozen=True)
@@ -61,59 +97,26 @@ class _Clean:
     result: _Result
 
 
-def asked(settings: Settings) -> dict[str, Any]:
-    """What decides the figures, for :func:`experiment.open_folder`. Raises BundleFailure."""
-    return {**settings.to_json(), "protocol": PROTOCOL}
-
-
-def panel(changes: Sequence[str] | None = None, severities: Sequence[int] = SEVERITIES) -> list[tuple[str, int]]:
-    """The changes to try, each with its severity, the scan as it is first.
-
-    Args:
-        changes: Names out of `CORRUPTIONS` and `GEOMETRIC_CHANGES`; None for all.
-        severities: Of the corruptions.
-
-    Raises:
-        BadInput: ``bad_option``: there is no such change or severity.
-    """
-    known = [*CORRUPTIONS, *GEOMETRIC_CHANGES]
-    chosen = known if changes is None else changes
-    for wrong in (*(name for name in chosen if name not in known), *(s for s in severities if s not in SEVERITIES)):
-        accepted = ", ".join([*known, *map(str, SEVERITIES)])
-        raise BadInput("bad_option", f"There is no change or severity {wrong!r}.", f"Accepted: {accepted}.")
-    degrees = [(name, severity) for name in chosen if name in CORRUPTIONS for severity in severities]
-    return [(CLEAN, 0), *degrees, *((name, 0) for name in chosen if name in GEOMETRIC_CHANGES)]
-
-
-def run(
-    cases: Sequence[Case],
-    settings: Settings,
-    folder: Path,
-    *,
-    changes: Sequence[tuple[str, int]] | None = None,
-    jobs: int = 1,
-    show: Show,
-) -> None:
+def evaluate(cases: Sequence[Case], settings: RobustnessSettings, folder: Path, *, jobs: int = 1, show: Show) -> None:
     """Try all changes on all volumes, as far as that has not been done; single slices are left out.
 
     Args:
         cases: With ids of their own.
-        settings: How; without maps of other software.
-        folder: That :func:`experiment.open_folder` made with :func:`asked`.
-        changes: See :func:`panel`; None for all.
+        settings: How, and which changes.
+        folder: That :func:`experiment.open_folder` made.
         jobs: Number of processes.
         show: Told after each changed scan.
 
     Raises:
         Failure: Of the bundle, the device or the output.
     """
-    wanted = [(case, *change) for case in cases if case.index is None for change in changes or panel()]
+    wanted = [(case, *change) for case in cases if case.index is None for change in settings.panel()]
     waiting = [each for each in wanted if load(trial_file(folder, *each)) is None]
     tasks = [Task(trial_file(folder, *each).stem, partial(try_change, *each, settings, folder)) for each in waiting]
     experiment.keep_failures(folder, run_tasks(tasks, jobs, show, len(wanted) - len(waiting)))
 
 
-def try_change(case: Case, change: str, severity: int, settings: Settings, folder: Path) -> None:
+def try_change(case: Case, change: str, severity: int, settings: RobustnessSettings, folder: Path) -> None:
     """Change a scan, run the detection and keep what was measured; a refusal is a result, too.
 
     Raises:
@@ -139,7 +142,7 @@ def try_change(case: Case, change: str, severity: int, settings: Settings, folde
 
 
 @lru_cache(maxsize=1)
-def _clean(case: Case, settings: Settings) -> _Clean | BadInput:
+def _clean(case: Case, settings: RobustnessSettings) -> _Clean | BadInput:
     """The scan as it is, kept for all its changes; or why it cannot be used."""
     try:
         return _Clean(volumes.read(case.scan), _result(case, settings))
@@ -147,7 +150,7 @@ def _clean(case: Case, settings: Settings) -> _Clean | BadInput:
         return failure
 
 
-def _result_of(case: Case, scan: sitk.Image, settings: Settings) -> _Result:
+def _result_of(case: Case, scan: sitk.Image, settings: RobustnessSettings) -> _Result:
     """Send a changed scan the way of a detection, from a file on. Raises Failure."""
     with tempfile.TemporaryDirectory() as private:
         file = Path(private) / "scan.mha"
@@ -155,7 +158,7 @@ def _result_of(case: Case, scan: sitk.Image, settings: Settings) -> _Result:
         return _result(replace(case, scan=file, truth=None), settings)
 
 
-def _result(case: Case, settings: Settings) -> _Result:
+def _result(case: Case, settings: RobustnessSettings) -> _Result:
     bundle = loaded(settings.bundle, settings.device)
     require_contrast(bundle, case.contrast)
     recorder, device = Recorder(Quiet()), choose(settings.device)
@@ -182,7 +185,9 @@ def _is_same(scan: sitk.Image, changed: sitk.Image) -> bool:
     return same_grid and np.array_equal(sitk.GetArrayViewFromImage(scan), sitk.GetArrayViewFromImage(changed))
 
 
-def _trial(about: tuple[Any, ...], clean: _Clean, changed: Changed, result: _Result, settings: Settings) -> Trial:
+def _trial(
+    about: tuple[Any, ...], clean: _Clean, changed: Changed, result: _Result, settings: RobustnessSettings
+) -> Trial:
     figures = {}
     for before, after in zip(clean.result.scored, _back(result, changed, Grid.of(clean.scan)), strict=True):
         figures[after.name] = compared(clean.result.examined, before, after, settings)
@@ -197,7 +202,7 @@ def _back(result: _Result, changed: Changed, original: Grid) -> Iterator[Scored]
         yield Scored(each.name, *map(sitk.GetArrayFromImage, maps))
 
 
-def compared(examined: Examined, before: Scored, after: Scored, settings: Settings) -> Figures:
+def compared(examined: Examined, before: Scored, after: Scored, settings: RobustnessSettings) -> Figures:
     """Judge the maps of a changed scan.
 
     Args:
