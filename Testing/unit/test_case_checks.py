@@ -10,9 +10,10 @@ from tiny_recipe import TINY_MODEL
 
 from conddiffusion_uad.evaluation.case_checks import Problem, failure, problems, told, usable
 from conddiffusion_uad.evaluation.cases import Case
-from conddiffusion_uad.evaluation.trained_on import SUBJECTS, TrainedOn, subject_hash
+from conddiffusion_uad.evaluation.trained_on import TrainedOn
 from conddiffusion_uad.model import bundle as bundles
 from conddiffusion_uad.model.bundle import Bundle
+from conddiffusion_uad.training.splits import TRAINED_ON, subject_hash
 
 SHAPE = (12, 14, 16)
 RNG = np.random.default_rng(0)
@@ -216,7 +217,7 @@ def ixi(save: Save) -> list[Case]:
 def test_a_subject_that_the_bundle_names_is_refused_unless_allowed(
     ixi: list[Case], trained: Callable[..., Bundle]
 ) -> None:
-    known = TrainedOn.of(trained(**{SUBJECTS: [subject_hash("IXI012")]}))
+    known = TrainedOn.of(trained(**{TRAINED_ON: [subject_hash("IXI012")]}))
     found = problems(ixi, known)
     assert [(p.file, p.cases) for p in found if p.fatal] == [(ixi[1].scan, (ixi[1],))]
     assert "trained on" in failure(found).message

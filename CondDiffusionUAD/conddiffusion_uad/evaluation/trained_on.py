@@ -6,7 +6,6 @@ the training data at hand, the files that its recipe took are known, too. Otherw
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,18 +17,12 @@ from conddiffusion_uad.model.bundle import Bundle
 from conddiffusion_uad.training import recipe as recipes
 from conddiffusion_uad.training.datalist import Entry, find, subject_in
 from conddiffusion_uad.training.recipe import Source
+from conddiffusion_uad.training.splits import TRAINED_ON, subject_hash
 
 from .cases import Case
 from .image_files import content
 
-# Key in a bundle's metadata: hashes of the subjects with a name that it, or a model it started from, was trained on.
-SUBJECTS = "trained_on"
 _IXI = "IXI"  # the only collection whose subjects' names mean the same everywhere
-
-
-def subject_hash(subject: str) -> str:
-    """SHA-256 of a subject's name: it can be compared, and not read."""
-    return hashlib.sha256(subject.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -68,7 +61,7 @@ class TrainedOn:
         """
         held_out, test = (frozenset(bundle.metadata.get(key, ())) for key in ("held_out", "test"))
         kept = held_out | test
-        subjects = frozenset(bundle.metadata.get(SUBJECTS, ()))
+        subjects = frozenset(bundle.metadata.get(TRAINED_ON, ()))
         recipe = bundle.path / bundles.RECIPE
         sources = recipes.load(str(recipe)).sources if recipe.is_file() else ()
         if data is None or not sources:
