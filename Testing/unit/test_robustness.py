@@ -98,11 +98,10 @@ def test_a_refusal_is_a_result(
         raise BadInput("no_brain", "No brain.")
 
     experiment.open_folder(tmp_path, settings.to_json(), "test")
-    robustness.try_change(case, CLEAN, 0, settings, tmp_path)
-    monkeypatch.setattr(robustness, "_result", refuse)
-    robustness.try_change(case, "noise", 1, settings, tmp_path)
-    noisy = next(trial for trial in load_all(tmp_path) if trial.change == "noise")
-    assert (noisy.refused, noisy.methods) == ("no_brain", {})
+    monkeypatch.setattr(robustness, "_result_of", refuse)
+    robustness.try_change(case, "reoriented", 0, settings, tmp_path)
+    (trial,) = load_all(tmp_path)
+    assert (trial.refused, trial.methods) == ("no_brain", {})
 
 
 def test_a_scan_that_cannot_be_used_as_it_is_fails_and_slices_are_left_out(

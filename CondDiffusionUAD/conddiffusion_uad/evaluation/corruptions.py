@@ -168,8 +168,8 @@ CORRUPTIONS: Mapping[str, Corruption] = MappingProxyType(
         "motion": Corruption("movement, mm and degrees", 0.0, (1.0, 2.0, 3.5, 5.5, 8.0), _motion),
         "spike": Corruption("amplitude of the stripes", 0.0, (0.04, 0.07, 0.11, 0.17, 0.25), _spike),
         "bias field": Corruption("brightest / darkest", 1.0, (1.3, 1.7, 2.3, 3.2, 4.5), _bias),
-        "noise": Corruption("sigma", 0.0, (0.03, 0.06, 0.1, 0.16, 0.25), _noise),
-        "slice thickness": Corruption("mm", 0.0, (2.0, 3.0, 4.0, 5.0, 6.0), _thickness),
+        "noise": Corruption("sigma of the noise", 0.0, (0.03, 0.06, 0.1, 0.16, 0.25), _noise),
+        "slice thickness": Corruption("thickness, mm", 0.0, (2.0, 3.0, 4.0, 5.0, 6.0), _thickness),
     }
 )
 """By name. Strength, amplitude and sigma are shares of the brain's 99th percentile above the darkest voxel."""

@@ -22,7 +22,9 @@ from conddiffusion_uad.protocol import RESEARCH_USE, BadInput, Failure, OutputFa
 
 Values = Mapping[str, Any]
 
-PAPER = "paper"  # the protocol's name in evaluation.json
+FIGURES = {"paper": "paper.json", "robustness": "robustness.json"}
+"""The file with the figures, by the protocol that evaluation.json names; summary.json for any other."""
+
 COMMAND = "python -m conddiffusion_uad.evaluation.results_document"
 HEADER = f"""# Results
 
@@ -35,21 +37,17 @@ def document(evaluations: Sequence[tuple[Values, Values]], folders: Sequence[str
     """The whole document in Markdown.
 
     Args:
-        evaluations: evaluation.json of each, and its figures: summary.json, or paper.json.
+        evaluations: evaluation.json of each, and its figures.
         folders: What the user called them, to say how the document is made.
         output: What the user called the document.
     """
     parts = [HEADER, READING]
     for about, figures in evaluations:
         parts += _asked(about, figures)
-        parts += _by_published_protocol(figures) if _is_published(about) else _figures(figures)
+        parts += _PARTS.get(about.get("protocol"), _native)(figures)
     parts += ["## How this file is made", _code(f"{COMMAND} {' '.join(folders)} --output {output}")]
     parts += _published(BEHRENDT_2023)
     return "\n\n".join(parts) + "\n"
-
-
-def _is_published(about: Values) -> bool:
-    return about.get("protocol") == PAPER
 
 
 def _asked(about: Values, figures: Values) -> list[str]:
@@ -66,13 +64,19 @@ def _asked(about: Values, figures: Values) -> list[str]:
     return parts
 
 
-def _by_published_protocol(figures: Values) -> list[str]:
+def _paper(figures: Values) -> list[str]:
     from conddiffusion_uad.evaluation import paper_report  # takes seconds
 
     return markdown(paper_report.table(figures))
 
 
-def _figures(summary: Values) -> list[str]:
+def _robustness(figures: Values) -> list[str]:
+    from conddiffusion_uad.evaluation import robustness_report  # takes seconds
+
+    return robustness_report.markdown_parts(figures)
+
+
+def _native(summary: Values) -> list[str]:
     main = summary["main"]
     parts = []
     for group in summary["groups"]:
@@ -91,6 +95,9 @@ def _code(text: str) -> str:
     return f"```\n{text}\n```"
 
 
+_PARTS = {"paper": _paper, "robustness": _robustness}
+
+
 def _published(published: Published) -> list[str]:
     table = Table(("Method", *published.data), published.rows)
     return [
@@ -105,7 +112,7 @@ def read(folder: Path) -> tuple[Values, Values]:
     """evaluation.json of an evaluation, and its figures. Raises BadInput("no_evaluation") when they are not there."""
     try:
         about = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
-        figures = folder / ("paper.json" if _is_published(about) else "summary.json")
+        figures = folder / FIGURES.get(about.get("protocol"), "summary.json")
         return about, json.loads(figures.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadInput(

@@ -9,13 +9,23 @@ import time
 from collections.abc import Sequence
 
 from conddiffusion_uad.console import clock, show
-from conddiffusion_uad.evaluation import case_checks, datasets, experiment, paper_report, paper_run, reporting
+from conddiffusion_uad.evaluation import (
+    case_checks,
+    datasets,
+    experiment,
+    paper_report,
+    paper_run,
+    reporting,
+    robustness,
+    robustness_report,
+)
 from conddiffusion_uad.evaluation.case_run import Settings
 from conddiffusion_uad.evaluation.cases import Case
 from conddiffusion_uad.evaluation.datasets.selection import some
 from conddiffusion_uad.evaluation.measure import Rule
 from conddiffusion_uad.evaluation.methods import BASELINES
 from conddiffusion_uad.evaluation.paper_run import PaperSettings
+from conddiffusion_uad.evaluation.robustness import RobustnessSettings
 from conddiffusion_uad.evaluation.tasks import Show
 from conddiffusion_uad.evaluation.trained_on import TrainedOn
 from conddiffusion_uad.model import bundle as bundles
@@ -32,7 +42,10 @@ def run(arguments: argparse.Namespace) -> None:
     contrasts = arguments.contrast or loaded[0].config.contrasts
     line = ProgressLine()
     cases = _checked(some(datasets.find(arguments.datasets, contrasts), arguments.most), loaded, arguments, line)
-    if arguments.protocol == paper_run.PROTOCOL:
+    if arguments.robustness:
+        settings, evaluate, report = _settings(arguments, names[0]), robustness.evaluate, robustness_report.report
+        settings = RobustnessSettings(**{**vars(settings), "baselines": RobustnessSettings.baselines})
+    elif arguments.protocol == paper_run.PROTOCOL:
         settings, evaluate, report = _paper_settings(arguments, names), paper_run.evaluate, paper_report.report
     else:
         settings, evaluate, report = _settings(arguments, names[0]), experiment.evaluate, reporting.report
@@ -45,6 +58,8 @@ def run(arguments: argparse.Namespace) -> None:
 def _check(arguments: argparse.Namespace, names: Sequence[str]) -> None:
     if len(names) > 1 and arguments.protocol != paper_run.PROTOCOL:
         raise BadInput("bad_option", "Several bundles are for --protocol paper.", "Evaluate one bundle at a time.")
+    if arguments.robustness and (arguments.maps or arguments.protocol == paper_run.PROTOCOL):
+        raise BadInput("bad_option", "--robustness runs the bundle, by the native protocol.", "Leave the other out.")
     if arguments.maps_threshold is not None and (arguments.maps is None or arguments.maps_threshold <= 0):
         raise BadInput("bad_option", "--maps-threshold is above 0 and goes with --maps.", "Say both, or neither.")
     if not 0 < arguments.healthy_flagged < 1:
