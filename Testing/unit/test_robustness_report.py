@@ -94,7 +94,7 @@ def test_the_report_holds_everything_and_escapes_it(trials: list[Trial], tmp_pat
 
 
 def test_markdown_escapes_what_would_break_its_tables(trials: list[Trial]) -> None:
-    text = markdown_parts(summarize(trials))
+    text = "\n\n".join(markdown_parts(summarize(trials)))
     assert text.startswith("### some\\|set T2: 2 scans of 2 patients, 2 labeled")
     rows = [line for line in text.splitlines() if line.startswith("| noise (sigma of the noise) | model")]
     assert rows[0] == "| noise (sigma of the noise) | model | 0.450 | 0.350 | – | – | – | 0.350 (1 refused) |"  # noqa: RUF001

@@ -15,8 +15,9 @@ LoadPicture = Callable[[str], bytes | None]
 
 WORST_AND_BEST = 6  # pictures of each kind in the gallery of a data set and contrast
 PROTOCOLS = {
-    "label-free": "judged on each scan's own grid, with a threshold that needs no labels",
+    "native": "judged on each scan's own grid, with a threshold that needs no labels",
     "paper": "as in Behrendt et al.: 2 mm grid, eroded brain mask, median filter, threshold chosen with labels",
+    "robustness": "scans with simulated faults, judged as by the native protocol",
 }
 READING = (
     "Average precision is the area under the precision-recall curve; a random score has the prevalence, so the two "
