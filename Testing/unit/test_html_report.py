@@ -91,7 +91,7 @@ def test_the_page_says_what_was_evaluated(page: Checker) -> None:
     about = made_up_evaluation.about()
     for part in (about["bundle"]["sha256"], about["command"], about["date"], "healthy_flagged 0.01", "python 3.11.7"):
         assert part in page.text
-    assert "label-free: judged on each scan's own grid" in page.text
+    assert "native: judged on each scan's own grid" in page.text
     assert "mslub T2: 14 patients, 14 labeled scans; ixi T1: 7 patients, 7 healthy scans" in page.text
 
 
