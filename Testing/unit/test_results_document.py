@@ -46,7 +46,7 @@ def test_the_command_bundle_and_protocol_of_an_evaluation_are_told(summary: Valu
     text, about = rendered(summary), made_up_evaluation.about()
     assert f"```\n{about['command']}\n```" in text
     assert f"`{about['bundle']['sha256']}`" in text
-    assert "## default, protocol: label-free" in text
+    assert "## default, protocol: native" in text
 
 
 def test_model_and_baselines_stand_in_one_table_with_the_prevalence(summary: Values) -> None:
@@ -75,7 +75,7 @@ def test_published_rows_have_a_cell_for_each_data_set() -> None:
 def test_protocols_have_a_section_each(summary: Values) -> None:
     about = made_up_evaluation.about()
     text = results_document.document([(about, summary), ({**about, "protocol": "other"}, summary)], ["a", "b"], "R.md")
-    first, second = text.index("## default, protocol: label-free"), text.index("## default, protocol: other")
+    first, second = text.index("## default, protocol: native"), text.index("## default, protocol: other")
     assert text[first:second].count("| **model** ") == text[second:].count("| **model** ") == 4
 
 
@@ -104,7 +104,7 @@ def test_names_mean_nothing_to_markdown(summary: Values) -> None:
     group = {**summary["groups"][0], "dataset": "a|b\n<script>*"}
     text = rendered({**summary, "groups": [group]}, bundle=None)
     assert "### a\\|b \\<script\\>\\* T2" in text
-    assert "## model, protocol: label-free" in text
+    assert "## model, protocol: native" in text
 
 
 def test_the_document_is_written(folder: Path, tmp_path: Path) -> None:
