@@ -225,6 +225,7 @@ class DetectionJob:
         min_volume_ml: Smallest volume of a finding in ml.
         skull: "auto", "on" (the skull is there: strip it) or "off" (already stripped: leave it alone).
         seed: Seed of the noise.
+        batch: Slices computed at once, 1 to 1024; it is halved when the memory does not suffice.
         force: Replace results that are already in the output folder.
     """
 
@@ -238,6 +239,7 @@ class DetectionJob:
     min_volume_ml: float = 0.05
     skull: str = "auto"
     seed: int = 0
+    batch: int = 16
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -312,5 +314,6 @@ _OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "min_volume_ml": ("a volume in ml, 0 or more", lambda v: _is_number(v) and v >= 0),
     "skull": ("auto, on, off", lambda v: v in ("auto", "on", "off")),
     "seed": ("a whole number from 0 to 2147483647", lambda v: _is_integer(v, 0, 2**31 - 1)),
+    "batch": ("a whole number from 1 to 1024", lambda v: _is_integer(v, 1, 1024)),
     "force": ("true or false", lambda v: isinstance(v, bool)),
 }
