@@ -48,6 +48,9 @@ class Console:
         if not self._live:
             self._say(f"[{event['index']:2d}/{event['total']}] {self._title}")
 
+    def _estimate(self, event: Event) -> None:
+        self._say(f"This takes about {clock(event['seconds'])} min on this computer.")
+
     def _progress(self, event: Event) -> None:
         if not self._live:
             return

@@ -3,6 +3,7 @@
 What crosses the pipe between Slicer and the worker, and what `--json` prints, is one JSON object a line:
 
     {"event": "stage", "name": "register", "index": 4, "total": 13}
+    {"event": "estimate", "seconds": 95.0}
     {"event": "progress", "fraction": 0.31, "eta_s": 52.0}
     {"event": "warning" | "error", "code": "...", "message": "...", "hint": "..."}
     {"event": "done", "report": "/path/report.json"}
@@ -121,6 +122,9 @@ class Progress(Interface):
     def advance(self, fraction: float) -> None:
         """Report the fraction (0..1) done of the current stage. Raises Cancelled when the run was cancelled."""
 
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """Be told the seconds that each stage is expected to take on this computer."""
+
     def warning(self, code: str, message: str, hint: str = "") -> None:
         """Tell the user about something that may spoil the result, without ending the run."""
 
@@ -132,6 +136,9 @@ class Quiet:
         """Ignored."""
 
     def advance(self, fraction: float) -> None:
+        """Ignored."""
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
         """Ignored."""
 
     def warning(self, code: str, message: str, hint: str = "") -> None:
@@ -184,6 +191,12 @@ class EventProgress:
         """Report the fraction (0..1) done of the current stage. Raises Cancelled."""
         self._check()
         self._report(fraction, always=fraction >= 1.0)
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """Emit the estimate, and go by these seconds from now on. They are of the same stages."""
+        self._stages = {name: max(seconds[name], 1e-3) for name in self._names}
+        self._total = sum(self._stages.values())
+        self._emit({"event": "estimate", "seconds": round(self._total, 1)})
 
     def warning(self, code: str, message: str, hint: str = "") -> None:
         """Emit a warning event."""

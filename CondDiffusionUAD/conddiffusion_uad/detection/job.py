@@ -117,7 +117,7 @@ class Examination:
             if self.repetition is not None:
                 self.repetition.require_scan(scan)
             self.recorder.stage("load")
-            bundle, detection = self._detect(scan, contrast)
+            bundle, detection = self._detect(scan, contrast, folder)
             self.recorder.stage("report")
             with output.telling(folder):
                 _write(private, scan, detection, self.recorder)
@@ -125,7 +125,7 @@ class Examination:
                 (private / output.REPORT).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
             self.recorder.advance(1.0)
 
-    def _detect(self, scan: sitk.Image, contrast: str) -> tuple[Bundle, Detection]:
+    def _detect(self, scan: sitk.Image, contrast: str, folder: Path) -> tuple[Bundle, Detection]:
         """Load the bundle and detect; on the CPU when an automatically chosen card fails or has too little memory."""
         from conddiffusion_uad.torch_check import require_torch
 
@@ -136,7 +136,7 @@ class Examination:
             name = self.repetition.locate_bundle()
         bundle = self.models.get(name, self.job.device)
         try:
-            return bundle, self._detect_with(bundle, scan, contrast)
+            return bundle, self._detect_with(bundle, scan, contrast, folder)
         except (MemoryError, RuntimeError) as error:
             on_card = next(bundle.model.parameters()).device.type != "cpu"
             if self.job.device != "auto" or not on_card or not (is_out_of_memory(error) or is_card_failure(error)):
@@ -146,10 +146,16 @@ class Examination:
             "device_fallback", f"{reason} The run goes on with the CPU.", "It takes longer; the result is as good."
         )
         bundle = self.models.get(name, "cpu")
-        return bundle, self._detect_with(bundle, scan, contrast)
+        return bundle, self._detect_with(bundle, scan, contrast, folder)
 
-    def _detect_with(self, bundle: Bundle, scan: sitk.Image, contrast: str) -> Detection:
-        from conddiffusion_uad.detection import pipeline
+    def _detect_with(self, bundle: Bundle, scan: sitk.Image, contrast: str, folder: Path) -> Detection:
+        from conddiffusion_uad.detection import needs, pipeline
+
+        pipeline.require_contrast(bundle, contrast)
+        expected = needs.estimate(scan, bundle, levels=self.job.levels, batch=self.job.batch)
+        expected.require(folder, self.recorder)
+        if expected.seconds is not None:
+            self.recorder.expect(expected.seconds)
 
         return pipeline.detect(
             scan,

@@ -77,6 +77,9 @@ def detect(
     progress = progress or Quiet()
     require_contrast(bundle, contrast)
 
+    levels = tuple(levels or bundle.config.levels)
+    _warn_of_other_levels(levels, bundle, progress)
+
     # orient, strip the skull, register to the atlas, correct the bias field, normalize, slice
     grid = bundle.config.grid
     prepared = prepare(scan, grid=grid, atlas=atlas.load(), skull=skull, device=device, progress=progress)
@@ -87,7 +90,7 @@ def detect(
         prepared.volume,
         prepared.mask,
         bundle.model,
-        levels=levels or bundle.config.levels,
+        levels=levels,
         seed=seed,
         batch=batch,
         progress=progress,
@@ -109,6 +112,17 @@ def detect(
     level = threshold(healthy_flagged)
     segmentation, findings = find(heatmap, level, min_volume_ml)
     return Detection(heatmap, reconstruction, prepared.native_mask, segmentation, findings, level, batch, prepared)
+
+
+def _warn_of_other_levels(levels: tuple[int, ...], bundle: Bundle, progress: Progress) -> None:
+    """The calibration holds for the noise levels that it was made with."""
+    if set(levels) != set(bundle.config.levels):
+        asked, own = (", ".join(map(str, numbers)) for numbers in (levels, bundle.config.levels))
+        progress.warning(
+            "other_levels",
+            f"The noise levels are {asked}, but the bundle is calibrated for {own}: the scores are less exact.",
+            "Leave out --levels for scores that can be compared.",
+        )
 
 
 def require_contrast(bundle: Bundle, contrast: str) -> None:
