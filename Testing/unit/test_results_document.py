@@ -74,9 +74,24 @@ def test_published_rows_have_a_cell_for_each_data_set() -> None:
 
 def test_protocols_have_a_section_each(summary: Values) -> None:
     about = made_up_evaluation.about()
-    text = results_document.document([(about, summary), ({**about, "protocol": "paper"}, summary)], ["a", "b"], "R.md")
-    first, second = text.index("## default, protocol: label-free"), text.index("## default, protocol: paper")
+    text = results_document.document([(about, summary), ({**about, "protocol": "other"}, summary)], ["a", "b"], "R.md")
+    first, second = text.index("## default, protocol: label-free"), text.index("## default, protocol: other")
     assert text[first:second].count("| **model** ") == text[second:].count("| **model** ") == 4
+
+
+def test_figures_by_the_published_protocol_have_a_table_of_their_own(folder: Path) -> None:
+    about = {**made_up_evaluation.about(), "protocol": "paper", "bundles": [{"name": "fold", "sha256": "f00"}]}
+    spread = {"mean": 12.34, "deviation": 1.5}
+    fidelity = {"l1_healthy": 0.01, "l1_ratio": 4.0, "ssim": 0.9, "psnr": 30.0}
+    counts = {"dataset": "mslub", "contrast": "T2", "scans": 30, "patients": 30, "thresholds": [0.1]}
+    figures = {"groups": [{**counts, "dice": spread, "average_precision": spread, "reconstruction": fidelity}]}
+    (folder / "evaluation.json").write_text(json.dumps(about), encoding="utf-8")
+    (folder / "paper.json").write_text(json.dumps(figures), encoding="utf-8")
+    text = results_document.document([results_document.read(folder)], ["a"], "R.md")
+    assert "## fold, protocol: paper" in text
+    ours, published = markdown_tables(text)
+    assert "12.34 ± 1.50" in ours and "cDDPM" not in ours
+    assert "12.34" not in published
 
 
 def test_every_row_of_a_table_has_all_columns(summary: Values) -> None:

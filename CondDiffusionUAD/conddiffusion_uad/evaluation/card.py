@@ -1,118 +1,98 @@
-"""The table of figures in a bundle's model card: `python -m conddiffusion_uad.evaluation.card BUNDLE --data DIR`."""
+"""The figures in a bundle's model card: `python -m conddiffusion_uad.evaluation.card BUNDLE EVALUATION`."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from conddiffusion_uad.detection.output import scan_name
+from conddiffusion_uad import volume as volumes
+from conddiffusion_uad.detection.contrast import choose
+from conddiffusion_uad.detection.reconstruction import reconstruct
+from conddiffusion_uad.detection.scoring import anomaly_score, residual
+from conddiffusion_uad.evaluation import record, tables
+from conddiffusion_uad.evaluation.markdown import markdown
+from conddiffusion_uad.evaluation.reporting import SUMMARY
 from conddiffusion_uad.lattice import part
 from conddiffusion_uad.model import bundle as bundles
-from conddiffusion_uad.volume import Grid
+from conddiffusion_uad.model.bundle import Bundle
+from conddiffusion_uad.preprocessing import atlas
+from conddiffusion_uad.preprocessing.preparation import Prepared, prepare
+from conddiffusion_uad.protocol import Quiet
 
-from .cases import Examined, examine
-from .datasets import find
-from .experiment import MODEL, Result, measure, score_maps
-
-FEWEST = 5  # cases from which on a mean gets an interval
-RESAMPLES = 10_000  # of the bootstrap
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+Scored = tuple[Prepared, np.ndarray]
 
 
-def labeled_table(results: Sequence[Result]) -> str:
-    """Average precision and Dice of each case as a Markdown table, and the means of each data set.
+def figures(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str:
+    """What a card says of an evaluation, in Markdown: each data set, the baselines in it, healthy scans, each volume.
 
-    Single slices are only in the means.
+    Args:
+        summary: See :func:`conddiffusion_uad.evaluation.summary.summarize`.
+        records: One a scan. Single slices are in the means only.
     """
-    methods = list(results[0].precision)
-    heads = ["scan", "contrast", "prevalence", *methods, "Dice", "best Dice"]
-    lines = [_row(heads), "|---" * len(heads) + "|"]
-    for result in results:
-        if result.case.index is None:
-            lines.append(_row([result.case.patient, result.case.contrast, *(f"{v:.3f}" for v in _values(result))]))
-    for group in dict.fromkeys((r.case.dataset, r.case.contrast) for r in results):
-        chosen = [_values(r) for r in results if (r.case.dataset, r.case.contrast) == group]
-        means = [_mean(column) for column in np.array(chosen).T]
-        lines.append(_row([f"**{group[0]}, mean of {len(chosen)}**", group[1], *means]))
-    return "\n".join(lines)
+    main = summary["main"]
+    parts = markdown(tables.headline(summary))
+    for group in summary["groups"]:
+        if group["labeled_scans"]:
+            parts += [f"**{tables.title(group)}**", *markdown(tables.separation(group, main))]
+        if group["healthy_scans"]:
+            parts += [f"**{tables.title(group)}, healthy**", *markdown(tables.healthy(group, main))]
+    volumes_only = [values for values in records if values["dimensions"] == 3]
+    return "\n\n".join([*parts, "**Every volume**", *markdown(tables.scans(volumes_only, main))])
 
 
-def _mean(values: np.ndarray) -> str:
-    """The mean of what is known; of many values with its 95 % interval, bootstrapped over the cases."""
-    known = values[~np.isnan(values)]
-    if len(known) < FEWEST or np.ptp(known) == 0:
-        return f"**{np.mean(known):.3f}**"
-    means = np.random.default_rng(0).choice(known, (RESAMPLES, len(known))).mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return f"**{np.mean(known):.3f}** ({low:.3f} to {high:.3f})"
+def repeatability(first: Scored, second: Scored) -> float:
+    """How the heatmaps of two scans of one person agree: their correlation in the brain of both, in the atlas.
+
+    Args:
+        first: A prepared scan, and its anomaly score (z, y, x) on the grid of its preparation.
+        second: The same of the other scan.
+    """
+    grid = min((prepared.grid for prepared, _ in (first, second)), key=lambda grid: np.prod(grid.size))
+    brain = np.logical_and(*(part(prepared.mask, prepared.grid, grid) for prepared, _ in (first, second)))
+    values = [part(scores, prepared.grid, grid)[brain] for prepared, scores in (first, second)]
+    return float(np.corrcoef(*values)[0, 1])
 
 
-def _values(result: Result) -> list[float]:
-    return [result.prevalence, *result.precision.values(), result.dice, result.best_dice]
+def score(file: Path, bundle: Bundle) -> Scored:
+    """Prepare a scan and score it on the bundle's grid. Raises Failure."""
+    scan = volumes.read(file)
+    contrast = choose("auto", str(file), scan)
+    prepared = prepare(scan, grid=bundle.config.grid, atlas=atlas.load(), progress=Quiet())
+    healthy = reconstruct(prepared.volume, prepared.mask, bundle.model, levels=bundle.config.levels)
+    residuals = residual(prepared.volume, healthy, prepared.mask, bundle.config.residual[contrast])
+    return prepared, anomaly_score(residuals, prepared.mask, bundle.calibration[contrast])
 
 
-def _row(entries: Sequence[str]) -> str:
-    return "| " + " | ".join(entries) + " |"
-
-
-def healthy_table(results: Sequence[Result]) -> str:
-    """Share of healthy brains that is flagged at the default threshold as a Markdown table; of slices the mean."""
-    lines = ["| healthy scan | contrast | flagged |", "|---|---|---|"]
-    lines += [_row([r.case.patient, r.case.contrast, f"{r.flagged:.2%}"]) for r in results if r.case.index is None]
-    for dataset in dict.fromkeys(r.case.dataset for r in results if r.case.index is not None):
-        flagged = [r.flagged for r in results if r.case.dataset == dataset]
-        contrast = next(r.case.contrast for r in results if r.case.dataset == dataset)
-        lines.append(_row([f"{dataset}, mean of {len(flagged)} slices", contrast, f"{np.mean(flagged):.2%}"]))
-    return "\n".join(lines)
-
-
-def repeatability(first: Examined, second: Examined, scores: tuple[np.ndarray, np.ndarray], grid: Grid) -> str:
-    """How the heatmaps of two scans of one person agree, voxel by voxel in the atlas, as a sentence."""
-    pair = (first, second)
-    brain = np.logical_and(*(part(examined.mask, examined.grid, grid) for examined in pair))
-    values = [part(score, examined.grid, grid)[brain] for score, examined in zip(scores, pair, strict=True)]
-    names = f"{first.case.patient} and {second.case.patient}"
-    return f"Heatmaps of {names}, one person scanned twice: correlation {np.corrcoef(*values)[0, 1]:.2f}."
-
-
-def insert(card: Path, figures: str) -> None:
+def insert(card: Path, text: str) -> None:
     """Replace what stands between the marks in a card. Raises ValueError when it has no marks."""
-    text = card.read_text(encoding="utf-8")
-    before, mark, rest = text.partition(BEGIN)
+    whole = card.read_text(encoding="utf-8")
+    before, mark, rest = whole.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (mark and end):
         raise ValueError(f"{card} lacks the marks {BEGIN} and {END}.")
-    card.write_text(f"{before}{BEGIN}\n{figures}\n{END}{after}", encoding="utf-8", newline="\n")
+    card.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8", newline="\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure all scans of a data folder and write the figures into the card."""
+    """Write the figures of an evaluation into the card of its bundle."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle")
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--twice", nargs=2, default=(), metavar="NAME", help="two healthy scans of one person")
+    parser.add_argument("evaluation", type=Path, help="folder that `conddiffusion-uad evaluate` wrote to")
+    parser.add_argument("--twice", nargs=2, type=Path, metavar="SCAN", help="two healthy scans of one person")
     options = parser.parse_args(arguments)
     bundle = bundles.load(options.bundle)
-    insert(bundle.path / bundles.CARD, "")
-    labeled, healthy, twice = [], [], []
-    for case in find([options.data], bundle.config.contrasts):
-        print(f"{case.patient} {case.contrast}", file=sys.stderr, flush=True)
-        examined = examine(case, bundle.config.grid)
-        maps = score_maps(examined, bundle)
-        (labeled if case.truth else healthy).append(measure(examined, maps))
-        if case.truth is None and scan_name(str(case.scan)) in options.twice:
-            twice.append((examined, maps[MODEL]))
-    tables = [labeled_table(labeled), healthy_table(healthy)]
-    if len(twice) == 2:
-        (first, one), (second, other) = twice
-        tables.append(repeatability(first, second, (one, other), bundle.config.grid))
-    figures = "\n\n".join(tables)
-    insert(bundle.path / bundles.CARD, figures)
-    print(figures)
+    summary = json.loads((options.evaluation / SUMMARY).read_text(encoding="utf-8"))
+    text = figures(summary, [found.to_json() for found in record.load_all(options.evaluation)])
+    if options.twice:
+        agreement = repeatability(*(score(file, bundle) for file in options.twice))
+        text += f"\n\nHeatmaps of one person scanned twice: correlation {agreement:.2f}."
+    insert(bundle.path / bundles.CARD, text)
 
 
 if __name__ == "__main__":

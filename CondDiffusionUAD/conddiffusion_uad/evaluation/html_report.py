@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from conddiffusion_uad.detection.scoring import threshold as threshold_at
 from conddiffusion_uad.evaluation import html_page as page
 from conddiffusion_uad.evaluation import plots, tables
-from conddiffusion_uad.evaluation.tables import Table, amount, title, unit
+from conddiffusion_uad.evaluation.tables import Table, amount, title
 
 Values = Mapping[str, Any]
 LoadPicture = Callable[[str], bytes | None]
@@ -69,12 +69,12 @@ def build(about: Values, records: Sequence[Values], summary: Values, picture: Lo
 def threshold_of(about: Values) -> float | None:
     """The score from which on the judged method's findings begin; None when the evaluation does not tell."""
     flagged = about.get("options", {}).get("healthy_flagged")
-    return -math.log10(flagged) if flagged else None
+    return threshold_at(flagged) if flagged else None
 
 
 def _asked(about: Values, summary: Values) -> list[str]:
     bundle, protocol = about.get("bundle") or {}, about.get("protocol", "")
-    data = "; ".join(f"{title(g)}: {_patients(g)}, {_scans(g)}" for g in summary["groups"])
+    data = "; ".join(f"{title(g)}: {tables.size(g)}" for g in summary["groups"])
     rows = {
         "Model bundle": bundle.get("name"),
         "SHA-256 of the bundle": bundle.get("sha256"),
@@ -90,17 +90,9 @@ def _asked(about: Values, summary: Values) -> list[str]:
     return [page.heading("What was evaluated", 2), page.table(("", ""), known, words=True)]
 
 
-def _patients(group: Values) -> str:
-    return amount(group["patients"], "patient")
-
-
-def _scans(group: Values) -> str:
-    counts = ((group["labeled_scans"], "labeled"), (group["healthy_scans"], "healthy"))
-    return " and ".join(amount(count, f"{kind} {unit(group)}") for count, kind in counts if count)
-
-
 def _listed(values: Values) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())
+    known = {name: value for name, value in values.items() if value is not None}
+    return "; ".join(f"{name} {', '.join(v) if isinstance(v, list) else v}" for name, v in known.items())
 
 
 def _table(values: Table) -> list[str]:
@@ -128,7 +120,7 @@ def _headlines(summary: Values) -> list[str]:
 
 def _group(group: Values, members: Sequence[Values], main: str, threshold: float | None) -> list[str]:
     """The plots and tables of one data set and contrast."""
-    parts = [page.paragraph(f"{_patients(group)}, {_scans(group)}.")]
+    parts = [page.paragraph(f"{tables.size(group)}.")]
     pictures: list[tuple[str, str]] = []
     if group["methods"][main]["pooled"]["prevalence"]:
         labeled = [record for record in members if record["labeled"]]

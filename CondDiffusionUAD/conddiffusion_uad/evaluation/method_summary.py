@@ -12,15 +12,13 @@ import numpy as np
 from conddiffusion_uad.evaluation import curves
 from conddiffusion_uad.evaluation.lesions import FrocPoint, Lesion, froc, recall_by_size
 from conddiffusion_uad.evaluation.pooled import Pooled, pool, validated_dice
+from conddiffusion_uad.evaluation.record import MODEL
 from conddiffusion_uad.evaluation.score_counts import ScoreCounts, count
 from conddiffusion_uad.evaluation.statistics import bootstrap_mean, bootstrap_pooled
 
 Record = Mapping[str, Any]
 LoadCounts = Callable[[str, str], ScoreCounts]
 Values = dict[str, Any]
-
-MODEL = "model"
-"""The method whose scores are calibrated; without it, heatmaps of another tool are judged."""
 
 LABEL_FREE, VALIDATED, ORACLE = "label-free", "labeled validation", "oracle (upper bound)"
 """The thresholds of a Dice coefficient: chosen without any label, on other patients' labels, on the scan's own."""

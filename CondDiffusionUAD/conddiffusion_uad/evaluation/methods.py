@@ -30,6 +30,9 @@ BASELINES = (
     "random",
     UNTRAINED,
 )
+LARGEST = float(np.finfo(np.float16).max)
+"""Of the values of a map: scores are counted in half precision."""
+
 MAPS = "maps"
 """The method that existing maps are, in place of the model."""
 
@@ -125,6 +128,8 @@ def _read_map(file: Path) -> sitk.Image:
         raise BadInput("map_unreadable", f"{file} cannot be read as an image.", "Write it as NIfTI.") from error
     if image.GetDimension() != 3 or not np.isfinite(sitk.GetArrayViewFromImage(image)).all():
         raise BadInput("map_unreadable", f"{file} is no 3-D map of finite numbers.", "Replace what is not a number.")
+    if np.abs(sitk.GetArrayViewFromImage(image)).max() > LARGEST:
+        raise BadInput("map_unreadable", f"{file} holds values beyond {LARGEST:.0f}.", "Scale all maps alike.")
     return image
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conddiffusion_uad.evaluation.formatting import percent
-from conddiffusion_uad.evaluation.method_summary import MODEL
+from conddiffusion_uad.evaluation.record import MODEL
 from conddiffusion_uad.protocol import Failure
 
 if TYPE_CHECKING:

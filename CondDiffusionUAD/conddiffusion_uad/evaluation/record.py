@@ -33,7 +33,7 @@ class MethodRecord:
         surface_dice: Of findings and lesion; None when either is empty.
         hausdorff95_mm: The same.
         lesions: A mapping for each lesion: ``ml``, ``peak`` (score), ``detected``, ``iou``.
-        froc: A mapping for each threshold of the curve: ``threshold`` (score), ``false_findings``.
+        froc: A mapping for each threshold: ``threshold`` (score), ``false_findings``, ``detected`` (lesions).
         slices: For each axial slice with brain, its highest score and whether it holds lesion.
     """
 

@@ -1,6 +1,7 @@
 """Writes docs/RESULTS.md: `python -m conddiffusion_uad.evaluation.results_document DIR... --output docs/RESULTS.md`.
 
-Each DIR is the output of an evaluation; what is written comes from its evaluation.json and summary.json alone.
+Each DIR is the output of an evaluation; what is written comes from its evaluation.json and summary.json alone, or
+paper.json for the published protocol. Figures of the two protocols have sections of their own and never share a table.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from typing import Any
 
 from conddiffusion_uad.evaluation import tables
 from conddiffusion_uad.evaluation.html_report import PROTOCOLS, READING
+from conddiffusion_uad.evaluation.markdown import cell, markdown
 from conddiffusion_uad.evaluation.published import BEHRENDT_2023, Published
 from conddiffusion_uad.evaluation.tables import Table
 from conddiffusion_uad.protocol import RESEARCH_USE, BadInput, Failure, OutputFailure
 
 Values = Mapping[str, Any]
 
+PAPER = "paper"  # the protocol's name in evaluation.json
 COMMAND = "python -m conddiffusion_uad.evaluation.results_document"
 HEADER = f"""# Results
 
@@ -32,65 +35,56 @@ def document(evaluations: Sequence[tuple[Values, Values]], folders: Sequence[str
     """The whole document in Markdown.
 
     Args:
-        evaluations: evaluation.json and summary.json of each.
+        evaluations: evaluation.json of each, and its figures: summary.json, or paper.json.
         folders: What the user called them, to say how the document is made.
         output: What the user called the document.
     """
     parts = [HEADER, READING]
-    for about, summary in evaluations:
-        parts += _evaluation(about, summary)
+    for about, figures in evaluations:
+        parts += _asked(about, figures)
+        parts += _by_published_protocol(figures) if _is_published(about) else _figures(figures)
     parts += ["## How this file is made", _code(f"{COMMAND} {' '.join(folders)} --output {output}")]
     parts += _published(BEHRENDT_2023)
     return "\n\n".join(parts) + "\n"
 
 
-def _evaluation(about: Values, summary: Values) -> list[str]:
-    bundle, protocol = about.get("bundle") or {}, about.get("protocol", "unknown")
-    main = summary["main"]
-    parts = [f"## {_cell(str(bundle.get('name', main)))}, protocol: {protocol}"]
+def _is_published(about: Values) -> bool:
+    return about.get("protocol") == PAPER
+
+
+def _asked(about: Values, figures: Values) -> list[str]:
+    """The heading of an evaluation, what was asked, and how to ask it again."""
+    bundles = about.get("bundles") or [bundle for bundle in (about.get("bundle"),) if bundle]
+    names = ", ".join(dict.fromkeys(bundle["name"] for bundle in bundles)) or figures["main"]
+    protocol = about.get("protocol", "unknown")
+    parts = [f"## {cell(names)}, protocol: {protocol}"]
     if protocol in PROTOCOLS:
         parts.append(f"Protocol: {PROTOCOLS[protocol]}.")
-    if bundle:
-        parts.append(f"Bundle `{bundle['name']}`, SHA-256 `{bundle['sha256']}`.")
+    parts += [f"Bundle {cell(bundle['name'])}, SHA-256 `{bundle['sha256']}`." for bundle in bundles]
     if about.get("command"):
         parts += ["To reproduce:", _code(about["command"])]
+    return parts
+
+
+def _by_published_protocol(figures: Values) -> list[str]:
+    from conddiffusion_uad.evaluation import paper_report  # takes seconds
+
+    return markdown(paper_report.table(figures))
+
+
+def _figures(summary: Values) -> list[str]:
+    main = summary["main"]
+    parts = []
     for group in summary["groups"]:
-        parts.append(f"### {_cell(tables.title(group))}")
-        parts.append(_size(group))
+        parts.append(f"### {cell(tables.title(group))}")
+        parts.append(f"{tables.size(group)}.")
         if group["labeled_scans"]:
             for make in (tables.separation, tables.segmentation, tables.lesions):
-                parts += _table(make(group, main))
+                parts += markdown(make(group, main))
         if group["healthy_scans"]:
-            parts += _table(tables.healthy(group, main))
+            parts += markdown(tables.healthy(group, main))
     parts.append("### Reconstruction, time and memory")
-    return [*parts, *_table(tables.fidelity(summary)), *_table(tables.cost(summary))]
-
-
-def _size(group: Values) -> str:
-    kinds = ((group["labeled_scans"], "labeled"), (group["healthy_scans"], "healthy"))
-    scans = " and ".join(tables.amount(count, f"{kind} {tables.unit(group)}") for count, kind in kinds if count)
-    return f"{tables.amount(group['patients'], 'patient')}, {scans}."
-
-
-def _table(values: Table) -> list[str]:
-    """A Markdown table, the judged method in bold, and its caption."""
-    if not values.rows:
-        return []
-    rows = [_row(values.heads), "|---" * len(values.heads) + "|"]
-    for number, cells in enumerate(values.rows):
-        rows.append(_row([f"**{_cell(cell)}**" if number == values.foremost else _cell(cell) for cell in cells]))
-    return ["\n".join(rows), values.caption] if values.caption else ["\n".join(rows)]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _cell(text: str) -> str:
-    """Text that means nothing to Markdown."""
-    for character in "\\`*_|<>[]":
-        text = text.replace(character, f"\\{character}")
-    return " ".join(text.split())
+    return [*parts, *markdown(tables.fidelity(summary)), *markdown(tables.cost(summary))]
 
 
 def _code(text: str) -> str:
@@ -103,23 +97,22 @@ def _published(published: Published) -> list[str]:
         "---",
         "## For reference: published figures, another protocol",
         f"{published.source}. {published.note}",
-        *_table(table),
+        *markdown(table),
     ]
 
 
 def read(folder: Path) -> tuple[Values, Values]:
-    """evaluation.json and summary.json of an evaluation. Raises BadInput("no_evaluation") when they are not there."""
+    """evaluation.json of an evaluation, and its figures. Raises BadInput("no_evaluation") when they are not there."""
     try:
-        about, summary = (
-            json.loads((folder / name).read_text(encoding="utf-8")) for name in ("evaluation.json", "summary.json")
-        )
+        about = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+        figures = folder / ("paper.json" if _is_published(about) else "summary.json")
+        return about, json.loads(figures.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadInput(
             "no_evaluation",
             f"There is no finished evaluation in {folder}.",
             "Give the folder that 'conddiffusion-uad evaluate' wrote to.",
         ) from error
-    return about, summary
 
 
 def write(folders: Sequence[Path], output: Path) -> None:

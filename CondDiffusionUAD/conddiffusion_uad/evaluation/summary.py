@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from conddiffusion_uad.evaluation.method_summary import MODEL, LoadCounts, Record, Values, interval, summarize_method
+from conddiffusion_uad.evaluation.method_summary import LoadCounts, Record, Values, interval, summarize_method
+from conddiffusion_uad.evaluation.record import MODEL
 from conddiffusion_uad.evaluation.statistics import permutation_test
 
 SCHEMA = 1

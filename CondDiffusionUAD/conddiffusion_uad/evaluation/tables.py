@@ -47,6 +47,13 @@ def amount(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
+def size(group: Values) -> str:
+    """How many patients and scans there are: "14 patients, 14 labeled scans"."""
+    kinds = ((group["labeled_scans"], "labeled"), (group["healthy_scans"], "healthy"))
+    scans = " and ".join(amount(count, f"{kind} {unit(group)}") for count, kind in kinds if count)
+    return f"{amount(group['patients'], 'patient')}, {scans}"
+
+
 def headline(summary: Values) -> Table:
     """The judged method with its strongest baseline, a row for each data set and contrast with labels."""
     rows = tuple(_headline(group, summary["main"]) for group in _with(summary, "labeled_scans"))
