@@ -10,7 +10,7 @@ from conddiffusion_uad.preprocessing import stripped
 from conddiffusion_uad.volume import Grid
 
 SHAPE = (24, 32, 28)  # z, y, x
-GRID = Grid(SHAPE[::-1], (2.0, 2.0, 2.5), (10.0, -20.0, 5.0))
+GRID = Grid(SHAPE[::-1], (2.0, 2.0, 2.5), (10.0, -20.0, 5.0))  # thick slices
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +172,12 @@ def test_a_stored_scan_comes_back_to_its_place(name: str, scan: sitk.Image, brai
     back = _values(changed.back(changed.scan, GRID))
     inside = _values(brain) > 0
     assert np.abs(back - _values(smooth))[inside].max() < 0.05 * _values(smooth).max()
+
+
+def test_thick_slices_are_not_interpolated(scan: sitk.Image, brain: sitk.Image) -> None:
+    changed = GEOMETRIC_CHANGES["resampled"](scan, brain).scan
+    assert changed.GetSpacing() == pytest.approx((2.6, 2.6, 2.5))
+    assert changed.GetSize()[2] == SHAPE[0]
 
 
 def test_a_turned_header_turns_the_head(scan: sitk.Image, brain: sitk.Image) -> None:

@@ -15,7 +15,8 @@ from conddiffusion_uad.volume import Grid
 
 _AIR_MM = (30.0, 10.0, 20.0), (10.0, 20.0, 30.0)  # added before and after each axis: the brain leaves the center
 _LEFT_STRIPPED_MM, _LEFT_MM = 3.0, 20.0  # of air, or of head, left around the brain
-_COARSER = 1.3  # factor of the voxel spacing
+_COARSER = 1.3  # factor of the voxel spacing along axes with voxels of up to _FINE_MM
+_FINE_MM = 2.0  # between thicker slices anatomy is missing: interpolating them is more than storing them otherwise
 _TURN_DEGREES = (10.0, -8.0, 12.0)  # about x, y, z
 
 
@@ -66,10 +67,11 @@ def _padded(scan: sitk.Image, brain: sitk.Image) -> Changed:
 
 def _resampled(scan: sitk.Image, brain: sitk.Image) -> Changed:
     old = np.array(scan.GetSpacing())
-    size = np.ceil(np.array(scan.GetSize()) / _COARSER).astype(int)
+    factor = np.where(old <= _FINE_MM, _COARSER, 1.0)
+    size = np.ceil(np.array(scan.GetSize()) / factor).astype(int)
     axes = np.array(scan.GetDirection()).reshape(3, 3) * old
-    origin = np.array(scan.GetOrigin()) + axes @ np.full(3, (_COARSER - 1) / 2)
-    grid = Grid(tuple(size.tolist()), tuple((old * _COARSER).tolist()), tuple(origin.tolist()), scan.GetDirection())
+    origin = np.array(scan.GetOrigin()) + axes @ ((factor - 1) / 2)
+    grid = Grid(tuple(size.tolist()), tuple((old * factor).tolist()), tuple(origin.tolist()), scan.GetDirection())
     resample = sitk.ResampleImageFilter()
     resample.SetReferenceImage(grid.blank())
     resample.SetInterpolator(sitk.sitkLinear)
