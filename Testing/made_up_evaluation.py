@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from conddiffusion_uad.evaluation.lesions import FROC_THRESHOLDS
-from conddiffusion_uad.evaluation.score_counts import ScoreCounts, count
+from conddiffusion_uad.evaluation.metrics.lesions import FROC_THRESHOLDS
+from conddiffusion_uad.evaluation.metrics.score_counts import ScoreCounts, count
 
 THRESHOLD = 2.0
 VOXEL_ML = 0.008

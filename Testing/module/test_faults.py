@@ -303,9 +303,7 @@ def test_a_click_right_after_the_worker_was_told_to_end(desk: Desk, wait_until: 
         ("memory_scarce", "Close other programs"),
     ],
 )
-def test_what_the_engine_warns_of_is_shown_with_the_results(
-    desk: Desk, wait_until: Wait, code: str, hint: str
-) -> None:
+def test_what_the_engine_warns_of_is_shown_with_the_results(desk: Desk, wait_until: Wait, code: str, hint: str) -> None:
     begin(desk, wait_until, "warn", code)
     wait_until(lambda: not desk.panel.run.busy, 20)
     assert desk.message.startswith("Done.\nA warning. ") and hint in desk.message

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from conddiffusion_uad.evaluation import card
-from conddiffusion_uad.evaluation.summary import summarize
+from conddiffusion_uad.evaluation.reporting.summary import summarize
 from conddiffusion_uad.volume import Grid
 
 

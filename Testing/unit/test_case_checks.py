@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tiny_recipe import TINY_MODEL
 
-from conddiffusion_uad.evaluation.case_checks import Problem, failure, problems, told, usable
 from conddiffusion_uad.evaluation.cases import Case
-from conddiffusion_uad.evaluation.trained_on import TrainedOn
+from conddiffusion_uad.evaluation.checks.case_checks import Problem, failure, problems, told, usable
+from conddiffusion_uad.evaluation.checks.trained_on import TrainedOn
 from conddiffusion_uad.model import bundle as bundles
 from conddiffusion_uad.model.bundle import Bundle
 from conddiffusion_uad.training.splits import TRAINED_ON, subject_hash

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from conddiffusion_uad.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from conddiffusion_uad.evaluation.geometric_changes import GEOMETRIC_CHANGES
+from conddiffusion_uad.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from conddiffusion_uad.evaluation.robustness.geometric_changes import GEOMETRIC_CHANGES
 from conddiffusion_uad.preprocessing import stripped
 from conddiffusion_uad.volume import Grid
 
@@ -40,13 +40,13 @@ def _values(image: sitk.Image) -> np.ndarray:
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """The small ellipsoid counts as a brain without its skull."""
-    monkeypatch.setattr("conddiffusion_uad.evaluation.corruptions.is_stripped", lambda _: True)
+    monkeypatch.setattr("conddiffusion_uad.evaluation.robustness.corruptions.is_stripped", lambda _: True)
 
 
 @pytest.fixture
 def head(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything counts as a head."""
-    monkeypatch.setattr("conddiffusion_uad.evaluation.corruptions.is_stripped", lambda _: False)
+    monkeypatch.setattr("conddiffusion_uad.evaluation.robustness.corruptions.is_stripped", lambda _: False)
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)

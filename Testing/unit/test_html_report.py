@@ -9,9 +9,9 @@ from typing import Any
 import made_up_evaluation
 import pytest
 
-from conddiffusion_uad.evaluation import html_page, html_report, plots, tables
-from conddiffusion_uad.evaluation.formatting import UNKNOWN, interval, percent, probability
-from conddiffusion_uad.evaluation.summary import summarize
+from conddiffusion_uad.evaluation.reporting import html_page, html_report, plots, tables
+from conddiffusion_uad.evaluation.reporting.formatting import UNKNOWN, interval, percent, probability
+from conddiffusion_uad.evaluation.reporting.summary import summarize
 from conddiffusion_uad.protocol import RESEARCH_USE, Failure
 
 VOID = {"meta", "img", "path"}

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from conddiffusion_uad.evaluation import record
+from conddiffusion_uad.evaluation.metrics.score_counts import count
 from conddiffusion_uad.evaluation.record import MethodRecord, Record
-from conddiffusion_uad.evaluation.results_table import write_results
-from conddiffusion_uad.evaluation.score_counts import count
+from conddiffusion_uad.evaluation.reporting.results_table import write_results
 
 METHOD = MethodRecord(
     average_precision=0.5,

@@ -5,9 +5,9 @@ from typing import Any
 import made_up_evaluation
 import pytest
 
-from conddiffusion_uad.evaluation import results_document
-from conddiffusion_uad.evaluation.published import BEHRENDT_2023
-from conddiffusion_uad.evaluation.summary import summarize
+from conddiffusion_uad.evaluation.reporting import results_document
+from conddiffusion_uad.evaluation.reporting.published import BEHRENDT_2023
+from conddiffusion_uad.evaluation.reporting.summary import summarize
 from conddiffusion_uad.protocol import EXIT_BAD_INPUT, EXIT_OUTPUT, RESEARCH_USE
 
 Values = dict[str, Any]

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from conddiffusion_uad.evaluation import experiment, robustness
+from conddiffusion_uad.evaluation import experiment
 from conddiffusion_uad.evaluation.cases import Case, Examined
 from conddiffusion_uad.evaluation.methods import Scored
-from conddiffusion_uad.evaluation.robustness import RobustnessSettings, compared
-from conddiffusion_uad.evaluation.robustness_record import CLEAN, Trial, load_all, trial_file
+from conddiffusion_uad.evaluation.robustness import trials as robustness
+from conddiffusion_uad.evaluation.robustness.record import CLEAN, Trial, load_all, trial_file
+from conddiffusion_uad.evaluation.robustness.trials import RobustnessSettings, compared
 from conddiffusion_uad.preprocessing import bias
 from conddiffusion_uad.protocol import BadInput
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from conddiffusion_uad.evaluation import robustness_tables as tables
-from conddiffusion_uad.evaluation.robustness_record import CLEAN, Figures, Trial, save
-from conddiffusion_uad.evaluation.robustness_report import REPORT, RESULTS, SUMMARY, markdown_parts, report
-from conddiffusion_uad.evaluation.robustness_summary import summarize
+from conddiffusion_uad.evaluation.robustness import tables
+from conddiffusion_uad.evaluation.robustness.record import CLEAN, Figures, Trial, save
+from conddiffusion_uad.evaluation.robustness.report import REPORT, RESULTS, SUMMARY, markdown_parts, report
+from conddiffusion_uad.evaluation.robustness.summary import summarize
 from conddiffusion_uad.protocol import BadInput
 
 

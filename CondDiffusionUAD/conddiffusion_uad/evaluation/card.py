@@ -14,9 +14,10 @@ from conddiffusion_uad import volume as volumes
 from conddiffusion_uad.detection.contrast import choose
 from conddiffusion_uad.detection.reconstruction import reconstruct
 from conddiffusion_uad.detection.scoring import anomaly_score, residual
-from conddiffusion_uad.evaluation import record, tables
-from conddiffusion_uad.evaluation.markdown import markdown
-from conddiffusion_uad.evaluation.reporting import SUMMARY
+from conddiffusion_uad.evaluation import record
+from conddiffusion_uad.evaluation.reporting import tables
+from conddiffusion_uad.evaluation.reporting.markdown import markdown
+from conddiffusion_uad.evaluation.reporting.report import SUMMARY
 from conddiffusion_uad.lattice import part
 from conddiffusion_uad.model import bundle as bundles
 from conddiffusion_uad.model.bundle import Bundle
@@ -32,7 +33,7 @@ def figures(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) ->
     """What a card says of an evaluation, in Markdown: each data set, the baselines in it, healthy scans, each volume.
 
     Args:
-        summary: See :func:`conddiffusion_uad.evaluation.summary.summarize`.
+        summary: See :func:`conddiffusion_uad.evaluation.reporting.summary.summarize`.
         records: One a scan. Single slices are in the means only.
     """
     main = summary["main"]

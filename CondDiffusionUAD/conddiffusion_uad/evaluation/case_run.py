@@ -16,12 +16,13 @@ from conddiffusion_uad.detection.output import telling
 from conddiffusion_uad.detection.pipeline import require_contrast
 from conddiffusion_uad.detection.reconstruction import reconstruct
 from conddiffusion_uad.detection.report import peak_memory_mb
-from conddiffusion_uad.evaluation import gallery, methods, record
+from conddiffusion_uad.evaluation import methods, record
 from conddiffusion_uad.evaluation.cases import Case, Examined, examine
-from conddiffusion_uad.evaluation.fidelity import fidelity
-from conddiffusion_uad.evaluation.lesions import finding_mask
 from conddiffusion_uad.evaluation.measure import Circumstances, Rule, measure
 from conddiffusion_uad.evaluation.methods import Scored
+from conddiffusion_uad.evaluation.metrics.fidelity import fidelity
+from conddiffusion_uad.evaluation.metrics.lesions import finding_mask
+from conddiffusion_uad.evaluation.reporting import gallery
 from conddiffusion_uad.model import bundle as bundles
 from conddiffusion_uad.model.bundle import Bundle
 from conddiffusion_uad.model.device import choose

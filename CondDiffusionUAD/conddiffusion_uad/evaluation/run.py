@@ -9,25 +9,22 @@ import time
 from collections.abc import Sequence
 
 from conddiffusion_uad.console import clock, show
-from conddiffusion_uad.evaluation import (
-    case_checks,
-    datasets,
-    experiment,
-    paper_report,
-    paper_run,
-    reporting,
-    robustness,
-    robustness_report,
-)
+from conddiffusion_uad.evaluation import datasets, experiment
 from conddiffusion_uad.evaluation.case_run import Settings
 from conddiffusion_uad.evaluation.cases import Case
+from conddiffusion_uad.evaluation.checks import case_checks
+from conddiffusion_uad.evaluation.checks.trained_on import TrainedOn
 from conddiffusion_uad.evaluation.datasets.selection import some
 from conddiffusion_uad.evaluation.measure import Rule
 from conddiffusion_uad.evaluation.methods import BASELINES
-from conddiffusion_uad.evaluation.paper_run import PaperSettings
-from conddiffusion_uad.evaluation.robustness import RobustnessSettings
+from conddiffusion_uad.evaluation.paper import report as paper_report
+from conddiffusion_uad.evaluation.paper import run as paper_run
+from conddiffusion_uad.evaluation.paper.run import PaperSettings
+from conddiffusion_uad.evaluation.reporting import report as reporting
+from conddiffusion_uad.evaluation.robustness import report as robustness_report
+from conddiffusion_uad.evaluation.robustness import trials as robustness
+from conddiffusion_uad.evaluation.robustness.trials import RobustnessSettings
 from conddiffusion_uad.evaluation.tasks import Show
-from conddiffusion_uad.evaluation.trained_on import TrainedOn
 from conddiffusion_uad.model import bundle as bundles
 from conddiffusion_uad.model.bundle import Bundle
 from conddiffusion_uad.progress_line import ProgressLine

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from conddiffusion_uad.evaluation.corruptions import CORRUPTIONS, SEVERITIES
-from conddiffusion_uad.evaluation.formatting import UNKNOWN, Format, number, percent
-from conddiffusion_uad.evaluation.geometric_changes import GEOMETRIC_CHANGES
 from conddiffusion_uad.evaluation.record import MODEL
-from conddiffusion_uad.evaluation.robustness_record import CLEAN
-from conddiffusion_uad.evaluation.tables import Table, amount, title
+from conddiffusion_uad.evaluation.reporting.formatting import UNKNOWN, Format, number, percent
+from conddiffusion_uad.evaluation.reporting.tables import Table, amount, title
+from conddiffusion_uad.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES
+from conddiffusion_uad.evaluation.robustness.geometric_changes import GEOMETRIC_CHANGES
+from conddiffusion_uad.evaluation.robustness.record import CLEAN
 
 Values = Mapping[str, Any]
 CONTRAST = "contrast"

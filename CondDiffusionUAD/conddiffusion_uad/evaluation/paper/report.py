@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from conddiffusion_uad.detection.output import telling
-from conddiffusion_uad.evaluation import experiment, html_page
-from conddiffusion_uad.evaluation.formatting import UNKNOWN, number
-from conddiffusion_uad.evaluation.paper_run import RESULTS
-from conddiffusion_uad.evaluation.reporting import REPORT
-from conddiffusion_uad.evaluation.tables import Table
+from conddiffusion_uad.evaluation import experiment
+from conddiffusion_uad.evaluation.paper.run import RESULTS
+from conddiffusion_uad.evaluation.reporting import html_page
+from conddiffusion_uad.evaluation.reporting.formatting import UNKNOWN, number
+from conddiffusion_uad.evaluation.reporting.report import REPORT
+from conddiffusion_uad.evaluation.reporting.tables import Table
 from conddiffusion_uad.protocol import BadInput
 
 HEADS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from conddiffusion_uad.evaluation.tables import Table
+from conddiffusion_uad.evaluation.reporting.tables import Table
 
 
 def markdown(values: Table) -> list[str]:

@@ -25,14 +25,14 @@ from conddiffusion_uad.detection.recorder import Recorder
 from conddiffusion_uad.evaluation import experiment, methods
 from conddiffusion_uad.evaluation.case_run import Settings, loaded
 from conddiffusion_uad.evaluation.cases import Case, Examined, examine
-from conddiffusion_uad.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from conddiffusion_uad.evaluation.fidelity import histogram_kl
-from conddiffusion_uad.evaluation.geometric_changes import GEOMETRIC_CHANGES, Changed, unmoved
-from conddiffusion_uad.evaluation.lesions import finding_mask
 from conddiffusion_uad.evaluation.methods import Scored
-from conddiffusion_uad.evaluation.metrics import dice
-from conddiffusion_uad.evaluation.robustness_record import CLEAN, Figures, Trial, load, save, trial_file
-from conddiffusion_uad.evaluation.score_counts import count
+from conddiffusion_uad.evaluation.metrics.fidelity import histogram_kl
+from conddiffusion_uad.evaluation.metrics.lesions import finding_mask
+from conddiffusion_uad.evaluation.metrics.score_counts import count
+from conddiffusion_uad.evaluation.metrics.voxels import dice
+from conddiffusion_uad.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from conddiffusion_uad.evaluation.robustness.geometric_changes import GEOMETRIC_CHANGES, Changed, unmoved
+from conddiffusion_uad.evaluation.robustness.record import CLEAN, Figures, Trial, load, save, trial_file
 from conddiffusion_uad.evaluation.tasks import Show, Task, run_tasks
 from conddiffusion_uad.model.device import choose
 from conddiffusion_uad.protocol import BadInput, Quiet

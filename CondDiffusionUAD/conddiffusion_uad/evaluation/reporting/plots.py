@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conddiffusion_uad.evaluation.formatting import percent
 from conddiffusion_uad.evaluation.record import MODEL
+from conddiffusion_uad.evaluation.reporting.formatting import percent
 from conddiffusion_uad.protocol import Failure
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from conddiffusion_uad.evaluation.metrics import dice_coefficients
-from conddiffusion_uad.evaluation.score_counts import ScoreCounts
+from conddiffusion_uad.evaluation.metrics.score_counts import ScoreCounts
+from conddiffusion_uad.evaluation.metrics.voxels import dice_coefficients
 
 THRESHOLDS = 512  # shared ones: one flags about 4 % more voxels than the next
 FOLDS = 5  # of the patients, for a threshold that is chosen on others

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from conddiffusion_uad.detection.output import telling
-from conddiffusion_uad.evaluation import experiment, html_report, record, tables
-from conddiffusion_uad.evaluation.results_table import write_results
-from conddiffusion_uad.evaluation.score_counts import ScoreCounts
-from conddiffusion_uad.evaluation.summary import summarize
+from conddiffusion_uad.evaluation import experiment, record
+from conddiffusion_uad.evaluation.metrics.score_counts import ScoreCounts
+from conddiffusion_uad.evaluation.reporting import html_report, tables
+from conddiffusion_uad.evaluation.reporting.results_table import write_results
+from conddiffusion_uad.evaluation.reporting.summary import summarize
 from conddiffusion_uad.protocol import BadInput
 
 RESULTS, SUMMARY, REPORT = "results.csv", "summary.json", "report.html"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from conddiffusion_uad.evaluation.metrics import average_precision, dice
+from conddiffusion_uad.evaluation.metrics.voxels import average_precision, dice
 
 FOLDS = 5
 MEDIAN = 5  # voxels, the side of its cube

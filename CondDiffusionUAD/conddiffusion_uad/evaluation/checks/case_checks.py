@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TypeVar
 
+from conddiffusion_uad.evaluation.cases import Case
+from conddiffusion_uad.evaluation.checks.archive_checks import archive_problems
+from conddiffusion_uad.evaluation.checks.image_files import alike, read_grid
+from conddiffusion_uad.evaluation.checks.label_checks import label_problems
+from conddiffusion_uad.evaluation.checks.problem import Problem
+from conddiffusion_uad.evaluation.checks.trained_on import TrainedOn
 from conddiffusion_uad.protocol import BadInput
 from conddiffusion_uad.volume import Grid
-
-from .archive_checks import archive_problems
-from .cases import Case
-from .image_files import alike, read_grid
-from .label_checks import label_problems
-from .problem import Problem
-from .trained_on import TrainedOn
 
 __all__ = ["Problem", "failure", "problems", "told", "usable"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from conddiffusion_uad.evaluation.score_counts import ScoreCounts
+from conddiffusion_uad.evaluation.metrics.score_counts import ScoreCounts
 
 RESAMPLES = 10_000
 POOLED_RESAMPLES = 1000  # of a pooled statistic, each of which is a curve over all voxels

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from conddiffusion_uad.evaluation.formatting import UNKNOWN, interval, number, percent, probability, ratio
-from conddiffusion_uad.evaluation.method_summary import LABEL_FREE, ORACLE, VALIDATED
+from conddiffusion_uad.evaluation.reporting.formatting import UNKNOWN, interval, number, percent, probability, ratio
+from conddiffusion_uad.evaluation.reporting.method_summary import LABEL_FREE, ORACLE, VALIDATED
 
 Values = Mapping[str, Any]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from conddiffusion_uad.evaluation.metrics import area_under_precision_recall, area_under_roc, dice_coefficients
+from conddiffusion_uad.evaluation.metrics.voxels import area_under_precision_recall, area_under_roc, dice_coefficients
 
 BINS = 1 << 16
 """One for each bit pattern of a half-precision number, in the order of their values: negative ones first."""
@@ -38,11 +38,11 @@ class ScoreCounts:
         return lesion / (lesion + healthy) if lesion + healthy else None
 
     def average_precision(self) -> float | None:
-        """See :func:`conddiffusion_uad.evaluation.metrics.average_precision`; None without lesion voxels."""
+        """See :func:`conddiffusion_uad.evaluation.metrics.voxels.average_precision`; None without lesion voxels."""
         return _known(area_under_precision_recall(*self._at_thresholds()))
 
     def auroc(self) -> float | None:
-        """See :func:`conddiffusion_uad.evaluation.metrics.auroc`; None without lesion or healthy voxels."""
+        """See :func:`conddiffusion_uad.evaluation.metrics.voxels.auroc`; None without lesion or healthy voxels."""
         return _known(area_under_roc(*self._at_thresholds()))
 
     def precision_recall(self) -> tuple[np.ndarray, np.ndarray]:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conddiffusion_uad.evaluation import plots
-from conddiffusion_uad.evaluation.corruptions import CORRUPTIONS
-from conddiffusion_uad.evaluation.formatting import percent
 from conddiffusion_uad.evaluation.record import MODEL
-from conddiffusion_uad.evaluation.robustness_record import CLEAN
-from conddiffusion_uad.evaluation.robustness_tables import entry
+from conddiffusion_uad.evaluation.reporting import plots
+from conddiffusion_uad.evaluation.reporting.formatting import percent
+from conddiffusion_uad.evaluation.robustness.corruptions import CORRUPTIONS
+from conddiffusion_uad.evaluation.robustness.record import CLEAN
+from conddiffusion_uad.evaluation.robustness.tables import entry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from conddiffusion_uad.evaluation.cases import Case, is_lesion
+from conddiffusion_uad.evaluation.checks.problem import Problem
 from conddiffusion_uad.protocol import BadInput
 from conddiffusion_uad.training.data_checks import fingerprint
 from conddiffusion_uad.training.datalist import Entry
 from conddiffusion_uad.training.recipe import Source
-
-from .cases import Case, is_lesion
-from .problem import Problem
 
 
 def archive_problems(cases: Sequence[Case]) -> list[Problem]:

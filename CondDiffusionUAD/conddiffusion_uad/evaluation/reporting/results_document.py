@@ -1,4 +1,4 @@
-"""Writes docs/RESULTS.md: `python -m conddiffusion_uad.evaluation.results_document DIR... --output docs/RESULTS.md`.
+"""Writes docs/RESULTS.md: `python -m conddiffusion_uad.evaluation.reporting.results_document DIR... --output FILE`.
 
 Each DIR is the output of an evaluation; what is written comes from its evaluation.json and summary.json alone, or
 paper.json for the published protocol. Figures of the two protocols have sections of their own and never share a table.
@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from conddiffusion_uad.evaluation import tables
-from conddiffusion_uad.evaluation.html_report import PROTOCOLS, READING
-from conddiffusion_uad.evaluation.markdown import cell, markdown
-from conddiffusion_uad.evaluation.published import BEHRENDT_2023, Published
-from conddiffusion_uad.evaluation.tables import Table
+from conddiffusion_uad.evaluation.reporting import tables
+from conddiffusion_uad.evaluation.reporting.html_report import PROTOCOLS, READING
+from conddiffusion_uad.evaluation.reporting.markdown import cell, markdown
+from conddiffusion_uad.evaluation.reporting.published import BEHRENDT_2023, Published
+from conddiffusion_uad.evaluation.reporting.tables import Table
 from conddiffusion_uad.protocol import RESEARCH_USE, BadInput, Failure, OutputFailure
 
 Values = Mapping[str, Any]
@@ -25,7 +25,7 @@ Values = Mapping[str, Any]
 FIGURES = {"paper": "paper.json", "robustness": "robustness.json"}
 """The file with the figures, by the protocol that evaluation.json names; summary.json for any other."""
 
-COMMAND = "python -m conddiffusion_uad.evaluation.results_document"
+COMMAND = "python -m conddiffusion_uad.evaluation.reporting.results_document"
 HEADER = f"""# Results
 
 <!-- Written by `{COMMAND}`. Do not edit: the next run overwrites it. -->

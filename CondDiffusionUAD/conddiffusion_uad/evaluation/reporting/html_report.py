@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from conddiffusion_uad.detection.scoring import threshold as threshold_at
-from conddiffusion_uad.evaluation import html_page as page
-from conddiffusion_uad.evaluation import plots, tables
-from conddiffusion_uad.evaluation.tables import Table, amount, title
+from conddiffusion_uad.evaluation.reporting import html_page as page
+from conddiffusion_uad.evaluation.reporting import plots, tables
+from conddiffusion_uad.evaluation.reporting.tables import Table, amount, title
 
 Values = Mapping[str, Any]
 LoadPicture = Callable[[str], bytes | None]
@@ -35,7 +35,7 @@ def build(about: Values, records: Sequence[Values], summary: Values, picture: Lo
         about: What was asked, evaluation.json. "bundle" (with "name" and "sha256"), "protocol", "options", "software",
             "command", "date" and "failures" (each with "id", "code", "message") are shown as far as they are there.
         records: One a scan.
-        summary: See :func:`conddiffusion_uad.evaluation.summary.summarize`.
+        summary: See :func:`conddiffusion_uad.evaluation.reporting.summary.summarize`.
         picture: The strip of a record's id as PNG; None if there is none.
 
     Raises:

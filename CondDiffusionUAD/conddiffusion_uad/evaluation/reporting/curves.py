@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from conddiffusion_uad.evaluation.score_counts import ScoreCounts
+from conddiffusion_uad.evaluation.metrics.score_counts import ScoreCounts
 
 Curve = dict[str, list[float]]
 

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from conddiffusion_uad.detection.output import telling
-from conddiffusion_uad.evaluation import experiment, html_page, plots
-from conddiffusion_uad.evaluation import robustness_tables as tables
-from conddiffusion_uad.evaluation.formatting import UNKNOWN, number, percent
-from conddiffusion_uad.evaluation.markdown import cell, markdown
+from conddiffusion_uad.evaluation import experiment
 from conddiffusion_uad.evaluation.record import MODEL
-from conddiffusion_uad.evaluation.robustness_plots import curves
-from conddiffusion_uad.evaluation.robustness_record import CLEAN, Trial, load_all
-from conddiffusion_uad.evaluation.robustness_summary import FIGURES, summarize
+from conddiffusion_uad.evaluation.reporting import html_page, plots
+from conddiffusion_uad.evaluation.reporting.formatting import UNKNOWN, number, percent
+from conddiffusion_uad.evaluation.reporting.markdown import cell, markdown
+from conddiffusion_uad.evaluation.robustness import tables
+from conddiffusion_uad.evaluation.robustness.plots import curves
+from conddiffusion_uad.evaluation.robustness.record import CLEAN, Trial, load_all
+from conddiffusion_uad.evaluation.robustness.summary import FIGURES, summarize
 from conddiffusion_uad.protocol import BadInput
 
 RESULTS, SUMMARY, REPORT = "robustness.csv", "robustness.json", "robustness.html"

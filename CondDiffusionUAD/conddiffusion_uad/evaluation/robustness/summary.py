@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
-from conddiffusion_uad.evaluation.corruptions import CORRUPTIONS
-from conddiffusion_uad.evaluation.geometric_changes import GEOMETRIC_CHANGES
-from conddiffusion_uad.evaluation.robustness_record import CLEAN, Figures, Trial
-from conddiffusion_uad.evaluation.statistics import bootstrap_mean
+from conddiffusion_uad.evaluation.metrics.statistics import bootstrap_mean
+from conddiffusion_uad.evaluation.robustness.corruptions import CORRUPTIONS
+from conddiffusion_uad.evaluation.robustness.geometric_changes import GEOMETRIC_CHANGES
+from conddiffusion_uad.evaluation.robustness.record import CLEAN, Figures, Trial
 
 FIGURES = tuple(field.name for field in fields(Figures))
 _ORDER = (CLEAN, *CORRUPTIONS, *GEOMETRIC_CHANGES)

@@ -18,8 +18,8 @@ from conddiffusion_uad.detection.reconstruction import reconstruct
 from conddiffusion_uad.evaluation import experiment, record
 from conddiffusion_uad.evaluation.case_run import identity, loaded, truth_on_grid
 from conddiffusion_uad.evaluation.cases import Case, examine
-from conddiffusion_uad.evaluation.fidelity import fidelity
-from conddiffusion_uad.evaluation.paper_protocol import (
+from conddiffusion_uad.evaluation.metrics.fidelity import fidelity
+from conddiffusion_uad.evaluation.paper.protocol import (
     Fold,
     Volume,
     filtered_residual,

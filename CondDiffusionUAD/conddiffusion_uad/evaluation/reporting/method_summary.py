@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from conddiffusion_uad.evaluation import curves
-from conddiffusion_uad.evaluation.lesions import FrocPoint, Lesion, froc, recall_by_size
-from conddiffusion_uad.evaluation.pooled import Pooled, pool, validated_dice
+from conddiffusion_uad.evaluation.metrics.lesions import FrocPoint, Lesion, froc, recall_by_size
+from conddiffusion_uad.evaluation.metrics.score_counts import ScoreCounts, count
+from conddiffusion_uad.evaluation.metrics.statistics import bootstrap_mean, bootstrap_pooled
 from conddiffusion_uad.evaluation.record import MODEL
-from conddiffusion_uad.evaluation.score_counts import ScoreCounts, count
-from conddiffusion_uad.evaluation.statistics import bootstrap_mean, bootstrap_pooled
+from conddiffusion_uad.evaluation.reporting import curves
+from conddiffusion_uad.evaluation.reporting.pooled import Pooled, pool, validated_dice
 
 Record = Mapping[str, Any]
 LoadCounts = Callable[[str, str], ScoreCounts]
@@ -33,7 +33,7 @@ def interval(records: Sequence[Record], value: Callable[[Record], float | None])
 
 
 def summarize_method(labeled: Sequence[Record], healthy: Sequence[Record], name: str, load: LoadCounts) -> Values:
-    """What :func:`conddiffusion_uad.evaluation.summary.summarize` says of a method, without the comparison.
+    """What :func:`conddiffusion_uad.evaluation.reporting.summary.summarize` says of a method, without the comparison.
 
     Args:
         labeled: Records of scans with labels.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cases import Case
+from conddiffusion_uad.evaluation.cases import Case
 
 
 @dataclass(frozen=True)

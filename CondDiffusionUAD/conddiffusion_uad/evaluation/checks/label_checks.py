@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from conddiffusion_uad.evaluation.cases import Case, is_lesion, read_labels
+from conddiffusion_uad.evaluation.checks.image_files import inside, points, read_grid, same_grid
+from conddiffusion_uad.evaluation.checks.problem import Problem
 from conddiffusion_uad.protocol import BadInput
 from conddiffusion_uad.volume import Grid
-
-from .cases import Case, is_lesion, read_labels
-from .image_files import inside, points, read_grid, same_grid
-from .problem import Problem
 
 MOST_LESION_ML = 1000.0  # more than that is a brain, not what is wrong with it
 _CUT = 0.01  # share of a lesion outside of the scan that is told

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from conddiffusion_uad.evaluation.method_summary import LoadCounts, Record, Values, interval, summarize_method
+from conddiffusion_uad.evaluation.metrics.statistics import permutation_test
 from conddiffusion_uad.evaluation.record import MODEL
-from conddiffusion_uad.evaluation.statistics import permutation_test
+from conddiffusion_uad.evaluation.reporting.method_summary import LoadCounts, Record, Values, interval, summarize_method
 
 SCHEMA = 1
 
@@ -38,7 +38,7 @@ def summarize(records: Sequence[Record], load: LoadCounts) -> Values:
                 "healthy": {"flagged_fraction", "flagged_ml", "false_findings",
                             "any_finding": interval, share of scans} of the healthy scans,
                 "versus_main": {"difference", "p", "n"} of the average precision, main minus this; null for the main,
-                "curves": see :mod:`conddiffusion_uad.evaluation.curves`}}}]}
+                "curves": see :mod:`conddiffusion_uad.evaluation.reporting.curves`}}}]}
 
     Args:
         records: One a scan, as they are stored; all with the same methods.
