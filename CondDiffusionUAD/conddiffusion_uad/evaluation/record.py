@@ -68,7 +68,7 @@ class Record:
         brain_ml: Volume of the brain.
         lesion_ml: Volume of lesion inside the brain.
         prevalence: Share of the brain that is lesion: the average precision of a random score.
-        reconstruction: Figures of the reconstruction, see :mod:`conddiffusion_uad.evaluation.metrics.fidelity`; None when there is none.
+        reconstruction: The fields of :class:`conddiffusion_uad.evaluation.metrics.fidelity.Fidelity`; None without one.
         seconds: Of each part of the run.
         peak_memory_mb: The most that the process has held; None where that is not known.
         notes: What is to be known about this case, in sentences.
