@@ -65,15 +65,15 @@ def _asked(about: Values, figures: Values) -> list[str]:
 
 
 def _paper(figures: Values) -> list[str]:
-    from conddiffusion_uad.evaluation import paper_report  # takes seconds
+    from conddiffusion_uad.evaluation.paper import report  # takes seconds
 
-    return markdown(paper_report.table(figures))
+    return markdown(report.table(figures))
 
 
 def _robustness(figures: Values) -> list[str]:
-    from conddiffusion_uad.evaluation import robustness_report  # takes seconds
+    from conddiffusion_uad.evaluation.robustness import report  # takes seconds
 
-    return robustness_report.markdown_parts(figures)
+    return report.markdown_parts(figures)
 
 
 def _native(summary: Values) -> list[str]:
