@@ -223,7 +223,7 @@ def _scan(record: Values, own: Values) -> tuple[str, ...]:
         number(own["average_precision"]),
         number(own["dice"]),
         number(own["oracle_dice"]),
-        ratio(found, len(own["lesions"])),
+        f"{found} of {len(own['lesions'])}" if own["lesions"] else UNKNOWN,
         str(own["false_findings"]),
         number(own["false_ml"], 2),
         percent(own["flagged_fraction"]),
