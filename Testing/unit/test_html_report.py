@@ -181,6 +181,11 @@ def test_plots_say_what_their_axes_mean(made: tuple[list[Values], Values]) -> No
     assert {"False findings per scan", "Recall of lesions"} <= set(words)
 
 
+def test_a_froc_curve_ends_where_findings_begin_to_merge() -> None:
+    points = [{"threshold": t, "false_findings": n, "recall": r} for t, n, r in [(1, 1, 1), (2, 9, 0.9), (3, 2, 0.5)]]
+    assert plots.before_merging(points) == points[1:]
+
+
 def test_slices_are_called_slices(made: tuple[list[Values], Values]) -> None:
     group = next(group for group in made[1]["groups"] if group["labeled_scans"])
     sliced = {**group, "dimensions": 2}

@@ -27,7 +27,7 @@ th, td { padding: 4px 9px; border-bottom: 1px solid #ddd; text-align: right; ver
 th { border-bottom: 2px solid #999; vertical-align: bottom; font-weight: 600; }
 th:first-child, td:first-child, .words th, .words td { text-align: left; }
 tr.foremost td { font-weight: 600; background: #eef5fa; }
-td { overflow-wrap: anywhere; }
+.words td { overflow-wrap: anywhere; } td:first-child { white-space: nowrap; }
 .plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(370px, 1fr)); gap: 12px; margin: 8px 0; }
 figure { margin: 0; break-inside: avoid; }
 .plots img { width: 100%; height: auto; }

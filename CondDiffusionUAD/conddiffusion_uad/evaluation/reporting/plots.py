@@ -87,13 +87,11 @@ def froc(group: Values, main: str, threshold: float | None) -> str:
     with _plot("Lesions found and false findings (FROC)") as (figure, axes):
         least, most = math.inf, 1.0
         for name, style, values in _methods(group, main):
-            points = [point for point in values["froc"] if point["recall"] is not None]
-            places = [point["false_findings"] for point in points]
-            recalls = [point["recall"] for point in points]
+            places, recalls = _coordinates(before_merging(values["froc"]))
             least, most = min(least, *places), max(most, *places)
             axes.plot(places, recalls, **_line(style, name == main))
-            at = [place for place, point in enumerate(points) if threshold and _close(point["threshold"], threshold)]
-            axes.plot([places[i] for i in at], [recalls[i] for i in at], "o", color=style.color, markersize=5)
+            at = [point for point in values["froc"] if threshold and _close(point["threshold"], threshold)]
+            axes.plot(*_coordinates(at), "o", color=style.color, markersize=5)
         axes.set_xscale("symlog", linthresh=0.1, linscale=0.25)
         axes.set(
             xlim=(0 if least < 0.1 else 0.8 * least, 1.2 * most),
@@ -105,14 +103,27 @@ def froc(group: Values, main: str, threshold: float | None) -> str:
         return _svg(figure)
 
 
+def before_merging(points: Sequence[Values]) -> Sequence[Values]:
+    """The part of a FROC curve, in the order of its thresholds, that begins at its most false findings.
+
+    Where the threshold is lower still, findings grow together: their number falls though more is flagged.
+    """
+    most = max(range(len(points)), key=lambda place: points[place]["false_findings"])
+    return points[most:]
+
+
+def _coordinates(points: Sequence[Values]) -> tuple[list[float], list[float]]:
+    return [point["false_findings"] for point in points], [point["recall"] for point in points]
+
+
 def scores(group: Values, main: str, threshold: float | None) -> str:
     """Distribution of the judged method's scores in healthy and in lesion voxels of the labeled scans."""
     with _plot("Scores of healthy and of lesion voxels") as (figure, axes):
         curve = group["methods"][main]["curves"]["scores"]
         edges = np.array(curve["edges"])
         axes.stairs(curve["healthy"], edges, fill=True, color=HEALTHY, alpha=0.35)
-        axes.stairs(curve["healthy"], edges, color=HEALTHY, label="healthy voxels")
-        axes.stairs(curve["lesion"], edges, color=LESION, linewidth=1.8, label="lesion voxels")
+        axes.stairs(curve["healthy"], edges, baseline=None, color=HEALTHY, label="healthy voxels")
+        axes.stairs(curve["lesion"], edges, baseline=None, color=LESION, linewidth=1.8, label="lesion voxels")
         if main == MODEL:
             axes.plot(
                 edges,

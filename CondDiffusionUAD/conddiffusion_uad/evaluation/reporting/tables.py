@@ -206,7 +206,7 @@ def cost(summary: Values) -> Table:
 
 def scans(records: Sequence[Values], main: str) -> Table:
     """Every scan, the ones with the lowest average precision first, healthy ones at the end."""
-    heads = ("Scan", "Data", "Prevalence", "Lesion (ml)", "Average precision", f"Dice, {LABEL_FREE}", f"Dice, {ORACLE}")
+    heads = ("Scan", "Prevalence", "Lesion (ml)", "Average precision", f"Dice, {LABEL_FREE}", f"Dice, {ORACLE}")
     return Table(
         (*heads, "Lesions found", "False findings", "False ml", "Healthy brain flagged", "Seconds"),
         tuple(_scan(record, record["methods"][main]) for record in ranked(records, main)),
@@ -217,13 +217,12 @@ def _scan(record: Values, own: Values) -> tuple[str, ...]:
     found = sum(lesion["detected"] for lesion in own["lesions"])
     return (
         record["id"],
-        title(record),
         percent(record["prevalence"]) if record["labeled"] else "healthy",
         number(record["lesion_ml"], 2) if record["labeled"] else UNKNOWN,
         number(own["average_precision"]),
         number(own["dice"]),
         number(own["oracle_dice"]),
-        ratio(found, len(own["lesions"])),
+        f"{found} of {len(own['lesions'])}" if own["lesions"] else UNKNOWN,
         str(own["false_findings"]),
         number(own["false_ml"], 2),
         percent(own["flagged_fraction"]),
