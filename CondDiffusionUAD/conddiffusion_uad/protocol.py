@@ -312,8 +312,9 @@ def _are_distinct(levels: tuple[object, ...]) -> bool:
     return all(_is_integer(level, 1, 1000) for level in levels) and len(set(levels)) == len(levels)
 
 
-def _are_levels(value: object) -> bool:
-    return value is None or (isinstance(value, tuple) and bool(value) and _are_distinct(value))
+def are_levels(value: object) -> bool:
+    """Whether these are noise levels: a tuple of different whole numbers from 1 to 1000, at least one."""
+    return isinstance(value, tuple) and bool(value) and _are_distinct(value)
 
 
 _OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -322,7 +323,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "bundle": ("the name or the path of a bundle", _is_text),
     "contrast": ("auto, T1, T2, FLAIR", lambda v: v == "auto" or v in CONTRASTS),
     "device": ("auto, cpu, mps, cuda, cuda:N", lambda v: _is_text(v) and bool(DEVICE.fullmatch(v))),
-    "levels": ("different time steps from 1 to 1000, such as 250,500,750", _are_levels),
+    "levels": ("different time steps from 1 to 1000, such as 250,500,750", lambda v: v is None or are_levels(v)),
     "healthy_flagged": ("a fraction between 0 and 1, such as 0.01", lambda v: _is_number(v) and 0 < v < 1),
     "min_volume_ml": ("a volume in ml, 0 or more", lambda v: _is_number(v) and v >= 0),
     "skull": ("auto, on, off", lambda v: v in ("auto", "on", "off")),

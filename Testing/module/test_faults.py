@@ -347,7 +347,7 @@ def test_there_is_no_temporary_folder(desk: Desk, wait_until: Wait) -> None:
 def test_there_is_no_bundle(desk: Desk, wait_until: Wait, tmp_path: Path) -> None:
     from CondDiffusionUADLib import Application
 
-    desk.monkeypatch.setattr(Application, "shippedBundles", lambda: [])
+    desk.monkeypatch.setattr(Application, "installedBundles", lambda: [])
     before = desk.nodes()
     desk.ui.detectButton.click()
     end(desk, wait_until, before, "No model is installed.", "Install the extension again")

@@ -19,24 +19,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from conddiffusion_uad.bundle_folders import imported_bundles
 from conddiffusion_uad.detection.scoring import Calibration, ResidualRule
+from conddiffusion_uad.failures import first_line, is_out_of_memory
 from conddiffusion_uad.preprocessing.resampling import STEP
-from conddiffusion_uad.protocol import BundleFailure
+from conddiffusion_uad.protocol import CONTRASTS, BundleFailure, are_levels
 from conddiffusion_uad.resources import resources
+from conddiffusion_uad.scan_checks import MAX_EXTENT_MM
 from conddiffusion_uad.volume import Grid
 
 from .cddpm import ConditionedDiffusion
 
+MOST_SLICES = 1024  # of the grid, along each axis
+MOST_ENTRIES, MOST = 16, 2048  # in the configuration of a network; the published one has 4 and 512
 FORMAT = 1  # of the section "conddiffusion_uad"; raised when older programs could misread a bundle
 METADATA = "configs/metadata.json"
 CALIBRATION = "configs/calibration.json"
 RECIPE = "configs/recipe.toml"
 WEIGHTS = "models/model.safetensors"
 CARD = "docs/README.md"
-_PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin")
+PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin")
+_DAMAGE = (OSError, LookupError, TypeError, ValueError, RecursionError)  # what wrong contents of a file lead to
 _REINSTALL = "Install the bundle again."
 
 
@@ -73,12 +79,13 @@ class BundleConfig:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> BundleConfig:
         """Raises KeyError, TypeError or ValueError when something is missing or wrong."""
-        return cls(
-            grid=Grid.from_json(values["grid"]),
-            model=values["model"],
-            levels=tuple(values["levels"]),
-            residual={contrast: ResidualRule(**rule) for contrast, rule in values["residual"].items()},
-        )
+        grid, levels = Grid.from_json(values["grid"]), tuple(values["levels"])
+        if max(grid.size) > MOST_SLICES or max(grid.spacing) > MAX_EXTENT_MM or not are_levels(levels):
+            raise ValueError("its grid or its noise levels are impossible")
+        residual = {contrast: ResidualRule(**rule) for contrast, rule in values["residual"].items()}
+        if not residual or not set(residual) <= set(CONTRASTS):
+            raise ValueError(f"its contrasts are not among {', '.join(CONTRASTS)}")
+        return cls(grid=grid, model=values["model"], levels=levels, residual=residual)
 
 
 @dataclass(frozen=True)
@@ -108,25 +115,37 @@ class Bundle:
         return replace(self, model=self.model.to(device))
 
 
+def shipped() -> list[str]:
+    """Names of the bundles that came with this installation."""
+    return _names(resources() / "Models")
+
+
 def available() -> list[str]:
-    """Names of the shipped bundles."""
-    return sorted(path.parents[1].name for path in (resources() / "Models").glob(f"*/{METADATA}"))
+    """Names of the installed bundles: the shipped ones, then those that were imported."""
+    imported = imported_bundles()
+    return [*shipped(), *(_names(imported) if imported else [])]
+
+
+def _names(models: Path) -> list[str]:
+    found = (path.parents[1].name for path in models.glob(f"*/{METADATA}"))
+    return sorted(name for name in found if not name.startswith("."))
 
 
 def locate(name_or_path: str) -> Path:
-    """The folder of a shipped bundle, or of the one at a path.
+    """The folder of a shipped or imported bundle, or of the one at a path.
 
     Raises:
         BundleFailure: ``bundle_not_found``.
     """
-    for folder in (resources() / "Models" / name_or_path, Path(name_or_path)):
+    homes = (resources() / "Models", imported_bundles(), Path())
+    for folder in (home / name_or_path for home in homes if home is not None):
         if (folder / METADATA).is_file():
             return folder
-    shipped = ", ".join(available()) or "none"
+    names = ", ".join(available()) or "none"
     raise BundleFailure(
         "bundle_not_found",
         f"There is no bundle {name_or_path!r}.",
-        f"Name a shipped bundle ({shipped}) or the folder of one.",
+        f"Name an installed bundle ({names}) or the folder of one.",
     )
 
 
@@ -137,7 +156,7 @@ def digest(folder: Path) -> str:
         for file in (CALIBRATION, WEIGHTS):
             if (folder / file).is_file():
                 total.update((folder / file).read_bytes())
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except _DAMAGE as error:
         raise _damaged(folder, error) from error
     return total.hexdigest()
 
@@ -156,12 +175,8 @@ def load(name_or_path: str) -> Bundle:
             raise BundleFailure(
                 "bundle_too_new", f"The bundle {folder.name} was made by a newer version.", "Update CondDiffusionUAD."
             )
-        if not (folder / WEIGHTS).is_file() and any(f.suffix in _PICKLES for f in folder.rglob("*")):
-            raise BundleFailure(
-                "bundle_pickled",
-                f"The bundle {folder.name} has pickled weights.",
-                "Only safetensors are accepted: a pickle can run any program.",
-            )
+        if not (folder / WEIGHTS).is_file() and any(f.suffix in PICKLES for f in folder.rglob("*")):
+            raise pickled(folder.name)
         if (stated := metadata.get("sha256")) not in (None, found := digest(folder)):
             raise BundleFailure(
                 "bundle_damaged",
@@ -171,7 +186,9 @@ def load(name_or_path: str) -> Bundle:
         config = BundleConfig.from_json(section)
         calibration, model = _load_calibration(folder), _load_model(folder, config)
         return Bundle(folder.name, folder, found, config, calibration, model, metadata)
-    except (OSError, AttributeError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+    except (*_DAMAGE, AttributeError, ArithmeticError, AssertionError, RuntimeError, SafetensorError) as error:
+        if is_out_of_memory(error):
+            raise
         raise _damaged(folder, error) from error
 
 
@@ -216,16 +233,42 @@ def _load_calibration(folder: Path) -> dict[str, Calibration]:
     return {contrast: Calibration.from_json(entry) for contrast, entry in _read_json(folder / CALIBRATION).items()}
 
 
+def pickled(name: str) -> BundleFailure:
+    """The failure for weights that a program could hide in."""
+    return BundleFailure(
+        "bundle_pickled", f"{name} has pickled weights.", "Only safetensors are accepted: a pickle can run any program."
+    )
+
+
 def _damaged(folder: Path, error: Exception) -> BundleFailure:
-    return BundleFailure("bundle_damaged", f"The bundle {folder.name} is damaged: {error}.", _REINSTALL)
+    return BundleFailure("bundle_damaged", f"The bundle {folder.name} is damaged: {first_line(error)}.", _REINSTALL)
 
 
 def _load_model(folder: Path, config: BundleConfig) -> ConditionedDiffusion:
+    _require_moderate(config.model)
+    with torch.device("meta"):  # takes no memory, however large the network is said to be
+        said = {name: value.shape for name, value in ConditionedDiffusion(config.model).state_dict().items()}
+    with safe_open(folder / WEIGHTS, "pt") as file:
+        if {name: torch.Size(file.get_slice(name).get_shape()) for name in file.keys()} != said:  # noqa: SIM118
+            raise ValueError("its weights are not those of its network")
     model = ConditionedDiffusion(config.model)
     if STEP % model.divisor or any(size % model.divisor for size in config.grid.size[:2]):
         raise ValueError(f"its slices cannot be divided by {model.divisor}")
     model.load_state_dict(load_file(folder / WEIGHTS))
     return model.eval()
+
+
+def _require_moderate(values: Any) -> None:
+    """Raise ValueError when a configuration asks for more than any network of this kind has."""
+    if isinstance(values, Mapping):
+        values = list(values.values())
+    if isinstance(values, (list, tuple)):
+        if len(values) > MOST_ENTRIES:
+            raise ValueError(f"a list of {len(values)} entries")
+        for value in values:
+            _require_moderate(value)
+    elif isinstance(values, (int, float)) and not 0 <= values <= MOST:
+        raise ValueError(f"{values} in its configuration")
 
 
 def _read_json(path: Path) -> Any:
