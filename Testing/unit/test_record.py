@@ -60,7 +60,7 @@ def test_record_and_counts_come_back(folder: Path) -> None:
     assert back.methods["model"].lesions == METHOD.lesions
     assert replace(back, methods={}) == replace(RECORD, methods={})
     assert record.load_all(folder) == [back]
-    counts = record.load_counts(folder, RECORD.id)["model"]
+    counts = record.load_counts(folder, RECORD.id, "model")
     assert np.array_equal(counts.healthy, COUNTS["model"].healthy)
     assert np.array_equal(counts.lesion, COUNTS["model"].lesion)
 

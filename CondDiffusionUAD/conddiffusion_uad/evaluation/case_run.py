@@ -28,6 +28,7 @@ from conddiffusion_uad.model.bundle import Bundle
 from conddiffusion_uad.model.device import choose
 from conddiffusion_uad.preprocessing.orientation import orient
 
+WORTH_A_NOTE = 0.01  # of the lesion outside the brain
 PROTOCOL = "native"
 """Native grid, a threshold that no label has chosen; not to be mixed with the published protocol."""
 
@@ -136,10 +137,10 @@ def truth_on_grid(examined: Examined) -> np.ndarray:
 
 def _notes(examined: Examined) -> list[str]:
     notes = []
-    outside = int((examined.native_truth & ~examined.native_mask).sum())
-    if outside:
-        share = outside / examined.native_truth.sum()
-        notes.append(f"{share:.0%} of the lesion lie outside the brain mask and are not judged.")
+    truth = examined.native_truth
+    outside = (truth & ~examined.native_mask).sum() / max(truth.sum(), 1)
+    if outside > WORTH_A_NOTE:
+        notes.append(f"{outside:.0%} of the lesion lie outside the brain mask and are not judged.")
     if examined.prepared is not None and not examined.prepared.registration.ok:
         notes.append(f"The brain fits the atlas poorly (overlap {examined.prepared.registration.quality:.2f}).")
     return notes

@@ -135,17 +135,17 @@ def load_all(folder: Path) -> list[Record]:
     return [record for record in found if record]
 
 
-def load_counts(folder: Path, identifier: str) -> dict[str, ScoreCounts]:
-    """The counts of each method in a case.
+def load_counts(folder: Path, identifier: str, method: str) -> ScoreCounts:
+    """The counts of a method in a case.
 
     Raises:
         OSError: They cannot be read.
+        KeyError: The case has no such method.
         ValueError: They are damaged.
     """
     with np.load(_counts_file(folder / FOLDER / identifier)) as stored:
-        names = list(dict.fromkeys(key.rpartition("/")[0] for key in stored.files))
-        counts = {name: ScoreCounts(stored[f"{name}/healthy"], stored[f"{name}/lesion"]) for name in names}
-    if any(each.healthy.shape != (BINS,) for each in counts.values()):
+        counts = ScoreCounts(stored[f"{method}/healthy"], stored[f"{method}/lesion"])
+    if counts.healthy.shape != (BINS,) or counts.lesion.shape != (BINS,):
         raise ValueError(f"The counts of {identifier} are damaged.")
     return counts
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from conddiffusion_uad.detection.output import telling
 from conddiffusion_uad.evaluation import experiment, record
-from conddiffusion_uad.evaluation.metrics.score_counts import ScoreCounts
 from conddiffusion_uad.evaluation.reporting import html_report, tables
 from conddiffusion_uad.evaluation.reporting.results_table import write_results
 from conddiffusion_uad.evaluation.reporting.summary import summarize
 from conddiffusion_uad.protocol import BadInput
 
 RESULTS, SUMMARY, REPORT = "results.csv", "summary.json", "report.html"
-_CACHED = 64  # counts of cases in memory, of 1 MB for each method
 
 
 def report(folder: Path) -> str:
@@ -36,21 +34,13 @@ def report(folder: Path) -> str:
         reasons = "; ".join(f"{failed['id']}: {failed['message']}" for failed in about.get("failures", [])[:3])
         raise BadInput("no_cases", f"No case could be evaluated. {reasons}", "Correct what is wrong, then go on.")
     values = [each.to_json() for each in records]
-    summary = summarize(values, _counts_of(folder))
+    summary = summarize(values, partial(record.load_counts, folder))
     page = html_report.build(about, values, summary, lambda identifier: _picture(folder, identifier))
     with telling(folder):
         write_results(records, folder / RESULTS)
         (folder / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
         (folder / REPORT).write_text(page, encoding="utf-8")
     return _headline(summary, about, folder)
-
-
-def _counts_of(folder: Path):
-    @lru_cache(maxsize=_CACHED)
-    def all_of(identifier: str) -> Mapping[str, ScoreCounts]:
-        return record.load_counts(folder, identifier)
-
-    return lambda identifier, method: all_of(identifier)[method]
 
 
 def _picture(folder: Path, identifier: str) -> bytes | None:
