@@ -67,7 +67,7 @@ def styles(methods: Sequence[str], main: str) -> dict[str, Style]:
 
 def precision_recall(group: Values, main: str) -> str:
     """Precision over recall of all methods, over all voxels of the labeled scans, and the prevalence."""
-    with _plot("Precision and recall, all voxels pooled") as (figure, axes):
+    with canvas("Precision and recall, all voxels pooled") as (figure, axes):
         prevalence = group["methods"][main]["pooled"]["prevalence"]
         axes.axhline(prevalence, color="black", linewidth=1, linestyle=":", label=f"prevalence {percent(prevalence)}")
         highest = prevalence
@@ -79,12 +79,12 @@ def precision_recall(group: Values, main: str) -> str:
         axes.set(xlabel="Recall (share of lesion voxels flagged)", ylabel="Precision", xlim=(0, 1))
         axes.set_ylim(0, min(1.02, 1.3 * highest))
         axes.legend(fontsize=8, loc="upper right")
-        return _svg(figure)
+        return to_svg(figure)
 
 
 def froc(group: Values, main: str, threshold: float | None) -> str:
     """Recall of lesions over false findings a scan, as the threshold falls; a dot at the label-free threshold."""
-    with _plot("Lesions found and false findings (FROC)") as (figure, axes):
+    with canvas("Lesions found and false findings (FROC)") as (figure, axes):
         least, most = math.inf, 1.0
         for name, style, values in _methods(group, main):
             places, recalls = _coordinates(before_merging(values["froc"]))
@@ -100,7 +100,7 @@ def froc(group: Values, main: str, threshold: float | None) -> str:
             ylabel="Recall of lesions",
         )
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        return _svg(figure)
+        return to_svg(figure)
 
 
 def before_merging(points: Sequence[Values]) -> Sequence[Values]:
@@ -118,7 +118,7 @@ def _coordinates(points: Sequence[Values]) -> tuple[list[float], list[float]]:
 
 def scores(group: Values, main: str, threshold: float | None) -> str:
     """Distribution of the judged method's scores in healthy and in lesion voxels of the labeled scans."""
-    with _plot("Scores of healthy and of lesion voxels") as (figure, axes):
+    with canvas("Scores of healthy and of lesion voxels") as (figure, axes):
         curve = group["methods"][main]["curves"]["scores"]
         edges = np.array(curve["edges"])
         axes.stairs(curve["healthy"], edges, fill=True, color=HEALTHY, alpha=0.35)
@@ -139,12 +139,12 @@ def scores(group: Values, main: str, threshold: float | None) -> str:
         axes.set(yscale="log", xlim=(edges[0], edges[-1]), ylim=(max(min(shown) / 2, 1e-6), 3 * max(shown)))
         axes.set(xlabel="Anomaly score" if main == MODEL else "Score", ylabel="Share of voxels per unit of score")
         axes.legend(fontsize=8, loc="upper right")
-        return _svg(figure)
+        return to_svg(figure)
 
 
 def calibration(group: Values, main: str) -> str:
     """Share of healthy voxels above a score, as observed in healthy scans, over the share that the score means."""
-    with _plot("Calibration in healthy scans") as (figure, axes):
+    with canvas("Calibration in healthy scans") as (figure, axes):
         curve = group["methods"][main]["curves"]["calibration"]
         expected = 10 ** -np.array(curve["score"])
         floor = expected[-1] / 10
@@ -157,12 +157,12 @@ def calibration(group: Values, main: str) -> str:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
         axes.legend(fontsize=8, loc="upper left")
-        return _svg(figure)
+        return to_svg(figure)
 
 
 def recall_by_size(group: Values, main: str) -> str:
     """Share of lesions found at the label-free threshold by size: bars of the judged method, dots of the others."""
-    with _plot("Lesions found, by size") as (figure, axes):
+    with canvas("Lesions found, by size") as (figure, axes):
         sizes = group["methods"][main]["lesions"]["by_size"]
         names = list(group["methods"])
         for name, style, values in _methods(group, main):
@@ -178,7 +178,7 @@ def recall_by_size(group: Values, main: str) -> str:
         axes.grid(axis="x", visible=False)
         axes.set(xlim=(-0.5, len(sizes) - 0.5), ylim=(0, 1.05))
         axes.set(xlabel="Volume of the lesion; found of all", ylabel="Recall of lesions")
-        return _svg(figure)
+        return to_svg(figure)
 
 
 def average_precision(records: Sequence[Values], methods: Sequence[str], main: str) -> str:
@@ -186,7 +186,7 @@ def average_precision(records: Sequence[Values], methods: Sequence[str], main: s
     cases = np.array([[record["methods"][name]["average_precision"] for name in methods] for record in records], float)
     cases = cases[~np.isnan(cases).any(axis=1)]
     look = styles(methods, main)
-    with _plot("Average precision of each scan", 0.9 + 0.36 * len(methods)) as (figure, axes):
+    with canvas("Average precision of each scan", 0.9 + 0.36 * len(methods)) as (figure, axes):
         rows, most = np.arange(len(methods)), min(1.0, 1.1 * cases.max(initial=0.01))
         many = len(cases) > _MANY
         offsets = np.random.default_rng(0).uniform(-0.16, 0.16, len(cases))
@@ -209,11 +209,11 @@ def average_precision(records: Sequence[Values], methods: Sequence[str], main: s
         axes.set_yticks(rows, methods)
         axes.grid(axis="y", visible=False)
         axes.set(xlim=(-0.01 * most, 1.02 * most), ylim=(len(methods) - 0.5, -0.5), xlabel="Average precision")
-        return _svg(figure)
+        return to_svg(figure)
 
 
 @contextmanager
-def _plot(title: str, height: float = SIZE[1]) -> Iterator[tuple[Figure, Axes]]:
+def canvas(title: str, height: float = SIZE[1]) -> Iterator[tuple[Figure, Axes]]:
     """An empty plot in the report's style. Raises Failure when matplotlib is missing."""
     try:
         import matplotlib
@@ -229,7 +229,7 @@ def _plot(title: str, height: float = SIZE[1]) -> Iterator[tuple[Figure, Axes]]:
         yield figure, figure.add_subplot(title=title)
 
 
-def _svg(figure: Figure) -> str:
+def to_svg(figure: Figure) -> str:
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, dpi=200)
     return text.getvalue()

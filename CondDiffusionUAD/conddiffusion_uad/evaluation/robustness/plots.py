@@ -39,7 +39,7 @@ def curves(group: Values) -> str:
     """
     names = [name for name in CORRUPTIONS if any(each["change"] == name for each in group["changes"])]
     figures = [name for name in FIGURES if group["labeled_scans"] or name != "average_precision"]
-    with plots._plot("", _PANEL[1] * len(figures)) as (figure, alone):
+    with plots.canvas("", _PANEL[1] * len(figures)) as (figure, alone):
         alone.remove()
         figure.set_size_inches(0.6 + _PANEL[0] * len(names), 0.4 + _PANEL[1] * len(figures))
         grid = figure.subplots(len(figures), len(names), sharex="col", sharey="row", squeeze=False)
@@ -51,7 +51,7 @@ def curves(group: Values) -> str:
         for column, name in enumerate(names):
             grid[0, column].set_title(name.capitalize())
             grid[-1, column].set_xlabel(CORRUPTIONS[name].parameter, fontsize=8)
-        return plots._svg(figure)
+        return plots.to_svg(figure)
 
 
 def _panel(axes: Axes, group: Values, name: str, what: str) -> None:
