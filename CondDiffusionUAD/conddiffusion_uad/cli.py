@@ -107,6 +107,7 @@ def _add_detect(parser: argparse.ArgumentParser) -> None:
     add("--skull", default=DEFAULTS.skull, metavar="auto|on|off", help="whether the skull is to be stripped")
     add("--seed", type=int, default=DEFAULTS.seed, metavar="N", help="of the noise (default: %(default)s)")
     add("--force", action="store_true", help="replace earlier results in the output folder")
+    add("--accept-any-scan", action="store_true", help="examine also a scan that does not look like what is expected")
     add("--json", action="store_true", help="events on stdout, one JSON object a line")
 
 
@@ -123,6 +124,7 @@ def _detect(arguments: argparse.Namespace) -> int:
         skull=arguments.skull,
         seed=arguments.seed,
         force=arguments.force,
+        accept_any_scan=arguments.accept_any_scan,
     )
     cancelled = threading.Event()
     with _events_to(arguments.json, cancelled) as emit:

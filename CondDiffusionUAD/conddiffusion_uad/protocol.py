@@ -44,6 +44,7 @@ STAGES: Mapping[str, float] = MappingProxyType(
         "bias": 5.0,
         "normalize": 0.2,
         "resample": 2.5,
+        "check": 1.0,
         "reconstruct": 25.0,
         "score": 0.2,
         "restore": 1.5,
@@ -226,6 +227,7 @@ class DetectionJob:
         skull: "auto", "on" (the skull is there: strip it) or "off" (already stripped: leave it alone).
         seed: Seed of the noise.
         force: Replace results that are already in the output folder.
+        accept_any_scan: Examine also a scan that the input gate would refuse.
     """
 
     inputs: tuple[str, ...]
@@ -239,6 +241,7 @@ class DetectionJob:
     skull: str = "auto"
     seed: int = 0
     force: bool = False
+    accept_any_scan: bool = False
 
     def __post_init__(self) -> None:
         """Check every option. Raises BadInput("bad_option")."""
@@ -313,4 +316,5 @@ _OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "skull": ("auto, on, off", lambda v: v in ("auto", "on", "off")),
     "seed": ("a whole number from 0 to 2147483647", lambda v: _is_integer(v, 0, 2**31 - 1)),
     "force": ("true or false", lambda v: isinstance(v, bool)),
+    "accept_any_scan": ("true or false", lambda v: isinstance(v, bool)),
 }

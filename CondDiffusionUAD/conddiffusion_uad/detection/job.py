@@ -106,6 +106,7 @@ def detect_file(job: DetectionJob, path: str, folder: Path, recorder: Recorder, 
             min_volume_ml=job.min_volume_ml,
             skull=job.skull,
             seed=job.seed,
+            accept_any_scan=job.accept_any_scan,
             progress=recorder,
         )
         recorder.stage("report")

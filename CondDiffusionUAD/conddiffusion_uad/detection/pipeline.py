@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import SimpleITK as sitk
 import torch
 
+from conddiffusion_uad.detection import gate
 from conddiffusion_uad.detection.findings import Finding, find
 from conddiffusion_uad.detection.reconstruction import reconstruct
 from conddiffusion_uad.detection.scoring import anomaly_score, residual, threshold
@@ -29,6 +30,7 @@ class Detection:
         findings: In the order of their numbers.
         threshold: The score from which on a voxel belongs to a finding.
         prepared: How the scan was prepared.
+        assessment: What the input gate found.
     """
 
     heatmap: sitk.Image
@@ -38,6 +40,7 @@ class Detection:
     findings: list[Finding]
     threshold: float
     prepared: Prepared
+    assessment: gate.Assessment
 
 
 def detect(
@@ -51,6 +54,7 @@ def detect(
     min_volume_ml: float = 0.05,
     skull: str = "auto",
     seed: int = 0,
+    accept_any_scan: bool = False,
     progress: Progress | None = None,
 ) -> Detection:
     """Find what does not look healthy in a brain scan.
@@ -65,6 +69,7 @@ def detect(
         min_volume_ml: Smallest volume of a finding in ml.
         skull: "auto", "on" or "off".
         seed: Seed of the noise.
+        accept_any_scan: Whether to go on with a scan that the input gate would refuse.
         progress: Told about stages and warnings; may end the run.
 
     Raises:
@@ -76,6 +81,10 @@ def detect(
     # orient, strip the skull, register to the atlas, correct the bias field, normalize, slice
     grid = bundle.config.grid
     prepared = prepare(scan, grid=grid, atlas=atlas.load(), skull=skull, device=device, progress=progress)
+
+    # is it what the bundle was made for
+    progress.stage("check")
+    assessment = gate.check(prepared, bundle, contrast, progress, accept=accept_any_scan)
 
     # encode, noise, denoise, average over the noise levels
     progress.stage("reconstruct")
@@ -103,7 +112,7 @@ def detect(
     progress.stage("findings")
     level = threshold(healthy_flagged)
     segmentation, findings = find(heatmap, level, min_volume_ml)
-    return Detection(heatmap, reconstruction, prepared.native_mask, segmentation, findings, level, prepared)
+    return Detection(heatmap, reconstruction, prepared.native_mask, segmentation, findings, level, prepared, assessment)
 
 
 def require_contrast(bundle: Bundle, contrast: str) -> None:

@@ -40,6 +40,7 @@ def build(
             "min_volume_ml": job.min_volume_ml,
             "skull": job.skull,
             "seed": job.seed,
+            "accept_any_scan": job.accept_any_scan,
         },
         "input": {**Grid.of(scan).to_json(), "sha256": voxels_digest(scan)},
         "preparation": {
@@ -47,6 +48,7 @@ def build(
             "brain_volume_ml": round(_volume_ml(detection.brain_mask), 1),
             "registration_overlap": round(detection.prepared.registration.quality, 3),
         },
+        "quality": detection.assessment.to_json(),
         "findings": {
             "count": len(detection.findings),
             "volume_ml": round(sum(finding.volume_ml for finding in detection.findings), 3),
