@@ -116,6 +116,7 @@ def _add_detect(parser: argparse.ArgumentParser) -> None:
     add("--batch", type=int, default=DEFAULTS.batch, metavar="N", help="slices computed at once (default: %(default)s)")
     add("--repeat", metavar="REPORT", help="repeat the run of a report.json: same parameters, scan and bundle")
     add("--force", action="store_true", help="replace earlier results in the output folder")
+    add("--accept-any-scan", action="store_true", help="examine also a scan that does not look like what is expected")
     add("--json", action="store_true", help="events on stdout, one JSON object a line")
 
 
@@ -140,6 +141,7 @@ def _job(arguments: argparse.Namespace) -> DetectionJob:
         seed=arguments.seed,
         batch=arguments.batch,
         force=arguments.force,
+        accept_any_scan=arguments.accept_any_scan,
     )
 
 

@@ -21,6 +21,7 @@ TITLES = {
     "bias": "Correcting the bias field",
     "normalize": "Normalizing",
     "resample": "Resampling",
+    "check": "Checking the scan",
     "reconstruct": "Reconstructing",
     "score": "Scoring",
     "restore": "Back to the scan's grid",

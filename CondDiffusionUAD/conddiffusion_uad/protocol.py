@@ -45,6 +45,7 @@ STAGES: Mapping[str, float] = MappingProxyType(
         "bias": 5.0,
         "normalize": 0.2,
         "resample": 2.5,
+        "check": 1.0,
         "reconstruct": 25.0,
         "score": 0.2,
         "restore": 1.5,
@@ -240,6 +241,7 @@ class DetectionJob:
         seed: Seed of the noise.
         batch: Slices computed at once, 1 to 1024; it is halved when the memory does not suffice.
         force: Replace results that are already in the output folder.
+        accept_any_scan: Examine also a scan that the input gate would refuse.
     """
 
     inputs: tuple[str, ...]
@@ -254,6 +256,7 @@ class DetectionJob:
     seed: int = 0
     batch: int = 16
     force: bool = False
+    accept_any_scan: bool = False
 
     def __post_init__(self) -> None:
         """Check every option. Raises BadInput("bad_option")."""
@@ -330,4 +333,5 @@ _OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "seed": ("a whole number from 0 to 2147483647", lambda v: _is_integer(v, 0, 2**31 - 1)),
     "batch": ("a whole number from 1 to 1024", lambda v: _is_integer(v, 1, 1024)),
     "force": ("true or false", lambda v: isinstance(v, bool)),
+    "accept_any_scan": ("true or false", lambda v: isinstance(v, bool)),
 }

@@ -3,6 +3,7 @@
 ```
 <name>/configs/metadata.json       what it is, and under "conddiffusion_uad" how it is run
        configs/calibration.json    residuals of healthy scans, by contrast
+       configs/gate.json           features of healthy scans, by contrast
        configs/recipe.toml         how it was trained
        models/model.safetensors    weights, half precision
        docs/README.md  LICENSE     model card and licence
@@ -14,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from conddiffusion_uad.bundle_folders import imported_bundles
+from conddiffusion_uad.detection.features import HealthyFeatures
 from conddiffusion_uad.detection.scoring import Calibration, ResidualRule
 from conddiffusion_uad.failures import first_line, is_out_of_memory
 from conddiffusion_uad.preprocessing.resampling import STEP
@@ -38,6 +40,7 @@ MOST_ENTRIES, MOST = 16, 2048  # in the configuration of a network; the publishe
 FORMAT = 1  # of the section "conddiffusion_uad"; raised when older programs could misread a bundle
 METADATA = "configs/metadata.json"
 CALIBRATION = "configs/calibration.json"
+GATE = "configs/gate.json"
 RECIPE = "configs/recipe.toml"
 WEIGHTS = "models/model.safetensors"
 CARD = "docs/README.md"
@@ -100,6 +103,7 @@ class Bundle:
         calibration: By contrast; empty before ``train calibrate``.
         model: The network in evaluation mode.
         metadata: All of its metadata.json.
+        gate: Features of healthy scans by contrast, for the input gate; empty when it does not know them.
     """
 
     name: str
@@ -109,6 +113,7 @@ class Bundle:
     calibration: Mapping[str, Calibration]
     model: ConditionedDiffusion
     metadata: Mapping[str, Any]
+    gate: Mapping[str, HealthyFeatures] = field(default_factory=dict)
 
     def to(self, device: torch.device | str) -> Bundle:
         """The bundle with its model on a device."""
@@ -150,10 +155,14 @@ def locate(name_or_path: str) -> Path:
 
 
 def digest(folder: Path) -> str:
-    """SHA-256 over the weights, the calibration and how the bundle is run. Raises BundleFailure("bundle_damaged")."""
+    """SHA-256 over the weights, the calibration, the healthy features and how the bundle is run.
+
+    Raises:
+        BundleFailure: ``bundle_damaged``.
+    """
     try:
         total = hashlib.sha256(json.dumps(_section(folder), sort_keys=True).encode())
-        for file in (CALIBRATION, WEIGHTS):
+        for file in (CALIBRATION, WEIGHTS, GATE):
             if (folder / file).is_file():
                 total.update((folder / file).read_bytes())
     except _DAMAGE as error:
@@ -185,7 +194,7 @@ def load(name_or_path: str) -> Bundle:
             )
         config = BundleConfig.from_json(section)
         calibration, model = _load_calibration(folder), _load_model(folder, config)
-        return Bundle(folder.name, folder, found, config, calibration, model, metadata)
+        return Bundle(folder.name, folder, found, config, calibration, model, metadata, _load_gate(folder))
     except (*_DAMAGE, AttributeError, ArithmeticError, AssertionError, RuntimeError, SafetensorError) as error:
         if is_out_of_memory(error):
             raise
@@ -205,7 +214,8 @@ def save(
     """
     for file in (METADATA, WEIGHTS):
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
-    (folder / CALIBRATION).unlink(missing_ok=True)  # of other weights
+    for file in (CALIBRATION, GATE):
+        (folder / file).unlink(missing_ok=True)  # of other weights
     half = {key: value.half() if value.is_floating_point() else value for key, value in model.state_dict().items()}
     save_file({key: value.contiguous().cpu() for key, value in half.items()}, folder / WEIGHTS)
     (folder / WEIGHTS).chmod(0o644)  # safetensors lets nobody else read what it writes
@@ -215,6 +225,12 @@ def save(
 def save_calibration(folder: Path, calibration: Mapping[str, Calibration]) -> None:
     """Store the calibration of a bundle and seal it."""
     _write_json(folder / CALIBRATION, {contrast: entry.to_json() for contrast, entry in calibration.items()})
+    seal(folder)
+
+
+def save_gate(folder: Path, gate: Mapping[str, HealthyFeatures]) -> None:
+    """Store the healthy features of a bundle and seal it."""
+    _write_json(folder / GATE, {contrast: entry.to_json() for contrast, entry in gate.items()}, indent=None)
     seal(folder)
 
 
@@ -231,6 +247,12 @@ def _load_calibration(folder: Path) -> dict[str, Calibration]:
     if not (folder / CALIBRATION).is_file():
         return {}
     return {contrast: Calibration.from_json(entry) for contrast, entry in _read_json(folder / CALIBRATION).items()}
+
+
+def _load_gate(folder: Path) -> dict[str, HealthyFeatures]:
+    if not (folder / GATE).is_file():
+        return {}
+    return {contrast: HealthyFeatures.from_json(entry) for contrast, entry in _read_json(folder / GATE).items()}
 
 
 def pickled(name: str) -> BundleFailure:
@@ -275,5 +297,5 @@ def _read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _write_json(path: Path, values: Any) -> None:
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8", newline="\n")
+def _write_json(path: Path, values: Any, indent: int | None = 2) -> None:
+    path.write_text(json.dumps(values, indent=indent) + "\n", encoding="utf-8", newline="\n")

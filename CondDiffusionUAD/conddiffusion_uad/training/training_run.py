@@ -28,6 +28,7 @@ from .calibration import calibrate
 from .corpus import Part, load_corpus, split_of
 from .distributed import Processes, processes
 from .fitting import Fitting
+from .healthy_features import measure_features
 from .loop import CHECKPOINT_SECONDS, Plan
 from .masked_autoencoder import MaskedAutoencoder, patch_grid
 from .pretraining import WEIGHTS, Pretraining, load_encoder, save_encoder
@@ -150,8 +151,14 @@ def fit_bundle(
             log(f"Wrote {output}; now calibrate it")
 
 
-def calibrate_bundle(folder: Path, means: Means, log: TrainingLog) -> None:
-    """Calibrate a bundle on the data that its recipe holds out, and seal it.
+def calibrate_bundle(folder: Path, means: Means, log: TrainingLog, *, gate_only: bool = False) -> None:
+    """Calibrate a bundle on the data that its recipe holds out, measure what its input gate compares with, seal it.
+
+    Args:
+        folder: The bundle's.
+        means: Data and device.
+        log: Told what happens.
+        gate_only: Whether the calibration stays as it is.
 
     Raises:
         BadInput: ``recipe_not_found`` when the folder has no recipe, or the data cannot be used.
@@ -172,7 +179,9 @@ def calibrate_bundle(folder: Path, means: Means, log: TrainingLog) -> None:
             f"{means.data} does not hold out the scans that {folder} was not trained on.",
             "Give the data folder that it was fitted to.",
         )
-    bundles.save_calibration(folder, calibrate(bundle, corpus, recipe.seed, log))
+    if not gate_only:
+        bundles.save_calibration(folder, calibrate(bundle, corpus, recipe.seed, log))
+    bundles.save_gate(folder, measure_features(bundle, corpus, recipe.seed, log))
     log(f"Calibrated {folder}")
 
 

@@ -230,6 +230,7 @@ def canvas(title: str, height: float = SIZE[1]) -> Iterator[tuple[Figure, Axes]]
 
 
 def to_svg(figure: Figure) -> str:
+    """The figure as the text of an SVG file, the same for the same figure."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, dpi=200)
     return text.getvalue()
