@@ -11,10 +11,9 @@ import numpy as np
 from conddiffusion_uad.detection.contrast_look import look
 from conddiffusion_uad.detection.gate import LIMITS, PASS, REFUSE, WARN, Assessment, judge
 from conddiffusion_uad.evaluation.gate.foreign_scans import FOREIGN, PHANTOMS
+from conddiffusion_uad.evaluation.metrics.voxels import auroc
 from conddiffusion_uad.evaluation.robustness.corruptions import CORRUPTIONS
 from conddiffusion_uad.protocol import CONTRASTS
-
-from .metrics import auroc
 
 CLEAN = "as it is"
 
