@@ -21,7 +21,6 @@ from conddiffusion_uad.detection.pipeline import Detection
 from conddiffusion_uad.detection.recorder import Recorder
 from conddiffusion_uad.protocol import RESEARCH_USE, DetectionJob, Quiet
 
-
 QUALITY = {
     "verdict": "warn",
     "reasons": ["quality_noise"],
