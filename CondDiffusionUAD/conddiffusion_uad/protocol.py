@@ -209,7 +209,7 @@ class EventProgress:
 
     def _report(self, within: float, *, always: bool) -> None:
         now = self._clock()
-        if not always and now - self._last_emitted < self._interval:
+        if not always and abs(now - self._last_emitted) < self._interval:
             return
         before = sum(self._stages[name] for name in self._names[: self._names.index(self._name)])
         done = (before + self._stages[self._name] * min(max(within, 0.0), 1.0)) / self._total
@@ -220,7 +220,7 @@ class EventProgress:
     def _remaining(self, now: float) -> float:
         """Seconds left: the typical seconds of what is left, scaled by how fast this computer has been so far."""
         typical = self._total * self._fraction
-        pace = (now - self._begin) / typical if typical > 0 else 1.0
+        pace = max(now - self._begin, 0.0) / typical if typical > 0 else 1.0  # a clock may jump
         return round(self._total * (1.0 - self._fraction) * pace, 1)
 
 

@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from conddiffusion_uad.bundle_folders import imported_bundles
 from conddiffusion_uad.detection.features import HealthyFeatures
@@ -268,16 +270,30 @@ def _damaged(folder: Path, error: Exception) -> BundleFailure:
 
 def _load_model(folder: Path, config: BundleConfig) -> ConditionedDiffusion:
     _require_moderate(config.model)
-    with torch.device("meta"):  # takes no memory, however large the network is said to be
-        said = {name: value.shape for name, value in ConditionedDiffusion(config.model).state_dict().items()}
-    with safe_open(folder / WEIGHTS, "pt") as file:
-        if {name: torch.Size(file.get_slice(name).get_shape()) for name in file.keys()} != said:  # noqa: SIM118
-            raise ValueError("its weights are not those of its network")
-    model = ConditionedDiffusion(config.model)
+    with _no_larger_than(folder / WEIGHTS):
+        model = ConditionedDiffusion(config.model)
     if STEP % model.divisor or any(size % model.divisor for size in config.grid.size[:2]):
         raise ValueError(f"its slices cannot be divided by {model.divisor}")
     model.load_state_dict(load_file(folder / WEIGHTS))
     return model.eval()
+
+
+@contextmanager
+def _no_larger_than(weights: Path) -> Iterator[None]:
+    """Meanwhile, raise ValueError as soon as a network that is being made has more weights than a file can hold."""
+    room = weights.stat().st_size  # a weight takes two bytes and more
+
+    def count(module: torch.nn.Module, name: str, weight: torch.nn.Parameter | None) -> None:
+        nonlocal room
+        room -= 0 if weight is None else weight.numel()
+        if room < 0:
+            raise ValueError("its network is larger than its weights")
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _require_moderate(values: Any) -> None:
