@@ -10,6 +10,10 @@ It needs nothing but numpy, so that it runs in every Slicer.
     empty       says "done" without results
     damaged     makes results of which one file is cut off
     elsewhere   makes results on another grid
+    chatty      the same, among 10 MB of output that is no event, with a line that takes half of it
+    garbled     the same, among lines that are nearly events
+    cut CODE    ends in the middle of an event
+    warn CODE   makes results, with a warning
     exit CODE   ends with an exit code
     error CODE  answers with an error
 """
@@ -102,6 +106,38 @@ def noise() -> None:
     os.write(2, b"\xbc\xc3\x9fe\n\xff\xfe\nthe last line does not end")
 
 
+def chatter() -> None:
+    """10 MB of output that is no event."""
+    for stream in (1, 2):
+        data = b"a library says something of one hundred characters".ljust(99) + b"\n"
+        os.write(stream, data)
+        for _ in range(250):
+            os.write(stream, data * 100)
+        for _ in range(250):
+            os.write(stream, b"x" * 10_000)
+    os.write(1, b"\n")
+
+
+def garble(number: int) -> None:
+    """Lines that are nearly events."""
+    lines = [
+        b'{"event": "progress", "fraction": 0.',
+        b'{"event": "progress", "fraction": "some", "id": %d}' % number,
+        b'{"event": "progress", "fraction": NaN, "id": %d}' % number,
+        b'{"event": "progress", "id": %d}' % number,
+        b'{"event": "progress", "fraction": 0.5, "eta_s": [1], "id": %d}' % number,
+        b'{"event": "stage", "id": %d}' % number,
+        b'{"event": "estimate", "seconds": 5.0, "id": %d}' % number,
+        b'{"event": "dance", "id": %d}' % number,
+        b'{"event": 3, "id": %d}' % number,
+        b'{"event": "done", "report": "elsewhere", "id": [%d]}' % number,
+        b'\xff\xfe{"event": "done", "id": %d}' % number,
+        b"\0" * 100,
+        b"[" * 50_000,
+    ]
+    os.write(1, b"\r\n".join([*lines, b""]))
+
+
 def detect(order: dict) -> None:
     """Do what the mode says with a job."""
     number = order["id"]
@@ -109,12 +145,20 @@ def detect(order: dict) -> None:
     emit({"event": "progress", "fraction": 0.1, "eta_s": 12.0}, number)
     if MODE == "noisy":
         noise()
-    if MODE in ("ok", "noisy", "damaged", "elsewhere"):
-        emit({"event": "warning", "code": "w", "message": "A warning.", "hint": "A hint."}, number)
+    elif MODE == "chatty":
+        chatter()
+    elif MODE == "garbled":
+        garble(number)
+    if MODE in ("ok", "noisy", "chatty", "garbled", "warn", "damaged", "elsewhere"):
+        code = sys.argv[2] if MODE == "warn" else "w"
+        emit({"event": "warning", "code": code, "message": "A warning.", "hint": "A hint."}, number)
         emit({"event": "progress", "fraction": 1.0, "eta_s": 0.0}, number)
         emit({"event": "done", "report": str(write_results(order))}, number)
     elif MODE == "empty":
         emit({"event": "done", "report": "nowhere"}, number)
+    elif MODE == "cut":
+        os.write(1, b'{"event": "done", "rep')
+        os._exit(int(sys.argv[2]))
     elif MODE == "exit":
         os._exit(int(sys.argv[2]))
     elif MODE == "error":

@@ -33,7 +33,14 @@ FOLDER_PREFIX = "CondDiffusionUAD-"
 SCAN_FILE = "scan.nrrd"  # the name of a scan often names a patient
 IDLE_MS = 10 * 60 * 1000  # how long an idle worker keeps its memory
 # After these, a new process is needed: what a Python once failed to import stays so.
-_NEEDS_NEW_PROCESS = ("torch_missing", "torch_broken", "package_missing", "device_unsupported", "out_of_memory")
+_NEEDS_NEW_PROCESS = (
+    "torch_missing",
+    "torch_broken",
+    "package_missing",
+    "device_unsupported",
+    "device_lost",
+    "out_of_memory",
+)
 
 
 class DetectionLogic:
@@ -142,9 +149,11 @@ class DetectionLogic:
         if kind == "stage":
             run.listener.onStage(str(event.get("name", "")))
         elif kind == "progress":
-            run.listener.onProgress(float(event.get("fraction", 0.0)), event.get("eta_s"))
+            run.listener.onProgress(float(event["fraction"]), event.get("eta_s"))
         elif kind == "warning":
-            run.warnings.append((str(event.get("message", "")), str(event.get("hint", ""))))
+            problem = Problems.fromEvent(event)
+            self.log.add(f"{problem.code}: {problem.text}")
+            run.warnings.append((problem.message, problem.hint))
         elif kind in ("error", "done"):
             self._sending = False
             self._worker.settled()

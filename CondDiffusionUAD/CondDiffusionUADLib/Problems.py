@@ -122,6 +122,10 @@ def _panelHints() -> dict[str, str]:
     return {
         "out_of_memory": _("Close other programs, or choose the device CPU or the quality Fast, and detect again."),
         "device_unsupported": _("Choose the device CPU, or install a newer PyTorch with the module PyTorch Utils."),
+        "device_lost": _("Choose the device CPU, or restart the computer, and detect again."),
+        "other_levels": _("Choose the quality Full for scores that can be compared."),
+        "registration_poor": _("Look at the scan's orientation, or tell in the panel whether the skull is removed."),
+        "memory_scarce": _("Close other programs."),
         "no_such_device": _("Choose another device and detect again."),
         "torch_missing": _("Detect again and agree to the installation."),
         "torch_broken": _("Uninstall PyTorch in the module PyTorch Utils, restart Slicer and detect again."),

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from conddiffusion_uad.protocol import BadInput, decode
 
 _MOST_LOG = 256 * 1024  # characters
+_MOST_LINE = 64 * 1024  # bytes; events are far shorter
 
 
 class LineBuffer:
-    """Puts lines together from pieces that may end anywhere, also within a character."""
+    """Puts lines together from pieces that may end anywhere, also within a character.
+
+    Of a line that does not end only the beginning is kept.
+    """
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[str]:
         """The lines that are complete now, without their ends."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        *lines, rest = (self._rest + data).split(b"\n")
+        self._rest = rest[:_MOST_LINE]
         return [line.decode("utf-8", "replace").rstrip("\r") for line in lines]
 
     def rest(self) -> list[str]:
@@ -32,7 +38,15 @@ def readEvent(line: str) -> dict[str, Any] | None:
         event = decode(line)
     except BadInput:
         return None
-    return event if isinstance(event.get("event"), str) else None
+    kind = event.get("event")
+    if kind == "progress":
+        left = event.get("eta_s")
+        return event if _isNumber(event.get("fraction")) and (left is None or _isNumber(left)) else None
+    return event if isinstance(kind, str) else None
+
+
+def _isNumber(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 class Log:

@@ -12,8 +12,9 @@ from typing import NoReturn
 
 from conddiffusion_uad import __version__, bundle_commands, device_commands
 from conddiffusion_uad.console import Console
-from conddiffusion_uad.detection import output
+from conddiffusion_uad.detection import output, repetition
 from conddiffusion_uad.detection.job import run
+from conddiffusion_uad.detection.repetition import Repetition
 from conddiffusion_uad.evaluation import commands as evaluation_commands
 from conddiffusion_uad.failures import explain
 from conddiffusion_uad.interrupts import ignore_interrupts, terminate_as_interrupt
@@ -112,12 +113,21 @@ def _add_detect(parser: argparse.ArgumentParser) -> None:
     )
     add("--skull", default=DEFAULTS.skull, metavar="auto|on|off", help="whether the skull is to be stripped")
     add("--seed", type=int, default=DEFAULTS.seed, metavar="N", help="of the noise (default: %(default)s)")
+    add("--batch", type=int, default=DEFAULTS.batch, metavar="N", help="slices computed at once (default: %(default)s)")
+    add("--repeat", metavar="REPORT", help="repeat the run of a report.json: same parameters, scan and bundle")
     add("--force", action="store_true", help="replace earlier results in the output folder")
     add("--json", action="store_true", help="events on stdout, one JSON object a line")
 
 
 def _detect(arguments: argparse.Namespace) -> int:
-    job = DetectionJob(
+    job, repeated = _repeated(arguments) if arguments.repeat else (_job(arguments), None)
+    cancelled = threading.Event()
+    with _events_to(arguments.json, cancelled) as emit:
+        return _interruptible(lambda: run(job, emit, cancelled, repetition=repeated), cancelled, emit)
+
+
+def _job(arguments: argparse.Namespace) -> DetectionJob:
+    return DetectionJob(
         inputs=tuple(arguments.inputs),
         output=arguments.output,
         bundle=arguments.bundle,
@@ -128,11 +138,24 @@ def _detect(arguments: argparse.Namespace) -> int:
         min_volume_ml=arguments.min_volume_ml,
         skull=arguments.skull,
         seed=arguments.seed,
+        batch=arguments.batch,
         force=arguments.force,
     )
-    cancelled = threading.Event()
-    with _events_to(arguments.json, cancelled) as emit:
-        return _interruptible(lambda: run(job, emit, cancelled), cancelled, emit)
+
+
+def _repeated(arguments: argparse.Namespace) -> tuple[DetectionJob, Repetition]:
+    """The job that repeats a run. Raises BadInput when options contradict the report."""
+    asked = _job(arguments)
+    for name in repetition.PARAMETERS:
+        if getattr(asked, name) != getattr(DEFAULTS, name):
+            option = "--" + name.replace("_", "-")
+            raise BadInput("bad_option", f"{option} cannot go with --repeat: the report decides it.", "Leave it out.")
+    if len(asked.inputs) > 1:
+        raise BadInput("bad_option", "--repeat takes one scan, not several.", "Give the scan of the report.")
+    given = arguments.bundle if arguments.bundle != DEFAULTS.bundle else None
+    device = arguments.device if arguments.device != DEFAULTS.device else None
+    repeated = repetition.read(arguments.repeat, given)
+    return repeated.job(asked.inputs[0], asked.output, device=device, force=asked.force), repeated
 
 
 def _levels(text: str | None) -> tuple[int, ...] | None:

@@ -46,6 +46,9 @@ class Console:
         if not self._line.live:
             self._line.say(f"[{event['index']:2d}/{event['total']}] {self._title}")
 
+    def _estimate(self, event: Event) -> None:
+        self._say(f"This takes about {clock(event['seconds'])} min on this computer.")
+
     def _progress(self, event: Event) -> None:
         left = f"{clock(event['eta_s'])} left" if event["fraction"] < 1 else ""
         self._line.draw(f"{self._title:26}", event["fraction"], left)

@@ -18,6 +18,8 @@ _OUT_OF_MEMORY = (
     "bad_alloc",
 )
 _TOO_NEW_A_CARD = "no kernel image is available"
+# How torch says that a graphics card is gone, hangs or has failed; the process cannot use it any more.
+_CARD_FAILED = ("cuda error", "cuda driver", "cublas_status", "cudnn_status", "no cuda gpus", "no cuda-capable")
 
 
 def explain(error: BaseException) -> Failure:
@@ -29,7 +31,7 @@ def explain(error: BaseException) -> Failure:
         return error
     if isinstance(error, KeyboardInterrupt):
         return Cancelled()
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return DeviceFailure(
             "out_of_memory",
             "The memory does not suffice for this scan and this model.",
@@ -40,6 +42,12 @@ def explain(error: BaseException) -> Failure:
             "device_unsupported",
             "The installed PyTorch does not know this graphics card.",
             "Install a PyTorch build for it, or use --device cpu.",
+        )
+    if is_card_failure(error):
+        return DeviceFailure(
+            "device_lost",
+            "The graphics card failed during the run.",
+            "Use --device cpu; if it happens again, update the card's driver.",
         )
     if isinstance(error, ModuleNotFoundError):
         return Failure(
@@ -56,10 +64,17 @@ def explain(error: BaseException) -> Failure:
     )
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory of the computer or of the graphics card does not suffice."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+
+
+def is_card_failure(error: BaseException) -> bool:
+    """Whether an error says that a graphics card has failed, has vanished or is not known to the installed PyTorch."""
+    words = (*_CARD_FAILED, _TOO_NEW_A_CARD)
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 What crosses the pipe between Slicer and the worker, and what `--json` prints, is one JSON object a line:
 
     {"event": "stage", "name": "register", "index": 4, "total": 13}
+    {"event": "estimate", "seconds": 95.0}
     {"event": "progress", "fraction": 0.31, "eta_s": 52.0}
     {"event": "warning" | "error", "code": "...", "message": "...", "hint": "..."}
     {"event": "done", "report": "/path/report.json"}
@@ -121,6 +122,9 @@ class Progress(Interface):
     def advance(self, fraction: float) -> None:
         """Report the fraction (0..1) done of the current stage. Raises Cancelled when the run was cancelled."""
 
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """Be told the seconds that each stage is expected to take on this computer."""
+
     def warning(self, code: str, message: str, hint: str = "") -> None:
         """Tell the user about something that may spoil the result, without ending the run."""
 
@@ -132,6 +136,9 @@ class Quiet:
         """Ignored."""
 
     def advance(self, fraction: float) -> None:
+        """Ignored."""
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
         """Ignored."""
 
     def warning(self, code: str, message: str, hint: str = "") -> None:
@@ -185,6 +192,12 @@ class EventProgress:
         self._check()
         self._report(fraction, always=fraction >= 1.0)
 
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """Emit the estimate, and go by these seconds from now on. They are of the same stages."""
+        self._stages = {name: max(seconds[name], 1e-3) for name in self._names}
+        self._total = sum(self._stages.values())
+        self._emit({"event": "estimate", "seconds": round(self._total, 1)})
+
     def warning(self, code: str, message: str, hint: str = "") -> None:
         """Emit a warning event."""
         self._emit({"event": "warning", "code": code, "message": message, "hint": hint})
@@ -225,6 +238,7 @@ class DetectionJob:
         min_volume_ml: Smallest volume of a finding in ml.
         skull: "auto", "on" (the skull is there: strip it) or "off" (already stripped: leave it alone).
         seed: Seed of the noise.
+        batch: Slices computed at once, 1 to 1024; it is halved when the memory does not suffice.
         force: Replace results that are already in the output folder.
     """
 
@@ -238,6 +252,7 @@ class DetectionJob:
     min_volume_ml: float = 0.05
     skull: str = "auto"
     seed: int = 0
+    batch: int = 16
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -312,5 +327,6 @@ _OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "min_volume_ml": ("a volume in ml, 0 or more", lambda v: _is_number(v) and v >= 0),
     "skull": ("auto, on, off", lambda v: v in ("auto", "on", "off")),
     "seed": ("a whole number from 0 to 2147483647", lambda v: _is_integer(v, 0, 2**31 - 1)),
+    "batch": ("a whole number from 1 to 1024", lambda v: _is_integer(v, 1, 1024)),
     "force": ("true or false", lambda v: isinstance(v, bool)),
 }

@@ -97,7 +97,7 @@ def end(desk: Desk, wait_until: Wait, before: set[str], *words: str, seconds: fl
     return took
 
 
-@pytest.mark.parametrize("mode", ["ok", "noisy"])
+@pytest.mark.parametrize("mode", ["ok", "noisy", "chatty", "garbled"])
 def test_all_is_well(desk: Desk, wait_until: Wait, mode: str) -> None:
     before = begin(desk, wait_until, mode)
     wait_until(lambda: not desk.panel.run.busy, 20)
@@ -106,6 +106,7 @@ def test_all_is_well(desk: Desk, wait_until: Wait, mode: str) -> None:
     assert desk.message == "Done.\nA warning. A hint."
     assert desk.ui.findingsTable.rowCount == 1
     assert is_alive(desk.process), "it is kept warm"
+    assert len(desk.panel.logic.log.text()) < 300_000
     if mode == "noisy":
         log = desk.ui.logView.plainText
         assert "a library says hello" in log and "grüße" in log and "[1, 2]" in log
@@ -232,8 +233,9 @@ def test_the_worker_is_killed(desk: Desk, wait_until: Wait) -> None:
     assert desk.message.startswith("Done.")
 
 
-def test_the_worker_ends_with_an_exit_code(desk: Desk, wait_until: Wait) -> None:
-    desk.worker("exit", "7")
+@pytest.mark.parametrize("mode", ["exit", "cut"])
+def test_the_worker_ends_with_an_exit_code(desk: Desk, wait_until: Wait, mode: str) -> None:
+    desk.worker(mode, "7")
     before = desk.nodes()
     desk.ui.detectButton.click()
     end(desk, wait_until, before, "ended unexpectedly (exit code 7)")
@@ -258,6 +260,7 @@ def test_the_worker_cannot_be_started(desk: Desk, wait_until: Wait) -> None:
         ("torch_missing", "agree to the installation"),
         ("torch_broken", "PyTorch Utils"),
         ("device_unsupported", "Choose the device CPU"),
+        ("device_lost", "restart the computer"),
         ("no_such_device", "Choose another device"),
         ("bundle_not_found", "Choose another model"),
         ("bundle_damaged", "Install the extension again"),
@@ -288,6 +291,25 @@ def test_a_click_right_after_the_worker_was_told_to_end(desk: Desk, wait_until: 
     desk.ui.detectButton.click()
     wait_until(lambda: not desk.panel.run.busy, 20)
     assert desk.message.startswith("Done.") and desk.process != process and not is_alive(process)
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        ("other_levels", "Choose the quality Full"),
+        ("registration_poor", "whether the skull is removed"),
+        ("batch_halved", "A hint."),
+        ("device_fallback", "A hint."),
+        ("memory_scarce", "Close other programs"),
+    ],
+)
+def test_what_the_engine_warns_of_is_shown_with_the_results(
+    desk: Desk, wait_until: Wait, code: str, hint: str
+) -> None:
+    begin(desk, wait_until, "warn", code)
+    wait_until(lambda: not desk.panel.run.busy, 20)
+    assert desk.message.startswith("Done.\nA warning. ") and hint in desk.message
+    assert f"{code}: A warning." in desk.panel.logic.log.text()
 
 
 @pytest.mark.parametrize(

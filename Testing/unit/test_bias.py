@@ -78,3 +78,19 @@ def test_cancelling_ends_the_fit() -> None:
             GRID.with_array((tissue * shading).astype(np.float32)), GRID.with_array(ball.astype(np.uint8)), impatient
         )
     assert impatient.reports == 3
+
+
+def test_the_field_does_not_depend_on_how_many_processors_there_are() -> None:
+    tissue, ball, shading = phantom()
+    image = GRID.with_array((tissue * shading).astype(np.float32))
+    mask = GRID.with_array(ball.astype(np.uint8))
+    usual = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    fields = []
+    try:
+        for number in (1, 3):
+            sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(number)
+            fields.append(sitk.GetArrayFromImage(bias.correct(image, mask, Quiet()).field))
+            assert sitk.ProcessObject.GetGlobalDefaultNumberOfThreads() == number
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(usual)
+    np.testing.assert_array_equal(*fields)

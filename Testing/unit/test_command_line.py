@@ -47,6 +47,7 @@ def test_every_event_has_the_fields_of_the_contract(finished: tuple[int, list[di
     contract = {
         "stage": {"event", "name", "index", "total"},
         "progress": {"event", "fraction", "eta_s"},
+        "estimate": {"event", "seconds"},
         "warning": {"event", "code", "message", "hint"},
         "done": {"event", "report"},
     }
@@ -56,6 +57,7 @@ def test_every_event_has_the_fields_of_the_contract(finished: tuple[int, list[di
     assert [(event["name"], event["index"]) for event in stages] == [
         (name, index) for index, name in enumerate(protocol.STAGES, start=1)
     ]
+    assert sum(event["event"] == "estimate" and event["seconds"] > 0 for event in events) == 1
     fractions = [event["fraction"] for event in events if event["event"] == "progress"]
     assert fractions[0] == 0 and fractions[-1] == 1 and all(a <= b for a, b in pairwise(fractions))
 
@@ -223,10 +225,12 @@ def test_too_little_memory_is_told_as_such(
 def test_in_a_terminal_there_is_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     console = Console()
+    console({"event": "estimate", "seconds": 95.0})
     console({"event": "stage", "name": "bias", "index": 6, "total": 13})
     console({"event": "progress", "fraction": 0.5, "eta_s": 65.2})
     console({"event": "warning", "code": "some", "message": "It is dark.", "hint": "Light a candle."})
     shown = capsys.readouterr().err
+    assert "This takes about 1:35 min on this computer.\n" in shown
     assert "Correcting the bias field" in shown and "##....." in shown and " 50%  1:05 left" in shown
     assert shown.endswith("\rWarning: It is dark.\n         Light a candle.\n")
 

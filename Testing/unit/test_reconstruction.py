@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from conddiffusion_uad.detection.reconstruction import reconstruct, slice_seeds
+from conddiffusion_uad.detection.reconstruction import reconstruct, reconstruct_within_memory, slice_seeds
+from conddiffusion_uad.detection.recorder import Recorder as Notes
 from conddiffusion_uad.protocol import Cancelled, Quiet
 
 
@@ -75,3 +76,54 @@ def test_cancelling_ends_it_between_batches(brain: tuple[np.ndarray, np.ndarray]
     with pytest.raises(Cancelled):
         reconstruct(*brain, model, levels=(250,), progress=Impatient())
     assert len(model.calls) == 1
+
+
+class Hungry(Recorder):
+    """Has memory for a few slices at once."""
+
+    def __init__(self, most: int, error: Exception) -> None:
+        super().__init__()
+        self._most, self._error = most, error
+
+    def forward(
+        self, slices: torch.Tensor, level: torch.Tensor, noise: torch.Tensor, features: torch.Tensor
+    ) -> torch.Tensor:
+        if len(slices) > self._most:
+            raise self._error
+        return super().forward(slices, level, noise, features)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] data. DefaultCPUAllocator: not enough memory: you tried to"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 8.0 GB)."),
+    ],
+)
+def test_when_the_memory_is_short_the_batch_is_halved_and_it_is_told(
+    error: Exception, brain: tuple[np.ndarray, np.ndarray]
+) -> None:
+    notes = Notes(Quiet())
+    options = {"levels": (250, 750), "seed": 3}
+    made, batch = reconstruct_within_memory(*brain, Hungry(5, error), batch=16, progress=notes, **options)
+    assert batch == 4
+    assert [warning["code"] for warning in notes.warnings] == ["batch_halved"] * 2
+    assert "16 slices" in notes.warnings[0]["message"] and "with 4" in notes.warnings[1]["message"]
+    np.testing.assert_array_equal(made, reconstruct(*brain, Recorder(), batch=4, **options))
+
+
+def test_memory_for_less_than_one_slice_is_a_failure(brain: tuple[np.ndarray, np.ndarray]) -> None:
+    notes = Notes(Quiet())
+    with pytest.raises(MemoryError):
+        reconstruct_within_memory(*brain, Hungry(0, MemoryError()), levels=(250,), seed=0, batch=2, progress=notes)
+    assert len(notes.warnings) == 1
+
+
+def test_another_error_does_not_halve_the_batch(brain: tuple[np.ndarray, np.ndarray]) -> None:
+    notes = Notes(Quiet())
+    model = Hungry(5, RuntimeError("shapes do not fit"))
+    with pytest.raises(RuntimeError, match="shapes"):
+        reconstruct_within_memory(*brain, model, levels=(250,), seed=0, batch=16, progress=notes)
+    assert notes.warnings == []

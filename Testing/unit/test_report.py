@@ -8,12 +8,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from skimage.color import rgb2lab
 
-from conddiffusion_uad.detection import colors, overview, report
+from conddiffusion_uad.detection import colors, output, overview, report
 from conddiffusion_uad.detection.findings import find
 from conddiffusion_uad.detection.pipeline import Detection
 from conddiffusion_uad.detection.recorder import Recorder
@@ -33,7 +34,7 @@ def scan_and_detection(threshold: float = 2.0) -> tuple[sitk.Image, Detection]:
     segmentation, findings = find(images[2], threshold, 0.05)
     prepared: Any = SimpleNamespace(skull_method="already stripped", registration=SimpleNamespace(quality=0.95))
     mask = sitk.Cast(images[1] > 0, sitk.sitkUInt8)
-    return images[0], Detection(images[2], images[1], mask, segmentation, findings, threshold, prepared)
+    return images[0], Detection(images[2], images[1], mask, segmentation, findings, threshold, 16, prepared)
 
 
 def bundle() -> Any:
@@ -41,23 +42,26 @@ def bundle() -> Any:
     import torch
 
     config = SimpleNamespace(levels=(250, 500))
-    return SimpleNamespace(name="starter", sha256="f00", config=config, model=torch.nn.Linear(1, 1))
+    return SimpleNamespace(name="starter", sha256="f0" * 32, config=config, model=torch.nn.Linear(1, 1))
 
 
 @pytest.fixture(scope="module")
-def summary() -> dict[str, Any]:
+def summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     scan, detection = scan_and_detection()
     recorder = Recorder(Quiet())
     recorder.stage("read")
     recorder.warning("registration_poor", "The brain fits poorly.", "Look at it.")
     home = "/home/Doe_Jane"
     job = DetectionJob(inputs=(f"{home}/t1.nii",), output=f"{home}/out", bundle=f"{home}/starter", seed=7)
-    return report.build(job, "T1", scan, bundle(), detection, recorder)
+    folder = tmp_path_factory.mktemp("results")
+    for name in set(output.FILES) - {output.REPORT}:
+        (folder / name).write_text(name)
+    return report.build(job, "T1", scan, bundle(), detection, recorder, folder)
 
 
 def test_the_report_says_what_is_needed_to_repeat_the_run(summary: dict[str, Any]) -> None:
     assert summary["statement"] == RESEARCH_USE
-    assert summary["bundle"] == {"name": "starter", "sha256": "f00"}
+    assert summary["bundle"] == {"name": "starter", "sha256": "f0" * 32}
     assert summary["device"] == "cpu"
     assert summary["parameters"] == {
         "contrast": "T1",
@@ -67,11 +71,26 @@ def test_the_report_says_what_is_needed_to_repeat_the_run(summary: dict[str, Any
         "min_volume_ml": 0.05,
         "skull": "auto",
         "seed": 7,
+        "batch": 16,
     }
+    assert summary["computer"]["threads"] >= 1 and summary["quality"] is None and summary["repetition"] is None
+    assert summary["files"]["findings.csv"] == hashlib.sha256(b"findings.csv").hexdigest()
+    assert set(summary["files"]) == set(output.FILES) - {output.REPORT}
     assert {"conddiffusion_uad", "python", "torch", "SimpleITK"} <= set(summary["software"])
     assert summary["input"]["size"] == [40, 50, 20] and summary["input"]["spacing"] == [2.0, 2.0, 4.0]
     assert summary["warnings"][0]["code"] == "registration_poor"
     assert set(summary["seconds"]) == {"read", "total"}
+
+
+def test_the_report_is_as_its_schema_says(summary: dict[str, Any]) -> None:
+    published = json.loads(Path(report.__file__).with_name("report.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(published)
+    check = jsonschema.Draft202012Validator(published)
+    check.validate(json.loads(json.dumps(summary)))
+    assert published["properties"]["format"]["const"] == output.REPORT_FORMAT
+    assert set(published["required"]) == set(summary)
+    for wrong in ({"patient": "Doe"}, {"format": 2}, {"bundle": {"name": "x", "sha256": "f"}}, {"quality": [1]}):
+        assert not check.is_valid({**summary, **wrong}), wrong
 
 
 def test_the_report_sums_up_the_findings(summary: dict[str, Any]) -> None:
@@ -114,7 +133,8 @@ def test_the_patients_right_is_drawn_on_the_left_however_the_scan_is_stored(stor
     images = [detection.heatmap, detection.reconstruction, detection.brain_mask, detection.segmentation]
     turned = [sitk.DICOMOrient(image, stored) for image in images]
     sheet = overview.draw(
-        sitk.DICOMOrient(scan, stored), Detection(*turned, detection.findings, detection.threshold, detection.prepared)
+        sitk.DICOMOrient(scan, stored),
+        Detection(*turned, detection.findings, detection.threshold, 16, detection.prepared),
     )
     np.testing.assert_array_equal(np.asarray(sheet), np.asarray(overview.draw(scan, detection)))
     colored = np.ptp(np.asarray(sheet, float), axis=2) > 60

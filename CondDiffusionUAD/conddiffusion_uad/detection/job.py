@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from conddiffusion_uad.detection import output
 from conddiffusion_uad.detection.recorder import Recorder
-from conddiffusion_uad.failures import explain
+from conddiffusion_uad.failures import explain, is_card_failure, is_out_of_memory
 from conddiffusion_uad.protocol import EXIT_DONE, Cancelled, DetectionJob, Emit, EventProgress
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
     from conddiffusion_uad.detection.pipeline import Detection
+    from conddiffusion_uad.detection.repetition import Repetition
     from conddiffusion_uad.model.bundle import Bundle
 
 # SimpleITK, torch and MONAI take seconds to import: each function imports what it needs when it is reached, so that a
@@ -46,7 +48,13 @@ class Models:
         return self._loaded[key]
 
 
-def run(job: DetectionJob, emit: Emit, cancelled: threading.Event | None = None, models: Models | None = None) -> int:
+def run(
+    job: DetectionJob,
+    emit: Emit,
+    cancelled: threading.Event | None = None,
+    models: Models | None = None,
+    repetition: Repetition | None = None,
+) -> int:
     """Run a job, input by input; one that fails does not keep the others from running.
 
     Args:
@@ -54,6 +62,7 @@ def run(job: DetectionJob, emit: Emit, cancelled: threading.Event | None = None,
         emit: Receives the events of one input after the other; those of each end with "done" or "error".
         cancelled: Set from any thread to end the run.
         models: Where loaded bundles are kept.
+        repetition: The run that the job repeats, if it does.
 
     Returns:
         The exit code: that of the first failure, or 0.
@@ -63,7 +72,7 @@ def run(job: DetectionJob, emit: Emit, cancelled: threading.Event | None = None,
     code = EXIT_DONE
     for path, folder in zip(job.inputs, folders(job), strict=True):
         try:
-            detect_file(job, path, folder, Recorder(EventProgress(emit, cancelled)), models)
+            Examination(job, Recorder(EventProgress(emit, cancelled)), models, repetition).run(path, folder)
             emit({"event": "done", "report": str(folder.absolute() / output.REPORT)})
         except BaseException as error:
             failure = Cancelled() if cancelled.is_set() else explain(error)
@@ -80,40 +89,98 @@ def folders(job: DetectionJob) -> list[Path]:
     return [top] if len(job.inputs) == 1 else [top / name for name in output.folder_names(job.inputs)]
 
 
-def detect_file(job: DetectionJob, path: str, folder: Path, recorder: Recorder, models: Models) -> None:
-    """Run the detection on one scan and write its results: all of them or, when it fails, nothing.
+@dataclass(frozen=True)
+class Examination:
+    """The detection on one scan of a job.
 
-    Raises:
-        Failure: Of the kind that fits.
+    Attributes:
+        job: What was asked for.
+        recorder: Told how it goes.
+        models: Where loaded bundles are kept.
+        repetition: The run that it repeats, if it does.
     """
-    with output.staged(folder, force=job.force) as private:
-        recorder.stage("read")
-        scan, contrast = _read(path, job.contrast)
-        recorder.stage("load")
+
+    job: DetectionJob
+    recorder: Recorder
+    models: Models
+    repetition: Repetition | None = None
+
+    def run(self, path: str, folder: Path) -> None:
+        """Examine the scan at a path and write the results: all of them or, when it fails, nothing.
+
+        Raises:
+            Failure: Of the kind that fits.
+        """
+        with output.staged(folder, force=self.job.force) as private:
+            self.recorder.stage("read")
+            scan, contrast = _read(path, self.job.contrast)
+            if self.repetition is not None:
+                self.repetition.require_scan(scan)
+            self.recorder.stage("load")
+            bundle, detection = self._detect(scan, contrast, folder)
+            self.recorder.stage("report")
+            with output.telling(folder):
+                _write(private, scan, detection, self.recorder)
+                summary = self._summary(contrast, scan, bundle, detection, private)
+                (private / output.REPORT).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+            self.recorder.advance(1.0)
+
+    def _detect(self, scan: sitk.Image, contrast: str, folder: Path) -> tuple[Bundle, Detection]:
+        """Load the bundle and detect; on the CPU when an automatically chosen card fails or has too little memory."""
         from conddiffusion_uad.torch_check import require_torch
 
         require_torch()
-        from conddiffusion_uad.detection import pipeline, report
+        name = self.job.bundle
+        if self.repetition is not None:
+            self.repetition.prepare()
+            name = self.repetition.locate_bundle()
+        bundle = self.models.get(name, self.job.device)
+        try:
+            return bundle, self._detect_with(bundle, scan, contrast, folder)
+        except (MemoryError, RuntimeError) as error:
+            on_card = next(bundle.model.parameters()).device.type != "cpu"
+            if self.job.device != "auto" or not on_card or not (is_out_of_memory(error) or is_card_failure(error)):
+                raise
+            reason = explain(error).message
+        self.recorder.warning(
+            "device_fallback", f"{reason} The run goes on with the CPU.", "It takes longer; the result is as good."
+        )
+        bundle = self.models.get(name, "cpu")
+        return bundle, self._detect_with(bundle, scan, contrast, folder)
 
-        bundle = models.get(job.bundle, job.device)
-        detection = pipeline.detect(
+    def _detect_with(self, bundle: Bundle, scan: sitk.Image, contrast: str, folder: Path) -> Detection:
+        from conddiffusion_uad.detection import needs, pipeline
+
+        pipeline.require_contrast(bundle, contrast)
+        expected = needs.estimate(scan, bundle, levels=self.job.levels, batch=self.job.batch)
+        expected.require(folder, self.recorder)
+        if expected.seconds is not None:
+            self.recorder.expect(expected.seconds)
+
+        return pipeline.detect(
             scan,
             bundle,
             contrast,
             device=next(bundle.model.parameters()).device,
-            levels=job.levels,
-            healthy_flagged=job.healthy_flagged,
-            min_volume_ml=job.min_volume_ml,
-            skull=job.skull,
-            seed=job.seed,
-            progress=recorder,
+            levels=self.job.levels,
+            healthy_flagged=self.job.healthy_flagged,
+            min_volume_ml=self.job.min_volume_ml,
+            skull=self.job.skull,
+            seed=self.job.seed,
+            batch=self.job.batch,
+            progress=self.recorder,
         )
-        recorder.stage("report")
-        with output.telling(folder):
-            _write(private, scan, detection, recorder)
-            summary = report.build(job, contrast, scan, bundle, detection, recorder)
-            (private / output.REPORT).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-        recorder.advance(1.0)
+
+    def _summary(
+        self, contrast: str, scan: sitk.Image, bundle: Bundle, detection: Detection, folder: Path
+    ) -> dict[str, Any]:
+        """The report; of a repeated run it says whether the other files are those of the first."""
+        from conddiffusion_uad.detection import report
+
+        summary = report.build(self.job, contrast, scan, bundle, detection, self.recorder, folder)
+        if self.repetition is not None:
+            summary["repetition"] = self.repetition.compare(summary, self.recorder)
+        return summary
 
 
 def _read(path: str, contrast: str) -> tuple[sitk.Image, str]:

@@ -24,6 +24,9 @@ REPORT = "report.json"
 FILES = (HEATMAP, RECONSTRUCTION, BRAIN_MASK, SEGMENTATION, FINDINGS, OVERVIEW, REPORT)
 """What a detection writes. The report is moved into place last: where it is, the rest is."""
 
+REPORT_FORMAT = 1
+"""Of the report, as `report.schema.json` describes it; raised when older programs could misread one."""
+
 _PREFIX = ".conddiffusion-uad-"
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _private: set[Path] = set()

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 import torch
 
 from conddiffusion_uad.detection.findings import Finding, find
-from conddiffusion_uad.detection.reconstruction import reconstruct
+from conddiffusion_uad.detection.reconstruction import BATCH, reconstruct_within_memory
 from conddiffusion_uad.detection.scoring import anomaly_score, residual, threshold
 from conddiffusion_uad.model.bundle import Bundle
 from conddiffusion_uad.preprocessing import atlas
@@ -28,6 +28,7 @@ class Detection:
         segmentation: uint16, 0 or the number of a finding.
         findings: In the order of their numbers.
         threshold: The score from which on a voxel belongs to a finding.
+        batch: Slices that were reconstructed at once.
         prepared: How the scan was prepared.
     """
 
@@ -37,6 +38,7 @@ class Detection:
     segmentation: sitk.Image
     findings: list[Finding]
     threshold: float
+    batch: int
     prepared: Prepared
 
 
@@ -51,6 +53,7 @@ def detect(
     min_volume_ml: float = 0.05,
     skull: str = "auto",
     seed: int = 0,
+    batch: int = BATCH,
     progress: Progress | None = None,
 ) -> Detection:
     """Find what does not look healthy in a brain scan.
@@ -65,6 +68,7 @@ def detect(
         min_volume_ml: Smallest volume of a finding in ml.
         skull: "auto", "on" or "off".
         seed: Seed of the noise.
+        batch: Slices reconstructed at once; halved, with a warning, when the memory does not suffice.
         progress: Told about stages and warnings; may end the run.
 
     Raises:
@@ -73,18 +77,22 @@ def detect(
     progress = progress or Quiet()
     require_contrast(bundle, contrast)
 
+    levels = tuple(levels or bundle.config.levels)
+    _warn_of_other_levels(levels, bundle, progress)
+
     # orient, strip the skull, register to the atlas, correct the bias field, normalize, slice
     grid = bundle.config.grid
     prepared = prepare(scan, grid=grid, atlas=atlas.load(), skull=skull, device=device, progress=progress)
 
     # encode, noise, denoise, average over the noise levels
     progress.stage("reconstruct")
-    healthy = reconstruct(
+    healthy, batch = reconstruct_within_memory(
         prepared.volume,
         prepared.mask,
         bundle.model,
-        levels=levels or bundle.config.levels,
+        levels=levels,
         seed=seed,
+        batch=batch,
         progress=progress,
     )
 
@@ -103,7 +111,18 @@ def detect(
     progress.stage("findings")
     level = threshold(healthy_flagged)
     segmentation, findings = find(heatmap, level, min_volume_ml)
-    return Detection(heatmap, reconstruction, prepared.native_mask, segmentation, findings, level, prepared)
+    return Detection(heatmap, reconstruction, prepared.native_mask, segmentation, findings, level, batch, prepared)
+
+
+def _warn_of_other_levels(levels: tuple[int, ...], bundle: Bundle, progress: Progress) -> None:
+    """The calibration holds for the noise levels that it was made with."""
+    if set(levels) != set(bundle.config.levels):
+        asked, own = (", ".join(map(str, numbers)) for numbers in (levels, bundle.config.levels))
+        progress.warning(
+            "other_levels",
+            f"The noise levels are {asked}, but the bundle is calibrated for {own}: the scores are less exact.",
+            "Leave out --levels for scores that can be compared.",
+        )
 
 
 def require_contrast(bundle: Bundle, contrast: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from conddiffusion_uad.failures import is_out_of_memory
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.protocol import Progress, Quiet
 
@@ -27,6 +28,7 @@ def reconstruct(
     *,
     levels: Sequence[int],
     seed: int = 0,
+    batch: int = BATCH,
     progress: Progress | None = None,
 ) -> np.ndarray:
     """Reconstruct every axial slice as the model thinks it would look healthy.
@@ -37,6 +39,7 @@ def reconstruct(
         model: Trained model, on the device that shall compute.
         levels: Noise levels to average over; each costs one forward pass a slice.
         seed: Seed of the noise.
+        batch: Slices at once. Their number decides the last digits of the result.
         progress: Told after every batch.
 
     Returns:
@@ -48,13 +51,52 @@ def reconstruct(
     progress = progress or Quiet()
     seeds = {level: slice_seeds(seed, level, len(volume)) for level in levels}
     filled = np.flatnonzero(mask.any(axis=(1, 2)))
-    batches = [filled[start : start + BATCH] for start in range(0, len(filled), BATCH)]
+    batches = [filled[start : start + batch] for start in range(0, len(filled), batch)]
     result = np.zeros(volume.shape, np.float32)
     for done, index in enumerate(batches):
         progress.advance(done / len(batches))
         result[index] = _reconstruct_batch(volume[index], index, model, seeds)
     progress.advance(1.0)
     return np.where(mask, np.clip(result, 0, 1), 0).astype(np.float32)
+
+
+def reconstruct_within_memory(
+    volume: np.ndarray,
+    mask: np.ndarray,
+    model: ConditionedDiffusion,
+    *,
+    levels: Sequence[int],
+    seed: int,
+    batch: int,
+    progress: Progress,
+) -> tuple[np.ndarray, int]:
+    """`reconstruct`; when the memory does not suffice, again from the start with half the batch, and with a warning.
+
+    It starts anew, so that the result is that of one batch size and can be had again.
+
+    Returns:
+        The reconstruction, and the batch that it was made with.
+
+    Raises:
+        MemoryError, RuntimeError: The memory does not suffice for one slice.
+        Cancelled: From ``progress``.
+    """
+    while True:
+        try:
+            made = reconstruct(volume, mask, model, levels=levels, seed=seed, batch=batch, progress=progress)
+            return made, batch
+        except (MemoryError, RuntimeError) as error:
+            if batch == 1 or not is_out_of_memory(error):
+                raise
+        # Out here the error is gone, and with it the references to what the failed attempt had allocated.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        tried, batch = batch, batch // 2
+        progress.warning(
+            "batch_halved",
+            f"The memory did not suffice for {tried} slices at once; the run goes on with {batch}.",
+            "It takes a little longer. Closing other programs helps the next time.",
+        )
 
 
 def _reconstruct_batch(

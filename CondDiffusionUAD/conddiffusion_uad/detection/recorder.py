@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from conddiffusion_uad.protocol import Progress
 
@@ -31,6 +32,10 @@ class Recorder:
     def advance(self, fraction: float) -> None:
         """Pass on."""
         self._progress.advance(fraction)
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """Pass on."""
+        self._progress.expect(seconds)
 
     def warning(self, code: str, message: str, hint: str = "") -> None:
         """Remember and pass on."""

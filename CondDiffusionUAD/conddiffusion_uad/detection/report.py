@@ -6,6 +6,7 @@ import hashlib
 import platform
 import sys
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import SimpleITK as sitk
@@ -23,13 +24,33 @@ LIBRARIES = ("torch", "monai", "SimpleITK", "numpy", "scikit-image", "safetensor
 
 
 def build(
-    job: DetectionJob, contrast: str, scan: sitk.Image, bundle: Bundle, detection: Detection, recorder: Recorder
+    job: DetectionJob,
+    contrast: str,
+    scan: sitk.Image,
+    bundle: Bundle,
+    detection: Detection,
+    recorder: Recorder,
+    folder: Path,
 ) -> dict[str, Any]:
-    """The report as JSON values. It holds no path and no file name, because file names often name patients."""
+    """The report as JSON values, as `report.schema.json` describes them.
+
+    It holds no path and no name of the input, because file names often name patients.
+
+    Args:
+        job: What was asked for.
+        contrast: Of the scan.
+        scan: As it was read.
+        bundle: What was computed with.
+        detection: What was found.
+        recorder: What happened.
+        folder: Where the other files lie already.
+    """
     recorder.stop()
     return {
+        "format": output.REPORT_FORMAT,
         "statement": RESEARCH_USE,
         "software": software(),
+        "computer": computer(),
         "device": device_name(bundle),
         "bundle": {"name": bundle.name, "sha256": bundle.sha256},
         "parameters": {
@@ -40,8 +61,10 @@ def build(
             "min_volume_ml": job.min_volume_ml,
             "skull": job.skull,
             "seed": job.seed,
+            "batch": detection.batch,
         },
-        "input": {**Grid.of(scan).to_json(), "sha256": voxels_digest(scan)},
+        "input": scan_facts(scan),
+        "quality": None,
         "preparation": {
             "skull": detection.prepared.skull_method,
             "brain_volume_ml": round(_volume_ml(detection.brain_mask), 1),
@@ -56,7 +79,8 @@ def build(
         "warnings": recorder.warnings,
         "seconds": {**recorder.seconds, "total": round(sum(recorder.seconds.values()), 3)},
         "peak_memory_mb": peak_memory_mb(),
-        "files": list(output.FILES),
+        "files": {name: _file_digest(folder / name) for name in output.FILES if name != output.REPORT},
+        "repetition": None,
     }
 
 
@@ -71,12 +95,28 @@ def software() -> dict[str, str]:
     return versions
 
 
+def computer() -> dict[str, Any]:
+    """What, besides the software, decides the last digits of what a CPU computes; it identifies no computer."""
+    import torch
+
+    return {
+        "machine": platform.machine(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+    }
+
+
 def device_name(bundle: Bundle) -> str:
     """The processor that a bundle's network is on, such as "cpu" or "cuda:0 (NVIDIA RTX A4000)"."""
     import torch
 
     device = next(bundle.model.parameters()).device
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def scan_facts(scan: sitk.Image) -> dict[str, Any]:
+    """What tells one scan from another: its grid and the hash of its voxels."""
+    return {**Grid.of(scan).to_json(), "sha256": voxels_digest(scan)}
 
 
 def voxels_digest(scan: sitk.Image) -> str:
@@ -92,6 +132,10 @@ def peak_memory_mb() -> float | None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _volume_ml(mask: sitk.Image) -> float:
