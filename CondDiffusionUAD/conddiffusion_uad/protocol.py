@@ -34,6 +34,7 @@ RESEARCH_USE = "Research use only, not a medical device"
 
 CONTRASTS = ("T1", "T2", "FLAIR")
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+PRECISIONS = ("auto", "fp32", "bf16")
 
 STAGES: Mapping[str, float] = MappingProxyType(
     {
@@ -239,6 +240,7 @@ class DetectionJob:
         skull: "auto", "on" (the skull is there: strip it) or "off" (already stripped: leave it alone).
         seed: Seed of the noise.
         batch: Slices computed at once, 1 to 1024; it is halved when the memory does not suffice.
+        precision: "auto" (what the processor is fastest in), "fp32" or "bf16": number format of the network.
         force: Replace results that are already in the output folder.
     """
 
@@ -253,6 +255,7 @@ class DetectionJob:
     skull: str = "auto"
     seed: int = 0
     batch: int = 16
+    precision: str = "auto"
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -328,5 +331,6 @@ _OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "skull": ("auto, on, off", lambda v: v in ("auto", "on", "off")),
     "seed": ("a whole number from 0 to 2147483647", lambda v: _is_integer(v, 0, 2**31 - 1)),
     "batch": ("a whole number from 1 to 1024", lambda v: _is_integer(v, 1, 1024)),
+    "precision": (", ".join(PRECISIONS), lambda v: v in PRECISIONS),
     "force": ("true or false", lambda v: isinstance(v, bool)),
 }

@@ -42,7 +42,7 @@ def bundle() -> Any:
     import torch
 
     config = SimpleNamespace(levels=(250, 500))
-    return SimpleNamespace(name="starter", sha256="f0" * 32, config=config, model=torch.nn.Linear(1, 1))
+    return SimpleNamespace(name="starter", sha256="f0" * 32, config=config, precision="bf16", model=torch.nn.Linear(1, 1))
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,7 @@ def test_the_report_says_what_is_needed_to_repeat_the_run(summary: dict[str, Any
         "skull": "auto",
         "seed": 7,
         "batch": 16,
+        "precision": "bf16",
     }
     assert summary["computer"]["threads"] >= 1 and summary["quality"] is None and summary["repetition"] is None
     assert summary["files"]["findings.csv"] == hashlib.sha256(b"findings.csv").hexdigest()

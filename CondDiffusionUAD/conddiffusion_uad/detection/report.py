@@ -62,6 +62,7 @@ def build(
             "skull": job.skull,
             "seed": job.seed,
             "batch": detection.batch,
+            "precision": bundle.precision,
         },
         "input": scan_facts(scan),
         "quality": None,

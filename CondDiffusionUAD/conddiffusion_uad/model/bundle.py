@@ -28,7 +28,9 @@ from conddiffusion_uad.protocol import BundleFailure
 from conddiffusion_uad.resources import resources
 from conddiffusion_uad.volume import Grid
 
+from . import precision as precisions
 from .cddpm import ConditionedDiffusion
+from .inference import accelerated
 
 FORMAT = 1  # of the section "conddiffusion_uad"; raised when older programs could misread a bundle
 METADATA = "configs/metadata.json"
@@ -103,9 +105,23 @@ class Bundle:
     model: ConditionedDiffusion
     metadata: Mapping[str, Any]
 
-    def to(self, device: torch.device | str) -> Bundle:
-        """The bundle with its model on a device."""
-        return replace(self, model=self.model.to(device))
+    @property
+    def precision(self) -> str:
+        """Number format that the network computes in: "fp32" or "bf16"."""
+        return precisions.name_of(getattr(self.model.denoiser, "dtype", torch.float32))
+
+    def to(self, device: torch.device | str, precision: str = "auto") -> Bundle:
+        """The bundle with its model on a device, in the form in which it reconstructs fastest there.
+
+        Args:
+            device: That will compute.
+            precision: "auto", "fp32" or "bf16": see :func:`precision.choose`.
+
+        Raises:
+            BadInput: ``bad_option`` for another precision.
+        """
+        dtype = precisions.choose(precision, torch.device(device))
+        return replace(self, model=accelerated(self.model.to(device), dtype))
 
 
 def available() -> list[str]:
