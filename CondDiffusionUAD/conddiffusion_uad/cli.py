@@ -23,6 +23,7 @@ from conddiffusion_uad.protocol import (
     EXIT_CANCELLED,
     EXIT_DONE,
     EXIT_UNFORESEEN,
+    PRECISIONS,
     RESEARCH_USE,
     BadInput,
     Cancelled,
@@ -114,6 +115,7 @@ def _add_detect(parser: argparse.ArgumentParser) -> None:
     add("--skull", default=DEFAULTS.skull, metavar="auto|on|off", help="whether the skull is to be stripped")
     add("--seed", type=int, default=DEFAULTS.seed, metavar="N", help="of the noise (default: %(default)s)")
     add("--batch", type=int, default=DEFAULTS.batch, metavar="N", help="slices computed at once (default: %(default)s)")
+    add("--precision", default=DEFAULTS.precision, metavar="|".join(PRECISIONS), help="number format of the network")
     add("--repeat", metavar="REPORT", help="repeat the run of a report.json: same parameters, scan and bundle")
     add("--force", action="store_true", help="replace earlier results in the output folder")
     add("--accept-any-scan", action="store_true", help="examine also a scan that does not look like what is expected")
@@ -140,6 +142,7 @@ def _job(arguments: argparse.Namespace) -> DetectionJob:
         skull=arguments.skull,
         seed=arguments.seed,
         batch=arguments.batch,
+        precision=arguments.precision,
         force=arguments.force,
         accept_any_scan=arguments.accept_any_scan,
     )

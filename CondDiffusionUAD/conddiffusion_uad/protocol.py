@@ -34,6 +34,7 @@ RESEARCH_USE = "Research use only, not a medical device"
 
 CONTRASTS = ("T1", "T2", "FLAIR")
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+PRECISIONS = ("auto", "fp32", "bf16")
 
 STAGES: Mapping[str, float] = MappingProxyType(
     {
@@ -240,6 +241,7 @@ class DetectionJob:
         skull: "auto", "on" (the skull is there: strip it) or "off" (already stripped: leave it alone).
         seed: Seed of the noise.
         batch: Slices computed at once, 1 to 1024; it is halved when the memory does not suffice.
+        precision: "auto" (what the processor is fastest in), "fp32" or "bf16": number format of the network.
         force: Replace results that are already in the output folder.
         accept_any_scan: Examine also a scan that the input gate would refuse.
     """
@@ -255,6 +257,7 @@ class DetectionJob:
     skull: str = "auto"
     seed: int = 0
     batch: int = 16
+    precision: str = "auto"
     force: bool = False
     accept_any_scan: bool = False
 
@@ -332,6 +335,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "skull": ("auto, on, off", lambda v: v in ("auto", "on", "off")),
     "seed": ("a whole number from 0 to 2147483647", lambda v: _is_integer(v, 0, 2**31 - 1)),
     "batch": ("a whole number from 1 to 1024", lambda v: _is_integer(v, 1, 1024)),
+    "precision": (", ".join(PRECISIONS), lambda v: v in PRECISIONS),
     "force": ("true or false", lambda v: isinstance(v, bool)),
     "accept_any_scan": ("true or false", lambda v: isinstance(v, bool)),
 }

@@ -17,7 +17,7 @@ from conddiffusion_uad import cli, protocol
 from conddiffusion_uad.detection import output, repetition, report
 from conddiffusion_uad.resources import resources
 
-PARAMETERS = "--levels 300,600 --seed 5 --healthy-flagged 0.02 --min-volume-ml 0.3 --batch 7"
+PARAMETERS = "--levels 300,600 --seed 5 --healthy-flagged 0.02 --min-volume-ml 0.3 --batch 7 --precision bf16"
 
 
 @pytest.fixture(scope="module")

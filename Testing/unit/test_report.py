@@ -53,7 +53,9 @@ def bundle() -> Any:
     import torch
 
     config = SimpleNamespace(levels=(250, 500))
-    return SimpleNamespace(name="starter", sha256="f0" * 32, config=config, model=torch.nn.Linear(1, 1))
+    return SimpleNamespace(
+        name="starter", sha256="f0" * 32, config=config, precision="bf16", model=torch.nn.Linear(1, 1)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +86,7 @@ def test_the_report_says_what_is_needed_to_repeat_the_run(summary: dict[str, Any
         "seed": 7,
         "accept_any_scan": False,
         "batch": 16,
+        "precision": "bf16",
     }
     assert summary["computer"]["threads"] >= 1 and summary["quality"] == QUALITY and summary["repetition"] is None
     assert summary["files"]["findings.csv"] == hashlib.sha256(b"findings.csv").hexdigest()

@@ -28,10 +28,10 @@ class Models:
     """Loaded bundles, kept for the next job."""
 
     def __init__(self) -> None:
-        self._loaded: dict[tuple[str, str], Bundle] = {}
+        self._loaded: dict[tuple[str, str, str], Bundle] = {}
 
-    def get(self, name: str, device: str) -> Bundle:
-        """The bundle of that name or path, on a device. One that was changed on disk is loaded again.
+    def get(self, name: str, device: str, precision: str = "auto") -> Bundle:
+        """The bundle of that name or path, on a device and in a precision. One changed on disk is loaded again.
 
         Raises:
             BundleFailure: It is missing, damaged or not acceptable.
@@ -42,9 +42,9 @@ class Models:
 
         chosen = choose(device)
         folder = bundle.locate(name)
-        key = (str(folder.resolve()), str(chosen))
+        key = (str(folder.resolve()), str(chosen), precision)
         if key not in self._loaded or self._loaded[key].sha256 != bundle.digest(folder):
-            self._loaded[key] = bundle.load(name).to(chosen)
+            self._loaded[key] = bundle.load(name).to(chosen, precision)
         return self._loaded[key]
 
 
@@ -134,7 +134,7 @@ class Examination:
         if self.repetition is not None:
             self.repetition.prepare()
             name = self.repetition.locate_bundle()
-        bundle = self.models.get(name, self.job.device)
+        bundle = self.models.get(name, self.job.device, self.job.precision)
         try:
             return bundle, self._detect_with(bundle, scan, contrast, folder)
         except (MemoryError, RuntimeError) as error:
@@ -145,7 +145,7 @@ class Examination:
         self.recorder.warning(
             "device_fallback", f"{reason} The run goes on with the CPU.", "It takes longer; the result is as good."
         )
-        bundle = self.models.get(name, "cpu")
+        bundle = self.models.get(name, "cpu", self.job.precision)
         return bundle, self._detect_with(bundle, scan, contrast, folder)
 
     def _detect_with(self, bundle: Bundle, scan: sitk.Image, contrast: str, folder: Path) -> Detection:

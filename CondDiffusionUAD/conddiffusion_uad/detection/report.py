@@ -63,6 +63,7 @@ def build(
             "seed": job.seed,
             "batch": detection.batch,
             "accept_any_scan": job.accept_any_scan,
+            "precision": bundle.precision,
         },
         "input": scan_facts(scan),
         "preparation": {

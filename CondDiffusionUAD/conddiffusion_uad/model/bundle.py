@@ -35,7 +35,9 @@ from conddiffusion_uad.resources import resources
 from conddiffusion_uad.scan_checks import MAX_EXTENT_MM
 from conddiffusion_uad.volume import Grid
 
+from . import precision as precisions
 from .cddpm import ConditionedDiffusion
+from .inference import accelerated
 
 MOST_SLICES = 1024  # of the grid, along each axis
 MOST_ENTRIES, MOST = 16, 2048  # in the configuration of a network; the published one has 4 and 512
@@ -117,9 +119,23 @@ class Bundle:
     metadata: Mapping[str, Any]
     gate: Mapping[str, HealthyFeatures] = field(default_factory=dict)
 
-    def to(self, device: torch.device | str) -> Bundle:
-        """The bundle with its model on a device."""
-        return replace(self, model=self.model.to(device))
+    @property
+    def precision(self) -> str:
+        """Number format that the network computes in: "fp32" or "bf16"."""
+        return precisions.name_of(getattr(self.model.denoiser, "dtype", torch.float32))
+
+    def to(self, device: torch.device | str, precision: str = "auto") -> Bundle:
+        """The bundle with its model on a device, in the form in which it reconstructs fastest there.
+
+        Args:
+            device: That will compute.
+            precision: "auto", "fp32" or "bf16": see :func:`precision.choose`.
+
+        Raises:
+            BadInput: ``bad_option`` for another precision.
+        """
+        dtype = precisions.choose(precision, torch.device(device))
+        return replace(self, model=accelerated(self.model.to(device), dtype))
 
 
 def shipped() -> list[str]:
