@@ -121,6 +121,9 @@ def test_the_published_protocol_has_figures_of_its_own(data: Path, small_bundle:
         (["--healthy-flagged", "2"], "--healthy-flagged"),
         (["--bundle", "default"], "paper"),
         (["--jobs", "0"], "--jobs"),
+        (["--robustness", "--severities", "few"], "few"),
+        (["--robustness", "--severities", "9"], "9"),
+        (["--robustness", "--protocol", "paper"], "--robustness"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(

@@ -40,8 +40,8 @@ def run(arguments: argparse.Namespace) -> None:
     line = ProgressLine()
     cases = _checked(some(datasets.find(arguments.datasets, contrasts), arguments.most), loaded, arguments, line)
     if arguments.robustness:
-        settings, evaluate, report = _settings(arguments, names[0]), robustness.evaluate, robustness_report.report
-        settings = RobustnessSettings(**{**vars(settings), "baselines": RobustnessSettings.baselines})
+        settings = _robustness_settings(arguments, names[0])
+        evaluate, report = robustness.evaluate, robustness_report.report
     elif arguments.protocol == paper_run.PROTOCOL:
         settings, evaluate, report = _paper_settings(arguments, names), paper_run.evaluate, paper_report.report
     else:
@@ -86,6 +86,16 @@ def _checked(
 
 def _paper_settings(arguments: argparse.Namespace, names: tuple[str, ...]) -> PaperSettings:
     return PaperSettings(names, arguments.device, arguments.skull, arguments.seed)
+
+
+def _robustness_settings(arguments: argparse.Namespace, bundle: str) -> RobustnessSettings:
+    """Its baselines are its own: each costs a run on every changed scan."""
+    try:
+        severities = tuple(int(each) for each in arguments.severities.split(","))
+    except ValueError:
+        raise BadInput("bad_option", f"--severities cannot be {arguments.severities!r}.", "Such as 1,3,5.") from None
+    own = {"baselines": RobustnessSettings.baselines, "severities": severities}
+    return RobustnessSettings(**{**vars(_settings(arguments, bundle)), **own})
 
 
 def _settings(arguments: argparse.Namespace, bundle: str) -> Settings:
