@@ -47,7 +47,8 @@ def build(about: Values, records: Sequence[Values], summary: Values, picture: Lo
         *_asked(about, summary),
         page.heading("Results", 2),
         page.paragraph(READING),
-        *_headlines(summary),
+        *_table(tables.headline(summary)),
+        *_table(tables.healthy_headline(summary)),
     ]
     for group in summary["groups"]:
         members = [record for record in records if title(record) == title(group)]
@@ -100,23 +101,6 @@ def _table(values: Table) -> list[str]:
     if not values.rows:
         return []
     return [page.table(values.heads, values.rows, caption=values.caption, foremost=values.foremost)]
-
-
-def _headlines(summary: Values) -> list[str]:
-    main = summary["main"]
-    rows = []
-    for group in (group for group in summary["groups"] if group["healthy_scans"]):
-        values = tables.healthy(group, main)
-        rows.append((title(group), str(group["healthy_scans"]), *values.rows[values.foremost or 0][1:]))
-    heads = (
-        "Healthy scans",
-        "Number",
-        "Healthy brain flagged",
-        "Findings (ml)",
-        "With any finding",
-        "Findings in each",
-    )
-    return _table(tables.headline(summary)) + _table(Table(heads, tuple(rows), f"Of the findings of: {main}."))
 
 
 def _group(group: Values, members: Sequence[Values], main: str, threshold: float | None) -> list[str]:

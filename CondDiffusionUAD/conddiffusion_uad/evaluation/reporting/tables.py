@@ -86,6 +86,17 @@ def _headline(group: Values, main: str) -> tuple[str, ...]:
     )
 
 
+def healthy_headline(summary: Values) -> Table:
+    """What the judged method flags in healthy scans, a row for each data set and contrast."""
+    main = summary["main"]
+    rows = []
+    for group in _with(summary, "healthy_scans"):
+        values = healthy(group, main)
+        rows.append((title(group), str(group["healthy_scans"]), *values.rows[values.foremost or 0][1:]))
+    heads = ("Healthy scans", "Number", "Healthy brain flagged", "Findings (ml)", "With any finding")
+    return Table((*heads, "Findings in each"), tuple(rows), f"Of the findings of: {main}.")
+
+
 def _precision(values: Values) -> float | None:
     return values["average_precision"]["mean"]
 
