@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,8 +33,9 @@ def scan_and_detection(threshold: float = 2.0) -> tuple[sitk.Image, Detection]:
         image.SetOrigin((-40.0, -50.0, -40.0))
     segmentation, findings = find(images[2], threshold, 0.05)
     prepared: Any = SimpleNamespace(skull_method="already stripped", registration=SimpleNamespace(quality=0.95))
+    assessment: Any = SimpleNamespace(to_json=lambda: {"verdict": "pass"})
     mask = sitk.Cast(images[1] > 0, sitk.sitkUInt8)
-    return images[0], Detection(images[2], images[1], mask, segmentation, findings, threshold, prepared)
+    return images[0], Detection(images[2], images[1], mask, segmentation, findings, threshold, prepared, assessment)
 
 
 def bundle() -> Any:
@@ -67,7 +69,9 @@ def test_the_report_says_what_is_needed_to_repeat_the_run(summary: dict[str, Any
         "min_volume_ml": 0.05,
         "skull": "auto",
         "seed": 7,
+        "accept_any_scan": False,
     }
+    assert summary["quality"] == {"verdict": "pass"}
     assert {"conddiffusion_uad", "python", "torch", "SimpleITK"} <= set(summary["software"])
     assert summary["input"]["size"] == [40, 50, 20] and summary["input"]["spacing"] == [2.0, 2.0, 4.0]
     assert summary["warnings"][0]["code"] == "registration_poor"
@@ -111,11 +115,9 @@ def test_what_is_not_unusual_is_not_colored() -> None:
 @pytest.mark.parametrize("stored", ["LPS", "RAI", "SPL", "IRA"])
 def test_the_patients_right_is_drawn_on_the_left_however_the_scan_is_stored(stored: str) -> None:
     scan, detection = scan_and_detection()
-    images = [detection.heatmap, detection.reconstruction, detection.brain_mask, detection.segmentation]
-    turned = [sitk.DICOMOrient(image, stored) for image in images]
-    sheet = overview.draw(
-        sitk.DICOMOrient(scan, stored), Detection(*turned, detection.findings, detection.threshold, detection.prepared)
-    )
+    names = ("heatmap", "reconstruction", "brain_mask", "segmentation")
+    turned = {name: sitk.DICOMOrient(getattr(detection, name), stored) for name in names}
+    sheet = overview.draw(sitk.DICOMOrient(scan, stored), replace(detection, **turned))
     np.testing.assert_array_equal(np.asarray(sheet), np.asarray(overview.draw(scan, detection)))
     colored = np.ptp(np.asarray(sheet, float), axis=2) > 60
     volumes = overview._prepare(scan, detection)
