@@ -77,6 +77,10 @@ class RunPanel:
         """Examine a scan that was refused."""
         self._start(accepting=True)
 
+    def forgetRefusal(self) -> None:
+        """Another scan or contrast is chosen: that one was not refused."""
+        self._ui.anywayButton.visible = False
+
     def _start(self, *, accepting: bool) -> None:
         if self.busy:
             return

@@ -97,6 +97,34 @@ def end(desk: Desk, wait_until: Wait, before: set[str], *words: str, seconds: fl
     return took
 
 
+def refuse(desk: Desk, wait_until: Wait) -> None:
+    """Click with a worker that refuses the scan."""
+    desk.worker("error", "quality_refused")
+    before = desk.nodes()
+    desk.ui.detectButton.click()
+    end(desk, wait_until, before, "scan made trouble.", "run it anyway")
+    assert desk.ui.anywayButton.visible
+
+
+def test_a_refused_scan_can_be_run_anyway(desk: Desk, wait_until: Wait) -> None:
+    assert not desk.ui.anywayButton.visible
+    refuse(desk, wait_until)
+    assert '"accept_any_scan": false' in desk.panel.logic.log.text()
+    desk.panel.logic.renewWorker()
+    desk.worker("ok")
+    desk.ui.anywayButton.click()
+    assert not desk.ui.anywayButton.visible
+    wait_until(lambda: not desk.panel.run.busy, 20)
+    assert '"accept_any_scan": true' in desk.panel.logic.log.text()
+    assert desk.message.startswith("Done.")
+
+
+def test_another_choice_was_not_refused(desk: Desk, wait_until: Wait) -> None:
+    refuse(desk, wait_until)
+    desk.ui.seedBox.value += 1
+    assert not desk.ui.anywayButton.visible
+
+
 @pytest.mark.parametrize("mode", ["ok", "noisy", "chatty", "garbled"])
 def test_all_is_well(desk: Desk, wait_until: Wait, mode: str) -> None:
     before = begin(desk, wait_until, mode)

@@ -15,7 +15,6 @@ from conddiffusion_uad.preprocessing import atlas
 from conddiffusion_uad.preprocessing.orientation import orient
 from conddiffusion_uad.preprocessing.preparation import Prepared
 from conddiffusion_uad.preprocessing.skull import DEEPBET
-from conddiffusion_uad.preprocessing.stripped import outline
 
 FLUID, GRAY, WHITE = 1, 2, 3
 FLUID_DEPTH_MM = 16.0  # below the brain's surface: ventricles, not sulci, which differ between brains
@@ -24,10 +23,9 @@ LEAST_VOXELS = 50  # of a tissue, for its level to be known
 TO_SIGMA = 1.4826  # from the median absolute deviation to the standard deviation of a Gaussian
 WINDOW = 5  # pixels; noise is looked for where the image is flattest
 FLATTEST = 10.0  # percentile
-LOOK_MM = 2.0  # pixel size at which air is looked at
-HEAD = 0.3  # share of the brain's level above which a pixel belongs to the head
-NEAR_HEAD_MM = 8.0
-LEAST_AIR = 200  # pixels beside a head, for its ghosts to be measured
+LOOK_MM = 2.0  # voxel size at which air is looked at
+HEAD_MM = 25.0  # around the brain, above its middle, all of the head lies
+LEAST_AIR = 200  # voxels beside a head, for its ghosts to be measured
 ANATOMY_BINS = 16  # of the atlas' intensities
 ANATOMY_RIM = 2  # voxels of the brain's rim that say nothing about its inside
 
@@ -198,26 +196,22 @@ def ghosting(image: sitk.Image, brain: np.ndarray) -> float | None:
     """How much brighter the air is beside the head than in the corners of its slices, as a share of the brain's level.
 
     Ghosts repeat the head along the axis on which phase was encoded, which is one of the slice's: the one with more
-    counts. None when a scan has no such air, or a background that was blanked.
+    counts. Looked at is the air above the middle of the brain, where nothing but scalp and skull surrounds it, so that
+    strong ghosts are not taken for the head. None when there is no such air, or one that was blanked.
     """
-    axes = in_plane(image)
-    across = 3 - sum(axes)
     factors = [max(1, round(LOOK_MM / s)) for s in image.GetSpacing()]
-    slices = sitk.GetArrayFromImage(sitk.BinShrink(image, factors)).transpose(across, *axes)
-    inside = sitk.GetImageFromArray(brain.astype(np.uint8))
-    inside.CopyInformation(image)
-    shown = sitk.GetArrayFromImage(sitk.BinShrink(inside, factors)).transpose(across, *axes) > 0
-    level, dark = float(np.median(slices[shown])), float(slices.min())
-    found: list[list[np.ndarray]] = [[], [], []]  # beside along the first axis, along the second, corners
-    for values in slices[shown.any(axis=(1, 2))]:
-        head, depth = outline(sitk.GetImageFromArray(values) > dark + HEAD * (level - dark))
-        below, right = (head.any(axis=axis, keepdims=True) for axis in (0, 1))
-        air = depth * LOOK_MM < -NEAR_HEAD_MM
-        for group, where in zip(found, (below & ~right, right & ~below, ~below & ~right), strict=True):
-            group.append(values[air & where])
-    first, second, corners = (np.concatenate(group) if group else np.zeros(0) for group in found)
-    beside = [float(np.mean(air)) for air in (first, second) if air.size >= LEAST_AIR]
+    mask = sitk.GetImageFromArray(brain.astype(np.uint8))
+    mask.CopyInformation(image)
+    small = sitk.BinShrink(mask, factors) > 0
+    distance = sitk.SignedMaurerDistanceMap(small, squaredDistance=False, useImageSpacing=True)
+    filled = np.flatnonzero(sitk.GetArrayViewFromImage(small).any(axis=(1, 2)))
+    upper = slice((filled[0] + filled[-1]) // 2, filled[-1] + 1)
+    values = sitk.GetArrayFromImage(sitk.BinShrink(image, factors))[upper]
+    head = sitk.GetArrayViewFromImage(distance)[upper] < HEAD_MM
+    first, second = (head.any(axis=axis, keepdims=True) for axis in in_plane(image))
+    corners = values[~head & ~first & ~second]
+    beside = [air for where in (first & ~second, second & ~first) if (air := values[~head & where]).size >= LEAST_AIR]
     if not beside or corners.size < LEAST_AIR or np.ptp(corners) == 0:
         return None
-    empty = float(np.mean(corners))
-    return (max(beside) - empty) / max(level - empty, 1e-6)
+    level, empty = float(np.median(values[sitk.GetArrayViewFromImage(small)[upper] > 0])), float(np.mean(corners))
+    return (max(float(np.mean(air)) for air in beside) - empty) / max(level - empty, 1e-6)
