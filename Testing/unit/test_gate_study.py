@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from conddiffusion_uad.detection.gate import judge
 from conddiffusion_uad.detection.quality import Quality
-from conddiffusion_uad.evaluation import gate_study
+from conddiffusion_uad.evaluation.gate import study as gate_study
 from conddiffusion_uad.evaluation.gate.foreign_scans import FOREIGN, PHANTOMS
 from conddiffusion_uad.evaluation.gate.study import Study, find
 from conddiffusion_uad.evaluation.gate.tables import CLEAN, Row, tables
