@@ -12,7 +12,7 @@ from .cddpm import ConditionedDiffusion
 from .denoiser import Denoiser
 from .fused import FusedBlock, folded_modulation, normalized_activation
 
-CACHE_BYTES = 2**21  # that one feature map of the samples computed together may take on a CPU
+CACHE_BYTES = 2**22  # that one feature map of the samples computed together may take on a CPU
 
 
 def accelerated(model: ConditionedDiffusion, dtype: torch.dtype) -> ConditionedDiffusion:
@@ -35,11 +35,12 @@ class FastDenoiser(nn.Module):
 
     Channels-last layout throughout, normalization and activation while the sample is in the cache, the modulation of
     all blocks by one product and folded into the normalization, doubled pixels never convolved, and on a CPU no more
-    samples at once than its cache holds.
+    samples at once than its cache holds. The first and the last layer, which see and make the image itself, cost little
+    and compute in float32.
 
     Args:
         denoiser: Trained.
-        dtype: Of feature maps and convolutions.
+        dtype: Of the feature maps and convolutions between the first and the last.
     """
 
     def __init__(self, denoiser: Denoiser, dtype: torch.dtype) -> None:
@@ -60,10 +61,10 @@ class FastDenoiser(nn.Module):
         self.middle_in, self.middle_out = FusedBlock(source.middle_in), FusedBlock(source.middle_out)
         self.attention = source.attention
         self.up = nn.ModuleList(nn.ModuleList(map(FusedBlock, layers)) for layers in source.up)
-        self.norm, _, self.head = source.head
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) and module is not self.stem:
                 module.to(dtype=dtype, memory_format=torch.channels_last)
+        self.norm, _, self.head = source.head
 
     def forward(self, noisy: torch.Tensor, level: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """See :meth:`Denoiser.forward`; the estimate is float32."""
@@ -82,8 +83,7 @@ class FastDenoiser(nn.Module):
 
     def _forward(self, noisy: torch.Tensor, modulation: torch.Tensor) -> torch.Tensor:
         pairs = (pair.chunk(2, dim=1) for pair in modulation.split([2 * width for width in self._widths], dim=1))
-        h = self.to_patches(noisy).to(dtype=self.dtype, memory_format=torch.channels_last)
-        h = self.stem(h)
+        h = self.stem(self.to_patches(noisy).contiguous(memory_format=torch.channels_last)).to(self.dtype)
         skips = [h]
         for block in self.down:
             h = block(h, *next(pairs))
@@ -95,8 +95,8 @@ class FastDenoiser(nn.Module):
             for block in layers:
                 h = block(h, *next(pairs))
         weight, bias = (values.expand(len(h), -1) for values in (self.norm.weight, self.norm.bias))
-        h = self.head(normalized_activation(h, self.norm.num_groups, weight, bias, self.norm.eps))
-        return self.from_patches(h.float())
+        h = normalized_activation(h.float(), self.norm.num_groups, weight, bias, self.norm.eps)
+        return self.from_patches(self.head(h))
 
     def _attended(self, h: torch.Tensor) -> torch.Tensor:
         return self.attention(h.float()).to(dtype=self.dtype, memory_format=torch.channels_last)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
+from scipy.ndimage import map_coordinates
 
+from conddiffusion_uad.preprocessing.itk_threads import itk_threads
 from conddiffusion_uad.protocol import Progress
 
 FIT_MM = 4.0  # the field is fitted on voxels about this large: it varies over centimeters
@@ -92,30 +92,33 @@ def _run(small: sitk.Image, mask: sitk.Image, points: int) -> tuple[sitk.Image, 
     n4.SetMaximumNumberOfIterations([ITERATIONS])
     n4.SetNumberOfControlPoints([points] * 3)
     n4.SetNumberOfWorkUnits(WORK_UNITS)
-    with _threads(SPLINE_THREADS):
+    with itk_threads(SPLINE_THREADS):
         n4.Execute(small, mask)
     field = sitk.Cast(n4.GetLogBiasFieldAsImage(small), sitk.sitkFloat32)
     return field, n4.GetElapsedIterations() < ITERATIONS
 
 
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    """Let ITK use this many threads; the filters inside N4 obey nothing else."""
-    usual = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(number)
-    try:
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(usual)
-
-
 def _enlarge(field: sitk.Image, image: sitk.Image) -> sitk.Image:
-    """Return a smooth field on the grid of the full image."""
-    resample = sitk.ResampleImageFilter()
-    resample.SetReferenceImage(image)
-    resample.SetInterpolator(sitk.sitkBSpline)
-    resample.UseNearestNeighborExtrapolatorOn()
-    return resample.Execute(field)
+    """Return a smooth field on the grid of the full image, by cubic splines; beyond its rim the rim's values go on.
+
+    The axes of both grids are the same, so that the interpolation is one matrix for each axis.
+    """
+    first = field.TransformPhysicalPointToContinuousIndex(image.GetOrigin())
+    steps = (fine / coarse for fine, coarse in zip(image.GetSpacing(), field.GetSpacing(), strict=True))
+    parts = zip(first, steps, image.GetSize(), field.GetSize(), strict=True)
+    along_x, along_y, along_z = (_spline_matrix(start + step * np.arange(n), knots) for start, step, n, knots in parts)
+    values = sitk.GetArrayViewFromImage(field)
+    values = (along_z @ values.reshape(len(values), -1)).reshape(-1, *values.shape[1:])
+    enlarged = sitk.GetImageFromArray(along_y @ values @ along_x.T)
+    enlarged.CopyInformation(image)
+    return enlarged
+
+
+def _spline_matrix(at: np.ndarray, knots: int) -> np.ndarray:
+    """Return the float32 matrix from the values at 0, 1, ..., knots - 1 to those of their cubic spline at `at`."""
+    inside = np.clip(at, 0, knots - 1)
+    units = (map_coordinates(unit, [inside], order=3, mode="mirror") for unit in np.eye(knots))
+    return np.stack(list(units), axis=1).astype(np.float32)
 
 
 def _bounded(log_field: sitk.Image, mask: sitk.Image) -> sitk.Image:

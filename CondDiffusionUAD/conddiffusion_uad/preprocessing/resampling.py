@@ -11,6 +11,7 @@ from conddiffusion_uad.volume import Grid
 
 STEP = 8  # the grid grows by multiples of this in the slice plane: a model can divide its slices by 2, 4 or 8
 FWHM_TO_SIGMA = 1.0 / 2.355  # of a Gaussian: 1 / (2 sqrt(2 ln 2))
+KERNEL_SIGMAS = 4.0  # no smoothing kernel reaches farther
 RIM_VOXELS = 3  # of the model's grid, around the brain, that repeat the values inside
 RIM_VARIANCE = 1.0  # of the Gaussian that says which values inside are near, in voxels squared
 LEAST_SHARE = 0.5  # of a voxel of the grid that must be brain for the voxel to belong to it
@@ -77,8 +78,9 @@ def to_grid(image: sitk.Image, mask: sitk.Image, grid: Grid, transform: sitk.Tra
         transform: Maps points of the atlas to points of the patient; linear.
     """
     enlarged = enlarge(grid, mask, transform)
-    weight = sitk.Cast(mask > 0, sitk.sitkFloat32)
     sigmas = _sigmas(image, enlarged, transform)
+    image, mask = _cropped(image, mask, sigmas)
+    weight = sitk.Cast(mask > 0, sitk.sitkFloat32)
     reference = enlarged.blank()
     share, total = (
         sitk.Resample(_smooth(part, sigmas), reference, transform, sitk.sitkLinear, 0.0)
@@ -144,6 +146,18 @@ def _sigmas(image: sitk.Image, grid: Grid, transform: sitk.Transform) -> list[fl
     new = np.sqrt(((steps @ directions) ** 2).sum(axis=0))
     old = np.array(image.GetSpacing())
     return [float(v) for v in FWHM_TO_SIGMA * np.sqrt(np.maximum(new**2 - old**2, 0.0))]
+
+
+def _cropped(image: sitk.Image, mask: sitk.Image, sigmas: list[float]) -> tuple[sitk.Image, sitk.Image]:
+    """Return the part of a scan and of its mask that smoothing can bring into the brain or out of it."""
+    shape = sitk.LabelShapeStatisticsImageFilter()
+    shape.Execute(mask)
+    box = np.array(shape.GetBoundingBox(1))
+    margin = np.ceil(KERNEL_SIGMAS * np.array(sigmas) / np.array(mask.GetSpacing())).astype(int) + 1
+    low = np.maximum(box[:3] - margin, 0)
+    high = np.minimum(box[:3] + box[3:] + margin, mask.GetSize())
+    x, y, z = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    return image[x, y, z], mask[x, y, z]
 
 
 def _smooth(image: sitk.Image, sigmas: list[float]) -> sitk.Image:

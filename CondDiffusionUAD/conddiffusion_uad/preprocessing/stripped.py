@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
+from conddiffusion_uad.preprocessing.itk_threads import itk_threads
+
 LOOK_MM = 2.0  # voxel size at which to look; thick slices stay as they are
 FLAT = 0.005  # share of the bright intensities by which a background of one value may ring
 LEAST_FLAT = 0.9  # share of the volume's sides that must hold that value
@@ -104,10 +106,13 @@ def below_surface(image: sitk.Image) -> BelowSurface:
 def outline(bright: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
     """Return the largest solid part of a 2D mask (bool) and each pixel's distance below its surface, mm."""
     radius = [SMOOTH_PIXELS] * 2
-    filled = sitk.BinaryFillhole(sitk.BinaryMorphologicalClosing(bright, radius))
-    solid = sitk.BinaryMorphologicalOpening(filled, radius)
-    largest = sitk.RelabelComponent(sitk.ConnectedComponent(solid), sortByObjectSize=True) == 1
-    depth = sitk.SignedMaurerDistanceMap(largest, insideIsPositive=True, squaredDistance=False, useImageSpacing=True)
+    with itk_threads(1):
+        filled = sitk.BinaryFillhole(sitk.BinaryMorphologicalClosing(bright, radius))
+        solid = sitk.BinaryMorphologicalOpening(filled, radius)
+        largest = sitk.RelabelComponent(sitk.ConnectedComponent(solid), sortByObjectSize=True) == 1
+        depth = sitk.SignedMaurerDistanceMap(
+            largest, insideIsPositive=True, squaredDistance=False, useImageSpacing=True
+        )
     return sitk.GetArrayFromImage(largest) > 0, sitk.GetArrayFromImage(depth)
 
 
