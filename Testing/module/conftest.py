@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -14,6 +15,13 @@ from mrml_application import MrmlApplication, create_mrml_application, load_volu
 from standin.application import Application, install_python, running, slots_that_raise
 
 install_python()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_widgets_left() -> Iterator[None]:
+    """Collect widgets in cycles here: when a later test's thread happens to do it, Qt waits forever for this one."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session", autouse=True)
