@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from small_case import make_bundle, make_scan
+
+# Property-based tests: a few examples, always the same; 1,000 others with --hypothesis-profile=thorough.
+_NO_HANG = timedelta(seconds=10)
+settings.register_profile("quick", max_examples=40, derandomize=True, database=None, deadline=_NO_HANG)
+settings.register_profile("thorough", max_examples=1000, database=None, deadline=_NO_HANG, print_blob=True)
+settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session")

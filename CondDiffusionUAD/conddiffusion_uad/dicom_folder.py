@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from conddiffusion_uad import scan_checks
+from conddiffusion_uad.dicom_lengths import lengths_fit
 from conddiffusion_uad.protocol import BadInput
 
 SERIES_DESCRIPTION = "0008|103e"
@@ -26,8 +27,8 @@ def read_series(folder: Path) -> sitk.Image:
         float32 image; `KEPT_TAGS` of its first slice are its metadata.
 
     Raises:
-        BadInput: not_an_image, several_series, not_3d, irregular_slices, is_rgb, too_small, too_large, bad_spacing or
-            bad_direction.
+        BadInput: truncated, not_an_image, several_series, not_3d, irregular_slices, is_rgb, too_small, too_large,
+            bad_spacing or bad_direction.
     """
     files = _only_series(folder)
     headers = [_header(file) for file in files]
@@ -51,7 +52,11 @@ def read_series(folder: Path) -> sitk.Image:
 
 
 def _only_series(folder: Path) -> list[str]:
-    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    _check_lengths(folder)
+    try:
+        series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    except RuntimeError as error:
+        raise _unreadable(folder) from error
     if not series:
         hint = "Choose the folder that directly contains the DICOM slices, or a NIfTI, NRRD or MetaImage file."
         raise BadInput("not_an_image", f"There is no DICOM series in {folder}.", hint)
@@ -64,6 +69,17 @@ def _only_series(folder: Path) -> list[str]:
             "Move the series you want into a folder of its own, or load the study in Slicer.",
         )
     return list(named[0])
+
+
+def _check_lengths(folder: Path) -> None:
+    """Raise BadInput("truncated") when a file claims more than it has."""
+    for file in sorted(folder.iterdir()):
+        try:
+            fits = not file.is_file() or lengths_fit(file)
+        except OSError as error:
+            raise _unreadable(file) from error
+        if not fits:
+            raise BadInput("truncated", f"{file.name} is cut off or damaged.", "Copy or export the series again.")
 
 
 def _header(file: str) -> sitk.ImageFileReader:
@@ -85,15 +101,22 @@ def _check_slices(headers: list[sitk.ImageFileReader], name: str) -> None:
     """Raise BadInput unless the slices follow each other at one distance, each place once."""
     if not all(header.HasMetaDataKey(_POSITION) and header.HasMetaDataKey(_ORIENTATION) for header in headers):
         return
-    positions = np.array([_numbers(header, _POSITION) for header in headers])
-    row, column = np.array(_numbers(headers[0], _ORIENTATION)).reshape(2, 3)
-    steps = np.abs(np.diff(positions @ np.cross(row, column)))
+    try:
+        positions = np.array([_numbers(header, _POSITION) for header in headers])
+        row, column = np.array(_numbers(headers[0], _ORIENTATION)).reshape(2, 3)
+        steps = np.abs(np.diff(positions @ np.cross(row, column)))
+    except ValueError as error:  # not numbers, or not three
+        raise _irregular(name) from error
     if steps.min() < 1e-3:
         hint = "Export one volume (one time point, one echo) into a folder of its own."
         raise BadInput("not_3d", f"The series in {name} shows the same slice several times.", hint)
-    if np.abs(steps - np.median(steps)).max() > _UNEVEN * np.median(steps):
-        hint = "Export the series again; a slice may be missing."
-        raise BadInput("irregular_slices", f"The slices in {name} are not evenly spaced.", hint)
+    if not np.abs(steps - np.median(steps)).max() <= _UNEVEN * np.median(steps):  # so NaN is uneven too
+        raise _irregular(name)
+
+
+def _irregular(name: str) -> BadInput:
+    hint = "Export the series again; a slice may be missing."
+    return BadInput("irregular_slices", f"The slices in {name} are not evenly spaced.", hint)
 
 
 def _numbers(header: sitk.ImageFileReader, tag: str) -> list[float]:

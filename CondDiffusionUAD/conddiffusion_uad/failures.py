@@ -78,6 +78,6 @@ def is_card_failure(error: BaseException) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
+    """What an error says, in one line that can be shown."""
     lines = str(error).strip().splitlines()
-    return lines[0][:160] if lines else "no message"
+    return "".join(letter if letter.isprintable() else "?" for letter in lines[0][:160]) if lines else "no message"

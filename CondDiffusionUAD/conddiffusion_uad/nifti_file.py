@@ -34,9 +34,18 @@ def check(path: Path) -> None:
 
     try:
         stored = np.asanyarray(nibabel.load(path).dataobj.get_unscaled())
-    except (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
+    except _damages() as error:
         raise truncated(path.name) from error
     scan_checks.check_finite(stored, path.name)
+
+
+def _damages() -> tuple[type[Exception], ...]:
+    """What nibabel raises when a file is not as its header says."""
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+
+    plain = (OSError, EOFError, ValueError, ArithmeticError, LookupError, TypeError, zlib.error)
+    return (*plain, ImageFileError, HeaderDataError)
 
 
 def truncated(name: str) -> BadInput:
@@ -57,7 +66,7 @@ def read_straightened(path: Path) -> sitk.Image:
 
     try:
         file = nibabel.load(path)
-    except (nibabel.filebasedimages.ImageFileError, OSError, ValueError) as error:
+    except _damages() as error:
         raise scan_checks.bad_direction(path.name) from error
     size = file.shape[:3] if len(file.shape) == 4 and file.shape[3] == 1 else file.shape
     scan_checks.check_shape(size, path.name)

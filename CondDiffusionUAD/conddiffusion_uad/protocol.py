@@ -267,7 +267,7 @@ class DetectionJob:
             value = getattr(self, name)
             if not accepts(value):
                 option = "--" + name.replace("_", "-")
-                raise BadInput("bad_option", f"{option} cannot be {value!r}.", f"Accepted: {accepted}.")
+                raise BadInput("bad_option", f"{option} cannot be {shown(value)}.", f"Accepted: {accepted}.")
 
     def to_json(self) -> dict[str, Any]:
         """The job as plain JSON values."""
@@ -279,7 +279,7 @@ class DetectionJob:
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
             accepted = ", ".join(sorted(known))
-            raise BadInput("bad_option", f"There is no option {unknown[0]!r}.", f"Accepted: {accepted}.")
+            raise BadInput("bad_option", f"There is no option {shown(unknown[0])}.", f"Accepted: {accepted}.")
         if missing := sorted({"inputs", "output"} - set(values)):
             raise BadInput("bad_option", f"The job lacks {missing[0]!r}.", "A job needs inputs and output.")
         frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
@@ -298,8 +298,14 @@ def decode(line: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise BadInput("bad_line", f"This is not a JSON object: {line.strip()[:80]!r}.", "Send one JSON object a line.")
+        raise BadInput("bad_line", f"This is not a JSON object: {shown(line.strip())}.", "Send one JSON object a line.")
     return value
+
+
+def shown(value: object) -> str:
+    """A value as it is told to a person: on one line, printable and not long."""
+    text = ascii(value[:80] if isinstance(value, str) else value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def _is_number(value: object) -> bool:

@@ -33,6 +33,7 @@ from conddiffusion_uad.protocol import (
     Event,
     Failure,
     decode,
+    shown,
 )
 from conddiffusion_uad.streams import EventWriter, reserved_stdout
 
@@ -88,7 +89,7 @@ class Worker:
                 if number is None or known == number:
                     cancelled.set()
         else:
-            raise BadInput("bad_line", f"There is no job {kind!r}.", "Accepted: detect, cancel, quit.")
+            raise BadInput("bad_line", f"There is no job {shown(kind)}.", "Accepted: detect, cancel, quit.")
 
 
 def serve() -> NoReturn:
@@ -123,5 +124,5 @@ def _end(code: int = EXIT_DONE) -> NoReturn:
 def _tag(order: dict[str, Any]) -> Event:
     number = order.get("id")
     if number is not None and (isinstance(number, bool) or not isinstance(number, (str, int))):
-        raise BadInput("bad_line", f"A job's id cannot be {number!r}.", "Accepted: a text or a whole number.")
+        raise BadInput("bad_line", f"A job's id cannot be {shown(number)}.", "Accepted: a text or a whole number.")
     return {} if number is None else {"id": number}

@@ -234,6 +234,27 @@ def test_a_folder_with_one_series_is_read_with_its_tags(tmp_path: Path) -> None:
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(scan()))
 
 
+@pytest.mark.parametrize(
+    ("place", "code"),
+    [("nan", "irregular_slices"), ("", "irregular_slices"), ("1\\2", "irregular_slices"), ("far", "irregular_slices")],
+)
+def test_places_that_are_none_are_irregular(tmp_path: Path, place: str, code: str) -> None:
+    series(tmp_path / "study", [7.0, 11.0, place, *(19.0 + 4.0 * n for n in range(9))])  # type: ignore[list-item]
+    assert refused(tmp_path / "study").code == code
+
+
+def test_a_dicom_file_that_claims_more_than_it_has_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    series(tmp_path / "study", [7.0 + 4.0 * n for n in range(16)])
+    file = sorted((tmp_path / "study").iterdir())[3]
+    file.write_bytes(file.read_bytes()[:-10])
+    failure = refused(tmp_path / "study")
+    assert failure.code == "truncated" and file.name in failure.message
+
+
+def test_a_nifti_file_whose_voxels_begin_in_its_header_is_refused(tmp_path: Path) -> None:
+    assert refused(nifti(tmp_path / "x.nii", lambda data: struct.pack_into("<f", data, 108, 128.0))).code == "truncated"
+
+
 def test_several_series_are_named(tmp_path: Path) -> None:
     for uid, description in (("1.2.3", "t1 mprage"), ("1.2.4", "flair")):
         series(tmp_path / "study", [4.0 * n for n in range(10)], uid, description)
