@@ -57,7 +57,7 @@ def tables(rows: Sequence[Row], testing: Callable[[str], bool]) -> str:
     """All tables; ``testing`` says which scans the limits were not set on."""
     clean = [row for row in rows if row.change == CLEAN]
     parts = [clean_table(clean, testing), figures_table(clean), said_table(clean)]
-    parts += [corruption_table(rows), foreign_table(rows)]
+    parts += [corruption_table(rows, [row for row in clean if testing(row.name)]), foreign_table(rows)]
     return "\n\n".join(parts)
 
 
@@ -118,22 +118,23 @@ def said_table(clean: Sequence[Row]) -> str:
     return _table(["contrast", "scans", "looks like", *heads], lines)
 
 
-def corruption_table(rows: Sequence[Row]) -> str:
-    """Of each artifact: the AUROC of the strain against the same scans without it, and the share that is not passed."""
-    names = {row.name for row in rows if row.change.rsplit(" ", 1)[0] in CORRUPTIONS}
-    clean = [row for row in rows if row.change == CLEAN and row.name in names]
+def corruption_table(rows: Sequence[Row], clean: Sequence[Row]) -> str:
+    """Of each artifact: the AUROC of the strain against scans as they are, and the share that is not passed."""
+    severities = sorted({row.change.rsplit(" ", 1)[1] for row in rows if row.change.rsplit(" ", 1)[0] in CORRUPTIONS})
     lines = []
     for kind in CORRUPTIONS:
         entries = [kind]
-        for severity in sorted({row.change.rsplit(" ", 1)[1] for row in rows if row.change.startswith(f"{kind} ")}):
+        for severity in severities:
             chosen = [row for row in rows if row.change == f"{kind} {severity}"]
+            if not chosen:
+                entries.append("")
+                continue
             truth = np.repeat([0, 1], [len(clean), len(chosen)])
             area = auroc(np.array([row.strain for row in [*clean, *chosen]]), truth)
             told = np.mean([row.verdict != PASS for row in chosen])
             entries.append(f"{area:.2f} ({told:.0%})")
         lines.append(entries)
-    severities = len(lines[0]) - 1
-    return _table(["artifact", *(f"severity {1 + 2 * index}" for index in range(severities))], lines)
+    return _table(["artifact", *(f"severity {severity}" for severity in severities)], lines)
 
 
 def foreign_table(rows: Sequence[Row]) -> str:
