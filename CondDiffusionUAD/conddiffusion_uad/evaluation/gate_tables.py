@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from conddiffusion_uad.detection.contrast_look import look
 from conddiffusion_uad.detection.gate import LIMITS, PASS, REFUSE, WARN, Assessment, judge
 from conddiffusion_uad.protocol import CONTRASTS
 
@@ -17,6 +16,8 @@ from .foreign_scans import FOREIGN, PHANTOMS
 from .metrics import auroc
 
 CLEAN = "as it is"
+SEVERITIES = (1, 3, 5)
+ODD_SIZE = "warned before of the size"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Row:
         contrast: What it was said to be.
         assessment: None when an earlier step refused it.
         code: Of that refusal.
+        usual_size: Whether the header gives the brain a usual size; if not, an earlier step warned of it.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Row:
     contrast: str
     assessment: Assessment | None
     code: str = ""
+    usual_size: bool = True
 
     @property
     def verdict(self) -> str:
@@ -51,6 +54,11 @@ class Row:
     def strain(self) -> float:
         """See :class:`Assessment`; infinite when an earlier step refused it."""
         return self.assessment.strain if self.assessment else np.inf
+
+
+def corrupted_name(kind: str, severity: int) -> str:
+    """What a change is called that an artifact made."""
+    return f"{kind}, severity {severity}"
 
 
 def tables(rows: Sequence[Row], testing: Callable[[str], bool]) -> str:
@@ -70,7 +78,8 @@ def _counts(rows: Sequence[Row]) -> list[str]:
     count = Counter(row.verdict for row in rows)
     reasons = Counter(reason.removeprefix("quality_") for row in rows for reason in row.reasons)
     told = ", ".join(f"{reason} {number}" for reason, number in reasons.most_common())
-    return [str(len(rows)), *(str(count[verdict]) for verdict in (PASS, WARN, REFUSE)), told]
+    odd_size = sum(not row.usual_size for row in rows)
+    return [str(len(rows)), *(str(count[verdict]) for verdict in (PASS, WARN, REFUSE)), told, str(odd_size or "")]
 
 
 def clean_table(clean: Sequence[Row], testing: Callable[[str], bool]) -> str:
@@ -81,9 +90,8 @@ def clean_table(clean: Sequence[Row], testing: Callable[[str], bool]) -> str:
             chosen = [row for row in clean if testing(row.name) == wanted and row.contrast == contrast]
             if chosen:
                 lines.append([use, contrast, *_counts(chosen)])
-    return _table(
-        ["scans for", "contrast", "scans", PASS, WARN, REFUSE, "reasons"], [*lines, ["all", "", *_counts(clean)]]
-    )
+    heads = ["scans for", "contrast", "scans", PASS, WARN, REFUSE, "reasons", ODD_SIZE]
+    return _table(heads, [*lines, ["all", "", *_counts(clean)]])
 
 
 def figures_table(clean: Sequence[Row]) -> str:
@@ -107,11 +115,11 @@ def said_table(clean: Sequence[Row]) -> str:
     """Verdicts on scans as they are that are said to have each contrast, and what they look like."""
     lines = []
     for contrast in CONTRASTS:
-        chosen = [row.assessment for row in clean if row.contrast == contrast and row.assessment]
-        seen = Counter(look(found.quality).contrast or "unclear" for found in chosen)
+        chosen = [(row.assessment, row.usual_size) for row in clean if row.contrast == contrast and row.assessment]
+        seen = Counter(found.look.contrast or "unclear" for found, _ in chosen)
         entries = [", ".join(f"{name} {number}" for name, number in seen.most_common())]
         for said in CONTRASTS:
-            count = Counter(judge(found.quality, found.distances, said, True).verdict for found in chosen)
+            count = Counter(judge(found.quality, found.distances, said, usual).verdict for found, usual in chosen)
             entries.append(" / ".join(str(count[verdict]) for verdict in (PASS, WARN, REFUSE)))
         lines.append([contrast, str(len(chosen)), *entries])
     heads = [f"said to be {said}: {PASS} / {WARN} / {REFUSE}" for said in CONTRASTS]
@@ -120,12 +128,11 @@ def said_table(clean: Sequence[Row]) -> str:
 
 def corruption_table(rows: Sequence[Row], clean: Sequence[Row]) -> str:
     """Of each artifact: the AUROC of the strain against scans as they are, and the share that is not passed."""
-    severities = sorted({row.change.rsplit(" ", 1)[1] for row in rows if row.change.rsplit(" ", 1)[0] in CORRUPTIONS})
     lines = []
     for kind in CORRUPTIONS:
         entries = [kind]
-        for severity in severities:
-            chosen = [row for row in rows if row.change == f"{kind} {severity}"]
+        for severity in SEVERITIES:
+            chosen = [row for row in rows if row.change == corrupted_name(kind, severity)]
             if not chosen:
                 entries.append("")
                 continue
@@ -134,7 +141,7 @@ def corruption_table(rows: Sequence[Row], clean: Sequence[Row]) -> str:
             told = np.mean([row.verdict != PASS for row in chosen])
             entries.append(f"{area:.2f} ({told:.0%})")
         lines.append(entries)
-    return _table(["artifact", *(f"severity {severity}" for severity in severities)], lines)
+    return _table(["artifact", *(f"severity {severity}" for severity in SEVERITIES)], lines)
 
 
 def foreign_table(rows: Sequence[Row]) -> str:
@@ -144,4 +151,4 @@ def foreign_table(rows: Sequence[Row]) -> str:
         chosen = [row for row in rows if row.change == change]
         if chosen:
             lines.append([change, *_counts(chosen)])
-    return _table(["made from scans", "tried", PASS, WARN, REFUSE, "reasons"], lines)
+    return _table(["made from scans", "tried", PASS, WARN, REFUSE, "reasons", ODD_SIZE], lines)
