@@ -64,14 +64,14 @@ def row(name: str, change: str, **figures: float) -> Row:
     return Row(name, change, "T1", judge(quality, {"T1": 1.0}, "T1", usual_size=True))
 
 
-def test_tables_count_verdicts_and_compare_artifacts_with_the_same_scans_without_them() -> None:
+def test_tables_count_verdicts_and_compare_artifacts_with_scans_as_they_are() -> None:
     rows = [row("a", CLEAN), row("b", CLEAN, noise=0.02), row("c", CLEAN, noise=0.03)]
-    rows += [row("a", "noise 3", noise=0.06), row("b", "noise 3", noise=0.015)]
+    rows += [row("c", "noise, severity 3", noise=0.06), row("c", "noise, severity 3", noise=0.03)]
     rows += [Row("a", "like CT", "T1", None, "no_brain")]
     text = tables(rows, lambda name: name == "c")
-    assert "| setting | T1 | 2 | 2 | 0 | 0 |  |" in text and "| testing | T1 | 1 | 1 | 0 | 0 |  |" in text
-    assert "| noise | 0.75 (50%) |" in text  # above both, and between them
-    assert "| like CT | 1 | 0 | 0 | 1 | no_brain 1 |" in text
+    assert "| setting | T1 | 2 | 2 | 0 | 0 |  |  |" in text and "| testing | T1 | 1 | 1 | 0 | 0 |  |  |" in text
+    assert "| noise |  | 0.75 (50%) |  |" in text  # above the one scan for testing, and equal to it
+    assert "| like CT | 1 | 0 | 0 | 1 | no_brain 1 |  |" in text
     assert "| noise | 3 | 0.010 | 0.020 | 0.030 | 0.045 |  |" in text
     assert "| T1 | 3 | T1 3 | 3 / 0 / 0 | 0 / 3 / 0 | 0 / 3 / 0 |" in text  # what the model sees is not known
 

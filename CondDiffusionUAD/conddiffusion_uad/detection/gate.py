@@ -57,8 +57,8 @@ class Limit:
 
 
 LIMITS = (
-    Limit("coverage", 1.0, 0.9, 0.65, "The scan shows only {value:.0%} of the brain.", "Choose a scan of all of it."),
-    Limit("filled", 0.96, 0.85, 0.6, "The brain mask fills {value:.0%} of where a brain should be.", _LOOK_AT_MASK),
+    Limit("coverage", 1.0, 0.9, 0.7, "The scan shows only {value:.0%} of the brain.", "Choose a scan of all of it."),
+    Limit("filled", 0.96, 0.85, 0.65, "The brain mask fills {value:.0%} of where a brain should be.", _LOOK_AT_MASK),
     Limit("overlap", 0.96, 0.7, 0.7, "The brain's outline does not fit the atlas ({value:.2f}).", _LOOK_AT_MASK),
     Limit("noise", 0.01, 0.045, None, "The scan is noisy ({value:.0%} of the brain's range).", _EXPECT_FALSE),
     Limit("ghosting", 0.01, 0.05, None, "Ghosts reach {value:.0%} of the brain's level.", _EXPECT_FALSE),

@@ -21,10 +21,10 @@ import SimpleITK as sitk
 
 from conddiffusion_uad import volume as volumes
 from conddiffusion_uad.contrast_names import named_in
-from conddiffusion_uad.detection.gate import Assessment, distances, judge
+from conddiffusion_uad.detection.gate import distances, judge
 from conddiffusion_uad.detection.quality import Quality, measure
 from conddiffusion_uad.evaluation.gate.foreign_scans import FOREIGN, PHANTOMS, Foreign
-from conddiffusion_uad.evaluation.gate.tables import CLEAN, Row, tables
+from conddiffusion_uad.evaluation.gate.tables import CLEAN, SEVERITIES, Row, corrupted_name, tables
 from conddiffusion_uad.evaluation.robustness.corruptions import CORRUPTIONS, corrupt
 from conddiffusion_uad.model import bundle as bundles
 from conddiffusion_uad.preprocessing import atlas, bias, normalization, resampling
@@ -33,7 +33,6 @@ from conddiffusion_uad.preprocessing.preparation import Prepared, Way, prepare
 from conddiffusion_uad.protocol import BadInput, Quiet
 
 NOT_SCANS = re.compile(r"seg|mask|label|tissue|truth|brain_t", re.IGNORECASE)
-SEVERITIES = (1, 3, 5)
 SAID_OF_PHANTOMS = "T1"
 Figures = Mapping[str, Any]
 
@@ -82,7 +81,9 @@ class Study:
         figures = self._figures(f"{name}~{change}", make)
         if "code" in figures:
             return Row(name, change, contrast, None, figures["code"])
-        return Row(name, change, contrast, assessment(figures, contrast))
+        quality, usual_size = Quality(**figures["quality"]), figures["usual_size"]
+        found = judge(quality, figures["distances"], contrast, usual_size)
+        return Row(name, change, contrast, found, usual_size=usual_size)
 
     def read(self, path: Path) -> Prepared:
         """Read and prepare a scan. Raises BadInput."""
@@ -132,11 +133,6 @@ class Study:
         return json.loads(file.read_text(encoding="utf-8"))
 
 
-def assessment(figures: Figures, contrast: str) -> Assessment:
-    """What the gate makes of stored figures."""
-    return judge(Quality(**figures["quality"]), figures["distances"], contrast, figures["usual_size"])
-
-
 def rows(study: Study, sources: Sequence[Source], corrupted: Sequence[str], changed: Sequence[str]) -> Iterator[Row]:
     """All rows of the study.
 
@@ -154,7 +150,7 @@ def rows(study: Study, sources: Sequence[Source], corrupted: Sequence[str], chan
         for kind in CORRUPTIONS if _matches(source.name, corrupted) else ():
             for severity in SEVERITIES:
                 make = partial(study.corrupted, clean, kind, severity)
-                yield study.row(source.name, f"{kind} {severity}", source.contrast, make)
+                yield study.row(source.name, corrupted_name(kind, severity), source.contrast, make)
         for name, change in FOREIGN.items() if _matches(source.name, changed) else ():
             yield study.row(source.name, name, source.contrast, partial(study.changed, clean, change))
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from conddiffusion_uad.detection.contrast_look import look
 from conddiffusion_uad.detection.gate import LIMITS, PASS, REFUSE, WARN, Assessment, judge
 from conddiffusion_uad.evaluation.gate.foreign_scans import FOREIGN, PHANTOMS
 from conddiffusion_uad.evaluation.metrics.voxels import auroc
@@ -16,6 +15,8 @@ from conddiffusion_uad.evaluation.robustness.corruptions import CORRUPTIONS
 from conddiffusion_uad.protocol import CONTRASTS
 
 CLEAN = "as it is"
+SEVERITIES = (1, 3, 5)
+ODD_SIZE = "warned before of the size"
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Row:
         contrast: What it was said to be.
         assessment: None when an earlier step refused it.
         code: Of that refusal.
+        usual_size: Whether the header gives the brain a usual size; if not, an earlier step warned of it.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Row:
     contrast: str
     assessment: Assessment | None
     code: str = ""
+    usual_size: bool = True
 
     @property
     def verdict(self) -> str:
@@ -52,11 +55,16 @@ class Row:
         return self.assessment.strain if self.assessment else np.inf
 
 
+def corrupted_name(kind: str, severity: int) -> str:
+    """What a change is called that an artifact made."""
+    return f"{kind}, severity {severity}"
+
+
 def tables(rows: Sequence[Row], testing: Callable[[str], bool]) -> str:
     """All tables; ``testing`` says which scans the limits were not set on."""
     clean = [row for row in rows if row.change == CLEAN]
     parts = [clean_table(clean, testing), figures_table(clean), said_table(clean)]
-    parts += [corruption_table(rows), foreign_table(rows)]
+    parts += [corruption_table(rows, [row for row in clean if testing(row.name)]), foreign_table(rows)]
     return "\n\n".join(parts)
 
 
@@ -69,7 +77,8 @@ def _counts(rows: Sequence[Row]) -> list[str]:
     count = Counter(row.verdict for row in rows)
     reasons = Counter(reason.removeprefix("quality_") for row in rows for reason in row.reasons)
     told = ", ".join(f"{reason} {number}" for reason, number in reasons.most_common())
-    return [str(len(rows)), *(str(count[verdict]) for verdict in (PASS, WARN, REFUSE)), told]
+    odd_size = sum(not row.usual_size for row in rows)
+    return [str(len(rows)), *(str(count[verdict]) for verdict in (PASS, WARN, REFUSE)), told, str(odd_size or "")]
 
 
 def clean_table(clean: Sequence[Row], testing: Callable[[str], bool]) -> str:
@@ -80,9 +89,8 @@ def clean_table(clean: Sequence[Row], testing: Callable[[str], bool]) -> str:
             chosen = [row for row in clean if testing(row.name) == wanted and row.contrast == contrast]
             if chosen:
                 lines.append([use, contrast, *_counts(chosen)])
-    return _table(
-        ["scans for", "contrast", "scans", PASS, WARN, REFUSE, "reasons"], [*lines, ["all", "", *_counts(clean)]]
-    )
+    heads = ["scans for", "contrast", "scans", PASS, WARN, REFUSE, "reasons", ODD_SIZE]
+    return _table(heads, [*lines, ["all", "", *_counts(clean)]])
 
 
 def figures_table(clean: Sequence[Row]) -> str:
@@ -106,33 +114,33 @@ def said_table(clean: Sequence[Row]) -> str:
     """Verdicts on scans as they are that are said to have each contrast, and what they look like."""
     lines = []
     for contrast in CONTRASTS:
-        chosen = [row.assessment for row in clean if row.contrast == contrast and row.assessment]
-        seen = Counter(look(found.quality).contrast or "unclear" for found in chosen)
+        chosen = [(row.assessment, row.usual_size) for row in clean if row.contrast == contrast and row.assessment]
+        seen = Counter(found.look.contrast or "unclear" for found, _ in chosen)
         entries = [", ".join(f"{name} {number}" for name, number in seen.most_common())]
         for said in CONTRASTS:
-            count = Counter(judge(found.quality, found.distances, said, True).verdict for found in chosen)
+            count = Counter(judge(found.quality, found.distances, said, usual).verdict for found, usual in chosen)
             entries.append(" / ".join(str(count[verdict]) for verdict in (PASS, WARN, REFUSE)))
         lines.append([contrast, str(len(chosen)), *entries])
     heads = [f"said to be {said}: {PASS} / {WARN} / {REFUSE}" for said in CONTRASTS]
     return _table(["contrast", "scans", "looks like", *heads], lines)
 
 
-def corruption_table(rows: Sequence[Row]) -> str:
-    """Of each artifact: the AUROC of the strain against the same scans without it, and the share that is not passed."""
-    names = {row.name for row in rows if row.change.rsplit(" ", 1)[0] in CORRUPTIONS}
-    clean = [row for row in rows if row.change == CLEAN and row.name in names]
+def corruption_table(rows: Sequence[Row], clean: Sequence[Row]) -> str:
+    """Of each artifact: the AUROC of the strain against scans as they are, and the share that is not passed."""
     lines = []
     for kind in CORRUPTIONS:
         entries = [kind]
-        for severity in sorted({row.change.rsplit(" ", 1)[1] for row in rows if row.change.startswith(f"{kind} ")}):
-            chosen = [row for row in rows if row.change == f"{kind} {severity}"]
+        for severity in SEVERITIES:
+            chosen = [row for row in rows if row.change == corrupted_name(kind, severity)]
+            if not chosen:
+                entries.append("")
+                continue
             truth = np.repeat([0, 1], [len(clean), len(chosen)])
             area = auroc(np.array([row.strain for row in [*clean, *chosen]]), truth)
             told = np.mean([row.verdict != PASS for row in chosen])
             entries.append(f"{area:.2f} ({told:.0%})")
         lines.append(entries)
-    severities = len(lines[0]) - 1
-    return _table(["artifact", *(f"severity {1 + 2 * index}" for index in range(severities))], lines)
+    return _table(["artifact", *(f"severity {severity}" for severity in SEVERITIES)], lines)
 
 
 def foreign_table(rows: Sequence[Row]) -> str:
@@ -142,4 +150,4 @@ def foreign_table(rows: Sequence[Row]) -> str:
         chosen = [row for row in rows if row.change == change]
         if chosen:
             lines.append([change, *_counts(chosen)])
-    return _table(["made from scans", "tried", PASS, WARN, REFUSE, "reasons"], lines)
+    return _table(["made from scans", "tried", PASS, WARN, REFUSE, "reasons", ODD_SIZE], lines)
