@@ -74,7 +74,7 @@ def test_a_figure_beyond_its_limit_is_told(limit: Limit) -> None:
 
 
 def test_what_is_not_known_is_not_judged() -> None:
-    unknown = replace(T1, ghosting=None, spread=None, fluid=None, gray=None, white=None)
+    unknown = replace(T1, anatomy=None, ghosting=None, spread=None, fluid=None, gray=None, white=None)
     assert judge(unknown, {}, "T2", usual_size=True).verdict == PASS
 
 

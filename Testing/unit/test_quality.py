@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from conddiffusion_uad.detection.contrast_look import look
-from conddiffusion_uad.detection.quality import FLUID, GRAY, WHITE, ghosting, measure, noise, shown, tissue_map
+from conddiffusion_uad.detection.quality import FLUID, GRAY, WHITE, anatomy, ghosting, measure, noise, shown, tissue_map
 from conddiffusion_uad.preprocessing import atlas as atlases
 from conddiffusion_uad.preprocessing.preparation import Prepared, prepare
 from conddiffusion_uad.protocol import Quiet
@@ -37,8 +37,6 @@ def test_the_atlas_is_a_whole_t1_weighted_brain(prepared: Prepared) -> None:
 
 
 def test_shuffled_voxels_are_no_anatomy(prepared: Prepared) -> None:
-    from conddiffusion_uad.detection.quality import anatomy
-
     values = prepared.volume.copy()
     inside = values[prepared.mask]
     values[prepared.mask] = np.random.default_rng(0).permutation(inside)
@@ -46,6 +44,19 @@ def test_shuffled_voxels_are_no_anatomy(prepared: Prepared) -> None:
     assert anatomy(shuffled) < 0.01
     inverted: Any = SimpleNamespace(volume=1 - prepared.volume, mask=prepared.mask, grid=prepared.grid)
     assert anatomy(inverted) == pytest.approx(anatomy(prepared), rel=0.05)  # whatever the contrast
+
+
+def test_a_coarse_grid_cannot_tell_anatomy() -> None:
+    coarse = Grid((20, 24, 20), (8.0, 8.0, 8.0), (-76.0, -76.0, -72.0))
+    mask = np.zeros(coarse.size[::-1], bool)
+    mask[6:14, 6:14, 6:14] = True
+    assert anatomy(SimpleNamespace(volume=mask.astype(np.float32), mask=mask, grid=coarse)) is None
+
+
+def test_a_brain_of_two_voxels_has_no_noise() -> None:
+    brain = np.zeros((9, 9, 9), bool)
+    brain[4:6, 4:6, 4:6] = True
+    assert noise(sitk.GetImageFromArray(brain.astype(np.float32)), brain) == 0
 
 
 def part_of_the_atlas(low: int, high: int) -> tuple[Any, np.ndarray]:

@@ -195,7 +195,7 @@ def distances(prepared: Prepared, bundle: Bundle) -> dict[str, float]:
 
 def _not_a_brain(quality: Quality) -> Sequence[Concern]:
     fits = quality.overlap >= MIN_DICE
-    if quality.anatomy >= (NO_ANATOMY if fits else LITTLE_ANATOMY):
+    if quality.anatomy is None or quality.anatomy >= (NO_ANATOMY if fits else LITTLE_ANATOMY):
         return ()
     message = "What the scan shows is not arranged like a brain."
     hint = "Choose a scan of a head; if it is one, check its orientation."

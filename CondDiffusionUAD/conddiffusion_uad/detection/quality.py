@@ -40,7 +40,7 @@ class Quality:
         overlap: Dice coefficient of the two brains within the field of view, 0 to 1.
         brain_ml: Volume of the brain mask, ml.
         anatomy: Share of the variance of the brain's ranked intensities that the atlas' intensities explain, 0 to 1,
-            whatever the contrast (a correlation ratio).
+            whatever the contrast (a correlation ratio); None on a grid too coarse to tell.
         noise: Standard deviation where the brain is flattest, as a share of the brain's intensity range.
         ghosting: Level of the air beside the head minus that of the air in the corners, as a share of the brain's
             level; None where the scan shows no air.
@@ -55,7 +55,7 @@ class Quality:
     filled: float
     overlap: float
     brain_ml: float
-    anatomy: float
+    anatomy: float | None
     noise: float
     ghosting: float | None
     shading: float
@@ -114,7 +114,7 @@ def _atlas_points() -> np.ndarray:
     return indices @ axes.T + mask.GetOrigin()
 
 
-def anatomy(prepared: Prepared) -> float:
+def anatomy(prepared: Prepared) -> float | None:
     """How well the atlas explains the scan: the correlation ratio of its ranks (Roche et al., MICCAI 1998).
 
     It depends neither on the contrast nor, because of the ranks, on how bright a lesion is.
@@ -126,7 +126,7 @@ def anatomy(prepared: Prepared) -> float:
     )
     both = ndimage.binary_erosion((brain >= 0.5) & prepared.mask, iterations=ANATOMY_RIM)
     if both.sum() < ANATOMY_BINS * LEAST_VOXELS:
-        return 0.0
+        return None
     ranks, expected = rankdata(prepared.volume[both]), t1[both]
     edges = np.quantile(expected, np.linspace(0, 1, ANATOMY_BINS + 1)[1:-1])
     bins = np.digitize(expected, edges)
@@ -186,6 +186,8 @@ def noise(image: sitk.Image, brain: np.ndarray) -> float:
     for axis in (first, second):
         values, inside = np.diff(values, 2, axis=axis), inside.take(range(1, inside.shape[axis] - 1), axis)
     size = [WINDOW if axis in (first, second) else 1 for axis in range(3)]
+    if not inside.any():  # two or three voxels across
+        return 0.0
     means = ndimage.uniform_filter(np.abs(values), size)
     kept = ndimage.minimum_filter(inside, size)
     flattest = np.percentile(means[kept if kept.any() else inside], FLATTEST)
