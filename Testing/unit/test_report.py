@@ -42,7 +42,9 @@ def bundle() -> Any:
     import torch
 
     config = SimpleNamespace(levels=(250, 500))
-    return SimpleNamespace(name="starter", sha256="f0" * 32, config=config, precision="bf16", model=torch.nn.Linear(1, 1))
+    return SimpleNamespace(
+        name="starter", sha256="f0" * 32, config=config, precision="bf16", model=torch.nn.Linear(1, 1)
+    )
 
 
 @pytest.fixture(scope="module")
