@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from conddiffusion_uad.evaluation.lesions import FROC_THRESHOLDS
-from conddiffusion_uad.evaluation.score_counts import ScoreCounts, count
+from conddiffusion_uad.evaluation.metrics.lesions import FROC_THRESHOLDS
+from conddiffusion_uad.evaluation.metrics.score_counts import ScoreCounts, count
 
 THRESHOLD = 2.0
 VOXEL_ML = 0.008
@@ -25,7 +25,7 @@ def about() -> dict[str, Any]:
     """What was asked for: evaluation.json."""
     return {
         "bundle": {"name": "default", "sha256": "f00d" * 16},
-        "protocol": "label-free",
+        "protocol": "native",
         "options": {"healthy_flagged": 0.01, "min_volume_ml": 0.05, "seed": 0},
         "software": {"conddiffusion_uad": "0.1.0", "python": "3.11.7"},
         "command": "conddiffusion-uad evaluate mslub:data --bundle default --output results",

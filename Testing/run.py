@@ -3,6 +3,7 @@
 
     python3 Testing/run.py demo     detect anomalies in the sample scan, show the result in a scene
     python3 Testing/run.py test     run the tests; further arguments go to pytest: test -k geometry
+    python3 Testing/run.py audit    look up known vulnerabilities of the dependencies
     python3 Testing/run.py setup    only make the virtual environment .venv and install into it
 
 A second call is quick: the set-up is done again only when its requirements, Python or the place of the project changed.
@@ -114,6 +115,12 @@ def test(arguments: list[str]) -> int:
     return run(environment_python(), "-m", "pytest", "--durations=15", *arguments) or style
 
 
+def audit() -> int:
+    """Look up known vulnerabilities of the oldest accepted versions."""
+    say("Looking up known vulnerabilities of the dependencies (pip-audit)")
+    return run(environment_python(), ROOT / "Testing" / "audit.py")
+
+
 def demo(arguments: list[str]) -> int:
     """Run the main job on the sample scan and show the result."""
     return run(environment_python(), ROOT / "Testing" / "demo.py", *arguments)
@@ -122,7 +129,7 @@ def demo(arguments: list[str]) -> int:
 def main() -> int:
     """Parse the command line and do what it says; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("setup", "test", "demo"))
+    parser.add_argument("command", choices=("setup", "test", "demo", "audit"))
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on to pytest or to the demo")
     options = parser.parse_args()
     try:
@@ -131,6 +138,8 @@ def main() -> int:
     except SetupError as error:
         print(error, file=sys.stderr)
         return 1
+    if options.command == "audit":
+        return audit()
     if options.command == "test":
         return test(options.arguments)
     return demo(options.arguments) if options.command == "demo" else 0

@@ -9,7 +9,7 @@ import qt
 import slicer
 
 from CondDiffusionUADLib import Problems
-from CondDiffusionUADLib.Bundles import FULL, BundleInfo, readBundle, shippedBundles
+from CondDiffusionUADLib.Bundles import FULL, BundleInfo, installedBundles, readBundle
 from CondDiffusionUADLib.DetectionLogic import DetectionLogic
 from CondDiffusionUADLib.DetectionRun import Outcome, RunListener, Settings
 from CondDiffusionUADLib.HeatmapColors import SCORE_RANGE
@@ -59,7 +59,7 @@ def dicomValue(instance: str, tag: str) -> str:
 
 def chooseBundle(name: str) -> BundleInfo:
     """The bundle of that name or in that folder; the default one when the name is empty. Raises ProblemError."""
-    bundles = shippedBundles()
+    bundles = installedBundles()
     for bundle in bundles:
         if name in ("", bundle.name, str(bundle.folder)):
             return bundle

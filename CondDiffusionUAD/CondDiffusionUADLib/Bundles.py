@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from conddiffusion_uad.bundle_folders import imported_bundles
 from conddiffusion_uad.protocol import DetectionJob
 from CondDiffusionUADLib.Paths import resource
 
@@ -51,7 +52,14 @@ def shippedBundles(models: Path | None = None) -> list[BundleInfo]:
         return []
     default = next(field.default for field in fields(DetectionJob) if field.name == "bundle")
     found = [readBundle(path.parents[1]) for path in sorted(models.glob("*/configs/metadata.json"))]
-    return sorted((bundle for bundle in found if bundle), key=lambda bundle: (bundle.name != default, bundle.name))
+    found = [bundle for bundle in found if bundle and not bundle.name.startswith(".")]
+    return sorted(found, key=lambda bundle: (bundle.name != default, bundle.name))
+
+
+def installedBundles() -> list[BundleInfo]:
+    """The shipped bundles, then those that the user has imported with ``conddiffusion-uad bundle import``."""
+    imported = imported_bundles()
+    return shippedBundles() + (shippedBundles(imported) if imported else [])
 
 
 def readBundle(folder: Path) -> BundleInfo | None:

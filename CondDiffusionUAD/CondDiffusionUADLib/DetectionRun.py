@@ -27,6 +27,7 @@ class Settings:
     minVolumeMl: float = 0.05
     skull: str = "auto"
     seed: int = 0
+    acceptAnyScan: bool = False
 
     def job(self, scan: Path, output: Path) -> DetectionJob:
         """The job for the engine. Raises ProblemError when an option is not acceptable."""
@@ -42,6 +43,7 @@ class Settings:
                 min_volume_ml=self.minVolumeMl,
                 skull=self.skull,
                 seed=self.seed,
+                accept_any_scan=self.acceptAnyScan,
             )
         except BadInput as failure:
             raise ProblemError(Problems.fromEvent(failure.event())) from failure

@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 from conddiffusion_uad.protocol import CONTRASTS
 from CondDiffusionUADLib import Problems
 from CondDiffusionUADLib.Application import chooseBundle, dicomValue, settingsFor
-from CondDiffusionUADLib.Bundles import FAST, FULL, BundleInfo, readBundle, shippedBundles
+from CondDiffusionUADLib.Bundles import FAST, FULL, BundleInfo, installedBundles, readBundle
 from CondDiffusionUADLib.ComboBox import choose, chosen, fill
 from CondDiffusionUADLib.DetectionRun import Settings
 from CondDiffusionUADLib.DeviceProbe import Devices
@@ -161,7 +161,7 @@ class InputPanel:
             return None
 
     def _showBundles(self) -> None:
-        bundles = {bundle.name: bundle.name for bundle in shippedBundles()}
+        bundles = {bundle.name: bundle.name for bundle in installedBundles()}
         entries = [(name, value) for value, name in bundles.items()]
         wanted = self._parameters.bundle
         if wanted and wanted not in bundles:

@@ -9,6 +9,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 CANCELED = "cancelled"
+REFUSED = "quality_refused"
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
@@ -141,5 +142,6 @@ def _panelHints() -> dict[str, str]:
         "all_zero": again,
         "constant": again,
         "label_map": _("Choose the scan itself."),
+        REFUSED: _("Choose another volume or the right contrast, or run it anyway."),
         "unforeseen": _("Copy the diagnostics below and report it."),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 from slicer.i18n import tr as _
@@ -11,7 +12,7 @@ from slicer.i18n import tr as _
 from CondDiffusionUADLib import Problems
 from CondDiffusionUADLib.DetectionLogic import DetectionLogic
 from CondDiffusionUADLib.DetectionRun import Outcome, Settings
-from CondDiffusionUADLib.Problems import CANCELED, Problem, ProblemError
+from CondDiffusionUADLib.Problems import CANCELED, REFUSED, Problem, ProblemError
 
 PROGRESS_STEPS = 1000
 
@@ -55,10 +56,13 @@ class RunPanel:
         self._found = found
         self._installing = False
         self._canceling = False
+        self._accepting = False  # a scan that was refused
         self._stage = ""
         self.closed = False
         ui.detectButton.clicked.connect(self.detect)
         ui.cancelButton.clicked.connect(self.cancel)
+        ui.anywayButton.clicked.connect(self.detectAnyway)
+        ui.anywayButton.visible = False
 
     @property
     def busy(self) -> bool:
@@ -67,8 +71,20 @@ class RunPanel:
 
     def detect(self, *_checked: Any) -> None:
         """What the button does: install what is missing, then examine the scan."""
+        self._start(accepting=False)
+
+    def detectAnyway(self, *_checked: Any) -> None:
+        """Examine a scan that was refused."""
+        self._start(accepting=True)
+
+    def forgetRefusal(self) -> None:
+        """Another scan or contrast is chosen: that one was not refused."""
+        self._ui.anywayButton.visible = False
+
+    def _start(self, *, accepting: bool) -> None:
         if self.busy:
             return
+        self._accepting = accepting
         try:
             self._request()
         except ProblemError as error:
@@ -128,6 +144,7 @@ class RunPanel:
         warnings = [f"{message} {hint}".strip() for message, hint in outcome.warnings]
         if outcome.problem is not None:
             self.show(outcome.problem.text)
+            self._ui.anywayButton.visible = outcome.problem.code == REFUSED
             if outcome.problem.code != CANCELED:
                 self.onLog(f"{outcome.problem.code}: {outcome.problem.text}")
         else:
@@ -142,7 +159,7 @@ class RunPanel:
         if problem is None:
             try:
                 volume, settings = self._request()
-                self._logic.start(volume, settings, self)
+                self._logic.start(volume, replace(settings, acceptAnyScan=self._accepting), self)
                 return
             except ProblemError as error:
                 problem = error.problem
@@ -154,6 +171,7 @@ class RunPanel:
         self._canceling = False
         self._ui.detectButton.enabled = False
         self._ui.cancelButton.enabled = True
+        self._ui.anywayButton.visible = False
         self._ui.progressBar.value = 0
         self._ui.progressArea.visible = True
         self.show("")
@@ -188,6 +206,7 @@ def stageTitle(name: str) -> str:
         "bias": _("Correcting the bias field"),
         "normalize": _("Normalizing"),
         "resample": _("Resampling"),
+        "check": _("Checking the scan"),
         "reconstruct": _("Reconstructing"),
         "score": _("Scoring"),
         "restore": _("Bringing the result back to the scan"),

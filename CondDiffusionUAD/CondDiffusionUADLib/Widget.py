@@ -49,7 +49,7 @@ class Panel(VTKObservationMixin):
         self.ui.inputSelector.setMRMLScene(slicer.mrmlScene)
         self._parameters: Any = None
         self.logic = detectionLogic()
-        self.input = InputPanel(self.ui, self._updateButton, lambda text: self.run.show(text))
+        self.input = InputPanel(self.ui, self._onInputChanged, lambda text: self.run.show(text))
         self.views = ViewsPanel(self.ui, slicer.mrmlScene)
         self.findings = FindingsPanel(self.ui, moduleLogics().segmentations, self.views.jump)
         installer = Installer(self._installed, self._beforeInstall, self._afterInstall, self._log)
@@ -110,6 +110,10 @@ class Panel(VTKObservationMixin):
         if volume is None:
             raise ProblemError(Problem("no_volume", _("No volume is chosen."), _("Load a brain scan and choose it.")))
         return volume, self.input.settings(self.findings.healthyFlagged, self.findings.minVolumeMl)
+
+    def _onInputChanged(self) -> None:
+        self.run.forgetRefusal()
+        self._updateButton()
 
     def _updateButton(self) -> None:
         busy = self.run.busy

@@ -1,8 +1,9 @@
-"""The subcommands `bundle list`, `bundle show` and `bundle verify`."""
+"""The subcommands `bundle list`, `bundle show`, `bundle verify` and `bundle import`."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from conddiffusion_uad.console import show
 from conddiffusion_uad.protocol import EXIT_DONE, BundleFailure
@@ -11,7 +12,7 @@ from conddiffusion_uad.protocol import EXIT_DONE, BundleFailure
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommands; each sets `command`, a function that takes the parsed arguments."""
     commands = parser.add_subparsers(required=True, metavar="ACTION")
-    commands.add_parser("list", help="name the shipped bundles").set_defaults(command=_list)
+    commands.add_parser("list", help="name the installed bundles").set_defaults(command=_list)
     for name, command, text in (
         ("show", _show, "print what a bundle is, with its model card"),
         ("verify", _verify, "check that a bundle is whole and unaltered"),
@@ -19,6 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action = commands.add_parser(name, help=text)
         action.add_argument("bundle", metavar="NAME|PATH")
         action.set_defaults(command=command)
+    action = commands.add_parser("import", help="install a bundle from a folder or a ZIP archive")
+    action.add_argument("source", metavar="FOLDER|ZIP")
+    action.add_argument("--name", help="what it shall be called (default: as the folder or the archive)")
+    action.add_argument("--force", action="store_true", help="replace an imported bundle of that name")
+    action.set_defaults(command=_import)
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -58,4 +64,12 @@ def _verify(arguments: argparse.Namespace) -> int:
             "Calibrate it on healthy scans with: conddiffusion-uad train calibrate.",
         )
     show(f"{loaded.name} is whole: {loaded.sha256}")
+    return EXIT_DONE
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from conddiffusion_uad.model.bundle_import import import_bundle
+
+    imported = import_bundle(Path(arguments.source), name=arguments.name, force=arguments.force)
+    show(f"{imported.name} is installed in {imported.path}: {imported.sha256}")
     return EXIT_DONE

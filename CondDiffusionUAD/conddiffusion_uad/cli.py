@@ -121,6 +121,7 @@ def _add_detect(parser: argparse.ArgumentParser) -> None:
     add("--precision", default=DEFAULTS.precision, metavar="|".join(PRECISIONS), help="number format of the network")
     add("--repeat", metavar="REPORT", help="repeat the run of a report.json: same parameters, scan and bundle")
     add("--force", action="store_true", help="replace earlier results in the output folder")
+    add("--accept-any-scan", action="store_true", help="examine also a scan that does not look like what is expected")
     add("--json", action="store_true", help="events on stdout, one JSON object a line")
 
 
@@ -146,6 +147,7 @@ def _job(arguments: argparse.Namespace) -> DetectionJob:
         batch=arguments.batch,
         precision=arguments.precision,
         force=arguments.force,
+        accept_any_scan=arguments.accept_any_scan,
     )
 
 

@@ -21,6 +21,7 @@ TITLES = {
     "bias": "Correcting the bias field",
     "normalize": "Normalizing",
     "resample": "Resampling",
+    "check": "Checking the scan",
     "reconstruct": "Reconstructing",
     "score": "Scoring",
     "restore": "Back to the scan's grid",
@@ -47,7 +48,7 @@ class Console:
             self._line.say(f"[{event['index']:2d}/{event['total']}] {self._title}")
 
     def _estimate(self, event: Event) -> None:
-        self._say(f"This takes about {clock(event['seconds'])} min on this computer.")
+        self._line.say(f"This takes about {clock(event['seconds'])} min on this computer.")
 
     def _progress(self, event: Event) -> None:
         left = f"{clock(event['eta_s'])} left" if event["fraction"] < 1 else ""

@@ -59,7 +59,7 @@ def explain(error: BaseException) -> Failure:
         traceback.print_exception(error, file=sys.stderr)
     return Failure(
         "unforeseen",
-        f"Something unforeseen went wrong ({type(error).__name__}: {_first_line(error)}).",
+        f"Something unforeseen went wrong ({type(error).__name__}: {first_line(error)}).",
         "The log (stderr) says where; please report it.",
     )
 
@@ -77,6 +77,7 @@ def is_card_failure(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
     lines = str(error).strip().splitlines()
     return lines[0][:160] if lines else "no message"

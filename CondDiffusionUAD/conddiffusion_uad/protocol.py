@@ -46,6 +46,7 @@ STAGES: Mapping[str, float] = MappingProxyType(
         "bias": 5.0,
         "normalize": 0.2,
         "resample": 2.5,
+        "check": 1.0,
         "reconstruct": 25.0,
         "score": 0.2,
         "restore": 1.5,
@@ -209,7 +210,7 @@ class EventProgress:
 
     def _report(self, within: float, *, always: bool) -> None:
         now = self._clock()
-        if not always and now - self._last_emitted < self._interval:
+        if not always and abs(now - self._last_emitted) < self._interval:
             return
         before = sum(self._stages[name] for name in self._names[: self._names.index(self._name)])
         done = (before + self._stages[self._name] * min(max(within, 0.0), 1.0)) / self._total
@@ -220,7 +221,7 @@ class EventProgress:
     def _remaining(self, now: float) -> float:
         """Seconds left: the typical seconds of what is left, scaled by how fast this computer has been so far."""
         typical = self._total * self._fraction
-        pace = (now - self._begin) / typical if typical > 0 else 1.0
+        pace = max(now - self._begin, 0.0) / typical if typical > 0 else 1.0  # a clock may jump
         return round(self._total * (1.0 - self._fraction) * pace, 1)
 
 
@@ -242,6 +243,7 @@ class DetectionJob:
         batch: Slices computed at once, 1 to 1024; it is halved when the memory does not suffice.
         precision: "auto" (what the processor is fastest in), "fp32" or "bf16": number format of the network.
         force: Replace results that are already in the output folder.
+        accept_any_scan: Examine also a scan that the input gate would refuse.
     """
 
     inputs: tuple[str, ...]
@@ -257,6 +259,7 @@ class DetectionJob:
     batch: int = 16
     precision: str = "auto"
     force: bool = False
+    accept_any_scan: bool = False
 
     def __post_init__(self) -> None:
         """Check every option. Raises BadInput("bad_option")."""
@@ -315,8 +318,9 @@ def _are_distinct(levels: tuple[object, ...]) -> bool:
     return all(_is_integer(level, 1, 1000) for level in levels) and len(set(levels)) == len(levels)
 
 
-def _are_levels(value: object) -> bool:
-    return value is None or (isinstance(value, tuple) and bool(value) and _are_distinct(value))
+def are_levels(value: object) -> bool:
+    """Whether these are noise levels: a tuple of different whole numbers from 1 to 1000, at least one."""
+    return isinstance(value, tuple) and bool(value) and _are_distinct(value)
 
 
 _OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -325,7 +329,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "bundle": ("the name or the path of a bundle", _is_text),
     "contrast": ("auto, T1, T2, FLAIR", lambda v: v == "auto" or v in CONTRASTS),
     "device": ("auto, cpu, mps, cuda, cuda:N", lambda v: _is_text(v) and bool(DEVICE.fullmatch(v))),
-    "levels": ("different time steps from 1 to 1000, such as 250,500,750", _are_levels),
+    "levels": ("different time steps from 1 to 1000, such as 250,500,750", lambda v: v is None or are_levels(v)),
     "healthy_flagged": ("a fraction between 0 and 1, such as 0.01", lambda v: _is_number(v) and 0 < v < 1),
     "min_volume_ml": ("a volume in ml, 0 or more", lambda v: _is_number(v) and v >= 0),
     "skull": ("auto, on, off", lambda v: v in ("auto", "on", "off")),
@@ -333,4 +337,5 @@ _OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "batch": ("a whole number from 1 to 1024", lambda v: _is_integer(v, 1, 1024)),
     "precision": (", ".join(PRECISIONS), lambda v: v in PRECISIONS),
     "force": ("true or false", lambda v: isinstance(v, bool)),
+    "accept_any_scan": ("true or false", lambda v: isinstance(v, bool)),
 }

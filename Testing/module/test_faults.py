@@ -97,6 +97,34 @@ def end(desk: Desk, wait_until: Wait, before: set[str], *words: str, seconds: fl
     return took
 
 
+def refuse(desk: Desk, wait_until: Wait) -> None:
+    """Click with a worker that refuses the scan."""
+    desk.worker("error", "quality_refused")
+    before = desk.nodes()
+    desk.ui.detectButton.click()
+    end(desk, wait_until, before, "scan made trouble.", "run it anyway")
+    assert desk.ui.anywayButton.visible
+
+
+def test_a_refused_scan_can_be_run_anyway(desk: Desk, wait_until: Wait) -> None:
+    assert not desk.ui.anywayButton.visible
+    refuse(desk, wait_until)
+    assert '"accept_any_scan": false' in desk.panel.logic.log.text()
+    desk.panel.logic.renewWorker()
+    desk.worker("ok")
+    desk.ui.anywayButton.click()
+    assert not desk.ui.anywayButton.visible
+    wait_until(lambda: not desk.panel.run.busy, 20)
+    assert '"accept_any_scan": true' in desk.panel.logic.log.text()
+    assert desk.message.startswith("Done.")
+
+
+def test_another_choice_was_not_refused(desk: Desk, wait_until: Wait) -> None:
+    refuse(desk, wait_until)
+    desk.ui.seedBox.value += 1
+    assert not desk.ui.anywayButton.visible
+
+
 @pytest.mark.parametrize("mode", ["ok", "noisy", "chatty", "garbled"])
 def test_all_is_well(desk: Desk, wait_until: Wait, mode: str) -> None:
     before = begin(desk, wait_until, mode)
@@ -303,9 +331,7 @@ def test_a_click_right_after_the_worker_was_told_to_end(desk: Desk, wait_until: 
         ("memory_scarce", "Close other programs"),
     ],
 )
-def test_what_the_engine_warns_of_is_shown_with_the_results(
-    desk: Desk, wait_until: Wait, code: str, hint: str
-) -> None:
+def test_what_the_engine_warns_of_is_shown_with_the_results(desk: Desk, wait_until: Wait, code: str, hint: str) -> None:
     begin(desk, wait_until, "warn", code)
     wait_until(lambda: not desk.panel.run.busy, 20)
     assert desk.message.startswith("Done.\nA warning. ") and hint in desk.message
@@ -349,7 +375,7 @@ def test_there_is_no_temporary_folder(desk: Desk, wait_until: Wait) -> None:
 def test_there_is_no_bundle(desk: Desk, wait_until: Wait, tmp_path: Path) -> None:
     from CondDiffusionUADLib import Application
 
-    desk.monkeypatch.setattr(Application, "shippedBundles", lambda: [])
+    desk.monkeypatch.setattr(Application, "installedBundles", lambda: [])
     before = desk.nodes()
     desk.ui.detectButton.click()
     end(desk, wait_until, before, "No model is installed.", "Install the extension again")

@@ -113,7 +113,7 @@ def test_several_inputs_one_of_them_bad(
     assert code == protocol.EXIT_BAD_INPUT
     assert os.listdir(tmp_path / "out") == ["ball_T1"]
     assert sorted(os.listdir(tmp_path / "out" / "ball_T1")) == sorted(output.FILES)
-    assert "Error: There is no file" in shown.err and "[ 9/13] Reconstructing" in shown.err
+    assert "Error: There is no file" in shown.err and "[10/14] Reconstructing" in shown.err
     assert "volume" in shown.out and protocol.RESEARCH_USE in shown.out and str(tmp_path / "out") in shown.out
 
 

@@ -6,7 +6,7 @@ import torch
 from monai.metrics import PSNRMetric
 from monai.metrics.regression import compute_ssim_and_cs
 
-from conddiffusion_uad.evaluation.fidelity import (
+from conddiffusion_uad.evaluation.metrics.fidelity import (
     HISTOGRAM_BINS,
     Fidelity,
     fidelity,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from conddiffusion_uad.detection.drawing import CONTOUR
-from conddiffusion_uad.evaluation import gallery
-from conddiffusion_uad.evaluation.gallery import Views
+from conddiffusion_uad.evaluation.reporting import gallery
+from conddiffusion_uad.evaluation.reporting.gallery import Views
 
 
 def views() -> Views:

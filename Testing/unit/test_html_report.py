@@ -9,9 +9,9 @@ from typing import Any
 import made_up_evaluation
 import pytest
 
-from conddiffusion_uad.evaluation import html_page, html_report, plots, tables
-from conddiffusion_uad.evaluation.formatting import UNKNOWN, interval, percent, probability
-from conddiffusion_uad.evaluation.summary import summarize
+from conddiffusion_uad.evaluation.reporting import html_page, html_report, plots, tables
+from conddiffusion_uad.evaluation.reporting.formatting import UNKNOWN, interval, percent, probability
+from conddiffusion_uad.evaluation.reporting.summary import summarize
 from conddiffusion_uad.protocol import RESEARCH_USE, Failure
 
 VOID = {"meta", "img", "path"}
@@ -91,7 +91,7 @@ def test_the_page_says_what_was_evaluated(page: Checker) -> None:
     about = made_up_evaluation.about()
     for part in (about["bundle"]["sha256"], about["command"], about["date"], "healthy_flagged 0.01", "python 3.11.7"):
         assert part in page.text
-    assert "label-free: judged on each scan's own grid" in page.text
+    assert "native: judged on each scan's own grid" in page.text
     assert "mslub T2: 14 patients, 14 labeled scans; ixi T1: 7 patients, 7 healthy scans" in page.text
 
 
@@ -179,6 +179,11 @@ def test_plots_say_what_their_axes_mean(made: tuple[list[Values], Values]) -> No
     group = next(group for group in made[1]["groups"] if group["labeled_scans"])
     words = re.findall(r"<!-- (.*?) -->", plots.froc(group, "model", 2.0))
     assert {"False findings per scan", "Recall of lesions"} <= set(words)
+
+
+def test_a_froc_curve_ends_where_findings_begin_to_merge() -> None:
+    points = [{"threshold": t, "false_findings": n, "recall": r} for t, n, r in [(1, 1, 1), (2, 9, 0.9), (3, 2, 0.5)]]
+    assert plots.before_merging(points) == points[1:]
 
 
 def test_slices_are_called_slices(made: tuple[list[Values], Values]) -> None:

@@ -4,7 +4,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from conddiffusion_uad.detection.findings import find
-from conddiffusion_uad.evaluation.lesions import (
+from conddiffusion_uad.evaluation.metrics.lesions import (
     FROC_THRESHOLDS,
     SIZE_BINS,
     FalseFindings,

@@ -4,7 +4,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from conddiffusion_uad.detection.scoring import equalized
 from conddiffusion_uad.evaluation.baselines import blur_residual
-from conddiffusion_uad.evaluation.metrics import auroc, average_precision, best_dice, dice
+from conddiffusion_uad.evaluation.metrics.voxels import auroc, average_precision, best_dice, dice
 
 
 def test_average_precision_by_hand() -> None:

@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from conddiffusion_uad.evaluation import paper_protocol
-from conddiffusion_uad.evaluation.metrics import dice
-from conddiffusion_uad.evaluation.paper_protocol import (
+from conddiffusion_uad.evaluation.metrics.voxels import dice
+from conddiffusion_uad.evaluation.paper import protocol as paper_protocol
+from conddiffusion_uad.evaluation.paper.protocol import (
     Volume,
     filtered_residual,
     run_fold,

@@ -15,9 +15,9 @@ from conddiffusion_uad import protocol
 from conddiffusion_uad.protocol import BadInput, Cancelled, DetectionJob, EventProgress
 
 
-@pytest.mark.parametrize("name", ["__init__.py", "protocol.py"])
+@pytest.mark.parametrize("name", ["__init__", "protocol", "contrast_names", "bundle_folders", "computer"])
 def test_needs_the_standard_library_only(name: str) -> None:
-    tree = ast.parse((Path(conddiffusion_uad.__file__).parent / name).read_text(encoding="utf-8"))
+    tree = ast.parse((Path(conddiffusion_uad.__file__).parent / f"{name}.py").read_text(encoding="utf-8"))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {name.split(".")[0] for name in imported} <= set(sys.stdlib_module_names)

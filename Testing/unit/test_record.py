@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from conddiffusion_uad.evaluation import record
+from conddiffusion_uad.evaluation.metrics.score_counts import count
 from conddiffusion_uad.evaluation.record import MethodRecord, Record
-from conddiffusion_uad.evaluation.results_table import write_results
-from conddiffusion_uad.evaluation.score_counts import count
+from conddiffusion_uad.evaluation.reporting.results_table import write_results
 
 METHOD = MethodRecord(
     average_precision=0.5,
@@ -60,7 +60,7 @@ def test_record_and_counts_come_back(folder: Path) -> None:
     assert back.methods["model"].lesions == METHOD.lesions
     assert replace(back, methods={}) == replace(RECORD, methods={})
     assert record.load_all(folder) == [back]
-    counts = record.load_counts(folder, RECORD.id)["model"]
+    counts = record.load_counts(folder, RECORD.id, "model")
     assert np.array_equal(counts.healthy, COUNTS["model"].healthy)
     assert np.array_equal(counts.lesion, COUNTS["model"].lesion)
 

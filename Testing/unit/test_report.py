@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,15 @@ from conddiffusion_uad.detection.pipeline import Detection
 from conddiffusion_uad.detection.recorder import Recorder
 from conddiffusion_uad.protocol import RESEARCH_USE, DetectionJob, Quiet
 
+QUALITY = {
+    "verdict": "warn",
+    "reasons": ["quality_noise"],
+    "contrast_seen": None,
+    "strain": 1.2,
+    "distances": {"T2": 0.8},
+    "figures": {"noise": 0.05, "ghosting": None},
+}
+
 
 def scan_and_detection(threshold: float = 2.0) -> tuple[sitk.Image, Detection]:
     """A gray ball of a brain with one spot on the patient's right, front and upper side; voxels 2 x 2 x 4 mm, LPS."""
@@ -33,8 +43,9 @@ def scan_and_detection(threshold: float = 2.0) -> tuple[sitk.Image, Detection]:
         image.SetOrigin((-40.0, -50.0, -40.0))
     segmentation, findings = find(images[2], threshold, 0.05)
     prepared: Any = SimpleNamespace(skull_method="already stripped", registration=SimpleNamespace(quality=0.95))
+    assessment: Any = SimpleNamespace(to_json=lambda: QUALITY)
     mask = sitk.Cast(images[1] > 0, sitk.sitkUInt8)
-    return images[0], Detection(images[2], images[1], mask, segmentation, findings, threshold, 16, prepared)
+    return images[0], Detection(images[2], images[1], mask, segmentation, findings, threshold, 16, prepared, assessment)
 
 
 def bundle() -> Any:
@@ -73,10 +84,11 @@ def test_the_report_says_what_is_needed_to_repeat_the_run(summary: dict[str, Any
         "min_volume_ml": 0.05,
         "skull": "auto",
         "seed": 7,
+        "accept_any_scan": False,
         "batch": 16,
         "precision": "bf16",
     }
-    assert summary["computer"]["threads"] >= 1 and summary["quality"] is None and summary["repetition"] is None
+    assert summary["computer"]["threads"] >= 1 and summary["quality"] == QUALITY and summary["repetition"] is None
     assert summary["files"]["findings.csv"] == hashlib.sha256(b"findings.csv").hexdigest()
     assert set(summary["files"]) == set(output.FILES) - {output.REPORT}
     assert {"conddiffusion_uad", "python", "torch", "SimpleITK"} <= set(summary["software"])
@@ -133,12 +145,9 @@ def test_what_is_not_unusual_is_not_colored() -> None:
 @pytest.mark.parametrize("stored", ["LPS", "RAI", "SPL", "IRA"])
 def test_the_patients_right_is_drawn_on_the_left_however_the_scan_is_stored(stored: str) -> None:
     scan, detection = scan_and_detection()
-    images = [detection.heatmap, detection.reconstruction, detection.brain_mask, detection.segmentation]
-    turned = [sitk.DICOMOrient(image, stored) for image in images]
-    sheet = overview.draw(
-        sitk.DICOMOrient(scan, stored),
-        Detection(*turned, detection.findings, detection.threshold, 16, detection.prepared),
-    )
+    images = ("heatmap", "reconstruction", "brain_mask", "segmentation")
+    turned = {name: sitk.DICOMOrient(getattr(detection, name), stored) for name in images}
+    sheet = overview.draw(sitk.DICOMOrient(scan, stored), replace(detection, **turned))
     np.testing.assert_array_equal(np.asarray(sheet), np.asarray(overview.draw(scan, detection)))
     colored = np.ptp(np.asarray(sheet, float), axis=2) > 60
     volumes = overview._prepare(scan, detection)

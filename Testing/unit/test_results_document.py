@@ -5,9 +5,9 @@ from typing import Any
 import made_up_evaluation
 import pytest
 
-from conddiffusion_uad.evaluation import results_document
-from conddiffusion_uad.evaluation.published import BEHRENDT_2023
-from conddiffusion_uad.evaluation.summary import summarize
+from conddiffusion_uad.evaluation.reporting import results_document
+from conddiffusion_uad.evaluation.reporting.published import BEHRENDT_2023
+from conddiffusion_uad.evaluation.reporting.summary import summarize
 from conddiffusion_uad.protocol import EXIT_BAD_INPUT, EXIT_OUTPUT, RESEARCH_USE
 
 Values = dict[str, Any]
@@ -46,7 +46,7 @@ def test_the_command_bundle_and_protocol_of_an_evaluation_are_told(summary: Valu
     text, about = rendered(summary), made_up_evaluation.about()
     assert f"```\n{about['command']}\n```" in text
     assert f"`{about['bundle']['sha256']}`" in text
-    assert "## default, protocol: label-free" in text
+    assert "## default, protocol: native" in text
 
 
 def test_model_and_baselines_stand_in_one_table_with_the_prevalence(summary: Values) -> None:
@@ -74,9 +74,24 @@ def test_published_rows_have_a_cell_for_each_data_set() -> None:
 
 def test_protocols_have_a_section_each(summary: Values) -> None:
     about = made_up_evaluation.about()
-    text = results_document.document([(about, summary), ({**about, "protocol": "paper"}, summary)], ["a", "b"], "R.md")
-    first, second = text.index("## default, protocol: label-free"), text.index("## default, protocol: paper")
+    text = results_document.document([(about, summary), ({**about, "protocol": "other"}, summary)], ["a", "b"], "R.md")
+    first, second = text.index("## default, protocol: native"), text.index("## default, protocol: other")
     assert text[first:second].count("| **model** ") == text[second:].count("| **model** ") == 4
+
+
+def test_figures_by_the_published_protocol_have_a_table_of_their_own(folder: Path) -> None:
+    about = {**made_up_evaluation.about(), "protocol": "paper", "bundles": [{"name": "fold", "sha256": "f00"}]}
+    spread = {"mean": 12.34, "deviation": 1.5}
+    fidelity = {"l1_healthy": 0.01, "l1_ratio": 4.0, "ssim": 0.9, "psnr": 30.0}
+    counts = {"dataset": "mslub", "contrast": "T2", "scans": 30, "patients": 30, "thresholds": [0.1]}
+    figures = {"groups": [{**counts, "dice": spread, "average_precision": spread, "reconstruction": fidelity}]}
+    (folder / "evaluation.json").write_text(json.dumps(about), encoding="utf-8")
+    (folder / "paper.json").write_text(json.dumps(figures), encoding="utf-8")
+    text = results_document.document([results_document.read(folder)], ["a"], "R.md")
+    assert "## fold, protocol: paper" in text
+    ours, published = markdown_tables(text)
+    assert "12.34 ± 1.50" in ours and "cDDPM" not in ours
+    assert "12.34" not in published
 
 
 def test_every_row_of_a_table_has_all_columns(summary: Values) -> None:
@@ -89,7 +104,7 @@ def test_names_mean_nothing_to_markdown(summary: Values) -> None:
     group = {**summary["groups"][0], "dataset": "a|b\n<script>*"}
     text = rendered({**summary, "groups": [group]}, bundle=None)
     assert "### a\\|b \\<script\\>\\* T2" in text
-    assert "## model, protocol: label-free" in text
+    assert "## model, protocol: native" in text
 
 
 def test_the_document_is_written(folder: Path, tmp_path: Path) -> None:

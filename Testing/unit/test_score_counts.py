@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from conddiffusion_uad.evaluation.metrics import auroc, average_precision, best_dice, dice
-from conddiffusion_uad.evaluation.score_counts import BINS, ScoreCounts, count
+from conddiffusion_uad.evaluation.metrics.score_counts import BINS, ScoreCounts, count
+from conddiffusion_uad.evaluation.metrics.voxels import auroc, average_precision, best_dice, dice
 
 SCORES = np.array([3.0, 2.0, 2.0, 1.0, 0.0, -1.5], np.float32)
 TRUTH = np.array([1, 0, 1, 0, 1, 0], bool)

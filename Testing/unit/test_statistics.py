@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from conddiffusion_uad.evaluation.score_counts import ScoreCounts, count
-from conddiffusion_uad.evaluation.statistics import (
+from conddiffusion_uad.evaluation.metrics.score_counts import ScoreCounts, count
+from conddiffusion_uad.evaluation.metrics.statistics import (
     Interval,
     PairedTest,
     bootstrap_mean,

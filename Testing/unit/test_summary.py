@@ -8,11 +8,11 @@ import pytest
 from made_up_evaluation import evaluation
 from sklearn.metrics import average_precision_score
 
-from conddiffusion_uad.evaluation import curves
-from conddiffusion_uad.evaluation.method_summary import LABEL_FREE, ORACLE, VALIDATED
-from conddiffusion_uad.evaluation.pooled import pool, validated_dice
-from conddiffusion_uad.evaluation.score_counts import ScoreCounts, count
-from conddiffusion_uad.evaluation.summary import summarize
+from conddiffusion_uad.evaluation.metrics.score_counts import ScoreCounts, count
+from conddiffusion_uad.evaluation.reporting import curves
+from conddiffusion_uad.evaluation.reporting.method_summary import LABEL_FREE, ORACLE, VALIDATED
+from conddiffusion_uad.evaluation.reporting.pooled import pool, validated_dice
+from conddiffusion_uad.evaluation.reporting.summary import summarize
 
 Values = dict[str, Any]
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from conddiffusion_uad.evaluation.surface import hausdorff95, surface_dice
+from conddiffusion_uad.evaluation.metrics.surface import hausdorff95, surface_dice
 
 
 def ball(center: tuple[float, float, float], radius: float, shape: tuple[int, int, int] = (12, 20, 24)) -> np.ndarray:

@@ -164,6 +164,9 @@ def test_a_training_goes_on_from_a_bundle_with_the_same_network(data: Path, tmp_
     assert main([*fit, *going_on, "--output", str(tmp_path / "second")]) == 0
     first, second = (bundles.load(str(tmp_path / name)) for name in ("first", "second"))
     assert second.metadata["started_from"] == first.sha256
+    assert first.metadata["trained_on"]
+    assert set(first.metadata["trained_on"]) <= set(second.metadata["trained_on"])
+    assert len(first.metadata["trained_on"]) == first.metadata["split"]["train"]
     assert recipes.load(str(tmp_path / "second" / bundles.RECIPE)).fit.samples == 16
     learned = dict(second.model.named_parameters())
     assert all(torch.equal(learned[name], value) for name, value in first.model.named_parameters())

@@ -112,6 +112,7 @@ def test_unusable_label_maps_and_slices(data: Path) -> None:
     sitk.WriteImage(sitk.Cast(good > 0, sitk.sitkUInt8), str(data / "ones.nii.gz"))
     np.savez(data / "other.npz", images=np.ones((2, 8, 8)))
     np.savez(data / "empty.npz", image=np.zeros((2, 8, 8)))
+    (data / "cut.npz").write_bytes((data / "empty.npz").read_bytes()[:-100])
     np.savez(data / "holes.npz", image=np.full((2, 8, 8), np.nan))
     sources = (
         Source("labels", "ones.nii.gz", weight=1.0, held_out=0),

@@ -168,6 +168,7 @@ class Examination:
             skull=self.job.skull,
             seed=self.job.seed,
             batch=self.job.batch,
+            accept_any_scan=self.job.accept_any_scan,
             progress=self.recorder,
         )
 

@@ -16,7 +16,7 @@ from conddiffusion_uad.model.bundle import Bundle
 from conddiffusion_uad.protocol import STAGES, DeviceFailure, OutputFailure, Progress
 
 BYTES_PER_VOXEL = 110.0  # of the scan; measured with 9 and 10 million voxels, with and without skull
-MAPS = 8.0  # feature maps of the network's first width that a slice holds at its peak, measured
+MAPS = 36.0  # feature maps of the network's first width that a slice holds at its peak, measured
 DISK_BYTES_PER_VOXEL = 3.0  # of compressed results; stripped scans take half of it
 USUAL_VOXELS = 8.7e6  # of the scan that the seconds in `protocol.STAGES` are of
 GROWING = ("read", "strip", "bias", "normalize", "restore", "findings", "report")  # take longer for more voxels

@@ -7,10 +7,12 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from conddiffusion_uad.folder_lock import LockedError, acquire, locked
 from conddiffusion_uad.protocol import OutputFailure
 
 HEATMAP = "heatmap.nii.gz"
@@ -29,6 +31,9 @@ REPORT_FORMAT = 1
 
 _PREFIX = ".conddiffusion-uad-"
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_PATIENCE_S = 10.0  # for another run to move its results into place, which takes milliseconds
+_SETTLING_S = 10.0  # a younger private folder may be one whose run is just about to lock it
+_CAN_HOLD = os.name == "posix"  # Windows cannot remove a folder whose lock is held
 _private: set[Path] = set()
 _moving = threading.Lock()
 
@@ -49,14 +54,19 @@ def staged(output: Path, *, force: bool) -> Iterator[Path]:
     """
     with telling(output):
         _refuse_existing(output, force)
-        private = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_nearest_folder(output)))
+        nearest = _nearest_folder(output)
+        _remove_remains(nearest)
+        private = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=nearest))
     _private.add(private)
+    held = acquire(private) if _CAN_HOLD else None
     try:
         yield private
         with telling(output), _moving:
-            _publish(private, output)
+            _publish(private, output, force)
     finally:
         _remove(private)
+        if held is not None:
+            os.close(held)
 
 
 def remove_all_private() -> None:
@@ -144,17 +154,30 @@ def _nearest_folder(output: Path) -> Path:
     return nearest
 
 
-def _publish(private: Path, output: Path) -> None:
-    """Move the finished files into place; when one cannot be moved, put everything back as it was."""
+def _publish(private: Path, output: Path, force: bool) -> None:
+    """Move the finished files into place, unless another run was faster; one run at a time."""
     results = private / "results"
     results.mkdir(mode=0o777)
     for name in FILES:
         os.replace(private / name, results / name)
+    output.parent.mkdir(parents=True, exist_ok=True)
     if not output.exists():
-        output.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(results, output)
-        return
-    earlier = private / "earlier"
+        try:
+            os.rename(results, output)
+            return
+        except OSError:
+            if not output.is_dir():  # else another run made it just now
+                raise
+    try:
+        with locked(output, _PATIENCE_S):
+            _refuse_existing(output, force)
+            _replace(results, output, private / "earlier")
+    except LockedError as error:
+        raise _cannot_write(output, "another run is writing there") from error
+
+
+def _replace(results: Path, output: Path, earlier: Path) -> None:
+    """Move files into a folder; when one cannot be moved, put everything back as it was."""
     earlier.mkdir()
     moved: list[str] = []
     try:
@@ -170,6 +193,18 @@ def _publish(private: Path, output: Path) -> None:
             with suppress(OSError):
                 os.replace(earlier / name, output / name)
         raise
+
+
+def _remove_remains(folder: Path) -> None:
+    """Remove the private folders of runs that were killed: those that nobody holds the lock of any more."""
+    for private in folder.glob(f"{_PREFIX}*") if _CAN_HOLD else ():
+        with suppress(OSError, LockedError):
+            if time.time() - private.stat().st_mtime < _SETTLING_S or not private.is_dir() or private.is_symlink():
+                continue
+            descriptor = acquire(private)
+            if descriptor is not None:
+                os.close(descriptor)
+                shutil.rmtree(private, ignore_errors=True)
 
 
 def _remove(private: Path) -> None:

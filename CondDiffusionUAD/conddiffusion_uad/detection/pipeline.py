@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import SimpleITK as sitk
 import torch
 
+from conddiffusion_uad.detection import gate
 from conddiffusion_uad.detection.findings import Finding, find
 from conddiffusion_uad.detection.reconstruction import BATCH, reconstruct_within_memory
 from conddiffusion_uad.detection.scoring import anomaly_score, residual, threshold
@@ -30,6 +31,7 @@ class Detection:
         threshold: The score from which on a voxel belongs to a finding.
         batch: Slices that were reconstructed at once.
         prepared: How the scan was prepared.
+        assessment: What the input gate found.
     """
 
     heatmap: sitk.Image
@@ -40,6 +42,7 @@ class Detection:
     threshold: float
     batch: int
     prepared: Prepared
+    assessment: gate.Assessment
 
 
 def detect(
@@ -54,6 +57,7 @@ def detect(
     skull: str = "auto",
     seed: int = 0,
     batch: int = BATCH,
+    accept_any_scan: bool = False,
     progress: Progress | None = None,
 ) -> Detection:
     """Find what does not look healthy in a brain scan.
@@ -69,6 +73,7 @@ def detect(
         skull: "auto", "on" or "off".
         seed: Seed of the noise.
         batch: Slices reconstructed at once; halved, with a warning, when the memory does not suffice.
+        accept_any_scan: Whether to go on with a scan that the input gate would refuse.
         progress: Told about stages and warnings; may end the run.
 
     Raises:
@@ -83,6 +88,10 @@ def detect(
     # orient, strip the skull, register to the atlas, correct the bias field, normalize, slice
     grid = bundle.config.grid
     prepared = prepare(scan, grid=grid, atlas=atlas.load(), skull=skull, device=device, progress=progress)
+
+    # is it what the bundle was made for
+    progress.stage("check")
+    assessment = gate.check(prepared, bundle, contrast, progress, accept=accept_any_scan)
 
     # encode, noise, denoise, average over the noise levels
     progress.stage("reconstruct")
@@ -111,7 +120,8 @@ def detect(
     progress.stage("findings")
     level = threshold(healthy_flagged)
     segmentation, findings = find(heatmap, level, min_volume_ml)
-    return Detection(heatmap, reconstruction, prepared.native_mask, segmentation, findings, level, batch, prepared)
+    images = (heatmap, reconstruction, prepared.native_mask, segmentation)
+    return Detection(*images, findings, level, batch, prepared, assessment)
 
 
 def _warn_of_other_levels(levels: tuple[int, ...], bundle: Bundle, progress: Progress) -> None:

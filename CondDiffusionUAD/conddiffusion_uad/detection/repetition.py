@@ -15,7 +15,17 @@ from conddiffusion_uad.protocol import BadInput, BundleFailure, DetectionJob, Pr
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-PARAMETERS = ("contrast", "levels", "healthy_flagged", "min_volume_ml", "skull", "seed", "batch", "precision")
+PARAMETERS = (
+    "contrast",
+    "levels",
+    "healthy_flagged",
+    "min_volume_ml",
+    "skull",
+    "seed",
+    "batch",
+    "precision",
+    "accept_any_scan",
+)
 """What a report decides; the other options of a job say where things are and which processor computes."""
 
 MOST_THREADS = 1024

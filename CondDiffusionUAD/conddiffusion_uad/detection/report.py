@@ -62,15 +62,16 @@ def build(
             "skull": job.skull,
             "seed": job.seed,
             "batch": detection.batch,
+            "accept_any_scan": job.accept_any_scan,
             "precision": bundle.precision,
         },
         "input": scan_facts(scan),
-        "quality": None,
         "preparation": {
             "skull": detection.prepared.skull_method,
             "brain_volume_ml": round(_volume_ml(detection.brain_mask), 1),
             "registration_overlap": round(detection.prepared.registration.quality, 3),
         },
+        "quality": detection.assessment.to_json(),
         "findings": {
             "count": len(detection.findings),
             "volume_ml": round(sum(finding.volume_ml for finding in detection.findings), 3),

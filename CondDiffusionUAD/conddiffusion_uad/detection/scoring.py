@@ -13,6 +13,7 @@ from scipy.stats import rankdata
 
 SIGNS = ("absolute", "positive", "negative")
 SMOOTHING = ("gaussian", "median", "none")
+MOST_SIZE = 16.0  # voxels that smoothing may reach; more would blur whole lobes and take minutes
 TISSUES = ("any", "bright", "dark")
 # The tail probabilities at which a calibration stores residuals: from half of the healthy voxels to 1 in 10,000.
 TAIL_SCORES = tuple(np.round(np.concatenate([[-math.log10(0.5)], np.arange(0.4, 4.01, 0.1)]), 4).tolist())
@@ -38,7 +39,12 @@ class ResidualRule:
     tissue: str = "any"
 
     def __post_init__(self) -> None:
-        if self.sign not in SIGNS or self.smoothing not in SMOOTHING or self.size <= 0 or self.tissue not in TISSUES:
+        if (
+            self.sign not in SIGNS
+            or self.smoothing not in SMOOTHING
+            or not 0 < self.size <= MOST_SIZE
+            or self.tissue not in TISSUES
+        ):
             raise ValueError(
                 f"{self} is no residual rule: the sign is one of {SIGNS}, the smoothing one of {SMOOTHING}, "
                 f"the tissue one of {TISSUES}."
@@ -137,6 +143,7 @@ class Calibration:
         if (
             len(scores) != len(residuals)
             or len(scores) < 2
+            or not np.isfinite([*scores, *residuals]).all()
             or np.any(np.diff(scores) <= 0)
             or np.any(np.diff(residuals) <= 0)
         ):

@@ -14,9 +14,10 @@ from conddiffusion_uad import volume as volumes
 from conddiffusion_uad.detection.contrast import choose
 from conddiffusion_uad.detection.reconstruction import reconstruct
 from conddiffusion_uad.detection.scoring import anomaly_score, residual
-from conddiffusion_uad.evaluation import record, tables
-from conddiffusion_uad.evaluation.markdown import markdown
-from conddiffusion_uad.evaluation.reporting import SUMMARY
+from conddiffusion_uad.evaluation import record
+from conddiffusion_uad.evaluation.reporting import tables
+from conddiffusion_uad.evaluation.reporting.markdown import markdown
+from conddiffusion_uad.evaluation.reporting.report import SUMMARY
 from conddiffusion_uad.lattice import part
 from conddiffusion_uad.model import bundle as bundles
 from conddiffusion_uad.model.bundle import Bundle
@@ -29,21 +30,19 @@ Scored = tuple[Prepared, np.ndarray]
 
 
 def figures(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str:
-    """What a card says of an evaluation, in Markdown: each data set, the baselines in it, healthy scans, each volume.
+    """What a card says of an evaluation, in Markdown: each data set, what is flagged in healthy scans, each volume.
 
     Args:
-        summary: See :func:`conddiffusion_uad.evaluation.summary.summarize`.
+        summary: See :func:`conddiffusion_uad.evaluation.reporting.summary.summarize`.
         records: One a scan. Single slices are in the means only.
     """
-    main = summary["main"]
-    parts = markdown(tables.headline(summary))
-    for group in summary["groups"]:
-        if group["labeled_scans"]:
-            parts += [f"**{tables.title(group)}**", *markdown(tables.separation(group, main))]
-        if group["healthy_scans"]:
-            parts += [f"**{tables.title(group)}, healthy**", *markdown(tables.healthy(group, main))]
     volumes_only = [values for values in records if values["dimensions"] == 3]
-    return "\n\n".join([*parts, "**Every volume**", *markdown(tables.scans(volumes_only, main))])
+    made = (
+        tables.headline(summary),
+        tables.healthy_headline(summary),
+        tables.scans(volumes_only, summary["main"]),
+    )
+    return "\n\n".join(part for table in made for part in markdown(table))
 
 
 def repeatability(first: Scored, second: Scored) -> float:

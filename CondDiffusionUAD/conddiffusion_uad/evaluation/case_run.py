@@ -16,17 +16,19 @@ from conddiffusion_uad.detection.output import telling
 from conddiffusion_uad.detection.pipeline import require_contrast
 from conddiffusion_uad.detection.reconstruction import reconstruct
 from conddiffusion_uad.detection.report import peak_memory_mb
-from conddiffusion_uad.evaluation import gallery, methods, record
+from conddiffusion_uad.evaluation import methods, record
 from conddiffusion_uad.evaluation.cases import Case, Examined, examine
-from conddiffusion_uad.evaluation.fidelity import fidelity
-from conddiffusion_uad.evaluation.lesions import finding_mask
 from conddiffusion_uad.evaluation.measure import Circumstances, Rule, measure
 from conddiffusion_uad.evaluation.methods import Scored
+from conddiffusion_uad.evaluation.metrics.fidelity import fidelity
+from conddiffusion_uad.evaluation.metrics.lesions import finding_mask
+from conddiffusion_uad.evaluation.reporting import gallery
 from conddiffusion_uad.model import bundle as bundles
 from conddiffusion_uad.model.bundle import Bundle
 from conddiffusion_uad.model.device import choose
 from conddiffusion_uad.preprocessing.orientation import orient
 
+WORTH_A_NOTE = 0.01  # of the lesion outside the brain
 PROTOCOL = "native"
 """Native grid, a threshold that no label has chosen; not to be mixed with the published protocol."""
 
@@ -135,10 +137,10 @@ def truth_on_grid(examined: Examined) -> np.ndarray:
 
 def _notes(examined: Examined) -> list[str]:
     notes = []
-    outside = int((examined.native_truth & ~examined.native_mask).sum())
-    if outside:
-        share = outside / examined.native_truth.sum()
-        notes.append(f"{share:.0%} of the lesion lie outside the brain mask and are not judged.")
+    truth = examined.native_truth
+    outside = (truth & ~examined.native_mask).sum() / max(truth.sum(), 1)
+    if outside > WORTH_A_NOTE:
+        notes.append(f"{outside:.0%} of the lesion lie outside the brain mask and are not judged.")
     if examined.prepared is not None and not examined.prepared.registration.ok:
         notes.append(f"The brain fits the atlas poorly (overlap {examined.prepared.registration.quality:.2f}).")
     return notes

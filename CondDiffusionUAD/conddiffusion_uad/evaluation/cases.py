@@ -140,7 +140,7 @@ def examine(
 
 
 def read_labels(path: Path) -> sitk.Image:
-    """Read a label map: int32, values rounded. Raises RuntimeError or BadInput when that is not possible."""
+    """Read a label map of whole numbers; others are rounded. Raises RuntimeError or BadInput when it is none."""
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
@@ -149,7 +149,7 @@ def read_labels(path: Path) -> sitk.Image:
         image = nifti_file.read_straightened(path)
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]
-    return sitk.Cast(sitk.Round(image) if "float" in image.GetPixelIDTypeAsString() else image, sitk.sitkInt32)
+    return sitk.Cast(sitk.Round(image), sitk.sitkInt32) if "float" in image.GetPixelIDTypeAsString() else image
 
 
 def is_lesion(case: Case, labels: np.ndarray) -> np.ndarray:

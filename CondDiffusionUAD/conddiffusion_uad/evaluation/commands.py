@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--jobs", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
     add("--seed", type=int, default=0, metavar="N", help="of the noise (default: %(default)s)")
     add("--robustness", action="store_true", help="scans with simulated faults instead: how the figures change")
+    add("--severities", default="1,2,3,4,5", metavar="N,...", help="of these faults (default: %(default)s)")
     add("--trained-on", type=Path, metavar="DIR", help="the bundle's training data, to find them among the scans")
     add("--allow-trained", action="store_true", help="also judge scans that the bundle was trained on")
     add("--skip-bad", action="store_true", help="go on without files that cannot be used, instead of listing them")

@@ -21,7 +21,7 @@ from conddiffusion_uad.evaluation.cases import Case, Examined, examine
 from conddiffusion_uad.evaluation.datasets import find
 from conddiffusion_uad.evaluation.datasets.selection import some
 from conddiffusion_uad.evaluation.healthy_map import divided, healthy_map
-from conddiffusion_uad.evaluation.metrics import average_precision
+from conddiffusion_uad.evaluation.metrics.voxels import average_precision
 from conddiffusion_uad.lattice import on_grid
 from conddiffusion_uad.model import bundle as bundles
 from conddiffusion_uad.model.bundle import Bundle

@@ -9,12 +9,12 @@ import numpy as np
 
 from conddiffusion_uad.detection.scoring import threshold
 from conddiffusion_uad.evaluation.cases import Examined
-from conddiffusion_uad.evaluation.lesions import false_findings, finding_mask, froc_points, lesions
 from conddiffusion_uad.evaluation.methods import Scored
-from conddiffusion_uad.evaluation.metrics import dice
+from conddiffusion_uad.evaluation.metrics.lesions import false_findings, finding_mask, froc_points, lesions
+from conddiffusion_uad.evaluation.metrics.score_counts import ScoreCounts, count
+from conddiffusion_uad.evaluation.metrics.surface import hausdorff95, surface_dice
+from conddiffusion_uad.evaluation.metrics.voxels import dice
 from conddiffusion_uad.evaluation.record import MethodRecord, Record
-from conddiffusion_uad.evaluation.score_counts import ScoreCounts, count
-from conddiffusion_uad.evaluation.surface import hausdorff95, surface_dice
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from conddiffusion_uad.evaluation.score_counts import BINS, ScoreCounts
+from conddiffusion_uad.evaluation.metrics.score_counts import BINS, ScoreCounts
 
 MODEL = "model"
 FOLDER = "cases"
@@ -68,7 +68,7 @@ class Record:
         brain_ml: Volume of the brain.
         lesion_ml: Volume of lesion inside the brain.
         prevalence: Share of the brain that is lesion: the average precision of a random score.
-        reconstruction: Figures of the reconstruction, see :mod:`fidelity`; None when there is none.
+        reconstruction: The fields of :class:`conddiffusion_uad.evaluation.metrics.fidelity.Fidelity`; None without one.
         seconds: Of each part of the run.
         peak_memory_mb: The most that the process has held; None where that is not known.
         notes: What is to be known about this case, in sentences.
@@ -135,17 +135,17 @@ def load_all(folder: Path) -> list[Record]:
     return [record for record in found if record]
 
 
-def load_counts(folder: Path, identifier: str) -> dict[str, ScoreCounts]:
-    """The counts of each method in a case.
+def load_counts(folder: Path, identifier: str, method: str) -> ScoreCounts:
+    """The counts of a method in a case.
 
     Raises:
         OSError: They cannot be read.
+        KeyError: The case has no such method.
         ValueError: They are damaged.
     """
     with np.load(_counts_file(folder / FOLDER / identifier)) as stored:
-        names = list(dict.fromkeys(key.rpartition("/")[0] for key in stored.files))
-        counts = {name: ScoreCounts(stored[f"{name}/healthy"], stored[f"{name}/lesion"]) for name in names}
-    if any(each.healthy.shape != (BINS,) for each in counts.values()):
+        counts = ScoreCounts(stored[f"{method}/healthy"], stored[f"{method}/lesion"])
+    if counts.healthy.shape != (BINS,) or counts.lesion.shape != (BINS,):
         raise ValueError(f"The counts of {identifier} are damaged.")
     return counts
 

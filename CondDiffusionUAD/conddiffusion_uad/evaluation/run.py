@@ -9,15 +9,22 @@ import time
 from collections.abc import Sequence
 
 from conddiffusion_uad.console import clock, show
-from conddiffusion_uad.evaluation import case_checks, datasets, experiment, paper_report, paper_run, reporting
+from conddiffusion_uad.evaluation import datasets, experiment
 from conddiffusion_uad.evaluation.case_run import Settings
 from conddiffusion_uad.evaluation.cases import Case
+from conddiffusion_uad.evaluation.checks import case_checks
+from conddiffusion_uad.evaluation.checks.trained_on import TrainedOn
 from conddiffusion_uad.evaluation.datasets.selection import some
 from conddiffusion_uad.evaluation.measure import Rule
 from conddiffusion_uad.evaluation.methods import BASELINES
-from conddiffusion_uad.evaluation.paper_run import PaperSettings
+from conddiffusion_uad.evaluation.paper import report as paper_report
+from conddiffusion_uad.evaluation.paper import run as paper_run
+from conddiffusion_uad.evaluation.paper.run import PaperSettings
+from conddiffusion_uad.evaluation.reporting import report as reporting
+from conddiffusion_uad.evaluation.robustness import report as robustness_report
+from conddiffusion_uad.evaluation.robustness import trials as robustness
+from conddiffusion_uad.evaluation.robustness.trials import RobustnessSettings
 from conddiffusion_uad.evaluation.tasks import Show
-from conddiffusion_uad.evaluation.trained_on import TrainedOn
 from conddiffusion_uad.model import bundle as bundles
 from conddiffusion_uad.model.bundle import Bundle
 from conddiffusion_uad.progress_line import ProgressLine
@@ -32,7 +39,10 @@ def run(arguments: argparse.Namespace) -> None:
     contrasts = arguments.contrast or loaded[0].config.contrasts
     line = ProgressLine()
     cases = _checked(some(datasets.find(arguments.datasets, contrasts), arguments.most), loaded, arguments, line)
-    if arguments.protocol == paper_run.PROTOCOL:
+    if arguments.robustness:
+        settings = _robustness_settings(arguments, names[0])
+        evaluate, report = robustness.evaluate, robustness_report.report
+    elif arguments.protocol == paper_run.PROTOCOL:
         settings, evaluate, report = _paper_settings(arguments, names), paper_run.evaluate, paper_report.report
     else:
         settings, evaluate, report = _settings(arguments, names[0]), experiment.evaluate, reporting.report
@@ -45,6 +55,8 @@ def run(arguments: argparse.Namespace) -> None:
 def _check(arguments: argparse.Namespace, names: Sequence[str]) -> None:
     if len(names) > 1 and arguments.protocol != paper_run.PROTOCOL:
         raise BadInput("bad_option", "Several bundles are for --protocol paper.", "Evaluate one bundle at a time.")
+    if arguments.robustness and (arguments.maps or arguments.protocol == paper_run.PROTOCOL):
+        raise BadInput("bad_option", "--robustness runs the bundle, by the native protocol.", "Leave the other out.")
     if arguments.maps_threshold is not None and (arguments.maps is None or arguments.maps_threshold <= 0):
         raise BadInput("bad_option", "--maps-threshold is above 0 and goes with --maps.", "Say both, or neither.")
     if not 0 < arguments.healthy_flagged < 1:
@@ -74,6 +86,16 @@ def _checked(
 
 def _paper_settings(arguments: argparse.Namespace, names: tuple[str, ...]) -> PaperSettings:
     return PaperSettings(names, arguments.device, arguments.skull, arguments.seed)
+
+
+def _robustness_settings(arguments: argparse.Namespace, bundle: str) -> RobustnessSettings:
+    """Its baselines are its own: each costs a run on every changed scan."""
+    try:
+        severities = tuple(int(each) for each in arguments.severities.split(","))
+    except ValueError:
+        raise BadInput("bad_option", f"--severities cannot be {arguments.severities!r}.", "Such as 1,3,5.") from None
+    own = {"baselines": RobustnessSettings.baselines, "severities": severities}
+    return RobustnessSettings(**{**vars(_settings(arguments, bundle)), **own})
 
 
 def _settings(arguments: argparse.Namespace, bundle: str) -> Settings:

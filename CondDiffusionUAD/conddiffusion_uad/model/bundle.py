@@ -3,6 +3,7 @@
 ```
 <name>/configs/metadata.json       what it is, and under "conddiffusion_uad" how it is run
        configs/calibration.json    residuals of healthy scans, by contrast
+       configs/gate.json           features of healthy scans, by contrast
        configs/recipe.toml         how it was trained
        models/model.safetensors    weights, half precision
        docs/README.md  LICENSE     model card and licence
@@ -13,32 +14,42 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from conddiffusion_uad.bundle_folders import imported_bundles
+from conddiffusion_uad.detection.features import HealthyFeatures
 from conddiffusion_uad.detection.scoring import Calibration, ResidualRule
+from conddiffusion_uad.failures import first_line, is_out_of_memory
 from conddiffusion_uad.preprocessing.resampling import STEP
-from conddiffusion_uad.protocol import BundleFailure
+from conddiffusion_uad.protocol import CONTRASTS, BundleFailure, are_levels
 from conddiffusion_uad.resources import resources
+from conddiffusion_uad.scan_checks import MAX_EXTENT_MM
 from conddiffusion_uad.volume import Grid
 
 from . import precision as precisions
 from .cddpm import ConditionedDiffusion
 from .inference import accelerated
 
+MOST_SLICES = 1024  # of the grid, along each axis
+MOST_ENTRIES, MOST = 16, 2048  # in the configuration of a network; the published one has 4 and 512
 FORMAT = 1  # of the section "conddiffusion_uad"; raised when older programs could misread a bundle
 METADATA = "configs/metadata.json"
 CALIBRATION = "configs/calibration.json"
+GATE = "configs/gate.json"
 RECIPE = "configs/recipe.toml"
 WEIGHTS = "models/model.safetensors"
 CARD = "docs/README.md"
-_PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin")
+PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin")
+_DAMAGE = (OSError, LookupError, TypeError, ValueError, RecursionError)  # what wrong contents of a file lead to
 _REINSTALL = "Install the bundle again."
 
 
@@ -75,12 +86,13 @@ class BundleConfig:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> BundleConfig:
         """Raises KeyError, TypeError or ValueError when something is missing or wrong."""
-        return cls(
-            grid=Grid.from_json(values["grid"]),
-            model=values["model"],
-            levels=tuple(values["levels"]),
-            residual={contrast: ResidualRule(**rule) for contrast, rule in values["residual"].items()},
-        )
+        grid, levels = Grid.from_json(values["grid"]), tuple(values["levels"])
+        if max(grid.size) > MOST_SLICES or max(grid.spacing) > MAX_EXTENT_MM or not are_levels(levels):
+            raise ValueError("its grid or its noise levels are impossible")
+        residual = {contrast: ResidualRule(**rule) for contrast, rule in values["residual"].items()}
+        if not residual or not set(residual) <= set(CONTRASTS):
+            raise ValueError(f"its contrasts are not among {', '.join(CONTRASTS)}")
+        return cls(grid=grid, model=values["model"], levels=levels, residual=residual)
 
 
 @dataclass(frozen=True)
@@ -95,6 +107,7 @@ class Bundle:
         calibration: By contrast; empty before ``train calibrate``.
         model: The network in evaluation mode.
         metadata: All of its metadata.json.
+        gate: Features of healthy scans by contrast, for the input gate; empty when it does not know them.
     """
 
     name: str
@@ -104,6 +117,7 @@ class Bundle:
     calibration: Mapping[str, Calibration]
     model: ConditionedDiffusion
     metadata: Mapping[str, Any]
+    gate: Mapping[str, HealthyFeatures] = field(default_factory=dict)
 
     @property
     def precision(self) -> str:
@@ -124,36 +138,52 @@ class Bundle:
         return replace(self, model=accelerated(self.model.to(device), dtype))
 
 
+def shipped() -> list[str]:
+    """Names of the bundles that came with this installation."""
+    return _names(resources() / "Models")
+
+
 def available() -> list[str]:
-    """Names of the shipped bundles."""
-    return sorted(path.parents[1].name for path in (resources() / "Models").glob(f"*/{METADATA}"))
+    """Names of the installed bundles: the shipped ones, then those that were imported."""
+    imported = imported_bundles()
+    return [*shipped(), *(_names(imported) if imported else [])]
+
+
+def _names(models: Path) -> list[str]:
+    found = (path.parents[1].name for path in models.glob(f"*/{METADATA}"))
+    return sorted(name for name in found if not name.startswith("."))
 
 
 def locate(name_or_path: str) -> Path:
-    """The folder of a shipped bundle, or of the one at a path.
+    """The folder of a shipped or imported bundle, or of the one at a path.
 
     Raises:
         BundleFailure: ``bundle_not_found``.
     """
-    for folder in (resources() / "Models" / name_or_path, Path(name_or_path)):
+    homes = (resources() / "Models", imported_bundles(), Path())
+    for folder in (home / name_or_path for home in homes if home is not None):
         if (folder / METADATA).is_file():
             return folder
-    shipped = ", ".join(available()) or "none"
+    names = ", ".join(available()) or "none"
     raise BundleFailure(
         "bundle_not_found",
         f"There is no bundle {name_or_path!r}.",
-        f"Name a shipped bundle ({shipped}) or the folder of one.",
+        f"Name an installed bundle ({names}) or the folder of one.",
     )
 
 
 def digest(folder: Path) -> str:
-    """SHA-256 over the weights, the calibration and how the bundle is run. Raises BundleFailure("bundle_damaged")."""
+    """SHA-256 over the weights, the calibration, the healthy features and how the bundle is run.
+
+    Raises:
+        BundleFailure: ``bundle_damaged``.
+    """
     try:
         total = hashlib.sha256(json.dumps(_section(folder), sort_keys=True).encode())
-        for file in (CALIBRATION, WEIGHTS):
+        for file in (CALIBRATION, WEIGHTS, GATE):
             if (folder / file).is_file():
                 total.update((folder / file).read_bytes())
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except _DAMAGE as error:
         raise _damaged(folder, error) from error
     return total.hexdigest()
 
@@ -172,12 +202,8 @@ def load(name_or_path: str) -> Bundle:
             raise BundleFailure(
                 "bundle_too_new", f"The bundle {folder.name} was made by a newer version.", "Update CondDiffusionUAD."
             )
-        if not (folder / WEIGHTS).is_file() and any(f.suffix in _PICKLES for f in folder.rglob("*")):
-            raise BundleFailure(
-                "bundle_pickled",
-                f"The bundle {folder.name} has pickled weights.",
-                "Only safetensors are accepted: a pickle can run any program.",
-            )
+        if not (folder / WEIGHTS).is_file() and any(f.suffix in PICKLES for f in folder.rglob("*")):
+            raise pickled(folder.name)
         if (stated := metadata.get("sha256")) not in (None, found := digest(folder)):
             raise BundleFailure(
                 "bundle_damaged",
@@ -186,8 +212,10 @@ def load(name_or_path: str) -> Bundle:
             )
         config = BundleConfig.from_json(section)
         calibration, model = _load_calibration(folder), _load_model(folder, config)
-        return Bundle(folder.name, folder, found, config, calibration, model, metadata)
-    except (OSError, AttributeError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        return Bundle(folder.name, folder, found, config, calibration, model, metadata, _load_gate(folder))
+    except (*_DAMAGE, AttributeError, ArithmeticError, AssertionError, RuntimeError, SafetensorError) as error:
+        if is_out_of_memory(error):
+            raise
         raise _damaged(folder, error) from error
 
 
@@ -204,7 +232,8 @@ def save(
     """
     for file in (METADATA, WEIGHTS):
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
-    (folder / CALIBRATION).unlink(missing_ok=True)  # of other weights
+    for file in (CALIBRATION, GATE):
+        (folder / file).unlink(missing_ok=True)  # of other weights
     half = {key: value.half() if value.is_floating_point() else value for key, value in model.state_dict().items()}
     save_file({key: value.contiguous().cpu() for key, value in half.items()}, folder / WEIGHTS)
     (folder / WEIGHTS).chmod(0o644)  # safetensors lets nobody else read what it writes
@@ -214,6 +243,12 @@ def save(
 def save_calibration(folder: Path, calibration: Mapping[str, Calibration]) -> None:
     """Store the calibration of a bundle and seal it."""
     _write_json(folder / CALIBRATION, {contrast: entry.to_json() for contrast, entry in calibration.items()})
+    seal(folder)
+
+
+def save_gate(folder: Path, gate: Mapping[str, HealthyFeatures]) -> None:
+    """Store the healthy features of a bundle and seal it."""
+    _write_json(folder / GATE, {contrast: entry.to_json() for contrast, entry in gate.items()}, indent=None)
     seal(folder)
 
 
@@ -232,21 +267,67 @@ def _load_calibration(folder: Path) -> dict[str, Calibration]:
     return {contrast: Calibration.from_json(entry) for contrast, entry in _read_json(folder / CALIBRATION).items()}
 
 
+def _load_gate(folder: Path) -> dict[str, HealthyFeatures]:
+    if not (folder / GATE).is_file():
+        return {}
+    return {contrast: HealthyFeatures.from_json(entry) for contrast, entry in _read_json(folder / GATE).items()}
+
+
+def pickled(name: str) -> BundleFailure:
+    """The failure for weights that a program could hide in."""
+    return BundleFailure(
+        "bundle_pickled", f"{name} has pickled weights.", "Only safetensors are accepted: a pickle can run any program."
+    )
+
+
 def _damaged(folder: Path, error: Exception) -> BundleFailure:
-    return BundleFailure("bundle_damaged", f"The bundle {folder.name} is damaged: {error}.", _REINSTALL)
+    return BundleFailure("bundle_damaged", f"The bundle {folder.name} is damaged: {first_line(error)}.", _REINSTALL)
 
 
 def _load_model(folder: Path, config: BundleConfig) -> ConditionedDiffusion:
-    model = ConditionedDiffusion(config.model)
+    _require_moderate(config.model)
+    with _no_larger_than(folder / WEIGHTS):
+        model = ConditionedDiffusion(config.model)
     if STEP % model.divisor or any(size % model.divisor for size in config.grid.size[:2]):
         raise ValueError(f"its slices cannot be divided by {model.divisor}")
     model.load_state_dict(load_file(folder / WEIGHTS))
     return model.eval()
 
 
+@contextmanager
+def _no_larger_than(weights: Path) -> Iterator[None]:
+    """Meanwhile, raise ValueError as soon as a network that is being made has more weights than a file can hold."""
+    room = weights.stat().st_size  # a weight takes two bytes and more
+
+    def count(module: torch.nn.Module, name: str, weight: torch.nn.Parameter | None) -> None:
+        nonlocal room
+        room -= 0 if weight is None else weight.numel()
+        if room < 0:
+            raise ValueError("its network is larger than its weights")
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _require_moderate(values: Any) -> None:
+    """Raise ValueError when a configuration asks for more than any network of this kind has."""
+    if isinstance(values, Mapping):
+        values = list(values.values())
+    if isinstance(values, (list, tuple)):
+        if len(values) > MOST_ENTRIES:
+            raise ValueError(f"a list of {len(values)} entries")
+        for value in values:
+            _require_moderate(value)
+    elif isinstance(values, (int, float)) and not 0 <= values <= MOST:
+        raise ValueError(f"{values} in its configuration")
+
+
 def _read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _write_json(path: Path, values: Any) -> None:
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8", newline="\n")
+def _write_json(path: Path, values: Any, indent: int | None = 2) -> None:
+    path.write_text(json.dumps(values, indent=indent) + "\n", encoding="utf-8", newline="\n")

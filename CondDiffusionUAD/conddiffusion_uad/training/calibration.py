@@ -19,15 +19,19 @@ THICK = 3  # slices of the bundle's grid that a single slice stands for
 Log = Callable[[str], None]
 
 
-def healthy_volumes(part: Part, contrast: str, seed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def healthy_volumes(
+    part: Part, contrast: str, seed: int, *, fitted: bool = False
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Name, volume and mask (z, y, x) of all that a part can show of a contrast in the data it holds out.
 
-    A single slice becomes a stack of :data:`THICK` equal ones: so a thick slice looks on the bundle's grid.
+    With ``fitted`` it is the data that was learned from. A single slice becomes a stack of :data:`THICK` equal ones: so
+    a thick slice looks on the bundle's grid.
     """
     generator = torch.Generator().manual_seed(seed)
     cpu = torch.device("cpu")
-    sampler = (AnatomySampler if part.source.kind == "labels" else ScanSampler)(part.held_out, cpu)
-    for index, item in enumerate(part.held_out):
+    items = part.fit if fitted else part.held_out
+    sampler = (AnatomySampler if part.source.kind == "labels" else ScanSampler)(items, cpu)
+    for index, item in enumerate(items):
         if part.source.kind == "labels" or item.contrast == contrast or item.tissues:
             volume, mask = (array[:, 0].numpy() for array in sampler.volume(index, contrast, generator))
             copies = THICK if part.source.kind == "slices" else 1

@@ -40,6 +40,9 @@ def add_arguments(subparsers: argparse._SubParsersAction) -> None:
     )
     calibrate = subparsers.add_parser("calibrate", help=CALIBRATE, description=f"{CALIBRATE.capitalize()}.")
     calibrate.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that `train fit` made")
+    calibrate.add_argument(
+        "--gate-only", action="store_true", help="measure only what the input gate compares scans with"
+    )
     for parser in (pretrain, fit, calibrate):
         parser.add_argument(
             "--data",
@@ -75,7 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
     beside = arguments.data if arguments.data.is_dir() else arguments.data.parent
     means = Means(arguments.data, arguments.cache or beside / ".cache", arguments.device, arguments.skip_bad)
     if arguments.step == "calibrate":
-        calibrate_bundle(arguments.bundle, means, ConsoleLog(""))
+        calibrate_bundle(arguments.bundle, means, ConsoleLog(""), gate_only=arguments.gate_only)
         return
     means = replace(means, checkpoint_seconds=arguments.checkpoint_seconds)
     board = arguments.tensorboard if int(os.environ.get("RANK", "0")) == 0 else None  # of torchrun's processes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ def _check_slices(entry: Entry) -> str:
         with np.load(entry.file) as archive:
             images = np.asarray(archive["image"], np.float32)
             ranked = len(archive["bright"]) if "bright" in archive else len(images)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise BadInput("bad_slices", "It is no .npz archive with an array `image` of numbers.") from error
     if images.ndim != 3 or ranked != len(images):
         raise BadInput("bad_slices", "Its `image` is not (slices, y, x), or `bright` has another length.")

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
 SPLITS = TRAIN, HELD_OUT, TEST = "train", "held_out", "test"
+TRAINED_ON = "trained_on"
+"""Key in a bundle's metadata: hashes of the subjects that it, or a bundle it started from, was trained on."""
 
 
 def assign(
@@ -42,6 +44,11 @@ def merged(assignments: Iterable[Mapping[str, str]]) -> dict[str, str]:
         for subject, split in assignment.items():
             result[subject] = max(split, result.get(subject, TRAIN), key=SPLITS.index)
     return result
+
+
+def subject_hash(subject: str) -> str:
+    """SHA-256 of a subject's name: it can be compared, and not read."""
+    return hashlib.sha256(subject.encode()).hexdigest()
 
 
 def digest(assignment: Mapping[str, str]) -> str:

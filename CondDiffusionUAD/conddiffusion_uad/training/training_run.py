@@ -15,6 +15,7 @@ import torch
 
 from conddiffusion_uad import __version__
 from conddiffusion_uad.model import bundle as bundles
+from conddiffusion_uad.model.bundle import Bundle
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.device import choose
 from conddiffusion_uad.model.encoder import build_encoder
@@ -27,6 +28,7 @@ from .calibration import calibrate
 from .corpus import Part, load_corpus, split_of
 from .distributed import Processes, processes
 from .fitting import Fitting
+from .healthy_features import measure_features
 from .loop import CHECKPOINT_SECONDS, Plan
 from .masked_autoencoder import MaskedAutoencoder, patch_grid
 from .pretraining import WEIGHTS, Pretraining, load_encoder, save_encoder
@@ -128,7 +130,7 @@ def fit_bundle(
     """
     torch.manual_seed(recipe.seed)
     model = ConditionedDiffusion(recipe.bundle.model)
-    origin = start and _go_on_from(start, model, recipe)
+    earlier = _go_on_from(start, model, recipe) if start else None
     weights = encoder or recipe.encoder
     if weights and not recipe.bundle.model["condition"]:
         raise BadInput("no_encoder", "A model without condition has no encoder.", "Leave out --encoder.")
@@ -138,19 +140,25 @@ def fit_bundle(
         together.check(recipe.fit.batch)
         log = log if together.first else TrainingLog()
         corpus = means.corpus(recipe, log, together)
-        plan = _plan(recipe, recipe.fit, corpus, device, together, origins=(digest, origin))
+        plan = _plan(recipe, recipe.fit, corpus, device, together, origins=(digest, earlier and earlier.sha256))
         judged = recipe.validation.every and any(part.held_out for part in corpus)
         fitting = Fitting(model.to(device), recipe.fit, plan, Validation(recipe, corpus, device) if judged else None)
         fitting.run(checkpoint, log, means.checkpoint_seconds)
         if together.first:
-            bundles.save(output, recipe.bundle, fitting.result(), _metadata(recipe, corpus, digest, origin))
+            bundles.save(output, recipe.bundle, fitting.result(), _metadata(recipe, corpus, digest, earlier))
             (output / bundles.RECIPE).write_text(recipe.text, encoding="utf-8", newline="\n")
             checkpoint.unlink()
             log(f"Wrote {output}; now calibrate it")
 
 
-def calibrate_bundle(folder: Path, means: Means, log: TrainingLog) -> None:
-    """Calibrate a bundle on the data that its recipe holds out, and seal it.
+def calibrate_bundle(folder: Path, means: Means, log: TrainingLog, *, gate_only: bool = False) -> None:
+    """Calibrate a bundle on the data that its recipe holds out, measure what its input gate compares with, seal it.
+
+    Args:
+        folder: The bundle's.
+        means: Data and device.
+        log: Told what happens.
+        gate_only: Whether the calibration stays as it is.
 
     Raises:
         BadInput: ``recipe_not_found`` when the folder has no recipe, or the data cannot be used.
@@ -171,12 +179,14 @@ def calibrate_bundle(folder: Path, means: Means, log: TrainingLog) -> None:
             f"{means.data} does not hold out the scans that {folder} was not trained on.",
             "Give the data folder that it was fitted to.",
         )
-    bundles.save_calibration(folder, calibrate(bundle, corpus, recipe.seed, log))
+    if not gate_only:
+        bundles.save_calibration(folder, calibrate(bundle, corpus, recipe.seed, log))
+    bundles.save_gate(folder, measure_features(bundle, corpus, recipe.seed, log))
     log(f"Calibrated {folder}")
 
 
-def _go_on_from(start: str, model: ConditionedDiffusion, recipe: recipes.Recipe) -> str:
-    """Give a model the weights of a bundle, and return the bundle's hash. Raises BadInput or BundleFailure."""
+def _go_on_from(start: str, model: ConditionedDiffusion, recipe: recipes.Recipe) -> Bundle:
+    """Give a model the weights of a bundle, and return the bundle. Raises BadInput or BundleFailure."""
     earlier = bundles.load(start)
     if json.dumps(earlier.config.model, sort_keys=True) != json.dumps(recipe.bundle.model, sort_keys=True):
         raise BadInput(
@@ -185,11 +195,17 @@ def _go_on_from(start: str, model: ConditionedDiffusion, recipe: recipes.Recipe)
             "Start from a bundle whose recipe has the same [model].",
         )
     model.load_state_dict(earlier.model.state_dict())
-    return earlier.sha256
+    return earlier
 
 
 def _held_out(corpus: Sequence[Part]) -> list[str]:
     return [item.name for part in corpus for item in part.held_out]
+
+
+def _trained_on(corpus: Sequence[Part], earlier: Bundle | None) -> list[str]:
+    """Hashes of the subjects that were trained on, now or when an earlier bundle was made."""
+    now = {splits.subject_hash(name) for name, split in split_of(corpus).items() if split == splits.TRAIN}
+    return sorted(now.union(earlier.metadata.get(splits.TRAINED_ON, ()) if earlier else ()))
 
 
 def _split(corpus: Sequence[Part]) -> dict[str, Any]:
@@ -227,7 +243,7 @@ def _made(folder: Path) -> Path:
 
 
 def _metadata(
-    recipe: recipes.Recipe, corpus: Sequence[Part], encoder: str | None, origin: str | None
+    recipe: recipes.Recipe, corpus: Sequence[Part], encoder: str | None, earlier: Bundle | None
 ) -> dict[str, Any]:
     """The fields that MONAI's bundle schema asks for, and what was not trained on."""
     height, width = recipe.bundle.grid.size[1::-1]
@@ -256,6 +272,7 @@ def _metadata(
         "test": [name for part in corpus for name in part.test],
         "split": _split(corpus),
         "pretrained_encoder": encoder,
-        "started_from": origin,
+        "started_from": earlier and earlier.sha256,
+        splits.TRAINED_ON: _trained_on(corpus, earlier),
         "network_data_format": {"inputs": {"image": image}, "outputs": {"pred": image}},
     }

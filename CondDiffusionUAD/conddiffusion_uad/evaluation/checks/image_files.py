@@ -1,0 +1,123 @@
+"""What image files tell without being read as a whole: their grid, whether they are whole, which are alike."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from conddiffusion_uad import nifti_file, scan_checks
+from conddiffusion_uad.protocol import BadInput
+from conddiffusion_uad.volume import FORMATS, Grid
+
+_SAMPLE = 1 << 16  # bytes from the middle of a file that tell most files of one size apart
+_CORNERS = np.array(np.meshgrid([0, 1], [0, 1], [0, 1])).reshape(3, 8)
+
+
+def read_grid(path: Path) -> Grid:
+    """The grid that an image file tells, after a look at whether the file is whole.
+
+    Raises:
+        BadInput: not_readable, not_an_image, truncated, is_rgb, not_3d, too_small, too_large or bad_direction.
+    """
+    if not os.access(path, os.R_OK):
+        raise BadInput("not_readable", "You are not allowed to read it.", "Ask for access, or copy the file.")
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        if "orthonormal" in str(error):
+            return Grid.of(nifti_file.read_straightened(path))
+        raise BadInput("not_an_image", "It cannot be read as an image.", f"Accepted: {FORMATS}.") from error
+    scan_checks.check_header(reader, path)
+    if nifti_file.is_nifti(path):
+        _check_whole(path)
+    axes = np.array(reader.GetDirection()).reshape([reader.GetDimension()] * 2)[:3, :3]
+    return Grid(reader.GetSize()[:3], reader.GetSpacing()[:3], reader.GetOrigin()[:3], tuple(axes.ravel().tolist()))
+
+
+def _check_whole(path: Path) -> None:
+    """Raise BadInput("truncated") when a NIfTI file holds less than its header promises.
+
+    The last four bytes of a gzip file are the number of bytes that it unpacks to; only when they say anything else, the
+    file is unpacked.
+    """
+    import nibabel
+
+    try:
+        stored = nibabel.load(path).dataobj
+    except (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
+        raise nifti_file.truncated(path.name) from error
+    promised = stored.offset + math.prod(stored.shape) * stored.dtype.itemsize
+    if not path.name.lower().endswith(".gz"):
+        if path.stat().st_size < promised:
+            raise nifti_file.truncated(path.name)
+        return
+    with path.open("rb") as stream:
+        stream.seek(-4, os.SEEK_END)
+        if int.from_bytes(stream.read(), "little") == promised % 2**32:
+            return
+    nifti_file.check(path)
+
+
+def same_grid(first: Grid, second: Grid, tolerance: float = 0.1) -> bool:
+    """Whether two grids have the same voxels, up to a fraction of one."""
+    if first.size != second.size:
+        return False
+    corners = (_CORNERS.T * (np.array(first.size) - 1)).T
+    distances = np.linalg.norm(points(first, corners) - points(second, corners), axis=0)
+    return bool(distances.max() <= tolerance * min(first.spacing))
+
+
+def points(grid: Grid, indices: np.ndarray) -> np.ndarray:
+    """Where voxels (3, n), x first, lie: (3, n) LPS millimeters."""
+    axes = np.array(grid.direction).reshape(3, 3) * grid.spacing
+    return axes @ indices + np.array(grid.origin)[:, None]
+
+
+def inside(grid: Grid, places: np.ndarray) -> np.ndarray:
+    """Which places (3, n), LPS millimeters, lie in a voxel of a grid."""
+    axes = np.array(grid.direction).reshape(3, 3) * grid.spacing
+    indices = np.linalg.solve(axes, places - np.array(grid.origin)[:, None])
+    return ((indices > -0.5) & (indices < np.array(grid.size)[:, None] - 0.5)).all(axis=0)
+
+
+@cache
+def content(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as stream:
+        digest = hashlib.sha256()
+        while block := stream.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def alike(files: Iterable[Path]) -> list[list[Path]]:
+    """Groups of different files with the same content; a file is only read when another has its size."""
+    groups = [list(dict.fromkeys(files))]
+    keys: tuple[Callable[[Path], Hashable], ...] = (lambda path: path.stat().st_size, _sample, content)
+    for key in keys:
+        groups = [finer for group in groups for finer in _by(key, group) if len(finer) > 1]
+    return groups
+
+
+def _by(key: Callable[[Path], Hashable], files: Iterable[Path]) -> Iterable[list[Path]]:
+    groups: dict[Hashable, list[Path]] = defaultdict(list)
+    for file in files:
+        groups[key(file)].append(file)
+    return groups.values()
+
+
+def _sample(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size // 2 - _SAMPLE // 2))
+        return stream.read(_SAMPLE)

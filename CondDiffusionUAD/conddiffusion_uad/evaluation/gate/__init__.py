@@ -1,0 +1,1 @@
+"""What the input gate lets pass, warns about and refuses."""

@@ -1,0 +1,1 @@
+"""The published way to judge, apart from ours."""

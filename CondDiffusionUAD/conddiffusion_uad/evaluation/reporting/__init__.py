@@ -1,0 +1,1 @@
+"""From the records of an evaluation to tables, curves and pages."""

@@ -1,0 +1,1 @@
+"""How the figures change when a scan is corrupted or stored in another way."""
