@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
-from conddiffusion_uad import __version__, bundle_commands, device_commands
+from conddiffusion_uad import __version__, benchmark_commands, bundle_commands, device_commands
 from conddiffusion_uad.console import Console
 from conddiffusion_uad.detection import output, repetition
 from conddiffusion_uad.detection.job import run
@@ -85,6 +85,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     bundle_commands.add_arguments(commands.add_parser("bundle", help="list, show or verify model bundles"))
     device_commands.add_arguments(commands.add_parser("devices", help="list what can compute"))
+    benchmark_commands.add_arguments(
+        commands.add_parser("benchmark", help=benchmark_commands.HELP, description=benchmark_commands.DESCRIPTION)
+    )
     commands.add_parser("worker", help="run jobs given as JSON lines on stdin").set_defaults(command=_worker)
     return parser
 
