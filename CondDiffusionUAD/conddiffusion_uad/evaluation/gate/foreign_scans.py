@@ -24,7 +24,7 @@ _PET_FWHM_MM = 7.0
 _UPTAKE_PEAK, _UPTAKE_WIDTH = 0.55, 0.6  # gray matter's place between fluid (0) and white matter (1) of a T1 scan
 _BONE_MM = (2.0, 8.0)  # from the brain outward
 _SINUS_MM, _SINUS_DEPTH_MM = 6.0, 5.0  # half width of the sagittal sinus, and how far it reaches into the mask
-_VESSELS, _VESSEL_MM = 40, 3.0  # number and diameter of other vessels
+_VESSELS, _VESSEL_MM, _VESSEL_LENGTH_MM = 40, 3.0, 60.0  # number, diameter and length of other vessels
 _ENHANCED = 1.8  # intensity of blood with contrast agent against the brain's 99th percentile
 
 Foreign = Callable[[sitk.Image, sitk.Image], sitk.Image]
@@ -152,20 +152,27 @@ def _enhanced(scan: sitk.Image, brain: sitk.Image) -> sitk.Image:
     values, mask, _ = _inside(scan, brain)
     spacing = np.array(scan.GetSpacing()[::-1])
     depth = ndimage.distance_transform_edt(mask, sampling=spacing)
-    position = np.indices(mask.shape) * spacing.reshape(3, 1, 1, 1)
-    center = [axis[mask].mean() for axis in position]
-    blood = mask & (depth < _SINUS_DEPTH_MM) & (np.abs(position[2] - center[2]) < _SINUS_MM) & (position[0] > center[0])
+    middle = np.argwhere(mask).mean(axis=0)
+    z, _, x = np.ogrid[tuple(slice(size) for size in mask.shape)]
+    blood = (depth < _SINUS_DEPTH_MM) & (np.abs(x - middle[2]) * spacing[2] < _SINUS_MM) & (z > middle[0])
     random = np.random.default_rng(0)
-    starts = np.argwhere(mask) * spacing
-    for start in starts[random.integers(len(starts), size=_VESSELS)]:
+    for start in random.permutation(np.argwhere(mask))[:_VESSELS]:
         course = random.normal(size=3)
-        course /= np.linalg.norm(course)
-        away = position - start.reshape(3, 1, 1, 1)
-        along = np.tensordot(course, away, 1)
-        across = np.sqrt(np.maximum((away**2).sum(axis=0) - along**2, 0))
-        blood |= mask & (across < _VESSEL_MM / 2) & (np.abs(along) < 30)
+        _draw_vessel(blood, start, course / np.linalg.norm(course), spacing)
     low, high = np.percentile(sitk.GetArrayViewFromImage(scan)[mask], [1, 99])
-    return Grid.of(scan).with_array((np.where(blood, _ENHANCED, values) * (high - low) + low).astype(np.float32))
+    bright = np.where(blood & mask, _ENHANCED, values) * (high - low) + low
+    return Grid.of(scan).with_array(bright.astype(np.float32))
+
+
+def _draw_vessel(blood: np.ndarray, start: np.ndarray, course: np.ndarray, spacing: np.ndarray) -> None:
+    """Mark a straight vessel about a voxel (z, y, x) along a unit vector; the box around it is enough to look at."""
+    reach = np.ceil(_VESSEL_LENGTH_MM / 2 / spacing).astype(int)
+    low, high = np.maximum(start - reach, 0), np.minimum(start + reach + 1, blood.shape)
+    box = tuple(slice(first, last) for first, last in zip(low, high, strict=True))
+    away = (np.indices(high - low) + (low - start).reshape(3, 1, 1, 1)) * spacing.reshape(3, 1, 1, 1)
+    along = np.tensordot(course, away, 1)
+    across = np.sqrt(np.maximum((away**2).sum(axis=0) - along**2, 0))
+    blood[box] |= (across < _VESSEL_MM / 2) & (np.abs(along) < _VESSEL_LENGTH_MM / 2)
 
 
 FOREIGN: Mapping[str, Foreign] = MappingProxyType(
