@@ -24,7 +24,7 @@ class Launches(TorchDispatchMode):
         super().__init__()
         self.count: Counter[str] = Counter()
 
-    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):  # noqa: ANN001, ANN204 (torch's)
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
         self.count[function.overloadpacket.__name__] += 1
         return function(*arguments, **(keywords or {}))
 
