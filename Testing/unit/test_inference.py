@@ -67,6 +67,13 @@ def test_the_result_is_the_same_bit_for_bit_each_time_and_for_each_loading() -> 
     assert torch.equal(first(*arguments), second(*arguments))
 
 
+def test_a_model_that_is_on_a_device_stays_there() -> None:
+    fast = accelerated(ConditionedDiffusion(CONFIG).to("meta"), torch.bfloat16)  # torch's "meta" stands in for a card
+    assert {parameter.device.type for parameter in fast.parameters()} == {"meta"}
+    noisy, condition = torch.zeros(2, 1, 64, 64, device="meta"), torch.zeros(2, 8, device="meta")
+    assert fast.denoiser(noisy, torch.zeros(2, device="meta"), condition).shape == noisy.shape
+
+
 def test_the_given_model_is_left_as_it_is() -> None:
     model = trained()
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -81,8 +88,9 @@ def test_normalization_is_torchs_for_small_and_large_maps(pixels: int) -> None:
     x = (3 + torch.randn(2, 24, 32, pixels)).contiguous(memory_format=torch.channels_last)
     scale, shift = torch.randn(2, 24), torch.randn(2, 24)
     expected = functional.group_norm(x, 4, eps=1e-5) * scale[:, :, None, None] + shift[:, :, None, None]
-    found = fused.normalized_activation(x, 4, scale, shift, 1e-5)
-    assert torch.allclose(found, functional.silu(expected), atol=1e-5)
+    for normalized_activation in (fused.normalized_activation, fused._at_once):  # of CPUs, of graphics cards
+        found = normalized_activation(x, 4, scale, shift, 1e-5)
+        assert torch.allclose(found, functional.silu(expected), atol=1e-5)
 
 
 def test_a_convolution_of_doubled_pixels_needs_no_doubled_pixels() -> None:

@@ -100,8 +100,8 @@ class Card:
         self._error = error
         monkeypatch.setattr(pipeline, "detect", self.detect)
 
-    def get(self, name: str, device: str) -> bundles.Bundle:
-        return bundles.load(str(self._loaded.path)).to("cpu" if device == "cpu" else "meta")
+    def get(self, name: str, device: str, precision: str) -> bundles.Bundle:
+        return bundles.load(str(self._loaded.path)).to("cpu" if device == "cpu" else "meta", precision)
 
     def detect(self, *arguments: Any, device: torch.device, **options: Any) -> pipeline.Detection:
         if device.type == "meta":

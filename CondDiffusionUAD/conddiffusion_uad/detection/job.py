@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conddiffusion_uad.detection import output
+from conddiffusion_uad.detection.ahead import Ahead
 from conddiffusion_uad.detection.recorder import Recorder
 from conddiffusion_uad.failures import explain, is_card_failure, is_out_of_memory
 from conddiffusion_uad.protocol import EXIT_DONE, Cancelled, DetectionJob, Emit, EventProgress
@@ -70,16 +71,19 @@ def run(
     cancelled = cancelled or threading.Event()
     models = models or Models()
     code = EXIT_DONE
+    ahead = Ahead(job.inputs, lambda path: _read(path, job.contrast))
     for path, folder in zip(job.inputs, folders(job), strict=True):
         try:
-            Examination(job, Recorder(EventProgress(emit, cancelled)), models, repetition).run(path, folder)
+            Examination(job, Recorder(EventProgress(emit, cancelled)), models, ahead, repetition).run(path, folder)
             emit({"event": "done", "report": str(folder.absolute() / output.REPORT)})
         except BaseException as error:
             failure = Cancelled() if cancelled.is_set() else explain(error)
+            ahead.drop(path)
             emit(failure.event())
             code = code or failure.exit_code
             if isinstance(failure, Cancelled):
                 break
+    ahead.drop()
     return code
 
 
@@ -97,12 +101,14 @@ class Examination:
         job: What was asked for.
         recorder: Told how it goes.
         models: Where loaded bundles are kept.
+        ahead: Reads and prepares the scans of the job.
         repetition: The run that it repeats, if it does.
     """
 
     job: DetectionJob
     recorder: Recorder
     models: Models
+    ahead: Ahead
     repetition: Repetition | None = None
 
     def run(self, path: str, folder: Path) -> None:
@@ -113,11 +119,11 @@ class Examination:
         """
         with output.staged(folder, force=self.job.force) as private:
             self.recorder.stage("read")
-            scan, contrast = _read(path, self.job.contrast)
+            scan, contrast = self.ahead.scan(path, self.recorder)
             if self.repetition is not None:
                 self.repetition.require_scan(scan)
             self.recorder.stage("load")
-            bundle, detection = self._detect(scan, contrast, folder)
+            bundle, detection = self._detect(scan, contrast, path, folder)
             self.recorder.stage("report")
             with output.telling(folder):
                 _write(private, scan, detection, self.recorder)
@@ -125,7 +131,7 @@ class Examination:
                 (private / output.REPORT).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
             self.recorder.advance(1.0)
 
-    def _detect(self, scan: sitk.Image, contrast: str, folder: Path) -> tuple[Bundle, Detection]:
+    def _detect(self, scan: sitk.Image, contrast: str, path: str, folder: Path) -> tuple[Bundle, Detection]:
         """Load the bundle and detect; on the CPU when an automatically chosen card fails or has too little memory."""
         from conddiffusion_uad.torch_check import require_torch
 
@@ -136,7 +142,7 @@ class Examination:
             name = self.repetition.locate_bundle()
         bundle = self.models.get(name, self.job.device, self.job.precision)
         try:
-            return bundle, self._detect_with(bundle, scan, contrast, folder)
+            return bundle, self._detect_with(bundle, scan, contrast, path, folder)
         except (MemoryError, RuntimeError) as error:
             on_card = next(bundle.model.parameters()).device.type != "cpu"
             if self.job.device != "auto" or not on_card or not (is_out_of_memory(error) or is_card_failure(error)):
@@ -146,9 +152,9 @@ class Examination:
             "device_fallback", f"{reason} The run goes on with the CPU.", "It takes longer; the result is as good."
         )
         bundle = self.models.get(name, "cpu", self.job.precision)
-        return bundle, self._detect_with(bundle, scan, contrast, folder)
+        return bundle, self._detect_with(bundle, scan, contrast, path, folder)
 
-    def _detect_with(self, bundle: Bundle, scan: sitk.Image, contrast: str, folder: Path) -> Detection:
+    def _detect_with(self, bundle: Bundle, scan: sitk.Image, contrast: str, path: str, folder: Path) -> Detection:
         from conddiffusion_uad.detection import needs, pipeline
 
         pipeline.require_contrast(bundle, contrast)
@@ -169,6 +175,7 @@ class Examination:
             seed=self.job.seed,
             batch=self.job.batch,
             accept_any_scan=self.job.accept_any_scan,
+            preparing=lambda *given: self.ahead.prepare(path, *given),
             progress=self.recorder,
         )
 

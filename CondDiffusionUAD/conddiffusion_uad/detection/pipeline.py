@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import SimpleITK as sitk
 import torch
@@ -45,6 +46,14 @@ class Detection:
     assessment: gate.Assessment
 
 
+def prepare_now(scan: sitk.Image, options: Mapping[str, Any], progress: Progress) -> Prepared:
+    """`preparation.prepare` with these options."""
+    return prepare(scan, **options, progress=progress)
+
+
+Preparing = Callable[[sitk.Image, Mapping[str, Any], Progress], Prepared]
+
+
 def detect(
     scan: sitk.Image,
     bundle: Bundle,
@@ -58,6 +67,7 @@ def detect(
     seed: int = 0,
     batch: int = BATCH,
     accept_any_scan: bool = False,
+    preparing: Preparing = prepare_now,
     progress: Progress | None = None,
 ) -> Detection:
     """Find what does not look healthy in a brain scan.
@@ -74,6 +84,7 @@ def detect(
         seed: Seed of the noise.
         batch: Slices reconstructed at once; halved, with a warning, when the memory does not suffice.
         accept_any_scan: Whether to go on with a scan that the input gate would refuse.
+        preparing: Prepares the scan.
         progress: Told about stages and warnings; may end the run.
 
     Raises:
@@ -86,8 +97,8 @@ def detect(
     _warn_of_other_levels(levels, bundle, progress)
 
     # orient, strip the skull, register to the atlas, correct the bias field, normalize, slice
-    grid = bundle.config.grid
-    prepared = prepare(scan, grid=grid, atlas=atlas.load(), skull=skull, device=device, progress=progress)
+    options = {"grid": bundle.config.grid, "atlas": atlas.load(), "skull": skull, "device": device}
+    prepared = preparing(scan, options, progress)
 
     # is it what the bundle was made for
     progress.stage("check")

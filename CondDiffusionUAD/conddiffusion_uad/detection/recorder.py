@@ -42,6 +42,11 @@ class Recorder:
         self.warnings.append({"code": code, "message": message, "hint": hint})
         self._progress.warning(code, message, hint)
 
+    def replace(self, seconds: Mapping[str, float]) -> None:
+        """Take over the seconds of stages that ran elsewhere; the current stage ends uncounted."""
+        self._name = None
+        self.seconds.update(seconds)
+
     def stop(self) -> None:
         """End the current stage."""
         if self._name is not None:

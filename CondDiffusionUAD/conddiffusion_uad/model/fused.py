@@ -34,12 +34,20 @@ def normalized_activation(
         scale, shift: Of each channel, shape (B, C), float32.
         epsilon: Added to the variance.
     """
-    if x.device.type != "cpu":
-        normal = functional.group_norm(x, groups, eps=epsilon)
-        scale, shift = (values.to(x.dtype)[:, :, None, None] for values in (scale, shift))
-        return functional.silu(torch.addcmul(shift, normal, scale))
-    result = torch.empty_like(x)
-    samples = x.split(1)
+    normalized = _sample_by_sample if x.device.type == "cpu" else _at_once
+    return normalized(x, groups, scale, shift, epsilon)
+
+
+def _at_once(x: torch.Tensor, groups: int, scale: torch.Tensor, shift: torch.Tensor, epsilon: float) -> torch.Tensor:
+    normal = functional.group_norm(x, groups, eps=epsilon)
+    scale, shift = (values.to(x.dtype)[:, :, None, None] for values in (scale, shift))
+    return functional.silu(torch.addcmul(shift, normal, scale), inplace=True)
+
+
+def _sample_by_sample(
+    x: torch.Tensor, groups: int, scale: torch.Tensor, shift: torch.Tensor, epsilon: float
+) -> torch.Tensor:
+    result, samples = torch.empty_like(x), x.split(1)
     if x.shape[2] * x.shape[3] >= FEW_PIXELS:
         parts = zip(scale.unbind(), shift.unbind(), strict=True)
         normal = (functional.group_norm(s, groups, *part, epsilon) for s, part in zip(samples, parts, strict=True))
@@ -72,10 +80,12 @@ class DoubledConvolution(nn.Module):
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
         self.outputs = convolution.out_channels
-        weight = torch.einsum("akr,bls,oirs->aboikl", _DOUBLED, _DOUBLED, convolution.weight.float().cpu())
+        weight = convolution.weight.detach().float()
+        taps = _DOUBLED.to(weight.device)
+        weight = torch.einsum("akr,bls,oirs->aboikl", taps, taps, weight)
         self.convolution = nn.Conv2d(convolution.in_channels, 4 * self.outputs, 2, padding=1)
-        self.convolution.weight.data = weight.flatten(0, 2)
-        self.convolution.bias.data = convolution.bias.detach().float().cpu().repeat(4)
+        self.convolution.weight = nn.Parameter(weight.flatten(0, 2))
+        self.convolution.bias = nn.Parameter(convolution.bias.detach().float().repeat(4))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to (B, outputs, 2 H, 2 W)."""

@@ -53,7 +53,10 @@ class FastDenoiser(nn.Module):
         blocks = [*source.down, source.middle_in, source.middle_out, *up]
         matrices, shifts = zip(*map(folded_modulation, blocks), strict=True)
         self.modulation = nn.Linear(matrices[0].shape[1], sum(map(len, matrices)))
-        self.modulation.weight.data, self.modulation.bias.data = torch.cat(matrices), torch.cat(shifts)
+        self.modulation.weight, self.modulation.bias = (
+            nn.Parameter(torch.cat(matrices)),
+            nn.Parameter(torch.cat(shifts)),
+        )
         self._widths = [block.norm_out.num_channels for block in blocks]
 
         self.stem = source.stem

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import SimpleITK as sitk
+
+_CHANGED = threading.RLock()  # the number is the process's: one thread at a time may change it
 
 
 @contextmanager
@@ -14,9 +17,10 @@ def itk_threads(number: int) -> Iterator[None]:
 
     One is quickest for many small images: several threads would wait for each other after each of them.
     """
-    usual = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(number)
-    try:
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(usual)
+    with _CHANGED:
+        usual = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(number)
+        try:
+            yield
+        finally:
+            sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(usual)
