@@ -71,6 +71,15 @@ def test_damaged_values_are_noticed(healthy: HealthyFeatures, change: dict[str, 
         HealthyFeatures.from_json({**healthy.to_json(), **change})
 
 
+@pytest.mark.parametrize("name", ["mean", "directions", "variances", "rest", "usual"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_damage(healthy: HealthyFeatures, name: str, value: float) -> None:
+    stored = healthy.to_json()
+    stored[name] = (np.array(stored[name]) * 0 + value).tolist()
+    with pytest.raises(ValueError):
+        HealthyFeatures.from_json(stored)
+
+
 def test_too_little_to_measure_is_an_error() -> None:
     with pytest.raises(ValueError):
         HealthyFeatures.measure(scans(2, 0), [])

@@ -326,7 +326,7 @@ def test_bundle_configurations(fuzzed_bundle: Path, small_bundle: Path, data: st
 def test_many_runs_in_one_worker_leak_nothing(
     environment: dict[str, str], scan_file: Path, small_bundle: Path, tmp_path: Path
 ) -> None:
-    runs, settled = (200, 20) if THOROUGH else (5, 2)
+    runs, settled = (200, 20) if THOROUGH else (4, 2)
     (tmp_path / "temporary").mkdir()
     bad = tmp_path / "bad_T1.nii.gz"
     bad.write_bytes(scan_file.read_bytes()[:2000])

@@ -101,8 +101,10 @@ class HealthyFeatures:
         rest, usual = float(values["rest"]), float(values["usual"])
         if mean.ndim != 1 or directions.shape != (len(variances), len(mean)) or variances.ndim != 1:
             raise ValueError("mean, directions and variances do not fit together")
-        if not (variances > 0).all() or not rest > 0 or not 0 < usual < np.inf:
+        if not (variances > 0).all() or not rest > 0 or not usual > 0:
             raise ValueError("variances and the usual distance must be positive")
+        if not all(np.isfinite(value).all() for value in (mean, directions, variances, rest, usual)):
+            raise ValueError("all must be finite: no distance is above a limit that is not a number")
         return cls(mean, directions, variances, rest, usual, int(values["scans"]))
 
 
