@@ -358,4 +358,4 @@ def test_many_runs_in_one_worker_leak_nothing(
         worker.stdin.close()
     files, threads, memory = zip(*held, strict=True)
     assert max(files[settled:]) <= files[settled - 1] and max(threads[settled:]) <= threads[settled - 1], held
-    assert max(memory[settled:]) - memory[settled - 1] < 100, memory
+    assert max(memory[settled:]) - memory[settled - 1] < 40, memory

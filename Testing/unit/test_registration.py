@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 
 import numpy as np
@@ -131,6 +132,9 @@ def test_cancelling_ends_the_search() -> None:
     with pytest.raises(Cancelled):
         register(*patient(head((0, 0, 0), (0.9, 0.9, 0.9)), (3, 3, 4)), ATLAS, impatient)
     assert impatient.reports < 6
+    gc.collect()
+    left = [thing for thing in gc.get_objects() if type(thing) is sitk.ImageRegistrationMethod]
+    assert left == [], "each holds two volumes"
 
 
 def test_overlap_is_one_for_the_atlas_itself_and_counts_only_the_field_of_view() -> None:

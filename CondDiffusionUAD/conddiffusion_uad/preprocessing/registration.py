@@ -127,6 +127,8 @@ class _Search:
             value = method.GetMetricValue()
         except RuntimeError:  # no sample of the atlas lies in the scan
             result, value = start, math.inf
+        finally:
+            method.RemoveAllCommands()  # they and the method hold each other, out of reach of the garbage collector
         if cancelled:
             raise cancelled[0]
         self._done += 1
