@@ -1,4 +1,5 @@
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,12 @@ def test_variants_run_in_turns_after_one_run_that_does_not_count() -> None:
     seconds = timing.in_turns([lambda: calls.append("a"), lambda: calls.append("b")], CPU, 2)
     assert calls == ["a", "b", "a", "b", "a", "b"]
     assert len(seconds) == 2 and all(len(pair) == 2 for pair in seconds)
+
+
+def test_one_thread_is_measured_by_what_it_computes_and_several_by_what_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for threads, most, least in ((1, 0.04, 0.0), (2, 10.0, 0.049)):
+        monkeypatch.setattr(torch, "get_num_threads", lambda count=threads: count)
+        assert least <= timing.seconds_of(lambda: time.sleep(0.05), CPU) < most
 
 
 def test_the_forms_of_a_bundles_network_are_measured_beside_the_ceiling(small_bundle: Path) -> None:

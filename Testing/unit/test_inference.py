@@ -8,7 +8,7 @@ from torch.nn import functional
 from conddiffusion_uad.model import fused, precision
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.denoiser import ResidualBlock
-from conddiffusion_uad.model.inference import FastDenoiser, accelerated
+from conddiffusion_uad.model.inference import PART, FastDenoiser, accelerated
 from conddiffusion_uad.protocol import BadInput
 
 CONFIG = {
@@ -35,7 +35,7 @@ def trained(config: dict = CONFIG) -> ConditionedDiffusion:
 
 
 def inputs(count: int = 5, height: int = 80, width: int = 72) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    return torch.rand(count, 1, height, width), torch.arange(count) * 150 + 1, torch.randn(count, 1, height, width)
+    return torch.rand(count, 1, height, width), torch.arange(count) * 100 + 1, torch.randn(count, 1, height, width)
 
 
 def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
@@ -115,7 +115,17 @@ def test_no_more_slices_at_once_than_the_cache_holds() -> None:
     denoiser = accelerated(trained(), torch.float32).denoiser
     assert isinstance(denoiser, FastDenoiser)
     small, large = torch.zeros(16, 1, 64, 64), torch.zeros(16, 1, 1024, 1024)
-    assert denoiser.together(large) == 1 < denoiser.together(small)
+    assert denoiser.together(large) == 1 < denoiser.together(small) == PART
+
+
+def test_the_result_hardly_depends_on_the_number_of_threads() -> None:
+    model, arguments, usual = accelerated(trained(), torch.float32), inputs(9), torch.get_num_threads()
+    estimates = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        estimates.append(model(*arguments))
+    torch.set_num_threads(usual)
+    assert relative_error(*estimates) < 1e-6
 
 
 def test_precision_is_chosen_by_the_processor_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ class Recorder(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
         self.encoded: list[torch.Tensor] = []
-        self.calls: list[tuple[int, torch.Tensor, torch.Tensor]] = []
+        self.calls: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         self.encoder = self._encode
 
     def _encode(self, slices: torch.Tensor) -> torch.Tensor:
@@ -30,8 +30,8 @@ class Recorder(nn.Module):
     def forward(
         self, slices: torch.Tensor, level: torch.Tensor, noise: torch.Tensor, features: torch.Tensor
     ) -> torch.Tensor:
-        self.calls.append((int(level[0]), noise[:, 0, 0, 0], features))
-        return slices + level[0] / 10_000
+        self.calls.append((level, noise[:, 0, 0, 0], features))
+        return slices + level.view(-1, 1, 1, 1) / 10_000
 
 
 @pytest.fixture
@@ -45,8 +45,9 @@ def brain() -> tuple[np.ndarray, np.ndarray]:
 
 def test_mean_over_the_levels_inside_the_mask(brain: tuple[np.ndarray, np.ndarray]) -> None:
     volume, mask = brain
-    result = reconstruct(volume, mask, Recorder(), levels=(250, 500, 750))
-    assert result[mask] == pytest.approx(volume[mask] + 0.05, abs=1e-6)
+    for levels in ((250, 500, 750), (100, 200, 300, 400, 900)):  # as many as are computed at once, and more
+        result = reconstruct(volume, mask, Recorder(), levels=levels)
+        assert result[mask] == pytest.approx(volume[mask] + np.mean(levels) / 10_000, abs=1e-6)
     assert not result[~mask].any()
 
 
@@ -54,8 +55,11 @@ def test_one_forward_a_level_and_one_encoding_a_slice(brain: tuple[np.ndarray, n
     model = Recorder()
     reconstruct(*brain, model, levels=(250, 750))
     assert sum(len(batch) for batch in model.encoded) == 37  # empty slices cost nothing
-    assert sum(len(noise) for level, noise, _ in model.calls if level == 250) == 37
-    assert {level for level, *_ in model.calls} == {250, 750}
+    levels = torch.cat([level for level, *_ in model.calls])
+    assert sorted(levels.tolist()) == 37 * [250] + 37 * [750]
+    for _, _, features in model.calls:
+        first, second = features.chunk(2)
+        assert torch.equal(first, second)
 
 
 def test_every_slice_and_level_has_noise_of_its_own(brain: tuple[np.ndarray, np.ndarray]) -> None:
@@ -107,7 +111,7 @@ def test_when_the_memory_is_short_the_batch_is_halved_and_it_is_told(
 ) -> None:
     notes = Notes(Quiet())
     options = {"levels": (250, 750), "seed": 3}
-    made, batch = reconstruct_within_memory(*brain, Hungry(5, error), batch=16, progress=notes, **options)
+    made, batch = reconstruct_within_memory(*brain, Hungry(10, error), batch=16, progress=notes, **options)
     assert batch == 4
     assert [warning["code"] for warning in notes.warnings] == ["batch_halved"] * 2
     assert "16 slices" in notes.warnings[0]["message"] and "with 4" in notes.warnings[1]["message"]

@@ -30,9 +30,12 @@ class Launches(TorchDispatchMode):
 
 
 @pytest.fixture(autouse=True)
-def without_gradients() -> Iterator[None]:
+def alone_and_without_gradients() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # what other threads do would not be seen
     with torch.no_grad():
         yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

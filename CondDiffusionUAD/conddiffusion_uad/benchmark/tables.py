@@ -20,7 +20,7 @@ def text(found: Mapping[str, Any]) -> str:
 
 def _network(speeds: list[Mapping[str, Any]]) -> Iterator[str]:
     if speeds:
-        yield "\nThe network, for one slice at one noise level; CPU seconds, shared among the threads"
+        yield "\nThe network, for one slice at one noise level"
         columns = ("ms", "GFLOP", "GFLOP/s", "ceiling", "share", "ratio", "error")
         yield _NETWORK.format("network", "form", *columns)
     for speed in speeds:

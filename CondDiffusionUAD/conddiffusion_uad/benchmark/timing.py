@@ -11,18 +11,15 @@ import torch
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:
     """Seconds of one run.
 
-    On a CPU those that this process's threads computed, shared among them: other programs on the computer do not
-    lengthen them. On other devices those that passed until it was done.
+    Those that pass until it is done. With one thread on a CPU they are those that the thread computed, so that other
+    programs on the computer do not lengthen them; of several threads the system knows this too roughly.
     """
-    if device.type == "cpu":
-        begin = time.process_time()
-        work()
-        return (time.process_time() - begin) / torch.get_num_threads()
+    clock = time.thread_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     _wait(device)
-    begin = time.perf_counter()
+    begin = clock()
     work()
     _wait(device)
-    return time.perf_counter() - begin
+    return clock() - begin
 
 
 def least_seconds(work: Callable[[], object], device: torch.device, trials: int) -> float:

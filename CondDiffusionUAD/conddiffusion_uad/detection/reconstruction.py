@@ -12,6 +12,7 @@ from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.protocol import Progress, Quiet
 
 BATCH = 16  # slices at once
+LEVELS = 4  # noise levels at once
 
 
 def slice_seeds(seed: int, level: int, count: int) -> list[int]:
@@ -105,7 +106,11 @@ def _reconstruct_batch(
     device = next(model.parameters()).device
     slices = torch.from_numpy(np.ascontiguousarray(batch, np.float32)).unsqueeze(1).to(device)
     features, total = model.encoder(slices), torch.zeros_like(slices)
-    for level, level_seeds in seeds.items():
-        noise = model.noise([level_seeds[i] for i in index], slices)
-        total += model(slices, torch.full((len(slices),), level, device=device), noise, features)
-    return (total / len(seeds)).squeeze(1).cpu().numpy()
+    levels = list(seeds)
+    for start in range(0, len(levels), LEVELS):
+        group = levels[start : start + LEVELS]
+        noise = torch.cat([model.noise([seeds[level][i] for i in index], slices) for level in group])
+        level = torch.tensor(group, device=device).repeat_interleave(len(slices))
+        clean, condition = (torch.cat([values] * len(group)) for values in (slices, features))
+        total += model(clean, level, noise, condition).view(len(group), *slices.shape).sum(dim=0)
+    return (total / len(levels)).squeeze(1).cpu().numpy()

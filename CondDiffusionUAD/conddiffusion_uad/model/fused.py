@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from .denoiser import ResidualBlock
 
-# Below this many pixels torch's group normalization of maps in channels-last layout is up to ten times slower a pixel
+# Below this many pixels torch's group normalization of maps in channels-last layout is up to nine times slower a pixel
 # than above; statistics by channel are quick at any size.
 FEW_PIXELS = 1024
 # Taps of a 3-tap filter on rows that were doubled: output 2i + a sees the rows i - 1 + a and i + a.

@@ -11,8 +11,10 @@ from torch.nn import functional
 from .cddpm import ConditionedDiffusion
 from .denoiser import Denoiser
 from .fused import FusedBlock, folded_modulation, normalized_activation
+from .parallel import side_by_side
 
 CACHE_BYTES = 2**22  # that one feature map of the samples computed together may take on a CPU
+PART = 4  # samples at most, so that a batch has parts for all cores
 
 
 def accelerated(model: ConditionedDiffusion, dtype: torch.dtype) -> ConditionedDiffusion:
@@ -34,9 +36,9 @@ class FastDenoiser(nn.Module):
     """The function of a :class:`Denoiser`, without gradients.
 
     Channels-last layout throughout, normalization and activation while the sample is in the cache, the modulation of
-    all blocks by one product and folded into the normalization, doubled pixels never convolved, and on a CPU no more
-    samples at once than its cache holds. The first and the last layer, which see and make the image itself, cost little
-    and compute in float32.
+    all blocks by one product and folded into the normalization, doubled pixels never convolved. On a CPU each core has
+    a part of the batch, with no more samples at once than its cache holds. The first and the last layer, which see and
+    make the image itself, cost little and compute in float32.
 
     Args:
         denoiser: Trained.
@@ -53,10 +55,8 @@ class FastDenoiser(nn.Module):
         blocks = [*source.down, source.middle_in, source.middle_out, *up]
         matrices, shifts = zip(*map(folded_modulation, blocks), strict=True)
         self.modulation = nn.Linear(matrices[0].shape[1], sum(map(len, matrices)))
-        self.modulation.weight, self.modulation.bias = (
-            nn.Parameter(torch.cat(matrices)),
-            nn.Parameter(torch.cat(shifts)),
-        )
+        self.modulation.weight = nn.Parameter(torch.cat(matrices))
+        self.modulation.bias = nn.Parameter(torch.cat(shifts))
         self._widths = [block.norm_out.num_channels for block in blocks]
 
         self.stem = source.stem
@@ -74,15 +74,16 @@ class FastDenoiser(nn.Module):
         embedding = torch.cat([self.embed_level(level), self.embed_condition(condition)], dim=1)
         modulation = self.modulation(functional.silu(embedding))
         together = self.together(noisy)
-        parts = zip(noisy.split(together), modulation.split(together), strict=True)
-        return torch.cat([self._forward(*part) for part in parts])
+        parts = list(zip(noisy.split(together), modulation.split(together), strict=True))
+        return torch.cat(side_by_side(lambda part: self._forward(*part), parts))
 
     def together(self, noisy: torch.Tensor) -> int:
-        """How many samples are computed at once."""
+        """How many samples are computed as one part of a batch. It does not depend on the number of threads."""
         if noisy.device.type != "cpu":
             return len(noisy)
         pixels = noisy.shape[2] * noisy.shape[3] * self.to_patches.downscale_factor**-2
-        return max(1, round(CACHE_BYTES / (self.stem.out_channels * pixels * self.dtype.itemsize)))
+        fitting = round(CACHE_BYTES / (self.stem.out_channels * pixels * self.dtype.itemsize))
+        return min(max(fitting, 1), PART)
 
     def _forward(self, noisy: torch.Tensor, modulation: torch.Tensor) -> torch.Tensor:
         pairs = (pair.chunk(2, dim=1) for pair in modulation.split([2 * width for width in self._widths], dim=1))
