@@ -14,6 +14,7 @@ from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from .anomalies import corrupt
 from .loop import Plan, Training
 from .progress import TrainingLog
+from .quick_layers import quickened
 from .recipe import FitSettings
 from .validation import Validation, restoration_loss
 
@@ -31,7 +32,7 @@ class Fitting(Training):
     def __init__(
         self, model: ConditionedDiffusion, settings: FitSettings, plan: Plan, validation: Validation | None = None
     ) -> None:
-        self.model = model.to(memory_format=torch.channels_last).train()
+        self.model = quickened(model.to(memory_format=torch.channels_last)).train()
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True)
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
