@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 HELP = "measure how fast this computer is"
 DESCRIPTION = (
     "Measure the network's speed beside that of this computer's convolutions, and the stages of a whole detection; or, "
-    "with --compare, two variants of the reconstruction in turns."
+    "with --training, steps of a training; or, with --compare, two variants of the reconstruction in turns."
 )
 
 
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--precision", default="auto", metavar="|".join(PRECISIONS), help="of the whole detection")
     add("--slices", type=int, default=8, metavar="N", help="at once (default: %(default)s)")
     add("--rounds", type=int, default=5, metavar="N", help="runs of each measurement (default: %(default)s)")
+    add("--training", action="store_true", help="measure training steps, on made-up data, and nothing else")
     add(
         "--compare",
         nargs=2,
@@ -69,6 +70,8 @@ def _measured(arguments: argparse.Namespace) -> dict[str, Any]:
     from conddiffusion_uad.model.device import choose
 
     device, names = choose(arguments.device), arguments.bundle or bundle.available()
+    if arguments.training:
+        return {"machine": machine(), "device": str(device), "trainings": _trainings(arguments, device, names)}
     # The detection first, so that its first run is a cold one and the peak memory its own.
     stages = [_stages(arguments, name) for name in names] if arguments.stages else []
     networks = _networks(arguments, device, names)
@@ -82,6 +85,16 @@ def _networks(arguments: argparse.Namespace, device: torch.device, names: list[s
     speeds = network.measure_paper(device, **size) if arguments.paper else []
     for name in names:
         speeds += network.measure_bundle(name, device, **size)
+    return [{**asdict(speed), "share": speed.share} for speed in speeds]
+
+
+def _trainings(arguments: argparse.Namespace, device: torch.device, names: list[str]) -> list[dict[str, Any]]:
+    from conddiffusion_uad.benchmark import training
+
+    size = {"slices": arguments.slices, "rounds": arguments.rounds}
+    speeds = training.measure_paper(device, **size) if arguments.paper else []
+    for name in names:
+        speeds += training.measure_bundle(name, device, **size)
     return [{**asdict(speed), "share": speed.share} for speed in speeds]
 
 

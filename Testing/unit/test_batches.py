@@ -106,7 +106,32 @@ def test_drawing_ahead_changes_nothing_but_the_thread() -> None:
         return step**2
 
     steps = [0, 1, 2, 5, 6]  # a resumed training jumps
-    for active in (True, False):
-        ahead = Ahead(draw, active=active)
+    for count in (1, 3, 0):
+        ahead = Ahead(draw, count, steps=8)
+        threads.clear()
         assert [ahead(step) for step in steps] == [step**2 for step in steps]
-    assert len(set(threads)) == 2
+        mine = threading.current_thread() in threads
+        assert mine == (count == 0) and len(set(threads)) <= max(count, 1)
+
+
+def test_as_many_steps_are_drawn_ahead_as_there_are_threads_and_none_after_the_last() -> None:
+    drawn, went_on = [], threading.Event()
+
+    def draw(step: int) -> int:
+        drawn.append(step)
+        if len(drawn) == 4:
+            went_on.set()
+        return step
+
+    ahead = Ahead(draw, 3, steps=5)
+    assert ahead(0) == 0 and went_on.wait(20)
+    assert sorted(drawn) == [0, 1, 2, 3]
+    assert [ahead(step) for step in range(1, 5)] == [1, 2, 3, 4]
+    assert sorted(drawn) == [0, 1, 2, 3, 4]
+
+
+def test_an_error_while_drawing_ahead_comes_in_its_step() -> None:
+    ahead = Ahead(lambda step: 1 // (2 - step), 2, steps=4)
+    assert [ahead(0), ahead(1)] == [0, 1]
+    with pytest.raises(ZeroDivisionError):
+        ahead(2)

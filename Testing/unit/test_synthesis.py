@@ -139,3 +139,10 @@ def test_ghosts_repeat_the_head_and_keep_its_brightness() -> None:
     outside = found[images == 0].view(64, -1).abs().amax(1)
     assert (outside > 0.005).float().mean() > 0.8
     assert torch.equal(synthesis.ghosted(images, 0.0, generator), images)
+
+
+def test_smooth_fields_are_bicubic() -> None:
+    field = synthesis.smooth_field(2, 3, (24, 20), 5, torch.Generator().manual_seed(0))
+    control = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.interpolate(control, (24, 20), mode="bicubic", align_corners=True)
+    assert torch.allclose(field, expected, atol=1e-5)

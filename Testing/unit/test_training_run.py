@@ -153,7 +153,7 @@ def test_without_tensorboard_the_training_says_so_and_goes_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    ConsoleLog("Fitting", tmp_path / "log").status(Status(50, 50, 0.5, 10.0, 0.0))
+    ConsoleLog("Fitting", tmp_path / "log").status(Status(50, 50, 0.5, 10.0, 0.0, 0.0))
     error = capfd.readouterr().err
     assert "pip install tensorboard" in error and "loss 0.5000" in error
 
@@ -164,9 +164,9 @@ def test_a_terminal_gets_a_bar_with_loss_rate_and_remaining_time(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "200")
     log = ConsoleLog("Fitting")
-    log.status(Status(25, 100, 0.1234, 15.0, 3725.0))
+    log.status(Status(25, 100, 0.1234, 15.0, 3725.0, 0.03))
     log("A line")
     bar, _, rest = capfd.readouterr().err.partition("left")
-    assert f"[{'#' * 7}{'.' * 21}]  25%" in bar and "loss 0.1234  15.0 slices/s  1:02:05" in bar
+    assert f"[{'#' * 7}{'.' * 21}]  25%" in bar and "loss 0.1234  15.0 slices/s, 3% waiting for data  1:02:05" in bar
     assert rest.endswith("\rA line\n")
     assert progress.duration(59.9) == "0:00:59"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from launches import Launches
 
 from conddiffusion_uad.benchmark.network import counted_flop
 from conddiffusion_uad.model import bundle as bundles
@@ -15,18 +14,6 @@ from conddiffusion_uad.model.cddpm import PAPER, ConditionedDiffusion
 from conddiffusion_uad.model.inference import FastDenoiser, accelerated
 
 SLICES = 4
-
-
-class Launches(TorchDispatchMode):
-    """Counts the operations that torch carries out."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count: Counter[str] = Counter()
-
-    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
-        self.count[function.overloadpacket.__name__] += 1
-        return function(*arguments, **(keywords or {}))
 
 
 @pytest.fixture(autouse=True)

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _NETWORK = "{:16} {:12} {:>9} {:>9} {:>9} {:>9} {:>6} {:>6} {:>9}"
+_TRAINING = "{:16} {:12} {:>6} {:>9} {:>9} {:>9} {:>9} {:>6} {:>6} {:>8}"
 
 
 def text(found: Mapping[str, Any]) -> str:
     """All that was measured."""
     machine = found["machine"]
     head = "{processor}, {capability}, {threads} thread(s), torch {torch}".format(**machine)
-    parts = [head, *_network(found.get("networks", [])), *_comparison(found.get("comparison"))]
+    parts = [head, *_network(found.get("networks", [])), *_training(found.get("trainings", []))]
+    parts += _comparison(found.get("comparison"))
     for stages in found.get("stages", []):
         parts += _stages(stages)
     return "\n".join(parts)
@@ -34,6 +36,26 @@ def _network(speeds: list[Mapping[str, Any]]) -> Iterator[str]:
             f"{speed['share']:.0%}",
             f"{speed['ratio']:.2f}",
             f"{speed['error']:.1e}",
+        )
+
+
+def _training(speeds: list[Mapping[str, Any]]) -> Iterator[str]:
+    if speeds:
+        yield "\nA training step; waiting: share of the time until its data are there"
+        columns = ("batch", "slices/s", "GFLOP", "GFLOP/s", "ceiling", "share", "ratio", "waiting")
+        yield _TRAINING.format("recipe", "form", *columns)
+    for speed in speeds:
+        yield _TRAINING.format(
+            speed["recipe"],
+            speed["form"],
+            speed["slices"],
+            f"{speed['slices'] / speed['seconds']:.2f}",
+            f"{speed['flop'] / 1e9:.1f}",
+            f"{speed['flop'] / speed['seconds'] / 1e9:.0f}",
+            f"{speed['ceiling'] / 1e9:.0f}",
+            f"{speed['share']:.0%}",
+            f"{speed['ratio']:.2f}",
+            f"{speed['waiting']:.1%}",
         )
 
 

@@ -30,22 +30,32 @@ def side_by_side(work: Callable[[Part], torch.Tensor], parts: Sequence[Part]) ->
     return list(_pool(threads).map(torch.inference_mode()(work), parts))
 
 
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads in each of which torch uses no other."""
-    begun = threading.Barrier(threads + 1)
+def single_threads(count: int, name: str) -> ThreadPoolExecutor:
+    """Threads in each of which torch uses no other.
+
+    Args:
+        count: Of the threads.
+        name: That those of the threads begin with.
+    """
+    usual = torch.get_num_threads()
+    begun = threading.Barrier(count + 1)
 
     def begin() -> None:
         torch.get_num_threads()  # the first call of a thread would undo what the next line says
         torch.set_num_threads(1)
         begun.wait()
 
-    pool = ThreadPoolExecutor(threads, "slices", begin)
-    for _ in range(threads):
+    pool = ThreadPoolExecutor(count, name, begin)
+    for _ in range(count):
         pool.submit(int)  # so that all begin now
     begun.wait()
-    torch.set_num_threads(threads)  # the call above also counts for threads that begin later, and this thread's MKL
+    torch.set_num_threads(usual)  # the call above also counts for threads that begin later, and this thread's MKL
     return pool
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return single_threads(threads, "slices")
 
 
 if hasattr(os, "register_at_fork"):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 
+from conddiffusion_uad.model.parallel import single_threads
 from conddiffusion_uad.protocol import BadInput
 
 from .augmentation import Augmentation
@@ -128,22 +129,24 @@ def batches(
 
 
 class Ahead(Generic[Drawn]):
-    """Draws for the next step while the present one is computed.
+    """Draws for the steps to come while the present one is computed.
 
     Args:
-        draw: What to draw for a step.
-        active: Off where drawing and computing would only take the processor from each other.
+        draw: What to draw for a step; called from several threads.
+        threads: How many, and how many steps ahead; none where drawing and computing would only take the processor
+            from each other.
+        steps: In all.
     """
 
-    def __init__(self, draw: Callable[[int], Drawn], *, active: bool) -> None:
-        self._draw = draw
-        self._pool = ThreadPoolExecutor(1) if active else None
-        self._next: tuple[int, Future[Drawn]] | None = None
+    def __init__(self, draw: Callable[[int], Drawn], threads: int, steps: int) -> None:
+        self._draw, self._threads, self._steps = draw, threads, steps
+        self._pool = single_threads(threads, "draw") if threads else None
+        self._coming: dict[int, Future[Drawn]] = {}
 
     def __call__(self, step: int) -> Drawn:
         """What was drawn for a step."""
         if self._pool is None:
             return self._draw(step)
-        drawn = self._next[1].result() if self._next and self._next[0] == step else self._draw(step)
-        self._next = step + 1, self._pool.submit(self._draw, step + 1)
-        return drawn
+        wanted = range(step, min(step + self._threads + 1, self._steps))
+        self._coming = {at: self._coming.get(at) or self._pool.submit(self._draw, at) for at in wanted}
+        return self._coming.pop(step).result()

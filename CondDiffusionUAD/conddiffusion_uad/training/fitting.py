@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +20,26 @@ from .recipe import FitSettings
 from .validation import Validation, restoration_loss
 
 
-class Fitting(Training):
+@dataclass(frozen=True)
+class Corrupted:
+    """What a step of the fit learns from; all (B, 1, H, W) but ``level``.
+
+    Attributes:
+        slices: Healthy, in [0, 1].
+        seen: The same with made-up anomalies.
+        where: These are, 0 to 1.
+        level: Of the noise, (B,).
+        noise: That is put on what is seen.
+    """
+
+    slices: torch.Tensor
+    seen: torch.Tensor
+    where: torch.Tensor
+    level: torch.Tensor
+    noise: torch.Tensor
+
+
+class Fitting(Training[Corrupted]):
     """Learn to give back healthy slices.
 
     Args:
@@ -27,12 +47,19 @@ class Fitting(Training):
         settings: How long and how fast.
         plan: How it goes on from step to step.
         validation: Judges the model now and then, if there is something to judge it on.
+        quick: Whether the layers between the convolutions take the form of :func:`quickened`.
     """
 
     def __init__(
-        self, model: ConditionedDiffusion, settings: FitSettings, plan: Plan, validation: Validation | None = None
+        self,
+        model: ConditionedDiffusion,
+        settings: FitSettings,
+        plan: Plan,
+        validation: Validation | None = None,
+        *,
+        quick: bool = True,
     ) -> None:
-        self.model = quickened(model.to(memory_format=torch.channels_last)).train()
+        self.model = (quickened(model) if quick else model).to(memory_format=torch.channels_last).train()
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True)
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -51,23 +78,25 @@ class Fitting(Training):
             model.load_state_dict(self.best.weights)
         return model
 
-    def learn(self, slices: torch.Tensor, generator: torch.Generator) -> float:
-        """Learn from a batch and return its loss: the weighted mean absolute error of the estimate of x_0 in [-1, 1].
+    def prepare(self, slices: torch.Tensor, generator: torch.Generator) -> Corrupted:
+        lowest, highest = self.settings.levels
+        level = torch.randint(lowest, highest + 1, (len(slices),), generator=generator).to(self.device)
+        seeds = torch.randint(2**31, (len(slices),), generator=generator).tolist()
+        seen, where = corrupt(slices, self.settings.anomalies.share, generator)
+        share = self._processes.share
+        seen, where, slices, level = (share(values) for values in (seen, where, slices, level))
+        seeds = seeds[:1] if self.settings.one_noise else share(seeds)
+        return Corrupted(slices, seen, where, level, self.model.noise(seeds, slices).expand_as(slices))
+
+    def learn(self, example: Corrupted) -> float:
+        """Learn from slices and return the loss: the weighted mean absolute error of the estimate of x_0 in [-1, 1].
 
         The model sees, and is conditioned on, slices with made-up anomalies, and has to give back the healthy ones;
         errors where the anomalies were count more.
         """
-        lowest, highest = self.settings.levels
-        level = torch.randint(lowest, highest + 1, (len(slices),), generator=generator).to(self.device)
-        seeds = torch.randint(2**31, (len(slices),), generator=generator).tolist()
-        seeds = seeds[:1] * len(seeds) if self.settings.one_noise else seeds
-        seen, where = corrupt(slices, self.settings.anomalies.share, generator)
-        share = self._processes.share
-        seen, where, slices, level = (share(values) for values in (seen, where, slices, level))
-        noise = self.model.noise(share(seeds), slices)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            estimate = self._parallel(seen, level, noise)
-        loss = restoration_loss(estimate, slices, where, self.settings.anomalies.weight)
+            estimate = self._parallel(example.seen, example.level, example.noise)
+        loss = restoration_loss(estimate, example.slices, example.where, self.settings.anomalies.weight)
         self._update(loss)
         return self._processes.mean(loss)
 

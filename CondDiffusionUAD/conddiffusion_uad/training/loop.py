@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ from .progress import Status, TrainingLog
 
 CHECKPOINT_SECONDS = 300.0
 _LOSSES = 50  # of the last steps, that the shown loss is the mean of
+_AHEAD = 4  # threads at most that prepare steps to come
+
+Example = TypeVar("Example")
 
 
 class Stateful(Protocol):
@@ -54,8 +57,10 @@ class Plan:
     processes: Processes
 
 
-class Training(ABC):
+class Training(ABC, Generic[Example]):
     """Steps that each draw randomness of their own, so that a resumed training is the uninterrupted one.
+
+    Everything random is prepared before a step, and with a graphics card while the steps before it are computed.
 
     Args:
         parts: All that changes from step to step, by name.
@@ -70,18 +75,27 @@ class Training(ABC):
         self._parts = parts
         self._plan = plan
         self._processes = plan.processes
-        self._ahead = Ahead(self._draw, active=device.type != "cpu")
+        self.waited = 0.0  # seconds, for what is to be learned from
+        threads = 0 if device.type == "cpu" else min(_AHEAD, os.cpu_count() or 1)
+        self._ahead = Ahead(self._draw, threads, self.steps)
 
     @abstractmethod
-    def learn(self, slices: torch.Tensor, generator: torch.Generator) -> float:
-        """Learn from a batch (B, 1, H, W) and return its loss."""
+    def prepare(self, slices: torch.Tensor, generator: torch.Generator) -> Example:
+        """What this process learns from, of a batch (B, 1, H, W); takes all randomness from the generator."""
 
-    def after_step(self, log: TrainingLog) -> None:  # noqa: B027 (not every training has something to do)
+    @abstractmethod
+    def learn(self, example: Example) -> float:
+        """Learn from what was prepared and return the loss."""
+
+    def after_step(self, log: TrainingLog) -> None:
         """Called after every step of a run."""
 
     def advance(self) -> float:
         """Take one step and return its loss."""
-        loss = self.learn(*self._ahead(self.step))
+        began = time.perf_counter()
+        example = self._ahead(self.step)
+        self.waited += time.perf_counter() - began
+        loss = self.learn(example)
         self.step += 1
         return loss
 
@@ -100,11 +114,11 @@ class Training(ABC):
         if checkpoint.is_file():
             self.restore(checkpoint)
             log(f"Resuming at step {self.step} of {self.steps}")
-        meter, saved = _Meter(self.step, self._plan), time.monotonic()
+        meter, saved = _Meter(self.step, self._plan, self.waited), time.monotonic()
         with _noticed_interrupt() as interrupted:
             while self.step < self.steps:
                 loss = self.advance()
-                log.status(meter.status(self.step, loss))
+                log.status(meter.status(self.step, loss, self.waited))
                 self.after_step(log)
                 finished = self.step == self.steps
                 if finished or interrupted.is_set() or time.monotonic() - saved > every:
@@ -113,11 +127,12 @@ class Training(ABC):
                 if interrupted.is_set() and not finished:
                     raise Cancelled(message=f"Stopped at step {self.step}; the same command goes on from there.")
 
-    def _draw(self, step: int) -> tuple[torch.Tensor, torch.Generator]:
-        """The batch of a step, and the randomness for the rest of it."""
+    def _draw(self, step: int) -> Example:
+        """What is learned from in a step."""
         state = np.random.SeedSequence([self._plan.seed, step]).generate_state(1)
         generator = torch.Generator().manual_seed(int(state[0]))
-        return self._plan.batches.at(step, generator).to(memory_format=torch.channels_last), generator
+        slices = self._plan.batches.at(step, generator).to(memory_format=torch.channels_last)
+        return self.prepare(slices, generator)
 
     def store(self, checkpoint: Path) -> None:
         """Write all that is needed to go on, replacing the checkpoint in one move; only the first process does.
@@ -157,16 +172,18 @@ class Training(ABC):
 class _Meter:
     """Measures how fast a run goes."""
 
-    def __init__(self, first: int, plan: Plan) -> None:
-        self._first, self._began, self._plan = first, time.monotonic(), plan
+    def __init__(self, first: int, plan: Plan, waited: float) -> None:
+        self._first, self._began, self._plan, self._waited = first, time.monotonic(), plan, waited
         self._losses: deque[float] = deque(maxlen=_LOSSES)
 
-    def status(self, step: int, loss: float) -> Status:
+    def status(self, step: int, loss: float, waited: float) -> Status:
         self._losses.append(loss)
-        steps_per_second = (step - self._first) / max(time.monotonic() - self._began, 1e-9)
+        passed = max(time.monotonic() - self._began, 1e-9)
+        steps_per_second = (step - self._first) / passed
         left = (self._plan.steps - step) / steps_per_second
         rate = steps_per_second * self._plan.batches.size
-        return Status(step, self._plan.steps, float(np.mean(self._losses)), rate, left)
+        waiting = (waited - self._waited) / passed
+        return Status(step, self._plan.steps, float(np.mean(self._losses)), rate, left, waiting)
 
 
 @contextmanager

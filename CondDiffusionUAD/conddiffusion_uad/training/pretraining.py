@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,20 @@ _HEAD = "fc."  # the layer from features to condition: not pre-trained
 _CONFIG = "encoder"  # key of the file's metadata
 
 
-class Pretraining(Training):
+@dataclass(frozen=True)
+class Masked:
+    """What a step of the pre-training learns from.
+
+    Attributes:
+        slices: (B, 1, H, W) in [0, 1].
+        seen: Which of their patches are seen, see :func:`random_patches`.
+    """
+
+    slices: torch.Tensor
+    seen: torch.Tensor
+
+
+class Pretraining(Training[Masked]):
     """Guess the masked patches of healthy slices: the encoder of the result knows what brains look like.
 
     Args:
@@ -42,13 +56,15 @@ class Pretraining(Training):
         self._parallel = plan.processes.parallel(self.model)
         super().__init__({"model": self.model, "optimizer": self.optimizer}, plan, next(model.parameters()).device)
 
-    def learn(self, slices: torch.Tensor, generator: torch.Generator) -> float:
-        """Learn from a batch and return its loss, the mean squared error in the masked patches."""
+    def prepare(self, slices: torch.Tensor, generator: torch.Generator) -> Masked:
         seen = random_patches(slices, self.settings.masked, generator)
-        slices, seen = self._processes.share(slices), self._processes.share(seen)
+        return Masked(self._processes.share(slices), self._processes.share(seen))
+
+    def learn(self, example: Masked) -> float:
+        """Learn from slices and return the loss, the mean squared error in the masked patches."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            guess = self._parallel(slices, seen)
-        loss = masked_error(guess, slices, seen)
+            guess = self._parallel(example.slices, example.seen)
+        loss = masked_error(guess, example.slices, example.seen)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

@@ -26,6 +26,7 @@ class Status:
         loss: Mean of the last steps.
         rate: Slices per second.
         left: Seconds that the rest will take.
+        waiting: Share of the time in which what is to be learned from was waited for.
     """
 
     step: int
@@ -33,11 +34,11 @@ class Status:
     loss: float
     rate: float
     left: float
+    waiting: float
 
     def __str__(self) -> str:
-        return (
-            f"step {self.step}/{self.steps}  loss {self.loss:.4f}  {self.rate:.1f} slices/s  {duration(self.left)} left"
-        )
+        speed = f"{self.rate:.1f} slices/s, {self.waiting:.0%} waiting for data"
+        return f"step {self.step}/{self.steps}  loss {self.loss:.4f}  {speed}  {duration(self.left)} left"
 
 
 class TrainingLog:
@@ -77,6 +78,7 @@ class ConsoleLog(TrainingLog):
         if status.step % _LINE_STEPS == 0 or finished:
             self._curve("loss", status.loss, status.step)
             self._curve("slices per second", status.rate, status.step)
+            self._curve("share of waiting for data", status.waiting, status.step)
         if self._line.live and (finished or time.monotonic() - self._drawn > _REDRAW_SECONDS):
             self._line.draw(self._title, status.step / status.steps, str(status))
             self._drawn = time.monotonic()

@@ -7,6 +7,7 @@ resolution, bias field and noise are random too. Anatomy comes as tissue fractio
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 import torch
 from torch.nn import functional
@@ -57,7 +58,15 @@ def smooth_field(
 ) -> torch.Tensor:
     """Smooth random fields, standard normal at ``nodes`` x ``nodes`` control points, shape (batch, channels, H, W)."""
     control = torch.randn(batch, channels, nodes, nodes, generator=generator)
-    return functional.interpolate(control, size, mode="bicubic", align_corners=True)
+    rows, columns = (_bicubic(nodes, pixels) for pixels in size)
+    return rows @ control @ columns.T
+
+
+@cache
+def _bicubic(nodes: int, pixels: int) -> torch.Tensor:
+    """The matrix (pixels, nodes) that interpolates along one axis: two products are quicker than doing it by pixel."""
+    impulses = torch.eye(nodes)[:, None, :, None]
+    return functional.interpolate(impulses, (pixels, 1), mode="bicubic", align_corners=True)[:, 0, :, 0].T
 
 
 def random_grid(
