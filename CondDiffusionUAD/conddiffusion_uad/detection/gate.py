@@ -25,6 +25,9 @@ LITTLE_ANATOMY = 0.05  # enough to be suspected when the outline does not fit, e
 BRAIN_ML = (700.0, 2300.0)  # outside, no adult's brain, if the header's spacing is right
 _LOOK_AT_MASK = "Look at the brain mask, and whether the right series was chosen."
 _EXPECT_FALSE = "Expect false findings."
+_DARK = "Gray matter is unusually dark for a {contrast}-weighted scan ({value:.0%} of the brain's range)."
+_BRIGHT = "Gray matter is unusually bright for a {contrast}-weighted scan ({value:.0%} of the brain's range)."
+_EXPECT_MISSED = "Expect missed findings. Choose the series as the scanner made it, without changed contrast."
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Limit:
         refuse: The value from which on a scan is refused; None when this figure alone is no reason to.
         message: One sentence; {value} is the figure.
         hint: What to do.
+        contrast: The limit holds for scans of this contrast; None when for all.
     """
 
     figure: str
@@ -46,6 +50,7 @@ class Limit:
     refuse: float | None
     message: str
     hint: str
+    contrast: str | None = None
 
     def strain(self, value: float) -> float:
         """How much of the way from a typical scan to the limit a value has gone: 0 or less, to 1 at the limit."""
@@ -64,6 +69,9 @@ LIMITS = (
     Limit("ghosting", 0.01, 0.05, None, "Ghosts reach {value:.0%} of the brain's level.", _EXPECT_FALSE),
     Limit("shading", 1.3, 2.4, None, "Some places are {value:.1f} times as bright as others.", _EXPECT_FALSE),
     Limit("spread", 0.06, 0.15, None, "White matter is uneven, as when the head moved, or in disease.", _EXPECT_FALSE),
+    Limit("gray", 0.55, 0.38, None, _DARK, _EXPECT_FALSE, "T1"),
+    Limit("gray", 0.55, 0.78, None, _BRIGHT, _EXPECT_MISSED, "T1"),
+    Limit("gray", 0.65, 0.8, None, _BRIGHT, _EXPECT_MISSED, "FLAIR"),
     Limit(
         "distance",
         1.0,
@@ -173,7 +181,8 @@ def judge(quality: Quality, distances: Mapping[str, float], contrast: str, usual
     """
     seen = look(quality)
     figures = {**asdict(quality), "distance": distances.get(contrast)}
-    known = [(limit, figures[limit.figure]) for limit in LIMITS if figures[limit.figure] is not None]
+    limits = [limit for limit in LIMITS if limit.contrast in (None, contrast) and figures[limit.figure] is not None]
+    known = [(limit, figures[limit.figure]) for limit in limits]
     concerns = [
         *_not_a_brain(quality),
         *_other_contrast(seen, contrast, distances),
@@ -212,7 +221,7 @@ def _other_contrast(seen: Look, said: str, distances: Mapping[str, float]) -> Se
 
 
 def _beyond(limit: Limit, value: float) -> Concern:
-    message = limit.message.format(value=value)
+    message = limit.message.format(value=value, contrast=limit.contrast)
     return Concern(f"quality_{limit.figure}", message, limit.hint, limit.refuses(value))
 
 
