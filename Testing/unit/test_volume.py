@@ -117,6 +117,7 @@ BAD_IMAGES: dict[str, tuple[str, Callable[[], sitk.Image]]] = {
     "labels": ("label_map", label_map),
     "a mask": ("label_map", lambda: scan() > 500),
     "a parcellation": ("label_map", labels_of_a_parcellation),
+    "a parcellation of large numbers": ("label_map", lambda: labels_of_a_parcellation() * 1000),
     "zeros": ("all_zero", lambda: scan() * 0),
     "one value": ("constant", lambda: scan() * 0 + 7),
     "NaN": ("not_finite", holding(float("nan"))),
