@@ -98,6 +98,13 @@ def test_what_is_not_arranged_like_a_brain_is_refused() -> None:
     assert codes(replace(T1, anatomy=0.03, overlap=0.85)) == {"quality_anatomy": True}
 
 
+def test_an_outline_that_does_not_fit_is_refused_when_the_size_does_not_either() -> None:
+    chest = replace(T1, overlap=0.75, anatomy=0.06)
+    assert judge(chest, {}, "T1", usual_size=True).verdict == PASS, "the registration warned"
+    assert judge(chest, {}, "T1", usual_size=False).verdict == REFUSE
+    assert judge(T1, {}, "T1", usual_size=False).verdict == PASS, "a wrong spacing"
+
+
 def test_an_odd_volume_is_told_unless_the_odd_spacing_was() -> None:
     small = replace(T1, brain_ml=500.0)
     assert codes(small) == {"quality_brain_volume": False}

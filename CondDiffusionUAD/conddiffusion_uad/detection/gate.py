@@ -24,6 +24,7 @@ NO_ANATOMY = 0.01  # below, nothing is where it is in a brain
 LITTLE_ANATOMY = 0.05  # enough to be suspected when the outline does not fit, either
 BRAIN_ML = (700.0, 2300.0)  # outside, no adult's brain, if the header's spacing is right
 _LOOK_AT_MASK = "Look at the brain mask, and whether the right series was chosen."
+_CHOOSE_HEAD = "Choose a scan of a head; if it is one, check its orientation and voxel spacing."
 _EXPECT_FALSE = "Expect false findings."
 _DARK = "Gray matter is unusually dark for a {contrast}-weighted scan ({value:.0%} of the brain's range)."
 _BRIGHT = "Gray matter is unusually bright for a {contrast}-weighted scan ({value:.0%} of the brain's range)."
@@ -184,7 +185,7 @@ def judge(quality: Quality, distances: Mapping[str, float], contrast: str, usual
     limits = [limit for limit in LIMITS if limit.contrast in (None, contrast) and figures[limit.figure] is not None]
     known = [(limit, figures[limit.figure]) for limit in limits]
     concerns = [
-        *_not_a_brain(quality),
+        *_not_a_brain(quality, usual_size),
         *_other_contrast(seen, contrast, distances),
         *(_beyond(limit, value) for limit, value in known if limit.strain(value) >= 1),
         *(_odd_volume(quality) if usual_size else ()),
@@ -202,13 +203,15 @@ def distances(prepared: Prepared, bundle: Bundle) -> dict[str, float]:
     return {contrast: healthy.relative(features) for contrast, healthy in bundle.gate.items()} if len(features) else {}
 
 
-def _not_a_brain(quality: Quality) -> Sequence[Concern]:
+def _not_a_brain(quality: Quality, usual_size: bool) -> Sequence[Concern]:
     fits = quality.overlap >= MIN_DICE
+    if not fits and not usual_size:
+        message = "Neither the outline nor the size of what the scan shows is a brain's."
+        return (Concern("quality_anatomy", message, _CHOOSE_HEAD, refuses=True),)
     if quality.anatomy is None or quality.anatomy >= (NO_ANATOMY if fits else LITTLE_ANATOMY):
         return ()
     message = "What the scan shows is not arranged like a brain."
-    hint = "Choose a scan of a head; if it is one, check its orientation."
-    return (Concern("quality_anatomy", message, hint, refuses=True),)
+    return (Concern("quality_anatomy", message, _CHOOSE_HEAD, refuses=True),)
 
 
 def _other_contrast(seen: Look, said: str, distances: Mapping[str, float]) -> Sequence[Concern]:
