@@ -148,6 +148,14 @@ def test_the_contrast_is_seen_from_tissue_levels(
     assert look(replace(T1, fluid=fluid, gray=gray, white=white)).contrast == contrast
 
 
+@pytest.mark.parametrize("fluid", [0.82, 0.9])
+def test_fluid_as_bright_as_tissue_is_told(fluid: float) -> None:
+    proton_density = replace(FLAIR, fluid=fluid, gray=0.79, white=0.71)
+    assert codes(proton_density, "FLAIR", {}) == {"quality_contrast": False}
+    assert "quality_contrast" in codes(proton_density, "T1", {})
+    assert "quality_contrast" not in codes(proton_density, "T2", {}), "a T2 whose ventricles are small"
+
+
 def test_strain_is_one_at_the_nearest_limit() -> None:
     assert judge(replace(T1, noise=0.0275), {}, "T1", usual_size=True).strain == pytest.approx(0.5)
     assert judge(replace(T1, noise=0.045), {}, "T1", usual_size=True).strain == pytest.approx(1.0)

@@ -235,6 +235,12 @@ def test_a_folder_with_one_series_is_read_with_its_tags(tmp_path: Path) -> None:
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(scan()))
 
 
+def test_distances_that_differ_by_a_hair_are_read_without_a_word(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    series(tmp_path / "study", [7.0 + 4.0 * n + 0.05 * (n == 9) for n in range(16)])
+    assert volume.read(tmp_path / "study").GetSize() == GRID.size
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize(
     ("place", "code"),
     [("nan", "irregular_slices"), ("", "irregular_slices"), ("1\\2", "irregular_slices"), ("far", "irregular_slices")],

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from conddiffusion_uad.detection.contrast_look import Look, look
+from conddiffusion_uad.detection.contrast_look import DARK_FLUID, Look, look
 from conddiffusion_uad.detection.features import slice_features
 from conddiffusion_uad.detection.quality import Quality, measure
 from conddiffusion_uad.model.bundle import Bundle
@@ -25,6 +25,7 @@ LITTLE_ANATOMY = 0.05  # enough to be suspected when the outline does not fit, e
 BRAIN_ML = (700.0, 2300.0)  # outside, no adult's brain, if the header's spacing is right
 _LOOK_AT_MASK = "Look at the brain mask, and whether the right series was chosen."
 _CHOOSE_HEAD = "Choose a scan of a head; if it is one, check its orientation and voxel spacing."
+_OTHER_SEQUENCE = "Say the right contrast; another sequence or a contrast agent also looks different."
 _EXPECT_FALSE = "Expect false findings."
 _DARK = "Gray matter is unusually dark for a {contrast}-weighted scan ({value:.0%} of the brain's range)."
 _BRIGHT = "Gray matter is unusually bright for a {contrast}-weighted scan ({value:.0%} of the brain's range)."
@@ -216,11 +217,14 @@ def _not_a_brain(quality: Quality, usual_size: bool) -> Sequence[Concern]:
 
 def _other_contrast(seen: Look, said: str, distances: Mapping[str, float]) -> Sequence[Concern]:
     """Refused only when tissue levels leave no doubt and the model, if it can tell, agrees."""
+    if seen.contrast is None and seen.fluid_like_tissue and said in DARK_FLUID:
+        message = f"The ventricles are as bright as gray matter, which they are not in a {said}-weighted scan."
+        return (Concern("quality_contrast", message, _OTHER_SEQUENCE),)
     if seen.contrast in (None, said):
         return ()
     agrees = distances.get(seen.contrast, 0.0) < distances.get(said, 1.0)
     message = f"The scan was said to be {said}-weighted but looks like {seen.contrast}."
-    return (Concern("quality_contrast", message, "Say the right contrast.", refuses=seen.sure and agrees),)
+    return (Concern("quality_contrast", message, _OTHER_SEQUENCE, refuses=seen.sure and agrees),)
 
 
 def _beyond(limit: Limit, value: float) -> Concern:
