@@ -48,7 +48,8 @@ def corrupt(slices: torch.Tensor, share: float, generator: torch.Generator) -> t
     brain = (slices > 0).to(slices.dtype)
     chosen = torch.rand(len(slices), generator=generator) < share
     corrupted, where = slices, torch.zeros_like(slices)
-    for present, largest in zip(_PRESENT, _LARGEST, strict=True):
+    stages = zip(_PRESENT, _LARGEST, strict=True) if share else ()
+    for present, largest in stages:
         active = chosen & (torch.rand(len(slices), generator=generator) < present)
         shape = blobs(brain, largest, generator) * active[:, None, None, None].to(slices)
         corrupted = corrupted + shape * (_abnormal(corrupted, generator) - corrupted)
