@@ -76,7 +76,8 @@ class Training(ABC, Generic[Example]):
         self._plan = plan
         self._processes = plan.processes
         self.waited = 0.0  # seconds, for what is to be learned from
-        threads = 0 if device.type == "cpu" else min(_AHEAD, os.cpu_count() or 1)
+        cores = (os.cpu_count() or 1) // plan.processes.count
+        threads = 0 if device.type == "cpu" else min(_AHEAD, max(cores, 1))
         self._ahead = Ahead(self._draw, threads, self.steps)
 
     @abstractmethod
