@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -115,6 +116,32 @@ def no_direction(folder: Path) -> Path:
     return path.rename(folder / "direction_T1.nii.gz")
 
 
+def pipe(folder: Path) -> Path:
+    """Whoever opens it waits until somebody writes into it."""
+    os.mkfifo(folder / "pipe_T1.nii")
+    return folder / "pipe_T1.nii"
+
+
+def pipe_in_a_series(folder: Path) -> Path:
+    os.mkfifo(empty_folder(folder) / "slice.dcm")
+    return folder / "series_T1"
+
+
+def device(folder: Path) -> Path:
+    """It never ends."""
+    (folder / "device_T1.nii.gz").symlink_to("/dev/zero")
+    return folder / "device_T1.nii.gz"
+
+
+def circle(folder: Path) -> Path:
+    (folder / "circle_T1.nii").symlink_to(folder / "circle_T1.nii")
+    return folder / "circle_T1.nii"
+
+
+def long_name(folder: Path) -> Path:
+    return folder / f"{'x' * 300}_T1.nii"
+
+
 def nameless(folder: Path) -> Path:
     return save(brain(), folder / "brain.nii.gz")
 
@@ -137,7 +164,15 @@ FILES: list[tuple[Maker, str]] = [
     (tiny, "too_small"),
     (no_direction, "bad_direction"),
     (nameless, "contrast_unknown"),
+    (long_name, "file_not_found"),
 ]
+if os.name == "posix":
+    FILES += [
+        (pipe, "not_an_image"),
+        (pipe_in_a_series, "not_an_image"),
+        (device, "not_an_image"),
+        (circle, "file_not_found"),
+    ]
 
 
 def told(output: str) -> dict[str, str]:
@@ -146,7 +181,7 @@ def told(output: str) -> dict[str, str]:
     (error,) = (event for event in events if event["event"] == "error")
     assert events[-1] == error
     for sentence in (error["message"], error["hint"]):
-        assert sentence.endswith(".") and "\n" not in sentence and len(sentence) < 300
+        assert sentence.endswith(".") and "\n" not in sentence and len(sentence) < 600
     return error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 import SimpleITK as sitk
 
-from conddiffusion_uad import protocol, volume
+from conddiffusion_uad import protocol, volume, worker
 from conddiffusion_uad.detection import findings, output, overview
 from conddiffusion_uad.detection.job import Models, run
 from conddiffusion_uad.protocol import DetectionJob, EventProgress
@@ -135,6 +136,27 @@ def test_orders_that_are_cut_or_no_text_are_answered(start: Start) -> None:
     assert process.returncode == protocol.EXIT_DONE and b"Traceback" not in stderr
     assert len(answers) >= len(lines) - 2 and {answer["event"] for answer in answers} <= {"error", "stage", "progress"}
     assert all(len(answer.get("message", "")) < 1000 for answer in answers)
+
+
+def test_an_order_without_end_takes_no_memory_and_the_next_one_is_read() -> None:
+    class Endless(io.RawIOBase):
+        """A line of 100 MB that does not exist as a whole, then a short one."""
+
+        left = 100 << 20
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: memoryview) -> int:
+            if self.left < 0:
+                return 0
+            size = min(len(buffer), self.left)
+            buffer[: size or 5] = b"x" * size or b"\nnext"
+            self.left -= size or 1
+            return size or 5
+
+    lines = list(worker.lines_of(io.BufferedReader(Endless())))
+    assert [len(line) for line in lines] == [worker.MOST_LINE, 4] and lines[1] == b"next"
 
 
 WRITERS: list[tuple[Any, str]] = [

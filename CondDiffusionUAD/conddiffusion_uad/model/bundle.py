@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -30,7 +31,7 @@ from conddiffusion_uad.detection.features import HealthyFeatures
 from conddiffusion_uad.detection.scoring import Calibration, ResidualRule
 from conddiffusion_uad.failures import first_line, is_out_of_memory
 from conddiffusion_uad.preprocessing.resampling import STEP
-from conddiffusion_uad.protocol import CONTRASTS, BundleFailure, are_levels
+from conddiffusion_uad.protocol import CONTRASTS, BundleFailure, are_levels, shown
 from conddiffusion_uad.resources import resources
 from conddiffusion_uad.scan_checks import MAX_EXTENT_MM
 from conddiffusion_uad.volume import Grid
@@ -162,12 +163,12 @@ def locate(name_or_path: str) -> Path:
     """
     homes = (resources() / "Models", imported_bundles(), Path())
     for folder in (home / name_or_path for home in homes if home is not None):
-        if (folder / METADATA).is_file():
+        if os.path.isfile(folder / METADATA):  # unlike Path.is_file, also of a name that is too long
             return folder
     names = ", ".join(available()) or "none"
     raise BundleFailure(
         "bundle_not_found",
-        f"There is no bundle {name_or_path!r}.",
+        f"There is no bundle {shown(name_or_path)}.",
         f"Name an installed bundle ({names}) or the folder of one.",
     )
 
