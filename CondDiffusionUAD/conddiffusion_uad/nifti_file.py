@@ -49,10 +49,13 @@ def check_begin(path: Path) -> None:
             raise truncated(path.name)
 
 
-def check(path: Path) -> None:
+def check(path: Path) -> int:
     """Check that the file holds all the voxels its header promises, and that they are finite.
 
     Call it after the header's promise has been found small enough to be read.
+
+    Returns:
+        The number of bytes that the voxels take in the file, unpacked.
 
     Raises:
         BadInput: truncated or not_finite.
@@ -64,6 +67,7 @@ def check(path: Path) -> None:
     except _damages() as error:
         raise truncated(path.name) from error
     scan_checks.check_finite(stored, path.name)
+    return stored.nbytes
 
 
 def _damages() -> tuple[type[Exception], ...]:

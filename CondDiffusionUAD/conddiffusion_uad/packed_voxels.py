@@ -1,8 +1,8 @@
-"""Are the voxels of a compressed NRRD or MetaImage file whole, and are they in a file at all?
+"""Are the voxels of a compressed file whole, and are they in a file at all?
 
-Both formats keep a checksum of what they compress, which SimpleITK's readers do not look at: they fill what cannot be
-unpacked with zeros or with wrong values, without a word. Both may also keep the voxels in another file, which may be
-a pipe or a device that is never read to its end.
+All formats keep a checksum of what they compress, at which SimpleITK's readers do not look, or not always: they fill
+what cannot be unpacked with zeros or with wrong values, without a word. NRRD and MetaImage files may also have their
+voxels in another file, which may be a pipe or a device that is never read to its end.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from conddiffusion_uad.protocol import BadInput
 
 _MOST_HEADER = 1 << 20  # bytes
 _CHUNK = 1 << 20
-_BEHIND = 1 << 20  # bytes that may follow the voxels
-_MOST_SKIPPED = 1 << 26  # bytes that may precede them
+_MOST_SKIPPED = 1 << 26  # bytes that may precede the voxels
+_MOST_MORE = 2 * _MOST_SKIPPED  # bytes that may precede and follow them
+_GZIP_BEGIN = b"\x1f\x8b"
 _GZIP, _ANY = 31, 47  # what zlib shall expect: a gzip file; either that or its own format
 _NRRD_END = re.compile(rb"\r?\n\r?\n")
 _META_END = re.compile(rb"^ElementDataFile\s*=\s*(.*?)\r?\n", re.MULTILINE)
@@ -54,7 +55,7 @@ def check_place(path: Path) -> None:
 
 
 def check_whole(path: Path, voxel_bytes: int) -> None:
-    """Check that compressed voxels of a NRRD or MetaImage file are whole.
+    """Check that compressed voxels are whole.
 
     Args:
         path: Of the file, whose header has been found acceptable.
@@ -73,8 +74,10 @@ def _damaged(path: Path) -> BadInput:
 
 
 def _parts(path: Path) -> list[_Stored]:
-    """Where the voxels of a NRRD or MetaImage file are; nothing of other files."""
+    """Where the voxels of a file are; nothing of a format that is not known to compress them."""
     ending = path.suffix.lower()
+    if path.name.lower().endswith(".nii.gz"):
+        return [_Stored(path, 0, _GZIP)]
     if ending in (".nrrd", ".nhdr"):
         return _of_nrrd(path)
     return _of_metaimage(path) if ending in (".mha", ".mhd") else []
@@ -125,15 +128,19 @@ def _head(path: Path) -> bytes:
 
 
 def _is_whole(part: _Stored, voxel_bytes: int) -> bool:
-    """Whether the voxels can be unpacked to the end, are as many as promised, and agree with their checksum."""
-    unpacker, total, wanted = zlib.decompressobj(part.packing), 0, part.skipped + voxel_bytes
+    """Whether the voxels can be unpacked to the end, are as many as promised, and agree with their checksums."""
+    unpacker, total, least = zlib.decompressobj(part.packing), 0, part.skipped + voxel_bytes
     try:
         with part.path.open("rb") as stream:
             stream.seek(part.begin)
-            while not unpacker.eof and (data := unpacker.unconsumed_tail or stream.read(_CHUNK)):
+            while data := unpacker.unconsumed_tail or unpacker.unused_data or stream.read(_CHUNK):
+                if unpacker.eof:
+                    if not data.startswith(_GZIP_BEGIN):
+                        break
+                    unpacker = zlib.decompressobj(part.packing)  # the file has several parts, as pigz makes them
                 total += len(unpacker.decompress(data, _CHUNK))
-                if total > wanted + _BEHIND:
+                if total > least + _MOST_MORE:
                     return False
     except (OSError, zlib.error):
         return False
-    return unpacker.eof and total >= wanted
+    return unpacker.eof and total >= least

@@ -87,8 +87,8 @@ def read(path: str | os.PathLike[str]) -> sitk.Image:
 
     Raises:
         BadInput: file_not_found, not_readable, not_an_image, truncated, not_3d, is_rgb, several_series,
-            irregular_slices, too_large, too_small, bad_spacing, bad_direction, not_finite, all_zero, constant or
-            label_map.
+            irregular_slices, too_large, too_small, bad_spacing, bad_direction, not_finite, all_zero, constant,
+            bad_intensities or label_map.
     """
     path = Path(path)
     if not os.path.exists(path):  # unlike Path.exists, also of a name that is too long
@@ -130,9 +130,8 @@ def _read_file(path: Path) -> sitk.Image:
         packed_voxels.check_place(path)
         reader.ReadImageInformation()
         scan_checks.check_header(reader, path)
-        if nifti_file.is_nifti(path):
-            nifti_file.check(path)
-        packed_voxels.check_whole(path, _promised_bytes(reader))
+        promised = nifti_file.check(path) if nifti_file.is_nifti(path) else _promised_bytes(reader)
+        packed_voxels.check_whole(path, promised)
         image = reader.Execute()
     except RuntimeError as error:
         if "orthonormal" not in str(error):

@@ -100,6 +100,14 @@ def infinite(folder: Path) -> Path:
     return save(values, folder / "infinite_T1.nii.gz")
 
 
+def too_bright(folder: Path) -> Path:
+    return save(brain() * np.float32(1e36), folder / "bright_T1.nii.gz")
+
+
+def too_faint(folder: Path) -> Path:
+    return save(brain() * np.float32(1e-40), folder / "faint_T1.nrrd")
+
+
 def tiny(folder: Path) -> Path:
     return save(brain()[12:15, 12:15, 12:15], folder / "tiny_T1.nii.gz")
 
@@ -161,6 +169,8 @@ FILES: list[tuple[Maker, str]] = [
     (constant, "constant"),
     (not_a_number, "not_finite"),
     (infinite, "not_finite"),
+    (too_bright, "bad_intensities"),
+    (too_faint, "bad_intensities"),
     (tiny, "too_small"),
     (no_direction, "bad_direction"),
     (nameless, "contrast_unknown"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import struct
 import zlib
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from conddiffusion_uad import volume
+from conddiffusion_uad import packed_voxels, volume
 from conddiffusion_uad.protocol import BadInput
 
 Change = Callable[[bytearray], None]
@@ -40,13 +41,20 @@ def test_compressed_voxels_are_read_when_they_are_whole_and_refused_when_a_bit_i
     assert (sitk.GetArrayFromImage(volume.read(tmp_path / name)) == sitk.GetArrayFromImage(brain)).all()
     packed = max(tmp_path.iterdir(), key=lambda file: file.stat().st_size)
     whole = packed.read_bytes()
-    for place in np.linspace(len(whole) // 3, len(whole) - 40, 12).astype(int):
+    for place in np.linspace(len(whole) // 3, len(whole) - 18, 12).astype(int):
         data = bytearray(whole)
         data[place] ^= 4
         packed.write_bytes(data)
         assert refused(tmp_path / name) in ("truncated", "not_an_image"), place
     packed.write_bytes(whole[: len(whole) // 2])
     assert refused(tmp_path / name) in ("truncated", "not_an_image")
+
+
+def test_a_compressed_file_of_several_parts_is_read(brain: sitk.Image, tmp_path: Path) -> None:
+    sitk.WriteImage(brain, str(tmp_path / "x.nii"))
+    data = (tmp_path / "x.nii").read_bytes()
+    (tmp_path / "x.nii.gz").write_bytes(gzip.compress(data[:5000]) + gzip.compress(data[5000:]) + b"\0" * 512)
+    assert (sitk.GetArrayFromImage(volume.read(tmp_path / "x.nii.gz")) == sitk.GetArrayFromImage(brain)).all()
 
 
 NRRD = (
@@ -78,10 +86,13 @@ def zeros(packer: zlib._Compress, megabytes: int) -> bytes:
     return b"".join(packer.compress(block) for _ in range(megabytes)) + packer.flush()
 
 
-def test_what_unpacks_to_far_more_than_its_header_promises_is_refused(tmp_path: Path) -> None:
-    gzipped = zeros(zlib.compressobj(1, zlib.DEFLATED, 31), 64)
+def test_what_unpacks_to_far_more_than_its_header_promises_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed_voxels, "_MOST_MORE", 1 << 20)
+    gzipped = zeros(zlib.compressobj(1, zlib.DEFLATED, 31), 16)
     (tmp_path / "x.nrrd").write_bytes(NRRD.format(packing="gzip", more="").encode() + gzipped)
-    (tmp_path / "x.mha").write_bytes(META.format(packed=True, more="LOCAL").encode() + zlib.compress(bytes(64 << 20)))
+    (tmp_path / "x.mha").write_bytes(META.format(packed=True, more="LOCAL").encode() + zlib.compress(bytes(16 << 20)))
     assert refused(tmp_path / "x.nrrd") == refused(tmp_path / "x.mha") == "truncated"
     (tmp_path / "x.nrrd").write_bytes(NRRD.format(packing="gzip", more="byte skip: 8000000000\n").encode() + gzipped)
     assert refused(tmp_path / "x.nrrd") == "truncated"
@@ -103,7 +114,7 @@ def test_a_nifti_file_whose_voxels_begin_far_away_is_refused_before_it_is_unpack
 
 
 def test_of_what_is_no_image_only_a_part_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "x.nii.gz").write_bytes(zeros(zlib.compressobj(1, zlib.DEFLATED, 31), 64))
+    (tmp_path / "x.nii.gz").write_bytes(zeros(zlib.compressobj(1, zlib.DEFLATED, 31), 16))
     monkeypatch.setattr(volume, "_BEHIND", 1 << 20)
     assert volume._unpacked_bytes(tmp_path / "x.nii.gz", 1) < 8 << 20
     assert refused(tmp_path / "x.nii.gz") == "not_an_image"
