@@ -64,7 +64,10 @@ class Grid:
         spacing, origin, direction = (
             tuple(float(v) for v in values[name]) for name in ("spacing", "origin", "direction")
         )
-        if (len(size), len(spacing), len(origin), len(direction)) != (3, 3, 3, 9) or min(*size, *spacing) <= 0:
+        finite = np.isfinite([*spacing, *origin, *direction]).all()
+        if (len(size), len(spacing), len(origin), len(direction)) != (3, 3, 3, 9) or not finite:
+            raise ValueError(f"Not a grid: {dict(values)}")
+        if min(*size, *spacing) <= 0 or abs(abs(np.linalg.det(np.reshape(direction, (3, 3)))) - 1) > 0.1:
             raise ValueError(f"Not a grid: {dict(values)}")
         return cls(size, spacing, origin, direction)
 
