@@ -94,6 +94,31 @@ def test_a_scan_that_cannot_be_read_fails_alone_and_in_its_turn(
     assert told(events).count("read") == 3
 
 
+@pytest.mark.parametrize("place", ["read", "prepare"])
+def test_what_ran_out_of_memory_beside_another_scan_is_done_again_in_its_turn(
+    place: str,
+    detection: Callable[..., DetectionJob],
+    scans: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failed = []
+    owner = volume if place == "read" else preparation
+    original = getattr(owner, place)
+
+    def failing(*arguments: object, **options: object) -> object:
+        if isinstance(threading.current_thread(), Preparing):
+            failed.append(place)
+            raise MemoryError
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(owner, place, failing)
+    events: list[Event] = []
+    assert job.run(detection(*scans[:2]), events.append) == 0
+    assert failed == [place] and [event["event"] for event in events].count("done") == 2
+    assert (tmp_path / "out" / "second_T1" / "report.json").is_file()
+
+
 def test_cancelling_ends_both(detection: Callable[..., DetectionJob], scans: tuple[str, ...], tmp_path: Path) -> None:
     cancelled, events = threading.Event(), []
 

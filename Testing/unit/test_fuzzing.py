@@ -177,7 +177,7 @@ def test_dicom_headers(
 def json_values() -> st.SearchStrategy[Any]:
     """Any JSON value, with a liking for what is special."""
     special = st.sampled_from(
-        [None, True, 0, -1, 1, 1e308, float("nan"), 2**70, "", "auto", "T1", "cuda:99", "\0", "a/\0"]
+        [None, True, 0, -1, 1, 1e308, float("nan"), 2**70, 10**400, "", "auto", "T1", "cuda:99", "\0", "a/\0"]
     )
     atoms = st.one_of(special, st.integers(), st.floats(), st.text(max_size=20), st.just("x" * 5000))
     return st.recursive(
@@ -255,6 +255,15 @@ def test_events_that_slicer_is_sent(event: dict[str, Any]) -> None:
     read = readEvent(json.dumps(event))
     if read is not None and read["event"] == "progress":
         assert 0 * read["fraction"] == 0 and (read.get("eta_s") is None or 0 * read["eta_s"] == 0)
+
+
+@pytest.mark.parametrize("wrong", [{"fraction": 10**400}, {"fraction": 7}, {"eta_s": 10**400}, {"eta_s": -1}], ids=str)
+def test_progress_that_cannot_be_shown_is_a_line_of_the_log(wrong: dict[str, float]) -> None:
+    from CondDiffusionUADLib.WorkerMessages import readEvent
+
+    event = {"event": "progress", "fraction": 0.5, "eta_s": 3.0}
+    assert readEvent(json.dumps(event)) == event
+    assert readEvent(json.dumps({**event, **wrong})) is None
 
 
 REPORT: dict[str, Any] = {
