@@ -23,8 +23,8 @@ _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def is_nifti(path: Path) -> bool:
-    """Whether a file's name says NIfTI."""
-    return path.name.lower().endswith((".nii", ".nii.gz"))
+    """Whether a file's name says NIfTI, in one file or in a header and an image."""
+    return path.name.lower().endswith((".nii", ".nii.gz", ".hdr", ".img", ".img.gz"))
 
 
 def check_begin(path: Path) -> None:
@@ -33,6 +33,8 @@ def check_begin(path: Path) -> None:
     Raises:
         BadInput: truncated.
     """
+    if path.name.lower().endswith((".img", ".img.gz")):  # has no header
+        return
     try:
         with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as stream:
             head = stream.read(_HEADER_BYTES)

@@ -76,7 +76,7 @@ def _damaged(path: Path) -> BadInput:
 def _parts(path: Path) -> list[_Stored]:
     """Where the voxels of a file are; nothing of a format that is not known to compress them."""
     ending = path.suffix.lower()
-    if path.name.lower().endswith(".nii.gz"):
+    if path.name.lower().endswith((".nii.gz", ".img.gz")):
         return [_Stored(path, 0, _GZIP)]
     if ending in (".nrrd", ".nhdr"):
         return _of_nrrd(path)
