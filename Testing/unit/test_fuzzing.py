@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from conddiffusion_uad import protocol, volume
@@ -234,6 +234,7 @@ def test_lines_that_are_no_jobs(line: bytes) -> None:
     assert all(event["event"] == "error" and event["message"].isprintable() for event in events)
 
 
+@example(data=b'{"event": "\xff\xc3\n{"event": "stage", "name": "\xc3\xbc"}\r\n\x80', cuts=[5, 12, 37, 38])
 @given(data=st.binary(max_size=300), cuts=st.lists(st.integers(0, 300), max_size=5).map(sorted))
 def test_lines_come_out_the_same_however_they_are_cut(data: bytes, cuts: list[int]) -> None:
     from CondDiffusionUADLib.WorkerMessages import LineBuffer, readEvent
