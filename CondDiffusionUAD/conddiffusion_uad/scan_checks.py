@@ -137,8 +137,16 @@ def _labels(values: np.ndarray) -> int:
     """Return the number of distinct values if they look like labels (few, whole), else 0."""
     if not np.array_equal(values, np.rint(values)):
         return 0
-    distinct = len(np.unique(values))
+    distinct = _distinct(values)
     return distinct if distinct <= MAX_LABELS or (distinct <= 512 and _is_patchy(values)) else 0
+
+
+def _distinct(values: np.ndarray) -> int:
+    """Return the number of distinct values, all of them whole."""
+    low, high = values.min(), values.max()
+    if high - low >= 2**16:
+        return len(np.unique(values))
+    return np.count_nonzero(np.bincount((values - low).astype(np.intp).ravel()))  # counting is quicker than sorting
 
 
 def _is_patchy(values: np.ndarray) -> bool:

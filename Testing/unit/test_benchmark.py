@@ -10,6 +10,7 @@ from conddiffusion_uad.benchmark import ceiling, network, pairs, stages, timing
 from conddiffusion_uad.benchmark.trial import made_up_brain
 from conddiffusion_uad.model import bundle as bundles
 from conddiffusion_uad.model.denoiser import Denoiser
+from conddiffusion_uad.model.inference import accelerated
 from conddiffusion_uad.protocol import BadInput, DetectionJob, Failure
 
 CPU = torch.device("cpu")
@@ -23,6 +24,20 @@ def test_convolutions_are_measured_at_the_widths_and_sizes_of_the_network() -> N
 def test_flop_are_those_of_a_convolution_counted_by_hand() -> None:
     layer = torch.nn.Conv2d(3, 5, 3, padding=1)
     assert network.counted_flop(lambda: layer(torch.zeros(2, 3, 10, 12))) == 2 * 9 * 3 * 5 * 2 * 10 * 12
+
+
+def test_flop_are_counted_whatever_threads_compute(small_bundle: Path) -> None:
+    model = accelerated(bundles.load(str(small_bundle)).model, torch.float32)
+    image, usual = torch.rand(9, 1, 32, 32), torch.get_num_threads()
+    given = image, torch.full((9,), 200), torch.rand_like(image), model.encoder(image)
+    counted = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        with torch.inference_mode():
+            counted.append(network.counted_flop(lambda: model(*given)))
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(usual)
+    assert counted[0] == counted[1] > 0
 
 
 def test_variants_run_in_turns_after_one_run_that_does_not_count() -> None:

@@ -30,7 +30,7 @@ T1 = Quality(
     white=0.9,
 )
 T2 = replace(T1, fluid=0.8, gray=0.3, white=0.24)
-FLAIR = replace(T1, fluid=0.3, gray=0.75, white=0.73)
+FLAIR = replace(T1, fluid=0.3, gray=0.7, white=0.68)
 NEAR_T1 = {"T1": 1.0, "T2": 4.0, "FLAIR": 2.0}
 
 
@@ -59,11 +59,13 @@ def test_a_good_scan_passes(quality: Quality, contrast: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "limit", [limit for limit in LIMITS if limit.figure != "distance"], ids=lambda limit: limit.figure
+    "limit", [limit for limit in LIMITS if limit.figure != "distance"], ids=lambda limit: f"{limit.figure}{limit.warn}"
 )
 def test_a_figure_beyond_its_limit_is_told(limit: Limit) -> None:
+    good = FLAIR if limit.contrast == "FLAIR" else T1
+
     def having(value: float) -> dict[str, bool]:
-        return codes(replace(T1, **{limit.figure: value}))
+        return codes(replace(good, **{limit.figure: value}), limit.contrast or "T1")
 
     code = f"quality_{limit.figure}"
     step = 0.01 * (limit.warn - limit.typical)
@@ -71,6 +73,14 @@ def test_a_figure_beyond_its_limit_is_told(limit: Limit) -> None:
     assert having(limit.warn + step).get(code) is (limit.refuse == limit.warn)
     if limit.refuse is not None:
         assert having(limit.refuse + step)[code]
+
+
+def test_a_contrast_that_was_changed_is_told_in_its_own_words() -> None:
+    (dark,) = judge(replace(T1, gray=0.3), NEAR_T1, "T1", usual_size=True).concerns
+    assert dark.message == "Gray matter is unusually dark for a T1-weighted scan (30% of the brain's range)."
+    bright = judge(replace(FLAIR, gray=0.85, white=0.84), {}, "FLAIR", usual_size=True).concerns[0]
+    assert bright.message.startswith("Gray matter is unusually bright for a FLAIR-weighted scan") and not bright.refuses
+    assert "quality_gray" not in codes(T2, "T2"), "gray matter of T2 is as dark as that"
 
 
 def test_what_is_not_known_is_not_judged() -> None:
@@ -88,6 +98,13 @@ def test_what_is_not_arranged_like_a_brain_is_refused() -> None:
     assert codes(replace(T1, anatomy=0.03, overlap=0.85)) == {"quality_anatomy": True}
 
 
+def test_an_outline_that_does_not_fit_is_refused_when_the_size_does_not_either() -> None:
+    chest = replace(T1, overlap=0.75, anatomy=0.06)
+    assert judge(chest, {}, "T1", usual_size=True).verdict == PASS, "the registration warned"
+    assert judge(chest, {}, "T1", usual_size=False).verdict == REFUSE
+    assert judge(T1, {}, "T1", usual_size=False).verdict == PASS, "a wrong spacing"
+
+
 def test_an_odd_volume_is_told_unless_the_odd_spacing_was() -> None:
     small = replace(T1, brain_ml=500.0)
     assert codes(small) == {"quality_brain_volume": False}
@@ -102,8 +119,8 @@ def test_an_odd_volume_is_told_unless_the_odd_spacing_was() -> None:
         (T1, "T2", {"T1": 5.0, "T2": 1.0}, False),  # the model sees it otherwise
         (T2, "T1", {}, True),
         (T1, "FLAIR", NEAR_T1, True),
-        (replace(FLAIR, white=0.77), "T1", {}, False),  # gray and white matter differ too little to be sure
-        (replace(FLAIR, white=0.6), "T1", {}, True),
+        (replace(FLAIR, white=0.72), "T1", {}, False),  # gray and white matter differ too little to be sure
+        (replace(FLAIR, white=0.55), "T1", {}, True),
     ],
 )
 def test_another_contrast_is_refused_only_when_that_is_sure(
@@ -129,6 +146,14 @@ def test_the_contrast_is_seen_from_tissue_levels(
 ) -> None:
     fluid, gray, white = levels
     assert look(replace(T1, fluid=fluid, gray=gray, white=white)).contrast == contrast
+
+
+@pytest.mark.parametrize("fluid", [0.82, 0.9])
+def test_fluid_as_bright_as_tissue_is_told(fluid: float) -> None:
+    proton_density = replace(FLAIR, fluid=fluid, gray=0.79, white=0.71)
+    assert codes(proton_density, "FLAIR", {}) == {"quality_contrast": False}
+    assert "quality_contrast" in codes(proton_density, "T1", {})
+    assert "quality_contrast" not in codes(proton_density, "T2", {}), "a T2 whose ventricles are small"
 
 
 def test_strain_is_one_at_the_nearest_limit() -> None:

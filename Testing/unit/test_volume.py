@@ -117,6 +117,7 @@ BAD_IMAGES: dict[str, tuple[str, Callable[[], sitk.Image]]] = {
     "labels": ("label_map", label_map),
     "a mask": ("label_map", lambda: scan() > 500),
     "a parcellation": ("label_map", labels_of_a_parcellation),
+    "a parcellation of large numbers": ("label_map", lambda: labels_of_a_parcellation() * 1000),
     "zeros": ("all_zero", lambda: scan() * 0),
     "one value": ("constant", lambda: scan() * 0 + 7),
     "NaN": ("not_finite", holding(float("nan"))),
@@ -232,6 +233,12 @@ def test_a_folder_with_one_series_is_read_with_its_tags(tmp_path: Path) -> None:
     same_place(image, Grid(GRID.size, GRID.spacing, GRID.origin))
     assert image.GetMetaData("0008|103e") == "t2 tse"
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(scan()))
+
+
+def test_distances_that_differ_by_a_hair_are_read_without_a_word(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    series(tmp_path / "study", [7.0 + 4.0 * n + 0.05 * (n == 9) for n in range(16)])
+    assert volume.read(tmp_path / "study").GetSize() == GRID.size
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(

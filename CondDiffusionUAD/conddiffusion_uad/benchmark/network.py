@@ -113,8 +113,13 @@ def measure(name: str, model: ConditionedDiffusion, size: tuple[int, int], *, sl
 
 def counted_flop(work: Callable[[], object]) -> int:
     """FLOP of the convolutions and matrix products of a computation."""
-    with FlopCounterMode(display=False) as counter:
-        work()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # what other threads compute would not be seen
+    try:
+        with FlopCounterMode(display=False) as counter:
+            work()
+    finally:
+        torch.set_num_threads(threads)
     return counter.get_total_flops()
 
 

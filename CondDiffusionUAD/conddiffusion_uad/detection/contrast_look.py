@@ -9,6 +9,7 @@ from conddiffusion_uad.detection.quality import Quality
 # Differences of levels, as shares of the brain's intensity range. Over the development scans, fluid lies 0.48 above
 # the brighter tissue in T2 and 0.03 to 0.5 below gray matter in T1 and FLAIR; white matter lies 0.17 to 0.44 above gray
 # in T1, and from 0.12 below to 0.04 above it in FLAIR.
+DARK_FLUID = ("T1", "FLAIR")
 FLUID_BELOW_GRAY = 0.03  # T1 and FLAIR: at least
 FLUID_ABOVE_TISSUE = (0.15, 0.3)  # T2: likely, sure
 WHITE_ABOVE_GRAY = (0.09, 0.15)  # T1: likely, sure
@@ -22,10 +23,12 @@ class Look:
     Attributes:
         contrast: "T1", "T2" or "FLAIR"; None when it looks like none of them, or is not shown enough.
         sure: Whether it can hardly be another.
+        fluid_like_tissue: Whether fluid is about as bright as gray matter, as in none of these contrasts.
     """
 
     contrast: str | None
     sure: bool = False
+    fluid_like_tissue: bool = False
 
 
 def look(quality: Quality) -> Look:
@@ -37,10 +40,11 @@ def look(quality: Quality) -> Look:
     fluid, gray, white = quality.fluid, quality.gray, quality.white
     if fluid is None or gray is None or white is None:
         return Look(None)
-    if fluid > max(gray, white):
-        return _judged("T2", fluid - max(gray, white), FLUID_ABOVE_TISSUE)
+    bright_fluid = _judged("T2", fluid - max(gray, white), FLUID_ABOVE_TISSUE)
+    if bright_fluid.contrast:
+        return bright_fluid
     if gray - fluid < FLUID_BELOW_GRAY:
-        return Look(None)
+        return Look(None, fluid_like_tissue=True)
     contrast = _judged("T1", white - gray, WHITE_ABOVE_GRAY)
     return contrast if contrast.contrast else _judged("FLAIR", gray - white, WHITE_BELOW_GRAY)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from conddiffusion_uad.detection.contrast_look import Look, look
+from conddiffusion_uad.detection.contrast_look import DARK_FLUID, Look, look
 from conddiffusion_uad.detection.features import slice_features
 from conddiffusion_uad.detection.quality import Quality, measure
 from conddiffusion_uad.model.bundle import Bundle
@@ -24,7 +24,12 @@ NO_ANATOMY = 0.01  # below, nothing is where it is in a brain
 LITTLE_ANATOMY = 0.05  # enough to be suspected when the outline does not fit, either
 BRAIN_ML = (700.0, 2300.0)  # outside, no adult's brain, if the header's spacing is right
 _LOOK_AT_MASK = "Look at the brain mask, and whether the right series was chosen."
+_CHOOSE_HEAD = "Choose a scan of a head; if it is one, check its orientation and voxel spacing."
+_OTHER_SEQUENCE = "Say the right contrast; another sequence or a contrast agent also looks different."
 _EXPECT_FALSE = "Expect false findings."
+_DARK = "Gray matter is unusually dark for a {contrast}-weighted scan ({value:.0%} of the brain's range)."
+_BRIGHT = "Gray matter is unusually bright for a {contrast}-weighted scan ({value:.0%} of the brain's range)."
+_EXPECT_MISSED = "Expect missed findings. Choose the series as the scanner made it, without changed contrast."
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Limit:
         refuse: The value from which on a scan is refused; None when this figure alone is no reason to.
         message: One sentence; {value} is the figure.
         hint: What to do.
+        contrast: The limit holds for scans of this contrast; None when for all.
     """
 
     figure: str
@@ -46,6 +52,7 @@ class Limit:
     refuse: float | None
     message: str
     hint: str
+    contrast: str | None = None
 
     def strain(self, value: float) -> float:
         """How much of the way from a typical scan to the limit a value has gone: 0 or less, to 1 at the limit."""
@@ -64,6 +71,9 @@ LIMITS = (
     Limit("ghosting", 0.01, 0.05, None, "Ghosts reach {value:.0%} of the brain's level.", _EXPECT_FALSE),
     Limit("shading", 1.3, 2.4, None, "Some places are {value:.1f} times as bright as others.", _EXPECT_FALSE),
     Limit("spread", 0.06, 0.15, None, "White matter is uneven, as when the head moved, or in disease.", _EXPECT_FALSE),
+    Limit("gray", 0.55, 0.38, None, _DARK, _EXPECT_FALSE, "T1"),
+    Limit("gray", 0.55, 0.78, None, _BRIGHT, _EXPECT_MISSED, "T1"),
+    Limit("gray", 0.65, 0.8, None, _BRIGHT, _EXPECT_MISSED, "FLAIR"),
     Limit(
         "distance",
         1.0,
@@ -173,9 +183,10 @@ def judge(quality: Quality, distances: Mapping[str, float], contrast: str, usual
     """
     seen = look(quality)
     figures = {**asdict(quality), "distance": distances.get(contrast)}
-    known = [(limit, figures[limit.figure]) for limit in LIMITS if figures[limit.figure] is not None]
+    limits = [limit for limit in LIMITS if limit.contrast in (None, contrast) and figures[limit.figure] is not None]
+    known = [(limit, figures[limit.figure]) for limit in limits]
     concerns = [
-        *_not_a_brain(quality),
+        *_not_a_brain(quality, usual_size),
         *_other_contrast(seen, contrast, distances),
         *(_beyond(limit, value) for limit, value in known if limit.strain(value) >= 1),
         *(_odd_volume(quality) if usual_size else ()),
@@ -193,26 +204,31 @@ def distances(prepared: Prepared, bundle: Bundle) -> dict[str, float]:
     return {contrast: healthy.relative(features) for contrast, healthy in bundle.gate.items()} if len(features) else {}
 
 
-def _not_a_brain(quality: Quality) -> Sequence[Concern]:
+def _not_a_brain(quality: Quality, usual_size: bool) -> Sequence[Concern]:
     fits = quality.overlap >= MIN_DICE
+    if not fits and not usual_size:
+        message = "Neither the outline nor the size of what the scan shows is a brain's."
+        return (Concern("quality_anatomy", message, _CHOOSE_HEAD, refuses=True),)
     if quality.anatomy is None or quality.anatomy >= (NO_ANATOMY if fits else LITTLE_ANATOMY):
         return ()
     message = "What the scan shows is not arranged like a brain."
-    hint = "Choose a scan of a head; if it is one, check its orientation."
-    return (Concern("quality_anatomy", message, hint, refuses=True),)
+    return (Concern("quality_anatomy", message, _CHOOSE_HEAD, refuses=True),)
 
 
 def _other_contrast(seen: Look, said: str, distances: Mapping[str, float]) -> Sequence[Concern]:
     """Refused only when tissue levels leave no doubt and the model, if it can tell, agrees."""
+    if seen.contrast is None and seen.fluid_like_tissue and said in DARK_FLUID:
+        message = f"The ventricles are as bright as gray matter, which they are not in a {said}-weighted scan."
+        return (Concern("quality_contrast", message, _OTHER_SEQUENCE),)
     if seen.contrast in (None, said):
         return ()
     agrees = distances.get(seen.contrast, 0.0) < distances.get(said, 1.0)
     message = f"The scan was said to be {said}-weighted but looks like {seen.contrast}."
-    return (Concern("quality_contrast", message, "Say the right contrast.", refuses=seen.sure and agrees),)
+    return (Concern("quality_contrast", message, _OTHER_SEQUENCE, refuses=seen.sure and agrees),)
 
 
 def _beyond(limit: Limit, value: float) -> Concern:
-    message = limit.message.format(value=value)
+    message = limit.message.format(value=value, contrast=limit.contrast)
     return Concern(f"quality_{limit.figure}", message, limit.hint, limit.refuses(value))
 
 

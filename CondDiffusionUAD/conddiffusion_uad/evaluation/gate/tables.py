@@ -64,7 +64,7 @@ def tables(rows: Sequence[Row], testing: Callable[[str], bool]) -> str:
     """All tables; ``testing`` says which scans the limits were not set on."""
     clean = [row for row in rows if row.change == CLEAN]
     parts = [clean_table(clean, testing), figures_table(clean), said_table(clean)]
-    parts += [corruption_table(rows, [row for row in clean if testing(row.name)]), foreign_table(rows)]
+    parts += [corruption_table(rows), foreign_table(rows)]
     return "\n\n".join(parts)
 
 
@@ -97,10 +97,14 @@ def figures_table(clean: Sequence[Row]) -> str:
     """Range of each figure over the scans as they are, beside its limits."""
     lines = []
     for limit in LIMITS:
-        values = [value for row in clean if (value := _figure(row, limit.figure)) is not None]
+        chosen = [row for row in clean if limit.contrast in (None, row.contrast)]
+        values = [value for row in chosen if (value := _figure(row, limit.figure)) is not None]
+        if not values:
+            continue
+        name = f"{limit.figure}, {limit.contrast}" if limit.contrast else limit.figure
         low, middle, high = (f"{value:.3f}" for value in np.percentile(values, [0, 50, 100]))
         refuse = "" if limit.refuse is None else f"{limit.refuse:g}"
-        lines.append([limit.figure, str(len(values)), low, middle, high, f"{limit.warn:g}", refuse])
+        lines.append([name, str(len(values)), low, middle, high, f"{limit.warn:g}", refuse])
     return _table(["figure", "scans", "least", "median", "most", "warned from", "refused from"], lines)
 
 
@@ -125,8 +129,8 @@ def said_table(clean: Sequence[Row]) -> str:
     return _table(["contrast", "scans", "looks like", *heads], lines)
 
 
-def corruption_table(rows: Sequence[Row], clean: Sequence[Row]) -> str:
-    """Of each artifact: the AUROC of the strain against scans as they are, and the share that is not passed."""
+def corruption_table(rows: Sequence[Row]) -> str:
+    """Of each artifact: AUROC of the strain against the same scans as they are, and the share that is not passed."""
     lines = []
     for kind in CORRUPTIONS:
         entries = [kind]
@@ -135,6 +139,8 @@ def corruption_table(rows: Sequence[Row], clean: Sequence[Row]) -> str:
             if not chosen:
                 entries.append("")
                 continue
+            names = {row.name for row in chosen}
+            clean = [row for row in rows if row.change == CLEAN and row.name in names]
             truth = np.repeat([0, 1], [len(clean), len(chosen)])
             area = auroc(np.array([row.strain for row in [*clean, *chosen]]), truth)
             told = np.mean([row.verdict != PASS for row in chosen])
