@@ -136,6 +136,7 @@ def _panelHints() -> dict[str, str]:
         "bundle_not_calibrated": _("Choose another model or another contrast."),
         "bundle_not_found": _("Choose another model, or install the extension again."),
         "bundle_damaged": _("Install the extension again, or choose another model."),
+        "not_finite_result": _("Choose the device CPU and detect again, or install the extension again."),
         "bundle_too_new": _("Update the extension, or choose another model."),
         "disk_full": _("Free some space there, or choose another temporary folder in the application settings."),
         "cannot_write": _("Choose another temporary folder in the application settings, and detect again."),

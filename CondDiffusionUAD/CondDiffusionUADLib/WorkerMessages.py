@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from conddiffusion_uad.protocol import BadInput, decode
+from conddiffusion_uad.protocol import BadInput, decode, is_number
 
 _MOST_LOG = 256 * 1024  # characters
 _MOST_LINE = 64 * 1024  # bytes; events are far shorter
+_MOST_SECONDS = 1e9  # that a run can be said to take
 
 
 class LineBuffer:
@@ -41,12 +41,9 @@ def readEvent(line: str) -> dict[str, Any] | None:
     kind = event.get("event")
     if kind == "progress":
         left = event.get("eta_s")
-        return event if _isNumber(event.get("fraction")) and (left is None or _isNumber(left)) else None
+        known = is_number(event.get("fraction"), 0, 1) and (left is None or is_number(left, 0, _MOST_SECONDS))
+        return event if known else None
     return event if isinstance(kind, str) else None
-
-
-def _isNumber(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 class Log:

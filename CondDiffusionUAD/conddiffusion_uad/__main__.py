@@ -2,7 +2,10 @@
 
 import sys
 
-from conddiffusion_uad.cli import main
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        from conddiffusion_uad.cli import main
+
+        sys.exit(main())
+    except KeyboardInterrupt:  # before the command line could take it, or after
+        sys.exit(130)

@@ -5,6 +5,8 @@ SimpleITK's reader turns NaN into 0 without a word, and refuses axes that roundi
 
 from __future__ import annotations
 
+import gzip
+import struct
 import zlib
 from pathlib import Path
 
@@ -14,18 +16,48 @@ import SimpleITK as sitk
 from conddiffusion_uad import scan_checks
 from conddiffusion_uad.protocol import BadInput
 
+_HEADER_BYTES = 544
+_NIFTI_1, _NIFTI_2 = 348, 540  # what a header begins with: its size
+_MOST_BEFORE_VOXELS = 64 << 20  # bytes of header and extensions
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def is_nifti(path: Path) -> bool:
-    """Whether a file's name says NIfTI."""
-    return path.name.lower().endswith((".nii", ".nii.gz"))
+    """Whether a file's name says NIfTI, in one file or in a header and an image."""
+    return path.name.lower().endswith((".nii", ".nii.gz", ".hdr", ".img", ".img.gz"))
 
 
-def check(path: Path) -> None:
+def check_begin(path: Path) -> None:
+    """Check where the voxels begin: a compressed file of some MB could have us unpack terabytes to get there.
+
+    Raises:
+        BadInput: truncated.
+    """
+    if path.name.lower().endswith((".img", ".img.gz")):  # has no header
+        return
+    try:
+        with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as stream:
+            head = stream.read(_HEADER_BYTES)
+    except (OSError, EOFError, zlib.error) as error:
+        raise truncated(path.name) from error
+    for order in "<>":
+        if head[:4] == struct.pack(f"{order}i", _NIFTI_1) and len(head) >= 112:
+            begin = struct.unpack(f"{order}f", head[108:112])[0]
+        elif head[:4] == struct.pack(f"{order}i", _NIFTI_2) and len(head) >= 176:
+            begin = struct.unpack(f"{order}q", head[168:176])[0]
+        else:
+            continue
+        if not 0 <= begin <= _MOST_BEFORE_VOXELS:
+            raise truncated(path.name)
+
+
+def check(path: Path) -> int:
     """Check that the file holds all the voxels its header promises, and that they are finite.
 
     Call it after the header's promise has been found small enough to be read.
+
+    Returns:
+        The number of bytes that the voxels take in the file, unpacked.
 
     Raises:
         BadInput: truncated or not_finite.
@@ -37,6 +69,7 @@ def check(path: Path) -> None:
     except _damages() as error:
         raise truncated(path.name) from error
     scan_checks.check_finite(stored, path.name)
+    return stored.nbytes
 
 
 def _damages() -> tuple[type[Exception], ...]:

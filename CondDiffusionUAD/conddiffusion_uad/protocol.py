@@ -33,8 +33,10 @@ EXIT_CANCELLED = 130
 RESEARCH_USE = "Research use only, not a medical device"
 
 CONTRASTS = ("T1", "T2", "FLAIR")
-DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,2})?")
 PRECISIONS = ("auto", "fp32", "bf16")
+MOST_VOLUME_ML = 10_000.0  # no head is larger
+_MOST_TOLD = 1000  # letters of a message
 
 STAGES: Mapping[str, float] = MappingProxyType(
     {
@@ -65,7 +67,7 @@ class Failure(Exception):  # noqa: N818 (these are told to people, not bugs)
 
     Args:
         code: Stable, machine-readable name, such as "file_not_found".
-        message: One sentence saying what is wrong.
+        message: One sentence saying what is wrong; what it quotes, such as a file name, may hold anything.
         hint: What to do about it; may be empty.
     """
 
@@ -74,8 +76,8 @@ class Failure(Exception):  # noqa: N818 (these are told to people, not bugs)
     def __init__(self, code: str, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.code = code
-        self.message = message
-        self.hint = hint
+        self.message = printable(message)
+        self.hint = printable(hint)
 
     def event(self) -> Event:
         """This failure as an error event."""
@@ -237,7 +239,7 @@ class DetectionJob:
         device: "auto", "cpu", "mps", "cuda" or "cuda:N".
         levels: Noise levels (time steps, 1 to 1000) to average over; None for the bundle's own.
         healthy_flagged: Fraction of healthy tissue that the threshold may flag, in (0, 1).
-        min_volume_ml: Smallest volume of a finding in ml.
+        min_volume_ml: Smallest volume of a finding in ml, 0 to `MOST_VOLUME_ML`.
         skull: "auto", "on" (the skull is there: strip it) or "off" (already stripped: leave it alone).
         seed: Seed of the noise.
         batch: Slices computed at once, 1 to 1024; it is halved when the memory does not suffice.
@@ -302,18 +304,37 @@ def decode(line: str) -> dict[str, Any]:
     return value
 
 
+def printable(text: str) -> str:
+    """A sentence on one line without control characters, for they could rule a terminal; the middle of a long one goes.
+
+    File names may hold line ends, escape sequences and bytes that are no text.
+    """
+    plain = "".join(letter if letter.isprintable() else "?" for letter in text)
+    half = _MOST_TOLD // 2
+    return plain if len(plain) <= _MOST_TOLD else f"{plain[:half]} ... {plain[-half:]}"
+
+
 def shown(value: object) -> str:
     """A value as it is told to a person: on one line, printable and not long."""
     text = ascii(value[:80] if isinstance(value, str) else value)
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def is_number(value: object, low: float, high: float) -> bool:
+    """Whether this is a number from `low` to `high`; also of a whole number that is too large for a float."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
 
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value)
+
+
+def _is_path(value: object) -> bool:
+    """Whether every library can be given it: text that UTF-8 can hold, without a zero byte."""
+    try:
+        return _is_text(value) and b"\0" not in value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
 
 
 def _is_integer(value: object, low: int, high: int) -> bool:
@@ -330,14 +351,17 @@ def are_levels(value: object) -> bool:
 
 
 _OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "inputs": ("one path or more", lambda v: isinstance(v, tuple) and bool(v) and all(map(_is_text, v))),
-    "output": ("the path of a folder", _is_text),
-    "bundle": ("the name or the path of a bundle", _is_text),
+    "inputs": (
+        "one path or more, each of valid text; rename what is not",
+        lambda v: isinstance(v, tuple) and bool(v) and all(map(_is_path, v)),
+    ),
+    "output": ("the path of a folder", _is_path),
+    "bundle": ("the name or the path of a bundle", _is_path),
     "contrast": ("auto, T1, T2, FLAIR", lambda v: v == "auto" or v in CONTRASTS),
     "device": ("auto, cpu, mps, cuda, cuda:N", lambda v: _is_text(v) and bool(DEVICE.fullmatch(v))),
     "levels": ("different time steps from 1 to 1000, such as 250,500,750", lambda v: v is None or are_levels(v)),
-    "healthy_flagged": ("a fraction between 0 and 1, such as 0.01", lambda v: _is_number(v) and 0 < v < 1),
-    "min_volume_ml": ("a volume in ml, 0 or more", lambda v: _is_number(v) and v >= 0),
+    "healthy_flagged": ("a fraction between 0 and 1, such as 0.01", lambda v: is_number(v, 0, 1) and v not in (0, 1)),
+    "min_volume_ml": (f"a volume in ml, 0 to {MOST_VOLUME_ML:.0f}", lambda v: is_number(v, 0, MOST_VOLUME_ML)),
     "skull": ("auto, on, off", lambda v: v in ("auto", "on", "off")),
     "seed": ("a whole number from 0 to 2147483647", lambda v: _is_integer(v, 0, 2**31 - 1)),
     "batch": ("a whole number from 1 to 1024", lambda v: _is_integer(v, 1, 1024)),

@@ -15,6 +15,7 @@ MIN_SIZE = 8  # voxels along each axis: fewer cannot be brought to the atlas
 MIN_EXTENT_MM = 30.0
 MAX_EXTENT_MM = 600.0
 SPACING_MM = (0.05, 20.0)
+MOST_INTENSITY, LEAST_RANGE = 1e15, 1e-15  # beyond, the squares of float32 leave its range
 MAX_LABELS = 32  # distinct whole numbers up to which an image is surely a label map
 MAX_SHEAR = 0.02  # largest scalar product of two axes' unit vectors: 1.1 degrees away from a right angle
 
@@ -108,7 +109,7 @@ def check_intensities(image: sitk.Image, name: str) -> None:
     """Check that the voxels hold intensities.
 
     Raises:
-        BadInput: not_finite, all_zero, constant or label_map.
+        BadInput: not_finite, all_zero, constant, bad_intensities or label_map.
     """
     values = sitk.GetArrayViewFromImage(image)
     check_finite(values, name)
@@ -117,6 +118,12 @@ def check_intensities(image: sitk.Image, name: str) -> None:
         if low == 0:
             raise BadInput("all_zero", f"Every voxel of {name} is 0.", "Choose the volume that shows the brain.")
         raise BadInput("constant", f"Every voxel of {name} is {low:g}.", "Choose the volume that shows the brain.")
+    if max(abs(low), abs(high)) > MOST_INTENSITY or high - low < LEAST_RANGE:
+        raise BadInput(
+            "bad_intensities",
+            f"The intensities of {name} go from {low:g} to {high:g}, with which nothing can be computed.",
+            "Export the scan again, with its intensities as whole numbers.",
+        )
     count = _labels(values)
     if count:
         raise BadInput(

@@ -6,13 +6,16 @@ from types import ModuleType
 
 from conddiffusion_uad.protocol import DeviceFailure
 
+# How Linux and Windows say that a library does not fit into the memory.
+_NO_MEMORY = ("failed to map segment", "annot allocate memory", "paging file is too small")
+
 
 def require_torch() -> ModuleType:
     """PyTorch, imported.
 
     Raises:
-        DeviceFailure: "torch_missing", or "torch_broken" when it is there but cannot be loaded (an interrupted
-            installation, a build for another system, a missing system library).
+        DeviceFailure: "torch_missing", "out_of_memory", or "torch_broken" when it is there but cannot be loaded (an
+            interrupted installation, a build for another system, a missing system library).
     """
     try:
         import torch
@@ -31,6 +34,10 @@ def require_torch() -> ModuleType:
 
 def _broken(error: Exception) -> DeviceFailure:
     lines = str(error).strip().splitlines() or [type(error).__name__]
+    if any(words in str(error) for words in _NO_MEMORY) and "not permitted" not in str(error):
+        return DeviceFailure(
+            "out_of_memory", "The memory does not suffice to load PyTorch.", "Close other programs, then try again."
+        )
     return DeviceFailure(
         "torch_broken",
         f"PyTorch is installed but cannot be loaded ({lines[0][:160]}).",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import zlib
 from collections.abc import Mapping
@@ -13,10 +14,11 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from conddiffusion_uad import nifti_file, scan_checks
+from conddiffusion_uad import nifti_file, packed_voxels, scan_checks
 from conddiffusion_uad.dicom_folder import read_series
 from conddiffusion_uad.protocol import BadInput, OutputFailure
 
+_BEHIND = 1 << 26  # bytes that are looked at behind the voxels
 FORMATS = "NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or a folder with one DICOM series"
 
 
@@ -62,7 +64,10 @@ class Grid:
         spacing, origin, direction = (
             tuple(float(v) for v in values[name]) for name in ("spacing", "origin", "direction")
         )
-        if (len(size), len(spacing), len(origin), len(direction)) != (3, 3, 3, 9) or min(*size, *spacing) <= 0:
+        finite = np.isfinite([*spacing, *origin, *direction]).all()
+        if (len(size), len(spacing), len(origin), len(direction)) != (3, 3, 3, 9) or not finite:
+            raise ValueError(f"Not a grid: {dict(values)}")
+        if min(*size, *spacing) <= 0 or abs(abs(np.linalg.det(np.reshape(direction, (3, 3)))) - 1) > 0.1:
             raise ValueError(f"Not a grid: {dict(values)}")
         return cls(size, spacing, origin, direction)
 
@@ -85,14 +90,16 @@ def read(path: str | os.PathLike[str]) -> sitk.Image:
 
     Raises:
         BadInput: file_not_found, not_readable, not_an_image, truncated, not_3d, is_rgb, several_series,
-            irregular_slices, too_large, too_small, bad_spacing, bad_direction, not_finite, all_zero, constant or
-            label_map.
+            irregular_slices, too_large, too_small, bad_spacing, bad_direction, not_finite, all_zero, constant,
+            bad_intensities or label_map.
     """
     path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):  # unlike Path.exists, also of a name that is too long
         raise BadInput("file_not_found", f"There is no file {path}.", "Check the path and its spelling.")
     if not os.access(path, os.R_OK):
         raise BadInput("not_readable", f"You are not allowed to read {path}.", "Ask for access, or copy the file.")
+    if not (path.is_file() or path.is_dir()):  # a pipe or a device would keep us waiting, or never end
+        raise BadInput("not_an_image", f"{path} is neither a file nor a folder.", f"Accepted: {FORMATS}.")
     image = read_series(path) if path.is_dir() else _read_file(path)
     scan_checks.check_intensities(image, path.name)
     return image
@@ -112,7 +119,7 @@ def write(image: sitk.Image, path: str | os.PathLike[str]) -> None:
         path.unlink(missing_ok=True)
         hint = "Choose a folder that you may write to."
         raise OutputFailure("cannot_write", f"{path} cannot be written.", hint) from error
-    if _unpacked_bytes(path) < expected:  # SimpleITK does not notice a full disk
+    if _unpacked_bytes(path, expected) < expected:  # SimpleITK does not notice a full disk
         path.unlink(missing_ok=True)
         raise OutputFailure("disk_full", f"There is no room for {path}.", "Free disk space or choose another folder.")
 
@@ -121,10 +128,13 @@ def _read_file(path: Path) -> sitk.Image:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
+        if nifti_file.is_nifti(path):
+            nifti_file.check_begin(path)
+        packed_voxels.check_place(path)
         reader.ReadImageInformation()
         scan_checks.check_header(reader, path)
-        if nifti_file.is_nifti(path):
-            nifti_file.check(path)
+        promised = nifti_file.check(path) if nifti_file.is_nifti(path) else _promised_bytes(reader)
+        packed_voxels.check_whole(path, promised)
         image = reader.Execute()
     except RuntimeError as error:
         if "orthonormal" not in str(error):
@@ -137,22 +147,28 @@ def _read_file(path: Path) -> sitk.Image:
     return image
 
 
+def _promised_bytes(reader: sitk.ImageFileReader) -> int:
+    """Return how many bytes the voxels of a file take by its header."""
+    one = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID())
+    return math.prod(reader.GetSize()) * one.GetSizeOfPixelComponent()
+
+
 def _unreadable(path: Path, error: Exception) -> BadInput:
     """Return what a person should hear about a file that SimpleITK refuses."""
     text = str(error).lower()
     if "direction" in text or "determinant" in text:
         return scan_checks.bad_direction(path.name)
-    if path.stat().st_size == 0 or (path.name.lower().endswith(".gz") and not _unpacked_bytes(path)):
+    if path.stat().st_size == 0 or (path.name.lower().endswith(".gz") and not _unpacked_bytes(path, 1)):
         return nifti_file.truncated(path.name)
     return BadInput("not_an_image", f"{path.name} cannot be read as an image.", f"Accepted: {FORMATS}.")
 
 
-def _unpacked_bytes(path: Path) -> int:
-    """Return the number of bytes a gzip file unpacks to, 0 when it is cut off or damaged."""
+def _unpacked_bytes(path: Path, enough: int) -> int:
+    """Return the number of bytes a gzip file unpacks to, counted to a bit more than `enough`; 0 when it is damaged."""
     total = 0
     try:
         with gzip.open(path, "rb") as stream:
-            while block := stream.read(1 << 22):
+            while total < enough + _BEHIND and (block := stream.read(1 << 22)):
                 total += len(block)
     except (OSError, EOFError, zlib.error):
         return 0

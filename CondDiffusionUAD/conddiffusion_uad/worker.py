@@ -16,9 +16,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from queue import SimpleQueue
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from conddiffusion_uad.detection import output
 from conddiffusion_uad.detection.job import Models, run
@@ -36,6 +36,8 @@ from conddiffusion_uad.protocol import (
     shown,
 )
 from conddiffusion_uad.streams import EventWriter, reserved_stdout
+
+MOST_LINE = 1 << 20  # bytes; a job of a hundred scans has a hundredth of it
 
 
 class Worker:
@@ -92,6 +94,14 @@ class Worker:
             raise BadInput("bad_line", f"There is no job {shown(kind)}.", "Accepted: detect, cancel, quit.")
 
 
+def lines_of(stream: BinaryIO) -> Iterator[bytes]:
+    """Its lines as they come; of one longer than `MOST_LINE` only the beginning, which is answered as no job."""
+    while line := stream.readline(MOST_LINE):
+        yield line
+        while len(line) == MOST_LINE and not line.endswith(b"\n"):
+            line = stream.readline(MOST_LINE)
+
+
 def serve() -> NoReturn:
     """Run the worker on this process's stdin and stdout until stdin ends."""
     with reserved_stdout() as stream, terminate_as_interrupt():
@@ -109,7 +119,7 @@ def serve() -> NoReturn:
 
 def _take_until_the_end(worker: Worker) -> NoReturn:
     try:
-        worker.take(sys.stdin.buffer)
+        worker.take(lines_of(sys.stdin.buffer))
     except Exception as error:
         _end(explain(error).exit_code)
     _end()

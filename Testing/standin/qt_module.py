@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.abc
 import importlib.machinery
 import os
@@ -39,7 +40,22 @@ def make_module(custom_widgets: Sequence[type]) -> types.ModuleType:
     module.QFileDialog = FileDialog  # type: ignore[attr-defined]
     # PythonQt: "name" is the object's name.
     QtCore.QObject.name = property(lambda self: self.objectName())  # type: ignore[attr-defined]
+    _keep_none_alive()
     return module
+
+
+def _keep_none_alive() -> None:
+    """Let a log of any length be shown: PySide6 6.12 gives away a reference to None with each call of this method.
+
+    After some ten thousand lines none was left, and Python ended.
+    """
+    append = QtWidgets.QPlainTextEdit.appendPlainText
+
+    def appending(view: QtWidgets.QPlainTextEdit, text: str) -> None:
+        append(view, text)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(None))
+
+    QtWidgets.QPlainTextEdit.appendPlainText = appending  # type: ignore[method-assign]
 
 
 class FileDialog:

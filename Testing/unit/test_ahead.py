@@ -14,7 +14,8 @@ import SimpleITK as sitk
 
 from conddiffusion_uad import volume
 from conddiffusion_uad.detection import ahead, job
-from conddiffusion_uad.detection.ahead import Preparing
+from conddiffusion_uad.detection.ahead import Ahead, Preparing
+from conddiffusion_uad.detection.recorder import Recorder
 from conddiffusion_uad.preprocessing import preparation
 from conddiffusion_uad.protocol import EXIT_BAD_INPUT, EXIT_CANCELLED, BadInput, Cancelled, DetectionJob, Event, Quiet
 
@@ -92,6 +93,33 @@ def test_a_scan_that_cannot_be_read_fails_alone_and_in_its_turn(
     assert [event["event"] for event in ends] == ["done", "error", "done"]
     assert ends[1]["code"] == "file_not_found"
     assert told(events).count("read") == 3
+
+
+@pytest.mark.parametrize("place", ["read", "prepare"])
+def test_what_ran_out_of_memory_beside_another_scan_is_done_again_in_its_turn(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = []
+
+    def fail(here: str) -> None:
+        if here == place and isinstance(threading.current_thread(), Preparing):
+            failed.append(here)
+            raise MemoryError
+
+    def read(path: str) -> tuple[str, str]:
+        fail("read")
+        return path, "T1"
+
+    def prepare(scan: str, progress: Recorder) -> str:
+        fail("prepare")
+        return f"{scan} prepared"
+
+    monkeypatch.setattr(preparation, "prepare", prepare)
+    both, recorder = Ahead(("a", "b"), read), Recorder(Quiet())
+    for path in ("a", "b"):
+        scan, _ = both.scan(path, recorder)
+        assert both.prepare(path, scan, {}, recorder) == f"{path} prepared"
+    assert failed == [place]
 
 
 def test_cancelling_ends_both(detection: Callable[..., DetectionJob], scans: tuple[str, ...], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -99,6 +100,14 @@ def infinite(folder: Path) -> Path:
     return save(values, folder / "infinite_T1.nii.gz")
 
 
+def too_bright(folder: Path) -> Path:
+    return save(brain() * np.float32(1e36), folder / "bright_T1.nii.gz")
+
+
+def too_faint(folder: Path) -> Path:
+    return save(brain() * np.float32(1e-40), folder / "faint_T1.nrrd")
+
+
 def tiny(folder: Path) -> Path:
     return save(brain()[12:15, 12:15, 12:15], folder / "tiny_T1.nii.gz")
 
@@ -113,6 +122,32 @@ def no_direction(folder: Path) -> Path:
     data[252:256] = np.array([0, 1], "<i2").tobytes()  # the affine counts, not the quaternion
     path.write_bytes(gzip.compress(bytes(data)))
     return path.rename(folder / "direction_T1.nii.gz")
+
+
+def pipe(folder: Path) -> Path:
+    """Whoever opens it waits until somebody writes into it."""
+    os.mkfifo(folder / "pipe_T1.nii")
+    return folder / "pipe_T1.nii"
+
+
+def pipe_in_a_series(folder: Path) -> Path:
+    os.mkfifo(empty_folder(folder) / "slice.dcm")
+    return folder / "series_T1"
+
+
+def device(folder: Path) -> Path:
+    """It never ends."""
+    (folder / "device_T1.nii.gz").symlink_to("/dev/zero")
+    return folder / "device_T1.nii.gz"
+
+
+def circle(folder: Path) -> Path:
+    (folder / "circle_T1.nii").symlink_to(folder / "circle_T1.nii")
+    return folder / "circle_T1.nii"
+
+
+def long_name(folder: Path) -> Path:
+    return folder / f"{'x' * 300}_T1.nii"
 
 
 def nameless(folder: Path) -> Path:
@@ -134,10 +169,20 @@ FILES: list[tuple[Maker, str]] = [
     (constant, "constant"),
     (not_a_number, "not_finite"),
     (infinite, "not_finite"),
+    (too_bright, "bad_intensities"),
+    (too_faint, "bad_intensities"),
     (tiny, "too_small"),
     (no_direction, "bad_direction"),
     (nameless, "contrast_unknown"),
+    (long_name, "file_not_found"),
 ]
+if os.name == "posix":
+    FILES += [
+        (pipe, "not_an_image"),
+        (pipe_in_a_series, "not_an_image"),
+        (device, "not_an_image"),
+        (circle, "file_not_found"),
+    ]
 
 
 def told(output: str) -> dict[str, str]:
@@ -146,7 +191,7 @@ def told(output: str) -> dict[str, str]:
     (error,) = (event for event in events if event["event"] == "error")
     assert events[-1] == error
     for sentence in (error["message"], error["hint"]):
-        assert sentence.endswith(".") and "\n" not in sentence and len(sentence) < 300
+        assert sentence.endswith(".") and "\n" not in sentence and len(sentence) < 600
     return error
 
 

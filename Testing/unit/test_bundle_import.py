@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from conddiffusion_uad import cli, protocol
 from conddiffusion_uad.bundle_folders import VARIABLE, imported_bundles
@@ -248,6 +249,12 @@ HOSTILE = {
     "no level": {"levels": []},
     "a smoothing without end": {"residual": {"T1": {"size": 1e9}}},
     "no contrast": {"residual": {}},
+    "a grid that is nowhere": {"grid": {"spacing": [float("nan")] * 3}},
+    "a grid far from every head": {"grid": {"origin": [1e9, 0, 0]}},
+    "a grid without axes": {"grid": {"direction": [0.0] * 9}},
+    "noise finer than memory": {"model": {"noise": {"octaves": 10, "wavelength": 16.0}}},
+    "noise that is none": {"model": {"noise": {"wavelength": 0}}},
+    "noise of another kind": {"model": {"noise": {"octaves": "many"}}},
     "an unknown contrast": {"residual": {"<script>": {}}},
 }
 
@@ -265,6 +272,15 @@ def test_a_configuration_that_asks_for_the_impossible_is_damage(changes: dict, s
     file = source / bundles.METADATA
     metadata = json.loads(file.read_text())
     file.write_text(json.dumps(merged(metadata, {"conddiffusion_uad": changes})))
+    bundles.seal(source)
+    assert refused(source, home).code == "bundle_damaged"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_numbers_are_damage(value: float, source: Path, home: Path) -> None:
+    weights = load_file(source / bundles.WEIGHTS)
+    weights[sorted(weights)[-1]].view(-1)[0] = value
+    save_file(weights, source / bundles.WEIGHTS)
     bundles.seal(source)
     assert refused(source, home).code == "bundle_damaged"
 

@@ -22,6 +22,7 @@ import SimpleITK as sitk
 from conddiffusion_uad import cli, protocol
 from conddiffusion_uad.console import Console, clock, show
 from conddiffusion_uad.detection import output
+from conddiffusion_uad.interrupts import terminate_as_interrupt
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -118,10 +119,11 @@ def test_several_inputs_one_of_them_bad(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-@pytest.mark.parametrize(("number", "stage"), [(signal.SIGINT, "reconstruct"), (signal.SIGTERM, "register")])
+@pytest.mark.parametrize(("name", "stage"), [("SIGINT", "reconstruct"), ("SIGTERM", "register"), ("SIGHUP", "bias")])
 def test_an_interrupt_in_the_middle_of_a_stage_leaves_nothing(
-    number: signal.Signals, stage: str, start: Start, scan_file: Path, small_bundle: Path, tmp_path: Path
+    name: str, stage: str, start: Start, scan_file: Path, small_bundle: Path, tmp_path: Path
 ) -> None:
+    number = getattr(signal, name)
     levels = ",".join(map(str, range(1, 1001)))
     options = ["--bundle", small_bundle, "--levels", levels, "--json"]
     process = start("detect", scan_file, "--output", tmp_path / "out", *options)
@@ -139,6 +141,18 @@ def test_an_interrupt_in_the_middle_of_a_stage_leaves_nothing(
     assert process.returncode == protocol.EXIT_CANCELLED, stderr
     assert json.loads(stdout.splitlines()[-1])["code"] == "cancelled"
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows closes no terminals")
+def test_a_run_that_shall_outlive_its_terminal_does() -> None:
+    usual = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with terminate_as_interrupt():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, usual)
 
 
 def test_when_nobody_reads_the_messages_a_failing_run_still_ends(start: Start, tmp_path: Path) -> None:

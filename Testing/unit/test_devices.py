@@ -47,6 +47,8 @@ def test_the_cpu_is_always_there_and_last(start: Start) -> None:
         ("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')", "torch_missing"),
         ("raise OSError('libtorch_cuda.so: cannot open shared object file')", "torch_broken"),
         ("raise ImportError('DLL load failed while importing _C')", "torch_broken"),
+        ("raise ImportError('libtorch_cpu.so: failed to map segment from shared object')", "out_of_memory"),
+        ("raise ImportError('x.so: failed to map segment: Operation not permitted')", "torch_broken"),
         ("", "torch_broken"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -15,11 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from conddiffusion_uad import protocol, volume
-from conddiffusion_uad.detection import findings, output, overview
+from conddiffusion_uad import protocol, volume, worker
+from conddiffusion_uad.detection import findings, output, overview, pipeline
 from conddiffusion_uad.detection.job import Models, run
 from conddiffusion_uad.protocol import DetectionJob, EventProgress
 
@@ -137,6 +139,27 @@ def test_orders_that_are_cut_or_no_text_are_answered(start: Start) -> None:
     assert all(len(answer.get("message", "")) < 1000 for answer in answers)
 
 
+def test_an_order_without_end_takes_no_memory_and_the_next_one_is_read() -> None:
+    class Endless(io.RawIOBase):
+        """A line of 100 MB that does not exist as a whole, then a short one."""
+
+        left = 100 << 20
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: memoryview) -> int:
+            if self.left < 0:
+                return 0
+            size = min(len(buffer), self.left)
+            buffer[: size or 5] = b"x" * size or b"\nnext"
+            self.left -= size or 1
+            return size or 5
+
+    lines = list(worker.lines_of(io.BufferedReader(Endless())))
+    assert [len(line) for line in lines] == [worker.MOST_LINE, 4] and lines[1] == b"next"
+
+
 WRITERS: list[tuple[Any, str]] = [
     (volume, "write"),
     (findings, "write_table"),
@@ -181,8 +204,6 @@ def small_detection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The detection is made once; what follows it is done each time."""
-    from conddiffusion_uad.detection import pipeline
-
     if not hasattr(models, "detection"):
         original, kept = pipeline.detect, []
         monkeypatch.setattr(pipeline, "detect", lambda *a, **k: kept.append(original(*a, **k)) or kept[0])
@@ -190,6 +211,18 @@ def small_detection(
         monkeypatch.undo()
         models.detection = kept[0]  # type: ignore[attr-defined]
     monkeypatch.setattr(pipeline, "detect", lambda *a, **k: models.detection)  # type: ignore[attr-defined]
+
+
+def test_a_network_that_gives_no_numbers_is_told_and_no_map_is_written(
+    scan_file: Path, small_bundle: Path, tmp_path: Path, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(volume: np.ndarray, *_: Any, **options: Any) -> tuple[np.ndarray, int]:
+        return np.full_like(volume, np.nan), options["batch"]
+
+    monkeypatch.setattr(pipeline, "reconstruct_within_memory", broken)
+    code, events = detect(scan_file, small_bundle, tmp_path / "out", models)
+    assert (code, events[-1]["code"]) == (protocol.EXIT_BUNDLE, "not_finite_result")
+    assert os.listdir(tmp_path) == []
 
 
 ODD_NAMES = [

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from conddiffusion_uad import protocol, volume
@@ -177,7 +177,7 @@ def test_dicom_headers(
 def json_values() -> st.SearchStrategy[Any]:
     """Any JSON value, with a liking for what is special."""
     special = st.sampled_from(
-        [None, True, 0, -1, 1, 1e308, float("nan"), 2**70, "", "auto", "T1", "cuda:99", "\0", "a/\0"]
+        [None, True, 0, -1, 1, 1e308, float("nan"), 2**70, 10**400, "", "auto", "T1", "cuda:99", "\0", "a/\0"]
     )
     atoms = st.one_of(special, st.integers(), st.floats(), st.text(max_size=20), st.just("x" * 5000))
     return st.recursive(
@@ -234,6 +234,7 @@ def test_lines_that_are_no_jobs(line: bytes) -> None:
     assert all(event["event"] == "error" and event["message"].isprintable() for event in events)
 
 
+@example(data=b'{"event": "\xff\xc3\n{"event": "stage", "name": "\xc3\xbc"}\r\n\x80', cuts=[5, 12, 37, 38])
 @given(data=st.binary(max_size=300), cuts=st.lists(st.integers(0, 300), max_size=5).map(sorted))
 def test_lines_come_out_the_same_however_they_are_cut(data: bytes, cuts: list[int]) -> None:
     from CondDiffusionUADLib.WorkerMessages import LineBuffer, readEvent
@@ -255,6 +256,15 @@ def test_events_that_slicer_is_sent(event: dict[str, Any]) -> None:
     read = readEvent(json.dumps(event))
     if read is not None and read["event"] == "progress":
         assert 0 * read["fraction"] == 0 and (read.get("eta_s") is None or 0 * read["eta_s"] == 0)
+
+
+@pytest.mark.parametrize("wrong", [{"fraction": 10**400}, {"fraction": 7}, {"eta_s": 10**400}, {"eta_s": -1}], ids=str)
+def test_progress_that_cannot_be_shown_is_a_line_of_the_log(wrong: dict[str, float]) -> None:
+    from CondDiffusionUADLib.WorkerMessages import readEvent
+
+    event = {"event": "progress", "fraction": 0.5, "eta_s": 3.0}
+    assert readEvent(json.dumps(event)) == event
+    assert readEvent(json.dumps({**event, **wrong})) is None
 
 
 REPORT: dict[str, Any] = {

@@ -102,6 +102,15 @@ def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"file": "mine"}
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links need a privilege")
+@pytest.mark.parametrize("target", ["absent", "out"])
+def test_a_link_that_leads_nowhere_is_refused(tmp_path: Path, target: str) -> None:
+    (tmp_path / "out").symlink_to(tmp_path / target)
+    with pytest.raises(OutputFailure) as caught, output.staged(tmp_path / "out", force=True):
+        pass
+    assert caught.value.code == "cannot_write" and "link that leads nowhere" in caught.value.message
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG])
 def test_a_full_disk_is_told_as_such(tmp_path: Path, number: int) -> None:
     with pytest.raises(OutputFailure) as caught, output.telling(tmp_path):

@@ -12,7 +12,8 @@ import pytest
 
 import conddiffusion_uad
 from conddiffusion_uad import protocol
-from conddiffusion_uad.protocol import BadInput, Cancelled, DetectionJob, EventProgress
+from conddiffusion_uad.detection.recorder import Recorder
+from conddiffusion_uad.protocol import BadInput, Cancelled, DetectionJob, EventProgress, Quiet
 
 
 @pytest.mark.parametrize("name", ["__init__", "protocol", "contrast_names", "bundle_folders", "computer"])
@@ -70,9 +71,19 @@ def test_a_job_comes_back_from_its_line() -> None:
         {"seed": 1.5},
         {"seed": 2**31},
         {"force": "yes"},
+        {"min_volume_ml": 1e308},
+        {"min_volume_ml": 10**400},
+        {"healthy_flagged": 10**400},
+        {"device": "cuda:99999999999999999999"},
+        {"device": "cuda:\u0663"},
+        {"inputs": ["a\0b"]},
+        {"inputs": ["no text \udcff.nii"]},
+        {"output": "a\0b"},
+        {"output": "\ud800"},
+        {"bundle": "a\0b"},
         {"colour": "red"},
     ],
-    ids=str,
+    ids=ascii,
 )
 def test_a_wrong_option_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(BadInput) as caught:
@@ -145,6 +156,15 @@ def test_a_cancelled_run_ends_at_its_next_report() -> None:
 def test_an_unknown_stage_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="tea"):
         EventProgress(lambda event: None).stage("tea")
+
+
+@pytest.mark.parametrize("name", ["line\nend", "\x1b[2Jscreen", "\udcff", "a" * 5000, "\u202egpj"])
+def test_what_a_name_holds_does_not_rule_the_terminal(name: str) -> None:
+    failure = BadInput("file_not_found", f"There is no file {name}.", f"Not {name}.")
+    notes = Recorder(Quiet())
+    notes.warning("odd", f"It is called {name}.", f"Rename {name}.")
+    for text in (failure.message, failure.hint, notes.warnings[0]["message"], notes.warnings[0]["hint"]):
+        assert text.isprintable() and len(text) < 1100 and text.endswith(".")
 
 
 @pytest.mark.parametrize(

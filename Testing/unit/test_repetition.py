@@ -15,6 +15,8 @@ import torch
 
 from conddiffusion_uad import cli, protocol
 from conddiffusion_uad.detection import output, repetition, report
+from conddiffusion_uad.detection.recorder import Recorder
+from conddiffusion_uad.protocol import BundleFailure, Quiet
 from conddiffusion_uad.resources import resources
 
 PARAMETERS = "--levels 300,600 --seed 5 --healthy-flagged 0.02 --min-volume-ml 0.3 --batch 7 --precision bf16"
@@ -99,6 +101,20 @@ def test_results_that_differ_are_told(
     written = json.loads((tmp_path / "out" / output.REPORT).read_text())
     assert written["repetition"]["different_files"] == ["heatmap.nii.gz"] and not written["repetition"]["identical"]
     assert [entry["code"] for entry in written["warnings"]][-1] == "repeat_differs"
+
+
+def test_what_a_report_says_does_not_rule_the_terminal(first: Path) -> None:
+    told = json.loads((first / output.REPORT).read_text())
+    told["software"].update(torch="\x1b[2J" + "x" * 10_000, numpy={"a": [None] * 1000})
+    told["files"] = {}
+    told["bundle"].update(name="\x1b[2J\n" + "x" * 10_000)
+    notes = Recorder(Quiet())
+    repetition.Repetition(told).compare(json.loads((first / output.REPORT).read_text()), notes)
+    assert len(notes.warnings[0]["message"]) < 1100 and notes.warnings[0]["message"].isprintable()
+    told["bundle"]["sha256"] = "\x1b" * 10_000
+    with pytest.raises(BundleFailure) as caught:
+        repetition.Repetition(told).locate_bundle()
+    assert len(caught.value.message) < 300 and caught.value.message.isprintable() and "?" not in caught.value.message
 
 
 def test_another_scan_is_refused(

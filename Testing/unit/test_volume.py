@@ -262,6 +262,20 @@ def test_a_nifti_file_whose_voxels_begin_in_its_header_is_refused(tmp_path: Path
     assert refused(nifti(tmp_path / "x.nii", lambda data: struct.pack_into("<f", data, 108, 128.0))).code == "truncated"
 
 
+@pytest.mark.parametrize("name", ["x.img", "x.hdr", "x.img.gz"])
+def test_a_scan_in_two_files_is_read_and_refused_like_one_in_one(name: str, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random((20, 22, 24)).astype(np.float32)
+    scan = sitk.GetImageFromArray(values)
+    scan.SetSpacing((4.0, 4.0, 4.0))
+    sitk.WriteImage(scan, str(tmp_path / name))
+    assert (sitk.GetArrayFromImage(volume.read(tmp_path / name)) == values).all()
+    values[5:8] = np.nan
+    scan = sitk.GetImageFromArray(values)
+    scan.SetSpacing((4.0, 4.0, 4.0))
+    sitk.WriteImage(scan, str(tmp_path / name))
+    assert refused(tmp_path / name).code == "not_finite"
+
+
 def test_several_series_are_named(tmp_path: Path) -> None:
     for uid, description in (("1.2.3", "t1 mprage"), ("1.2.4", "flair")):
         series(tmp_path / "study", [4.0 * n for n in range(10)], uid, description)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from conddiffusion_uad import computer
 from conddiffusion_uad.detection.recorder import Recorder
+from conddiffusion_uad.failures import is_out_of_memory
 from conddiffusion_uad.protocol import Cancelled, Progress
 
 if TYPE_CHECKING:
@@ -135,8 +136,14 @@ class Ahead:
 
     def scan(self, path: str, progress: Progress) -> tuple[sitk.Image, str]:
         """The scan at a path and its contrast, read already or now."""
-        started = self._next
-        return started.scan(progress) if started is not None and started.path == path else self._read(path)
+        if self._next is not None and self._next.path == path:
+            try:
+                return self._next.scan(progress)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            self.drop(path)  # the memory did not suffice for two scans; for one it may
+        return self._read(path)
 
     def prepare(self, path: str, scan: sitk.Image, options: Mapping[str, Any], recorder: Recorder) -> Prepared:
         """The scan at a path prepared, already or now; then the one after it begins.
@@ -152,15 +159,27 @@ class Ahead:
         """
         from conddiffusion_uad.preprocessing.preparation import prepare
 
-        started, self._next = self._next, None
-        if started is not None and started.path == path and started.options == options:
-            prepared = started.prepared(recorder)
-            recorder.replace(started.recorder.seconds)
-        else:
-            if started is not None:
-                started.drop()
+        prepared = self._prepared_ahead(path, options, recorder)
+        if prepared is None:
             prepared = prepare(scan, **options, progress=recorder)
         self._begin_after(path, options)
+        return prepared
+
+    def _prepared_ahead(self, path: str, options: Mapping[str, Any], recorder: Recorder) -> Prepared | None:
+        """What was begun for this scan and with these options; None without it, or when its memory did not suffice."""
+        started, self._next = self._next, None
+        if started is None:
+            return None
+        if started.path != path or started.options != options:
+            started.drop()
+            return None
+        try:
+            prepared = started.prepared(recorder)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+        recorder.replace(started.recorder.seconds)
         return prepared
 
     def drop(self, path: str | None = None) -> None:

@@ -150,7 +150,8 @@ def _nearest_folder(output: Path) -> Path:
     absolute = Path(os.path.abspath(output))
     nearest = next(path for path in (absolute, *absolute.parents) if os.path.lexists(path))
     if not nearest.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, f"{nearest.name} is a file, not a folder")
+        kind = "a file, not a folder" if os.path.exists(nearest) else "a link that leads nowhere"
+        raise NotADirectoryError(errno.ENOTDIR, f"{nearest.name} is {kind}")
     return nearest
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import SimpleITK as sitk
 import torch
 
@@ -115,6 +116,13 @@ def detect(
         batch=batch,
         progress=progress,
     )
+
+    if not np.isfinite(healthy).all():
+        raise BundleFailure(
+            "not_finite_result",
+            "The network gave values that are not numbers, so nothing can be said about this scan.",
+            "Try --precision fp32 or --device cpu; if it happens again, install the bundle again.",
+        )
 
     # residual, smoothed; calibrated on healthy scans
     progress.stage("score")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from conddiffusion_uad.protocol import Progress
+from conddiffusion_uad.protocol import Progress, printable
 
 
 class Recorder:
@@ -38,9 +38,10 @@ class Recorder:
         self._progress.expect(seconds)
 
     def warning(self, code: str, message: str, hint: str = "") -> None:
-        """Remember and pass on."""
-        self.warnings.append({"code": code, "message": message, "hint": hint})
-        self._progress.warning(code, message, hint)
+        """Remember and pass on, without what could rule a terminal."""
+        told = {"code": code, "message": printable(message), "hint": printable(hint)}
+        self.warnings.append(told)
+        self._progress.warning(**told)
 
     def replace(self, seconds: Mapping[str, float]) -> None:
         """Take over the seconds of stages that ran elsewhere; the current stage ends uncounted."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conddiffusion_uad.detection.output import REPORT_FORMAT
-from conddiffusion_uad.protocol import BadInput, BundleFailure, DetectionJob, Progress
+from conddiffusion_uad.protocol import BadInput, BundleFailure, DetectionJob, Progress, shown
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -96,7 +96,7 @@ class Repetition:
         which = f"The bundle {self.bundle} is not" if self.bundle else "No installed bundle is"
         raise BundleFailure(
             "another_bundle",
-            f"{which} the one of the report: {wanted['name']}, hash {wanted['sha256'][:12]}.",
+            f"{which} the one of the report: {shown(wanted['name'])}, hash {shown(wanted['sha256'][:12])}.",
             "Give the folder of the bundle that was used then with --bundle.",
         )
 
@@ -185,4 +185,9 @@ def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     pairs = [(f"{name}", then["software"].get(name), value) for name, value in now["software"].items()]
     pairs += [(name, then["computer"].get(name), value) for name, value in now["computer"].items()]
     pairs.append(("device", then["device"], now["device"]))
-    return [f"{name}: {before}, now {after}" for name, before, after in pairs if before != after]
+    return [f"{name}: {_plain(before)}, now {_plain(after)}" for name, before, after in pairs if before != after]
+
+
+def _plain(value: object) -> str:
+    """A version as it is told, whatever a report says."""
+    return value[:60] if isinstance(value, str) else shown(value)

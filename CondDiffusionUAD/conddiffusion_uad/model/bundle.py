@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,24 +23,23 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from conddiffusion_uad.bundle_folders import imported_bundles
 from conddiffusion_uad.detection.features import HealthyFeatures
 from conddiffusion_uad.detection.scoring import Calibration, ResidualRule
 from conddiffusion_uad.failures import first_line, is_out_of_memory
 from conddiffusion_uad.preprocessing.resampling import STEP
-from conddiffusion_uad.protocol import CONTRASTS, BundleFailure, are_levels
+from conddiffusion_uad.protocol import CONTRASTS, BundleFailure, are_levels, shown
 from conddiffusion_uad.resources import resources
 from conddiffusion_uad.scan_checks import MAX_EXTENT_MM
 from conddiffusion_uad.volume import Grid
 
+from . import bundle_limits
 from . import precision as precisions
 from .cddpm import ConditionedDiffusion
 from .inference import accelerated
 
 MOST_SLICES = 1024  # of the grid, along each axis
-MOST_ENTRIES, MOST = 16, 2048  # in the configuration of a network; the published one has 4 and 512
 FORMAT = 1  # of the section "conddiffusion_uad"; raised when older programs could misread a bundle
 METADATA = "configs/metadata.json"
 CALIBRATION = "configs/calibration.json"
@@ -87,7 +86,8 @@ class BundleConfig:
     def from_json(cls, values: Mapping[str, Any]) -> BundleConfig:
         """Raises KeyError, TypeError or ValueError when something is missing or wrong."""
         grid, levels = Grid.from_json(values["grid"]), tuple(values["levels"])
-        if max(grid.size) > MOST_SLICES or max(grid.spacing) > MAX_EXTENT_MM or not are_levels(levels):
+        far = max(map(abs, grid.origin)) > MAX_EXTENT_MM
+        if far or max(grid.size) > MOST_SLICES or max(grid.spacing) > MAX_EXTENT_MM or not are_levels(levels):
             raise ValueError("its grid or its noise levels are impossible")
         residual = {contrast: ResidualRule(**rule) for contrast, rule in values["residual"].items()}
         if not residual or not set(residual) <= set(CONTRASTS):
@@ -162,12 +162,12 @@ def locate(name_or_path: str) -> Path:
     """
     homes = (resources() / "Models", imported_bundles(), Path())
     for folder in (home / name_or_path for home in homes if home is not None):
-        if (folder / METADATA).is_file():
+        if os.path.isfile(folder / METADATA):  # unlike Path.is_file, also of a name that is too long
             return folder
     names = ", ".join(available()) or "none"
     raise BundleFailure(
         "bundle_not_found",
-        f"There is no bundle {name_or_path!r}.",
+        f"There is no bundle {shown(name_or_path)}.",
         f"Name an installed bundle ({names}) or the folder of one.",
     )
 
@@ -285,44 +285,16 @@ def _damaged(folder: Path, error: Exception) -> BundleFailure:
 
 
 def _load_model(folder: Path, config: BundleConfig) -> ConditionedDiffusion:
-    _require_moderate(config.model)
-    with _no_larger_than(folder / WEIGHTS):
+    bundle_limits.require_moderate(config.model)
+    bundle_limits.require_noise(config.model["noise"])
+    with bundle_limits.no_larger_than(folder / WEIGHTS):
         model = ConditionedDiffusion(config.model)
     if STEP % model.divisor or any(size % model.divisor for size in config.grid.size[:2]):
         raise ValueError(f"its slices cannot be divided by {model.divisor}")
-    model.load_state_dict(load_file(folder / WEIGHTS))
+    weights = load_file(folder / WEIGHTS)
+    bundle_limits.require_finite(weights)
+    model.load_state_dict(weights)
     return model.eval()
-
-
-@contextmanager
-def _no_larger_than(weights: Path) -> Iterator[None]:
-    """Meanwhile, raise ValueError as soon as a network that is being made has more weights than a file can hold."""
-    room = weights.stat().st_size  # a weight takes two bytes and more
-
-    def count(module: torch.nn.Module, name: str, weight: torch.nn.Parameter | None) -> None:
-        nonlocal room
-        room -= 0 if weight is None else weight.numel()
-        if room < 0:
-            raise ValueError("its network is larger than its weights")
-
-    handle = register_module_parameter_registration_hook(count)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def _require_moderate(values: Any) -> None:
-    """Raise ValueError when a configuration asks for more than any network of this kind has."""
-    if isinstance(values, Mapping):
-        values = list(values.values())
-    if isinstance(values, (list, tuple)):
-        if len(values) > MOST_ENTRIES:
-            raise ValueError(f"a list of {len(values)} entries")
-        for value in values:
-            _require_moderate(value)
-    elif isinstance(values, (int, float)) and not 0 <= values <= MOST:
-        raise ValueError(f"{values} in its configuration")
 
 
 def _read_json(path: Path) -> Any:
