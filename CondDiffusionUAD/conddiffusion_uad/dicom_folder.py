@@ -37,7 +37,10 @@ def read_series(folder: Path) -> sitk.Image:
         scan_checks.check_shape((*headers[0].GetSize()[:2], len(files)), folder.name)
     else:
         scan_checks.check_header(headers[0], folder)
-    image = _read(files, folder)
+    try:
+        image = sitk.ReadImage(files if len(files) > 1 else files[0])
+    except RuntimeError as error:
+        raise _unreadable(folder) from error
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise BadInput("is_rgb", f"The series in {folder.name} is in color.", "Choose the scan in gray values.")
     image = sitk.Cast(image, sitk.sitkFloat32)
@@ -46,17 +49,6 @@ def read_series(folder: Path) -> sitk.Image:
         if headers[0].HasMetaDataKey(tag):
             image.SetMetaData(tag, headers[0].GetMetaData(tag).strip())
     return image
-
-
-def _read(files: list[str], folder: Path) -> sitk.Image:
-    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # of distances that differ by a hair; `_check_slices` has judged
-    try:
-        return sitk.ReadImage(files if len(files) > 1 else files[0])
-    except RuntimeError as error:
-        raise _unreadable(folder) from error
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(shown)
 
 
 def _only_series(folder: Path) -> list[str]:

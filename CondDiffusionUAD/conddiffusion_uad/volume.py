@@ -100,6 +100,7 @@ def read(path: str | os.PathLike[str]) -> sitk.Image:
         raise BadInput("not_readable", f"You are not allowed to read {path}.", "Ask for access, or copy the file.")
     if not (path.is_file() or path.is_dir()):  # a pipe or a device would keep us waiting, or never end
         raise BadInput("not_an_image", f"{path} is neither a file nor a folder.", f"Accepted: {FORMATS}.")
+    sitk.ProcessObject.GlobalWarningDisplayOff()  # ITK's name files, which often name patients; we check ourselves
     image = read_series(path) if path.is_dir() else _read_file(path)
     scan_checks.check_intensities(image, path.name)
     return image

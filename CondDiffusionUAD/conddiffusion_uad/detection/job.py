@@ -193,12 +193,9 @@ class Examination:
 
 def _read(path: str, contrast: str) -> tuple[sitk.Image, str]:
     """The scan at a path and its contrast."""
-    from SimpleITK import ProcessObject
-
     from conddiffusion_uad import volume
     from conddiffusion_uad.detection.contrast import choose
 
-    ProcessObject.GlobalWarningDisplayOff()  # they name files, which often name patients
     scan = volume.read(path)
     return scan, choose(contrast, path, scan)
 
