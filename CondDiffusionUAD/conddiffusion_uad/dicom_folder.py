@@ -74,6 +74,7 @@ def _only_series(folder: Path) -> list[str]:
 def _check_lengths(folder: Path) -> None:
     """Raise BadInput("truncated") when a file claims more than it has."""
     for file in sorted(folder.iterdir()):
+        scan_checks.check_name(file)
         try:
             fits = not file.is_file() or lengths_fit(file)
         except OSError as error:

@@ -20,6 +20,14 @@ MAX_LABELS = 32  # distinct whole numbers up to which an image is surely a label
 MAX_SHEAR = 0.02  # largest scalar product of two axes' unit vectors: 1.1 degrees away from a right angle
 
 
+def check_name(path: Path) -> None:
+    """Raise BadInput("not_readable") for a path that UTF-8 cannot hold: SimpleITK ends the process over it."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise BadInput("not_readable", f"The name {path.name} is no valid text.", "Rename it.") from error
+
+
 def check_header(reader: sitk.ImageFileReader, path: Path) -> None:
     """Check what a file's header says, before its voxels are read.
 

@@ -94,6 +94,7 @@ def read(path: str | os.PathLike[str]) -> sitk.Image:
             bad_intensities or label_map.
     """
     path = Path(path)
+    scan_checks.check_name(path)
     if not os.path.exists(path):  # unlike Path.exists, also of a name that is too long
         raise BadInput("file_not_found", f"There is no file {path}.", "Check the path and its spelling.")
     if not os.access(path, os.R_OK):

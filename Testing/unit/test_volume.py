@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -274,6 +275,14 @@ def test_a_scan_in_two_files_is_read_and_refused_like_one_in_one(name: str, tmp_
     scan.SetSpacing((4.0, 4.0, 4.0))
     sitk.WriteImage(scan, str(tmp_path / name))
     assert refused(tmp_path / name).code == "not_finite"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_no_text_is_refused_and_does_not_end_the_process(tmp_path: Path) -> None:
+    series(tmp_path / "study", [7.0 + 4.0 * n for n in range(16)])
+    odd = tmp_path / "study" / "odd\udcff.dcm"
+    sorted((tmp_path / "study").iterdir())[3].rename(odd)
+    assert refused(tmp_path / "study").code == refused(odd).code == "not_readable"
 
 
 def test_several_series_are_named(tmp_path: Path) -> None:
