@@ -10,7 +10,7 @@ from torch import nn
 
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.denoiser import ResidualBlock
-from conddiffusion_uad.training.quick_layers import NormalizedActivation, QuickBlock, QuickHead, quickened
+from conddiffusion_uad.training.quick_layers import NormalizedActivation, QuickBlock, QuickHead, pays, quickened
 
 CONFIG = {
     "condition": 8,
@@ -91,9 +91,12 @@ def test_names_of_the_weights_stay_so_that_checkpoints_fit() -> None:
     assert type(quick.denoiser.head) is QuickHead
 
 
-def test_on_other_devices_the_model_is_left_alone() -> None:
-    model = quickened(ConditionedDiffusion(CONFIG).to("meta"))  # torch's "meta" stands in for a card
-    assert not any(isinstance(module, QuickBlock) for module in model.modules())
+def test_they_are_used_where_they_pay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert pays(torch.device("cpu"), "bf16")
+    assert not pays(torch.device("cpu"), "fp32") and not pays(torch.device("cuda"), "bf16")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert not pays(torch.device("cpu"), "bf16")
 
 
 def test_fewer_maps_are_kept_for_the_gradients() -> None:

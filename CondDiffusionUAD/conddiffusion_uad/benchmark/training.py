@@ -115,7 +115,7 @@ def _waiting(training: Fitting, steps: int) -> float:
 
 
 def made_up_training(
-    recipe: Recipe, device: torch.device, precision: str, slices: int, *, quick: bool = True
+    recipe: Recipe, device: torch.device, precision: str, slices: int, *, quick: bool | None = None
 ) -> Fitting:
     """The fit of a recipe with another batch and number format, on a made-up brain in place of its sources."""
     torch.manual_seed(recipe.seed)

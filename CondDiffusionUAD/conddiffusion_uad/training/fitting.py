@@ -15,7 +15,7 @@ from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from .anomalies import corrupt
 from .loop import Plan, Training
 from .progress import TrainingLog
-from .quick_layers import quickened
+from .quick_layers import pays, quickened
 from .recipe import FitSettings
 from .validation import Validation, restoration_loss
 
@@ -47,7 +47,7 @@ class Fitting(Training[Corrupted]):
         settings: How long and how fast.
         plan: How it goes on from step to step.
         validation: Judges the model now and then, if there is something to judge it on.
-        quick: Whether the layers between the convolutions take the form of :func:`quickened`.
+        quick: Whether the layers between the convolutions take the form of :func:`quickened`; None for where that pays.
     """
 
     def __init__(
@@ -57,9 +57,11 @@ class Fitting(Training[Corrupted]):
         plan: Plan,
         validation: Validation | None = None,
         *,
-        quick: bool = True,
+        quick: bool | None = None,
     ) -> None:
-        self.model = (quickened(model) if quick else model).to(memory_format=torch.channels_last).train()
+        if pays(next(model.parameters()).device, settings.precision) if quick is None else quick:
+            quickened(model)
+        self.model = model.to(memory_format=torch.channels_last).train()
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True)
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
