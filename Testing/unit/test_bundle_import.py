@@ -99,7 +99,7 @@ def test_names_that_cannot_be(name: str, source: Path, home: Path) -> None:
     assert refused(source, home, name=name).code in ("bundle_bad_name", "bundle_exists")
 
 
-OUTSIDE = ["../evil.txt", "../../evil.txt", "/tmp/evil.txt", "configs/../../evil.txt", "..\\evil.txt", "C:\\evil.txt"]
+OUTSIDE = ["../evil.txt", "../../evil.txt", "{folder}/evil.txt", "configs/../../evil.txt", "..\\evil.txt", "C:\\evil.txt"]
 
 
 @pytest.mark.parametrize(
@@ -110,11 +110,11 @@ def test_an_archive_cannot_write_outside_its_folder(
     name: str, prefix: str, source: Path, home: Path, tmp_path: Path
 ) -> None:
     before = sorted(tmp_path.rglob("*"))
+    name = name.format(folder=tmp_path)
     made = archive(source, prefix, **{name if name.startswith("/") else prefix + name: b"evil"})
     assert refused(made, home).code == "bundle_unsafe"
     made.unlink()
     assert sorted(path for path in tmp_path.rglob("*") if "home" not in path.parts) == before
-    assert not Path("/tmp/evil.txt").exists()
 
 
 def test_what_macos_adds_to_archives_is_left_out(source: Path, home: Path) -> None:
