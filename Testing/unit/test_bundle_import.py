@@ -99,7 +99,14 @@ def test_names_that_cannot_be(name: str, source: Path, home: Path) -> None:
     assert refused(source, home, name=name).code in ("bundle_bad_name", "bundle_exists")
 
 
-OUTSIDE = ["../evil.txt", "../../evil.txt", "{folder}/evil.txt", "configs/../../evil.txt", "..\\evil.txt", "C:\\evil.txt"]
+OUTSIDE = [
+    "../evil.txt",
+    "../../evil.txt",
+    "{folder}/evil.txt",
+    "configs/../../evil.txt",
+    "..\\evil.txt",
+    "C:\\evil.txt",
+]
 
 
 @pytest.mark.parametrize(
