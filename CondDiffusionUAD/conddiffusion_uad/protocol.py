@@ -16,7 +16,7 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -69,15 +69,16 @@ class Failure(Exception):  # noqa: N818 (these are told to people, not bugs)
         code: Stable, machine-readable name, such as "file_not_found".
         message: One sentence saying what is wrong; what it quotes, such as a file name, may hold anything.
         hint: What to do about it; may be empty.
+        items: What the message lists; each gets a line of its own.
     """
 
     exit_code: ClassVar[int] = EXIT_UNFORESEEN
 
-    def __init__(self, code: str, message: str, hint: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, code: str, message: str, hint: str = "", items: Iterable[str] = ()) -> None:
         self.code = code
-        self.message = printable(message)
+        self.message = "\n".join(map(printable, (message, *items)))
         self.hint = printable(hint)
+        super().__init__(self.message)
 
     def event(self) -> Event:
         """This failure as an error event."""
@@ -305,7 +306,7 @@ def decode(line: str) -> dict[str, Any]:
 
 
 def printable(text: str) -> str:
-    """A sentence on one line without control characters, for they could rule a terminal; the middle of a long one goes.
+    """A line without control characters, for they could rule a terminal; the middle of a long one goes.
 
     File names may hold line ends, escape sequences and bytes that are no text.
     """

@@ -130,6 +130,7 @@ def failure(problems: Iterable[Problem]) -> BadInput:
     shown = lines[:_MOST_LISTED] + ([f"  and {len(lines) - _MOST_LISTED} more"] if len(lines) > _MOST_LISTED else [])
     return BadInput(
         "bad_training_data",
-        "\n".join([f"These files of the training data cannot be used ({len(lines)}):", *shown]),
+        f"These files of the training data cannot be used ({len(lines)}):",
         "Mend or remove them, or go on without them: --skip-bad.",
+        shown,
     )

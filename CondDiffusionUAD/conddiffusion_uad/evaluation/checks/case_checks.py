@@ -77,8 +77,7 @@ def usable(cases: Iterable[Case], found: Iterable[Problem]) -> list[Case]:
 
 def told(found: Iterable[Problem]) -> str:
     """Problems as text for a person, those of one kind together."""
-    groups = _grouped(((problem.message, problem.hint), problem) for problem in found)
-    return "\n".join(line for (message, hint), group in groups.items() for line in _lines(message, hint, group))
+    return "\n".join(_told(found))
 
 
 def failure(found: Iterable[Problem]) -> BadInput:
@@ -86,9 +85,16 @@ def failure(found: Iterable[Problem]) -> BadInput:
     fatal = [problem for problem in found if problem.fatal]
     return BadInput(
         "bad_evaluation_data",
-        f"These files cannot be used for an evaluation ({len(fatal)}):\n{told(fatal)}",
+        f"These files cannot be used for an evaluation ({len(fatal)}):",
         "Mend or remove them, or go on without them: --skip-bad.",
+        _told(fatal),
     )
+
+
+def _told(found: Iterable[Problem]) -> Iterator[str]:
+    groups = _grouped(((problem.message, problem.hint), problem) for problem in found)
+    for (message, hint), group in groups.items():
+        yield from _lines(message, hint, group)
 
 
 def _lines(message: str, hint: str, group: Sequence[Problem]) -> Iterator[str]:
