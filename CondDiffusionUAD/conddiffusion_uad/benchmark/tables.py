@@ -43,11 +43,11 @@ def _training(speeds: list[Mapping[str, Any]]) -> Iterator[str]:
     if speeds:
         yield "\nA training step; waiting: share of the time until its data are there"
         columns = ("batch", "slices/s", "GFLOP", "GFLOP/s", "ceiling", "share", "ratio", "waiting")
-        yield _TRAINING.format("recipe", "form", *columns)
+        yield _TRAINING.format("recipe", "format", *columns)
     for speed in speeds:
         yield _TRAINING.format(
             speed["recipe"],
-            speed["form"],
+            speed["precision"],
             speed["slices"],
             f"{speed['slices'] / speed['seconds']:.2f}",
             f"{speed['flop'] / 1e9:.1f}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,21 +31,21 @@ _TISSUE_MEDIANS = (0.3, 0.5, 0.7)  # of the made-up scans
 
 @dataclass(frozen=True)
 class Speed:
-    """Of the training with one recipe, number format and form of the layers.
+    """Of the training with one recipe and number format.
 
     Attributes:
         recipe: Its name.
-        form: "plain fp32", "quick bf16" and so on.
+        precision: The number format, "fp32" or "bf16".
         slices: In a batch.
         seconds: Of a step: median.
         flop: Of a step, forward and backward, counted in convolutions and matrix products.
         ceiling: FLOP a second of the quickest 3x3 convolution of the network's sizes in this number format.
-        ratio: How many times as fast as with plain layers in the same format: median over pairs.
+        ratio: How many times as fast as in float32: median over pairs.
         waiting: Share of the time in which the data of a step were waited for.
     """
 
     recipe: str
-    form: str
+    precision: str
     slices: int
     seconds: float
     flop: float
@@ -72,7 +71,7 @@ def measure_bundle(name: str, device: torch.device, *, slices: int, rounds: int)
 
 
 def measure(recipe: Recipe, device: torch.device, *, slices: int, rounds: int) -> list[Speed]:
-    """Speed of training steps in both number formats, and with plain and quick layers where these differ.
+    """Speed of training steps in both number formats, run in turns.
 
     Args:
         recipe: Of the network and of what it learns from.
@@ -80,29 +79,25 @@ def measure(recipe: Recipe, device: torch.device, *, slices: int, rounds: int) -
         slices: In a batch.
         rounds: How many steps are measured.
     """
-    layers = ("plain", "quick") if device.type == "cpu" else ("plain",)
-    return [speed for precision in DTYPES for speed in _of_format(recipe, device, precision, layers, slices, rounds)]
-
-
-def _of_format(
-    recipe: Recipe, device: torch.device, precision: str, layers: tuple[str, ...], slices: int, rounds: int
-) -> Iterator[Speed]:
-    trainings = [made_up_training(recipe, device, precision, slices, quick=form == "quick") for form in layers]
+    trainings = [made_up_training(recipe, device, precision, slices) for precision in DTYPES]
     flop = [counted_flop(training.advance) for training in trainings]
     seconds = np.array(in_turns([training.advance for training in trainings], device, rounds))
     columns, rows, _ = recipe.bundle.grid.size
-    fastest = ceiling(trainings[0].model.denoiser, rows, columns, min(slices, 4), DTYPES[precision], device)
-    for index, (form, training) in enumerate(zip(layers, trainings, strict=True)):
-        yield Speed(
-            recipe=recipe.name,
-            form=f"{form} {precision}",
-            slices=slices,
-            seconds=float(np.median(seconds[:, index])),
-            flop=flop[index],
-            ceiling=fastest,
-            ratio=float(np.median(seconds[:, 0] / seconds[:, index])),
-            waiting=_waiting(training, rounds),
+    found = []
+    for index, (precision, training) in enumerate(zip(DTYPES, trainings, strict=True)):
+        found.append(
+            Speed(
+                recipe=recipe.name,
+                precision=precision,
+                slices=slices,
+                seconds=float(np.median(seconds[:, index])),
+                flop=flop[index],
+                ceiling=ceiling(training.model.denoiser, rows, columns, min(slices, 4), DTYPES[precision], device),
+                ratio=float(np.median(seconds[:, 0] / seconds[:, index])),
+                waiting=_waiting(training, rounds),
+            )
         )
+    return found
 
 
 def _waiting(training: Fitting, steps: int) -> float:
@@ -114,15 +109,13 @@ def _waiting(training: Fitting, steps: int) -> float:
     return (training.waited - waited) / (time.perf_counter() - began)
 
 
-def made_up_training(
-    recipe: Recipe, device: torch.device, precision: str, slices: int, *, quick: bool | None = None
-) -> Fitting:
+def made_up_training(recipe: Recipe, device: torch.device, precision: str, slices: int) -> Fitting:
     """The fit of a recipe with another batch and number format, on a made-up brain in place of its sources."""
     torch.manual_seed(recipe.seed)
     settings = replace(recipe.fit, batch=slices, precision=precision)
     model = ConditionedDiffusion(recipe.bundle.model).to(device)
     source = batches(recipe, _corpus(recipe, slices), slices, device)
-    return Fitting(model, settings, Plan(source, _STEPS, recipe.seed, "", Processes()), quick=quick)
+    return Fitting(model, settings, Plan(source, _STEPS, recipe.seed, "", Processes()))
 
 
 def _corpus(recipe: Recipe, scans: int) -> list[Part]:

@@ -15,7 +15,6 @@ from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from .anomalies import corrupt
 from .loop import Plan, Training
 from .progress import TrainingLog
-from .quick_layers import pays, quickened
 from .recipe import FitSettings
 from .validation import Validation, restoration_loss
 
@@ -47,7 +46,6 @@ class Fitting(Training[Corrupted]):
         settings: How long and how fast.
         plan: How it goes on from step to step.
         validation: Judges the model now and then, if there is something to judge it on.
-        quick: Whether the layers between the convolutions take the form of :func:`quickened`; None for where that pays.
     """
 
     def __init__(
@@ -56,11 +54,7 @@ class Fitting(Training[Corrupted]):
         settings: FitSettings,
         plan: Plan,
         validation: Validation | None = None,
-        *,
-        quick: bool | None = None,
     ) -> None:
-        if pays(next(model.parameters()).device, settings.precision) if quick is None else quick:
-            quickened(model)
         self.model = model.to(memory_format=torch.channels_last).train()
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True)
         self.optimizer = torch.optim.AdamW(
