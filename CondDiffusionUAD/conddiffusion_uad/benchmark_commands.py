@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from conddiffusion_uad.console import show
@@ -71,30 +72,25 @@ def _measured(arguments: argparse.Namespace) -> dict[str, Any]:
 
     device, names = choose(arguments.device), arguments.bundle or bundle.available()
     if arguments.training:
-        return {"machine": machine(), "device": str(device), "trainings": _trainings(arguments, device, names)}
+        from conddiffusion_uad.benchmark import training
+
+        return {"machine": machine(), "device": str(device), "trainings": _speeds(training, arguments, device, names)}
     # The detection first, so that its first run is a cold one and the peak memory its own.
     stages = [_stages(arguments, name) for name in names] if arguments.stages else []
-    networks = _networks(arguments, device, names)
+    from conddiffusion_uad.benchmark import network
+
+    networks = _speeds(network, arguments, device, names)
     return {"machine": machine(), "device": str(device), "networks": networks, "stages": stages}
 
 
-def _networks(arguments: argparse.Namespace, device: torch.device, names: list[str]) -> list[dict[str, Any]]:
-    from conddiffusion_uad.benchmark import network
-
+def _speeds(
+    measured: ModuleType, arguments: argparse.Namespace, device: torch.device, names: list[str]
+) -> list[dict[str, Any]]:
+    """Of the published size and of each bundle, as the module `network` or `training` measures them."""
     size = {"slices": arguments.slices, "rounds": arguments.rounds}
-    speeds = network.measure_paper(device, **size) if arguments.paper else []
+    speeds = measured.measure_paper(device, **size) if arguments.paper else []
     for name in names:
-        speeds += network.measure_bundle(name, device, **size)
-    return [{**asdict(speed), "share": speed.share} for speed in speeds]
-
-
-def _trainings(arguments: argparse.Namespace, device: torch.device, names: list[str]) -> list[dict[str, Any]]:
-    from conddiffusion_uad.benchmark import training
-
-    size = {"slices": arguments.slices, "rounds": arguments.rounds}
-    speeds = training.measure_paper(device, **size) if arguments.paper else []
-    for name in names:
-        speeds += training.measure_bundle(name, device, **size)
+        speeds += measured.measure_bundle(name, device, **size)
     return [{**asdict(speed), "share": speed.share} for speed in speeds]
 
 

@@ -6,7 +6,7 @@ import sys
 import traceback
 from contextlib import suppress
 
-from conddiffusion_uad.protocol import Cancelled, DeviceFailure, Failure
+from conddiffusion_uad.protocol import Cancelled, DeviceFailure, Failure, printable
 
 # How torch's allocators and ITK say that memory is short: as a RuntimeError.
 _OUT_OF_MEMORY = (
@@ -80,4 +80,4 @@ def is_card_failure(error: BaseException) -> bool:
 def first_line(error: BaseException) -> str:
     """What an error says, in one line that can be shown."""
     lines = str(error).strip().splitlines()
-    return "".join(letter if letter.isprintable() else "?" for letter in lines[0][:160]) if lines else "no message"
+    return printable(lines[0][:160]) if lines else "no message"

@@ -14,6 +14,7 @@ from conddiffusion_uad.benchmark.timing import in_turns
 from conddiffusion_uad.benchmark.trial import made_up_brain
 from conddiffusion_uad.model import bundle as bundles
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+from conddiffusion_uad.model.inference import PART
 from conddiffusion_uad.model.precision import DTYPES
 from conddiffusion_uad.training import recipe as recipes
 from conddiffusion_uad.training.anatomy import TISSUES
@@ -92,7 +93,7 @@ def measure(recipe: Recipe, device: torch.device, *, slices: int, rounds: int) -
                 slices=slices,
                 seconds=float(np.median(seconds[:, index])),
                 flop=flop[index],
-                ceiling=ceiling(training.model.denoiser, rows, columns, min(slices, 4), DTYPES[precision], device),
+                ceiling=ceiling(training.model.denoiser, rows, columns, min(slices, PART), DTYPES[precision], device),
                 ratio=float(np.median(seconds[:, 0] / seconds[:, index])),
                 waiting=_waiting(training, rounds),
             )

@@ -208,10 +208,10 @@ def _not_a_brain(quality: Quality, usual_size: bool) -> Sequence[Concern]:
     fits = quality.overlap >= MIN_DICE
     if not fits and not usual_size:
         message = "Neither the outline nor the size of what the scan shows is a brain's."
-        return (Concern("quality_anatomy", message, _CHOOSE_HEAD, refuses=True),)
-    if quality.anatomy is None or quality.anatomy >= (NO_ANATOMY if fits else LITTLE_ANATOMY):
+    elif quality.anatomy is not None and quality.anatomy < (NO_ANATOMY if fits else LITTLE_ANATOMY):
+        message = "What the scan shows is not arranged like a brain."
+    else:
         return ()
-    message = "What the scan shows is not arranged like a brain."
     return (Concern("quality_anatomy", message, _CHOOSE_HEAD, refuses=True),)
 
 

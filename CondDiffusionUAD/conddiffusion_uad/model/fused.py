@@ -52,7 +52,7 @@ def _sample_by_sample(
         parts = zip(scale.unbind(), shift.unbind(), strict=True)
         normal = (functional.group_norm(s, groups, *part, epsilon) for s, part in zip(samples, parts, strict=True))
     else:
-        statistics = group_statistics(samples, groups)
+        statistics = _statistics(samples, groups)
         parts = zip(*(values.unbind() for values in (*statistics, scale, shift)), strict=True)
         normal = (functional.batch_norm(s, *part, eps=epsilon) for s, part in zip(samples, parts, strict=True))
     for values, out in zip(normal, result.split(1), strict=True):
@@ -60,7 +60,7 @@ def _sample_by_sample(
     return result
 
 
-def group_statistics(samples: Sequence[torch.Tensor], groups: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _statistics(samples: Sequence[torch.Tensor], groups: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and variance of the group that each channel is in, shape (B, C) each, from those of the channels."""
     channels = samples[0].shape[1]
     unused = torch.zeros(2, channels)  # float32, and so are the statistics then

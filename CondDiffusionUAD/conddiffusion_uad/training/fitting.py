@@ -49,11 +49,7 @@ class Fitting(Training[Corrupted]):
     """
 
     def __init__(
-        self,
-        model: ConditionedDiffusion,
-        settings: FitSettings,
-        plan: Plan,
-        validation: Validation | None = None,
+        self, model: ConditionedDiffusion, settings: FitSettings, plan: Plan, validation: Validation | None = None
     ) -> None:
         self.model = model.to(memory_format=torch.channels_last).train()
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True)
