@@ -123,6 +123,7 @@ def audit() -> int:
 
 def demo(arguments: list[str]) -> int:
     """Run the main job on the sample scan and show the result."""
+    os.environ["PYTHONPATH"] = str(ROOT / "Testing" / "helpers")
     return run(environment_python(), ROOT / "Testing" / "demo.py", *arguments)
 
 

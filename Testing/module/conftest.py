@@ -53,7 +53,7 @@ def app(mrml: MrmlApplication, tmp_path: Path) -> Iterator[Application]:
     with slots_that_raise() as raised:
         with running(mrml, temporary) as application:
             yield application
-            from CondDiffusionUADLib.Application import releaseLogic
+            from CondDiffusionUADLib.run.Application import releaseLogic
 
             releaseLogic()
         assert not raised

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from conddiffusion_uad.protocol import Progress, printable
+from conddiffusion_uad.protocol.events import Progress
+from conddiffusion_uad.protocol.failures import printable
 
 
 class Recorder:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.preprocessing import bias, normalization, orientation, registration, resampling
 from conddiffusion_uad.preprocessing import skull as stripping
 from conddiffusion_uad.preprocessing.atlas import Atlas
-from conddiffusion_uad.protocol import Progress
-from conddiffusion_uad.volume import Grid
+from conddiffusion_uad.protocol.events import Progress
 
 STAGES = ("orient", "strip", "register", "bias", "normalize", "resample")
 

@@ -10,7 +10,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from conddiffusion_uad.preprocessing.stripped import foreground, is_stripped, outline
-from conddiffusion_uad.protocol import BadInput, Progress
+from conddiffusion_uad.protocol.events import Progress
+from conddiffusion_uad.protocol.failures import BadInput
 
 DEEPBET = "deepbet"
 ALREADY_STRIPPED = "already stripped"
