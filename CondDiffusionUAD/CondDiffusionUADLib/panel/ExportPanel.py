@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
+from CondDiffusionUADLib.panel.Consent import confirm
+from CondDiffusionUADLib.panel.Widgets import chosen, fill
 from CondDiffusionUADLib.run.Problems import ProblemError
 from CondDiffusionUADLib.scene import Export
-from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
+from CondDiffusionUADLib.scene.Decisions import ACCEPTED, STATUSES
+from CondDiffusionUADLib.scene.LiveFindings import NOT_REJECTED, LiveFindings
 
-_SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".csv", ".json")
+_FOLDER = "CondDiffusionUAD/ExportFolder"
+_SCOPES = {"accepted": (ACCEPTED,), "notRejected": NOT_REJECTED, "all": STATUSES}
+Write = Callable[[LiveFindings, Path], None]
 
 
 class ExportPanel:
@@ -29,44 +35,86 @@ class ExportPanel:
         self._ui = ui
         self._live = live
         self._say = say
-        ui.exportSegmentationButton.clicked.connect(self._onSegmentation)
+        scopes = [
+            (_("Not rejected"), "notRejected"),
+            (_("Accepted only"), "accepted"),
+            (_("All"), "all"),
+        ]
+        fill(ui.scopeBox, scopes, "notRejected")
+        for button, name, kind, write in (
+            (ui.exportNiftiButton, "candidates.nii.gz", _("NIfTI, numbers of the findings"), self._writeSegmentation),
+            (ui.exportNrrdButton, "candidates.seg.nrrd", _("Segmentation with terminology"), self._writeSegmentation),
+            (ui.exportFindingsButton, "findings.csv", _("Table"), self._writeFindings),
+            (ui.exportReportButton, "report.json", _("Report"), self._writeReport),
+        ):
+            button.clicked.connect(lambda *_c, name=name, kind=kind, write=write: self._save(name, kind, write))
         ui.exportDicomButton.clicked.connect(self._onDicom)
-        ui.exportFindingsButton.clicked.connect(self._onFindings)
-        ui.exportReportButton.clicked.connect(self._onReport)
 
-    def _onSegmentation(self, *_checked: Any) -> None:
-        kinds = _("NIfTI, numbers of the findings (*.nii.gz);;NRRD, segmentation with terminology (*.seg.nrrd)")
-        self._save(_("Export the segmentation"), "candidates.nii.gz", kinds, Export.writeSegmentation)
+    @property
+    def _statuses(self) -> tuple[str, ...]:
+        return tuple(_SCOPES[chosen(self._ui.scopeBox)])
 
-    def _onFindings(self, *_checked: Any) -> None:
-        self._save(_("Export the findings"), "findings.csv", _("Table (*.csv)"), Export.writeFindings)
+    def _writeSegmentation(self, live: LiveFindings, path: Path) -> None:
+        Export.writeSegmentation(live, path, self._statuses)
 
-    def _onReport(self, *_checked: Any) -> None:
-        self._save(_("Export the report"), "report.json", _("Report (*.json)"), Export.writeReport)
+    def _writeFindings(self, live: LiveFindings, path: Path) -> None:
+        Export.writeFindings(live, path, self._statuses)
+
+    def _writeReport(self, live: LiveFindings, path: Path) -> None:
+        Export.writeReport(live, path)
 
     def _onDicom(self, *_checked: Any) -> None:
         live = self._live()
         if live is None:
             return
         title = _("Choose a folder for the DICOM segmentation")
-        folder = str(qt.QFileDialog.getExistingDirectory(self._ui.exportSection, title))
+        folder = str(qt.QFileDialog.getExistingDirectory(self._ui.exportSection, title, lastFolder()))
         if folder:
-            self._try(lambda: Export.writeDicomSegmentation(live, Path(folder)), folder)
+            rememberFolder(folder)
+            self._try(lambda: Export.writeDicomSegmentation(live, Path(folder), self._statuses), Path(folder))
 
-    def _save(self, title: str, name: str, kinds: str, write: Callable[[LiveFindings, Path], None]) -> None:
+    def _save(self, name: str, kind: str, write: Write) -> None:
         live = self._live()
-        if live is None:
-            return
-        path = str(qt.QFileDialog.getSaveFileName(self._ui.exportSection, title, name, kinds))
-        if path:
-            if not path.lower().endswith(_SUFFIXES):
-                path += name[name.index(".") :]
-            self._try(lambda: write(live, Path(path)), path)
+        path = askWhere(self._ui.exportSection, name, kind) if live is not None else None
+        if live is not None and path is not None:
+            self._try(lambda: write(live, path), path)
 
-    def _try(self, export: Callable[[], None], path: str) -> None:
+    def _try(self, export: Callable[[], None], path: Path) -> None:
         try:
             export()
         except ProblemError as error:
             self._say(error.problem.text)
         else:
-            self._say(_("Exported to {path}.").format(path=path))
+            self._say(_("Exported to {path}").format(path=path))
+
+
+def askWhere(parent: Any, name: str, kind: str) -> Path | None:
+    """Where to save a file of a kind; None when the user does not want to. The folder is remembered.
+
+    Args:
+        parent: Widget.
+        name: Suggested; what follows its first point is the suffix that the file gets.
+        kind: For people.
+    """
+    suffix = name[name.index(".") :]
+    suggested, kinds = str(Path(lastFolder()) / name), f"{kind} (*{suffix})"
+    path = str(qt.QFileDialog.getSaveFileName(parent, kind, suggested, kinds))
+    if not path:
+        return None
+    rememberFolder(str(Path(path).parent))
+    if path.lower().endswith(suffix):
+        return Path(path)
+    # The dialog asked whether the name without the suffix may be replaced.
+    completed = Path(path + suffix)
+    question = _("{name} is there already. Replace it?").format(name=completed.name)
+    return completed if not completed.exists() or confirm(question, parent) else None
+
+
+def lastFolder() -> str:
+    """The folder that was last exported to; the user's own at first."""
+    return str(slicer.app.userSettings().value(_FOLDER) or Path.home())
+
+
+def rememberFolder(folder: str) -> None:
+    """Suggest this folder the next time."""
+    slicer.app.userSettings().setValue(_FOLDER, folder)

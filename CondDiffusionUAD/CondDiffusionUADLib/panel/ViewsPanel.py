@@ -6,13 +6,15 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from CondDiffusionUADLib.panel.ComboBox import choose, chosen, fill
-from CondDiffusionUADLib.scene.Comparison import FADE, HEATMAP, SIDE_BY_SIDE, Comparison
+from CondDiffusionUADLib.panel.Widgets import choose, chosen, fill, setQuietly
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes
+from CondDiffusionUADLib.scene.Views import FADE, HEATMAP, SIDE_BY_SIDE, THREE_UP, Views
+
+_HALF = 50  # percent of the reconstruction, when fading begins
 
 
 class ViewsPanel:
-    """Opacity of the heatmap, comparison with the reconstruction, and the way back.
+    """Heatmap and its opacity, comparison with the reconstruction, legend, and the way back.
 
     Args:
         ui: The widgets of the panel by name.
@@ -21,86 +23,114 @@ class ViewsPanel:
 
     def __init__(self, ui: Any, scene: Any) -> None:
         self._ui = ui
-        self._comparison = Comparison(scene)
+        self._views = Views(scene)
         self._nodes: DetectionNodes | None = None
         self._parameters: Any = None
         modes = [
-            (_("Scan and heatmap"), HEATMAP),
+            (_("Scan with heatmap"), HEATMAP),
             (_("Scan fading to reconstruction"), FADE),
-            (_("Scan and reconstruction side by side"), SIDE_BY_SIDE),
+            (_("Scan, reconstruction"), SIDE_BY_SIDE),
+            (_("Scan, reconstruction, heatmap"), THREE_UP),
         ]
         fill(ui.compareBox, modes, HEATMAP)
         ui.opacitySlider.valueChanged.connect(self._onOpacity)
         ui.fadeSlider.valueChanged.connect(self._onFade)
         ui.compareBox.currentIndexChanged.connect(self._onMode)
+        ui.heatmapBox.clicked.connect(self._onHeatmap)
+        ui.flickerButton.clicked.connect(self._onFlicker)
+        ui.legendBox.toggled.connect(self._onLegend)
         ui.restoreButton.clicked.connect(self._onRestore)
+        self._enable()
 
     def setParameters(self, parameters: Any) -> None:
         """Keep the choices in this parameter node from now on; None while there is no scene."""
-        self._parameters = None
+        self._parameters = parameters
+        self.showParameters()
+
+    def showParameters(self) -> None:
+        """Show the choices again: a script may have changed them."""
+        parameters, ui = self._parameters, self._ui
         if parameters is not None:
-            self._ui.opacitySlider.value = round(100 * parameters.opacity)
-            self._ui.fadeSlider.value = round(100 * parameters.fade)
-            choose(self._ui.compareBox, parameters.comparison)
-            self._parameters = parameters
+            # Not quietly: what a script chooses reaches the views as well.
+            ui.opacitySlider.value = round(100 * parameters.opacity)
+            ui.fadeSlider.value = round(100 * parameters.fade)
+            if chosen(ui.compareBox) != parameters.comparison:
+                choose(ui.compareBox, parameters.comparison)
+                if self._views.canRestore:
+                    self._show()
         self._enable()
 
     def setDetection(self, nodes: DetectionNodes | None, *, show: bool) -> None:
         """Work on this detection from now on; show it in the views at once, or leave the views alone."""
         self._nodes = nodes
         if nodes is not None and show:
-            choose(self._ui.compareBox, HEATMAP)
             self._show()
         self._enable()
 
+    def showHeatmap(self) -> None:
+        """Show a new result as a reader first wants to see it: the heatmap over the scan."""
+        choose(self._ui.compareBox, HEATMAP)
+        self._show()
+
     def forget(self) -> None:
-        """The scene is another one."""
+        """The scene is another one, or the panel goes."""
         self._nodes = None
-        self._comparison.forget()
+        self._views.forget()
         self._enable()
 
-    def jump(self, volumeNode: Any, ras: tuple[float, float, float]) -> None:
-        """Move the views to a place in the coordinates of a volume."""
-        self._comparison.jump(volumeNode, ras)
-
-    def _mode(self) -> str:
-        return chosen(self._ui.compareBox)
+    def jump(self, ras: tuple[float, float, float]) -> None:
+        """Center the views on a place (R, A, S in the views)."""
+        self._views.jump(ras)
 
     def _show(self) -> None:
         if self._nodes is None:
             return
-        opacity, fade = self._ui.opacitySlider.value / 100, self._ui.fadeSlider.value / 100
-        self._comparison.show(self._nodes, self._mode(), opacity, fade)
+        ui, mode = self._ui, chosen(self._ui.compareBox)
+        self._views.show(self._nodes, mode, ui.opacitySlider.value / 100, ui.fadeSlider.value / 100)
+        self._views.setLegendVisible(bool(ui.legendBox.checked))
+        setQuietly(ui.heatmapBox, "checked", True)
+        ui.flickerButton.checked = False
         if self._parameters is not None:
-            self._parameters.comparison = self._mode()
+            self._parameters.comparison = mode
         self._enable()
 
     def _enable(self) -> None:
-        there = self._nodes is not None
-        complete = there and self._nodes.input is not None and self._nodes.reconstruction is not None
-        self._ui.opacitySlider.enabled = there
-        self._ui.compareBox.enabled = complete
-        self._ui.fadeSlider.enabled = complete and self._mode() == FADE
-        self._ui.restoreButton.enabled = self._comparison.canRestore
+        ui, nodes = self._ui, self._nodes
+        complete = nodes is not None and nodes.input is not None and nodes.reconstruction is not None
+        fading = chosen(ui.compareBox) == FADE
+        for widget in (ui.opacitySlider, ui.heatmapBox, ui.legendBox):
+            widget.enabled = nodes is not None
+        for widget in (ui.compareBox, ui.flickerButton):
+            widget.enabled = complete
+        ui.fadeSlider.enabled = complete and fading
+        ui.fadeSlider.visible = fading
+        ui.restoreButton.enabled = self._views.canRestore
 
     def _onOpacity(self, percent: int) -> None:
         self._ui.opacityLabel.text = f"{percent} %"
         if self._parameters is not None:
             self._parameters.opacity = percent / 100
-        if self._nodes is not None:
-            self._comparison.setForegroundOpacity(self._nodes.heatmap, percent / 100)
+        self._views.setOpacity(percent / 100)
 
     def _onFade(self, percent: int) -> None:
         if self._parameters is not None:
             self._parameters.fade = percent / 100
-        if self._nodes is not None and self._nodes.reconstruction is not None:
-            self._comparison.setForegroundOpacity(self._nodes.reconstruction, percent / 100)
+        self._views.setFade(percent / 100)
 
     def _onMode(self, *_index: Any) -> None:
-        if self._mode() == FADE and self._ui.fadeSlider.value == 0:
-            self._ui.fadeSlider.value = 50
+        if chosen(self._ui.compareBox) == FADE and self._ui.fadeSlider.value == 0:
+            self._ui.fadeSlider.value = _HALF
         self._show()
 
+    def _onHeatmap(self, *_checked: Any) -> None:
+        setQuietly(self._ui.heatmapBox, "checked", self._views.toggleHeatmap())
+
+    def _onFlicker(self, *_checked: Any) -> None:
+        self._ui.flickerButton.checked = self._views.flicker()
+
+    def _onLegend(self, shown: bool) -> None:
+        self._views.setLegendVisible(bool(shown))
+
     def _onRestore(self, *_checked: Any) -> None:
-        self._comparison.restore()
+        self._views.restore()
         self._enable()

@@ -6,28 +6,35 @@ from typing import Any
 
 import qt
 import slicer
+import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from CondDiffusionUADLib.panel.ComboBox import chosen, fill
 from CondDiffusionUADLib.panel.ExportPanel import ExportPanel
-from CondDiffusionUADLib.panel.FindingsPanel import FindingsPanel
+from CondDiffusionUADLib.panel.FindingsPanel import FindingsPanel, summary
 from CondDiffusionUADLib.panel.InputPanel import InputPanel
+from CondDiffusionUADLib.panel.Keys import Keys
+from CondDiffusionUADLib.panel.ModelsPanel import ModelsPanel
 from CondDiffusionUADLib.panel.RunPanel import RunPanel
+from CondDiffusionUADLib.panel.SettingsPanel import SettingsPanel
 from CondDiffusionUADLib.panel.ViewsPanel import ViewsPanel
-from CondDiffusionUADLib.run import Resume
+from CondDiffusionUADLib.panel.Widgets import choose, chosen, fill
 from CondDiffusionUADLib.run.Application import detectionLogic, moduleLogics, releaseLogic
-from CondDiffusionUADLib.run.DetectionRun import Outcome, Settings
 from CondDiffusionUADLib.run.DeviceProbe import DeviceProbe, Devices
+from CondDiffusionUADLib.run.DetectionRun import Outcome, Settings
 from CondDiffusionUADLib.run.Diagnostics import diagnostics
-from CondDiffusionUADLib.run.Install import Installer
+from CondDiffusionUADLib.run.Installer import Installer
+from CondDiffusionUADLib.run.Installing import Installing
 from CondDiffusionUADLib.run.Paths import resource
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
-from CondDiffusionUADLib.run.Requirements import TORCH, Installed, PythonPackages
 from CondDiffusionUADLib.run.Steps import Steps
-from CondDiffusionUADLib.scene.Components import importingSteps
-from CondDiffusionUADLib.scene.Nodes import findDetections
-from CondDiffusionUADLib.scene.ParameterNode import ParameterNode
+from CondDiffusionUADLib.run.WorkerProcess import engineLaunch
+from CondDiffusionUADLib.scene.Components import Components, importingSteps
+from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections, nodesOf, resultTitle
+from CondDiffusionUADLib.scene.ParameterNode import openParameters
+
+_FIRST = 1.0  # priority of an observer that is called before those of Slicer's widgets
 
 
 class Panel(VTKObservationMixin):
@@ -36,37 +43,50 @@ class Panel(VTKObservationMixin):
     Args:
         layout: Where the widgets go.
         moduleLogic: Gives the parameter node.
-        installed: Tells which packages are installed.
+        installer: Sees to the environment that the engine runs in; None for the real one.
     """
 
-    def __init__(self, layout: Any, moduleLogic: Any, installed: Installed | None = None) -> None:
+    def __init__(self, layout: Any, moduleLogic: Any, installer: Installing | None = None) -> None:
         super().__init__()
         self._moduleLogic = moduleLogic
-        self._installed = installed or PythonPackages()
         self._widget = slicer.util.loadUI(str(resource("UI/CondDiffusionUAD.ui")))
         layout.addWidget(self._widget)
         self.ui = slicer.util.childWidgetVariables(self._widget)
         self.ui.inputSelector.setMRMLScene(slicer.mrmlScene)
         self._parameters: Any = None
+        self._guiTag: Any = None
         self.logic = detectionLogic()
-        self.input = InputPanel(self.ui, self._onInputChanged, lambda text: self.run.show(text))
+        self.installer = installer or Installer()
+        self.run = RunPanel(self.ui, self.logic, self.installer, self._request, self._onBusy, self._onFound)
+        self.input = InputPanel(self.ui, self._onInputChanged)
         self.views = ViewsPanel(self.ui, slicer.mrmlScene)
-        self.findings = FindingsPanel(self.ui, moduleLogics().segmentations, self.views.jump)
-        installer = Installer(self._installed, self._beforeInstall, self._afterInstall, self._log)
-        self.run = RunPanel(self.ui, self.logic, installer, self._request, self._updateButton, self._onFound)
-        self.export = ExportPanel(self.ui, lambda: self.findings.live, self.run.show)
+        self.findings = FindingsPanel(self.ui, moduleLogics().segmentations, self.views.jump, self.run.summarize)
+        self.export = ExportPanel(self.ui, self._reviewed, self.run.show)
+        self.settings = SettingsPanel(self.ui, self.installer, self.run, self._onEngineChanged)
+        self.models = ModelsPanel(self.ui, engineLaunch, self.run.show, self._onModelsChanged)
+        self.keys = Keys(self.ui, self._widget)
         self.probe = DeviceProbe(self.input.showDevices)
         self._probed = False
         self._imports = Steps()
+        self._later = qt.QTimer()
+        self._later.timeout.connect(self._catchUp)
         self.ui.detectionBox.currentIndexChanged.connect(self._onDetectionChosen)
+        self.ui.sampleButton.clicked.connect(self._onSample)
+        self.ui.editButton.clicked.connect(self._onEdit)
         self.ui.diagnosticsButton.clicked.connect(self.copyDiagnostics)
+        self._observeScene()
+        self._onSceneChanged()
+
+    def _observeScene(self) -> None:
         scene = slicer.mrmlScene
         self.addObserver(scene, slicer.vtkMRMLScene.StartCloseEvent, self._onSceneClosing)
         for event in (slicer.vtkMRMLScene.EndCloseEvent, slicer.vtkMRMLScene.EndImportEvent):
             self.addObserver(scene, event, self._onSceneChanged)
         self.addObserver(scene, slicer.vtkMRMLScene.NodeAddedEvent, self._onNodeAdded)
+        self.addObserver(
+            scene, slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self._onNodeAboutToBeRemoved, priority=_FIRST
+        )
         self.addObserver(scene, slicer.vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved)
-        self._onSceneChanged()
 
     def enter(self) -> None:
         """The panel is shown: take up what changed meanwhile."""
@@ -74,22 +94,26 @@ class Panel(VTKObservationMixin):
             self._onSceneChanged()
         self.input.preselect()
         self.findings.refresh()
-        self._updateButton()
+        self.settings.show()
+        self._onBusy()
         self._imports.run(importingSteps(), lambda error: None)
-        if not self._probed and self._installed.version(TORCH):
-            self._probed = True
-            self.input.showDevices(Devices((), _("Looking for what can compute...")))
-            self.probe.start()
-        if Resume.isPending(slicer.app.userSettings()):
-            self._resume()
+        self._getReady()
 
     def close(self) -> None:
-        """The panel goes: by reloading the module, or with the application."""
+        """The panel goes: by reloading the module, or with the application. Nothing of it stays connected."""
+        self._let()
         self.removeObservers()
-        self.run.close()
-        self.findings.close()
-        self.probe.stop()
+        self._later.stop()
         self._imports.stop()
+        self.run.close()
+        self.models.close()
+        self.keys.close()
+        self.findings.close()
+        self.views.forget()
+        self.probe.stop()
+        self.ui.inputSelector.setMRMLScene(None)
+        self._widget.hide()
+        self._widget.deleteLater()
         releaseLogic()
 
     def copyDiagnostics(self, *_checked: Any) -> None:
@@ -97,9 +121,7 @@ class Panel(VTKObservationMixin):
         app = slicer.app
         application = f"{app.applicationName} {app.applicationVersion} ({app.repositoryRevision})"
         device = f"{chosen(self.ui.deviceBox)}; {self.ui.deviceHint.text}"
-        scene = slicer.mrmlScene
-        count = scene.GetNumberOfNodesByClass("vtkMRMLVolumeNode")
-        names = tuple(scene.GetNthNodeByClass(index, "vtkMRMLVolumeNode").GetName() for index in range(count))
+        names = tuple(node.GetName() or "" for node in nodesOf(slicer.mrmlScene, "vtkMRMLVolumeNode"))
         message, log = self.ui.messageLabel.text, self.logic.log.text()
         text = diagnostics(application, device, chosen(self.ui.bundleBox), message, log, names)
         app.clipboard().setText(text)
@@ -111,30 +133,69 @@ class Panel(VTKObservationMixin):
             raise ProblemError(Problem("no_volume", _("No volume is chosen."), _("Load a brain scan and choose it.")))
         return volume, self.input.settings(self.findings.healthyFlagged, self.findings.minVolumeMl)
 
-    def _onInputChanged(self) -> None:
-        self.run.forgetRefusal()
-        self._updateButton()
+    def _reviewed(self) -> LiveFindings | None:
+        """The findings, with what a hand changed since."""
+        self.findings.refresh()
+        return self.findings.live
 
-    def _updateButton(self) -> None:
+    def _onInputChanged(self, otherVolume: bool) -> None:
+        if otherVolume and not self.run.busy:
+            self.run.show("")
+        self.ui.anywayButton.visible = False
+        self.models.show()
+        self._onBusy()
+
+    def _onBusy(self) -> None:
         busy = self.run.busy
         self.ui.detectButton.enabled = not busy and self.input.volume is not None
         self.input.setEnabled(not busy)
+        self.settings.show()
 
-    def _onFound(self, outcome: Outcome) -> None:
+    def _onEngineChanged(self) -> None:
+        """The environment or the wish to be ready is another one."""
+        self.logic.renewWorker()
+        self._probed = False
+        self._getReady()
+
+    def _getReady(self) -> None:
+        """Let what a detection takes be there when the click comes, as far as it is installed."""
+        if self.installer.state().ready and not self._probed:
+            self._probed = True
+            self.input.showDevices(Devices((), _("Looking for what can compute...")))
+            self.probe.start()
+
+    def _onModelsChanged(self, name: str) -> None:
+        if name and self._parameters is not None:
+            self._parameters.bundle = name
+        self.input.showBundles()
+        self.input.showParameters()
+
+    def _onSample(self, *_checked: Any) -> None:
+        path = resource("SampleData/synthetic_T2_brain.nii.gz")
+        self.ui.inputSelector.setCurrentNode(slicer.util.loadVolume(str(path), {"name": "Synthetic_T2_brain"}))
+
+    def _onEdit(self, *_checked: Any) -> None:
+        live = self._reviewed()
+        if live is not None:
+            editSegmentation(live.editableCopy(), live.nodes.input)
+
+    # The detections in the scene.
+
+    def _onFound(self, outcome: Outcome) -> str:
+        """Show a new result; returns what was found."""
         self._listDetections(outcome.nodes.heatmap.GetID())
         self._parameters.heatmap = outcome.nodes.heatmap
-        self.findings.setDetection(outcome.nodes, outcome.components)
-        self.views.setDetection(outcome.nodes, show=True)
-        self.ui.exportSection.enabled = True
-        first = self.findings.live.selection.findings[:1] if self.findings.live else ()
-        for finding in first:
-            self.views.jump(outcome.nodes.heatmap, finding.centerRas)
+        self._show(outcome.nodes, components=outcome.components)
+        self.views.showHeatmap()
+        self.findings.chooseFirst()
+        self.ui.scanSection.collapsed = True
+        self.input.offerScans()
+        return summary(self.findings.live.selection.findings) if self.findings.live else ""
 
     def _listDetections(self, heatmapId: str) -> None:
         detections = findDetections(slicer.mrmlScene)
-        entries = [(nodes.heatmap.GetName(), nodes.heatmap.GetID()) for nodes in detections]
-        fill(self.ui.detectionBox, entries, heatmapId)
-        self.ui.detectionBox.enabled = bool(entries)
+        fill(self.ui.detectionBox, [(resultTitle(nodes), nodes.heatmap.GetID()) for nodes in detections], heatmapId)
+        self.ui.detectionBox.enabled = bool(detections)
 
     def _onDetectionChosen(self, *_index: Any) -> None:
         self._showDetection(chosen(self.ui.detectionBox), show=True)
@@ -145,71 +206,114 @@ class Panel(VTKObservationMixin):
         nodes = known.get(heatmapId)
         if self._parameters is not None:
             self._parameters.heatmap = nodes.heatmap if nodes else None
-        self.findings.setDetection(nodes)
+        self.run.show("")
+        self._show(nodes)
         self.views.setDetection(nodes, show=show)
+
+    def _show(self, nodes: DetectionNodes | None, components: Components | None = None) -> None:
+        self.removeObservers(self._onMoved)
+        for node in (nodes.input, nodes.heatmap) if nodes is not None else ():
+            if node is not None:
+                self.addObserver(node, slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._onMoved)
+        self.findings.setDetection(nodes, components)
+        self.views.setDetection(nodes, show=False)
         self.ui.exportSection.enabled = nodes is not None
 
-    def _onSceneClosing(self, *_: Any) -> None:
-        self._parameters = None
+    # What happens in the scene.
+
+    def _onSceneClosing(self, *_event: Any) -> None:
+        self._let()
+        self.removeObservers(self._onMoved)
         self.input.setParameters(None)
         self.views.setParameters(None)
         self.views.forget()
         self.findings.setDetection(None)
+        if not self.run.busy:
+            self.run.show("")
+        self.ui.scanSection.collapsed = False
 
-    def _onSceneChanged(self, *_: Any) -> None:
+    def _onSceneChanged(self, *_event: Any) -> None:
         """Another scene, or more in it: take up the choices and results that are in it."""
-        self._parameters = ParameterNode(self._moduleLogic.getParameterNode())
-        self.input.setParameters(self._parameters)
-        self.views.setParameters(self._parameters)
-        shown = self._parameters.heatmap
+        self._let()
+        parameters = openParameters(self._moduleLogic.getParameterNode())
+        self._parameters = parameters
+        self.input.setParameters(parameters)
+        self.views.setParameters(parameters)
+        self._guiTag = parameters.connectGui(self._widget)
+        self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onSomething)
+        shown = parameters.heatmap
         self._listDetections(shown.GetID() if shown else "")
         self._showDetection(chosen(self.ui.detectionBox), show=False)
-        self._updateButton()
+        self._onBusy()
 
-    def _onNodeAdded(self, *_: Any) -> None:
-        """A scan loaded while the panel waits for one is taken; later, since a new node has no image yet."""
-        if self._parameters is not None and self._widget.visible and self.input.volume is None:
-            qt.QTimer.singleShot(0, self.input.preselect)
+    def _let(self) -> None:
+        """Let go of the parameter node."""
+        if self._parameters is not None:
+            self._parameters.disconnectGui(self._guiTag)
+            self.removeObservers(self._onSomething)
+            self._parameters = None
 
-    def _onNodeRemoved(self, *_: Any) -> None:
+    def _onNodeAdded(self, *_event: Any) -> None:
+        self._onSomething()
+
+    def _onSomething(self, *_event: Any) -> None:
+        """Something changed; a moment later, for a new node has neither image nor references yet."""
+        if self._parameters is not None:
+            self._later.start(0)
+
+    def _catchUp(self) -> None:
+        """Show what a script, another module or the loading of files changed."""
+        self._later.stop()
+        if self._parameters is None or slicer.mrmlScene.IsBatchProcessing():
+            return
+        self.input.offerScans()
+        if self._widget.visible and self.input.volume is None:
+            self.input.preselect()
+        self.input.showParameters()
+        self.views.showParameters()
+        wanted = self._parameters.heatmap
+        if self._knownResults() != self._listedResults():
+            self._listDetections(wanted.GetID() if wanted else chosen(self.ui.detectionBox))
+        shown = chosen(self.ui.detectionBox)
+        if wanted is not None and wanted.GetID() != shown and wanted.GetID() in self._listedResults():
+            choose(self.ui.detectionBox, wanted.GetID())
+            self._onDetectionChosen()
+        elif wanted is None and shown:
+            self._onDetectionChosen()
+        self._onBusy()
+
+    def _knownResults(self) -> set[str]:
+        return {nodes.heatmap.GetID() for nodes in findDetections(slicer.mrmlScene)}
+
+    def _listedResults(self) -> set[str]:
+        return {self.ui.detectionBox.itemData(index) for index in range(self.ui.detectionBox.count)}
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onNodeAboutToBeRemoved(self, _scene: Any, _event: Any, node: Any) -> None:
+        if not slicer.mrmlScene.IsClosing():
+            self.input.forgetVolume(node)
+
+    def _onNodeRemoved(self, *_event: Any) -> None:
         if self._parameters is None or slicer.mrmlScene.IsClosing():
             return
-        live = self.findings.live
-        known = {nodes.heatmap.GetID() for nodes in findDetections(slicer.mrmlScene)}
-        listed = {self.ui.detectionBox.itemData(index) for index in range(self.ui.detectionBox.count)}
-        if known != listed or (live is not None and live.nodes.segmentation.GetScene() is None):
+        if self._knownResults() != self._listedResults():
             self._listDetections(chosen(self.ui.detectionBox))
             self._showDetection(chosen(self.ui.detectionBox), show=False)
-        self._updateButton()
-
-    def _beforeInstall(self) -> None:
-        Resume.remember(slicer.app.userSettings(), self.input.volume, self._parameters)
-
-    def _afterInstall(self) -> None:
-        Resume.forget(slicer.app.userSettings())
-        self.logic.renewWorker()
-        self._probed = False
-
-    def _resume(self) -> None:
-        """Go on with the click that a restart interrupted."""
-        kept = Resume.take(slicer.app.userSettings())
-        if not kept:
-            return
-        if self.input.volume is None and kept.get("file"):
-            try:
-                self._load(str(kept["file"]))
-            except RuntimeError:
-                self.run.show(_("The scan could not be loaded again: load it and detect."))
-        Resume.apply(kept, self._parameters)
-        self.input.setParameters(self._parameters)
-        if self.input.volume is None:
-            self.run.show(_("The packages are installed. Load the scan and detect."))
         else:
-            self.run.detect()
+            self._onMoved()
+        self.input.offerScans()
+        self._onBusy()
 
-    def _load(self, path: str) -> None:
-        self.ui.inputSelector.setCurrentNode(slicer.util.loadVolume(path))
+    def _onMoved(self, *_event: Any) -> None:
+        """Scan, result or a part of it is elsewhere, or gone."""
+        if not self._later.active:
+            qt.QTimer.singleShot(0, self.findings.refresh)
 
-    def _log(self, line: str) -> None:
-        self.logic.onLog(line)
-        self.run.onLog(line)
+
+def editSegmentation(segmentation: Any, scan: Any) -> None:
+    """Open a segmentation in Slicer's module Segment Editor, over its scan."""
+    slicer.util.selectModule("SegmentEditor")
+    editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
+    editor.setSegmentationNode(segmentation)
+    if scan is not None:
+        editor.setSourceVolumeNode(scan)
