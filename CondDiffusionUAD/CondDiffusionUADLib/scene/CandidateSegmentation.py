@@ -148,10 +148,10 @@ def labelmapOf(node: Any, segmentId: str) -> Any:
     return image if image is not None and image.GetPointData().GetScalars() is not None else None
 
 
-def stampOf(node: Any) -> tuple[tuple[str, int, int], ...]:
+def stampOf(node: Any) -> tuple[tuple[str, int], ...]:
     """What changes whenever the voxels of any segment do; comparing it takes no time."""
     images = ((name, labelmapOf(node, name)) for name in segmentIds(node))
-    return tuple((name, id(image) if image else 0, image.GetMTime() if image else 0) for name, image in images)
+    return tuple((name, image.GetMTime() if image is not None else 0) for name, image in images)
 
 
 def readSegment(node: Any, segmentId: str, geometryNode: Any) -> np.ndarray:

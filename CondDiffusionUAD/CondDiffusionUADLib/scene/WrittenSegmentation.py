@@ -52,6 +52,7 @@ class WrittenSegmentation:
         self._algorithm = algorithmName
         self._written: dict[str, Piece] = {}
         self._stamp: object = None  # of the segmentation, when it was last looked at
+        self._copyStamps: dict[str, object] = {}
         self.node = node
         self.own: list[tuple[str, np.ndarray]] = []
 
@@ -135,6 +136,17 @@ class WrittenSegmentation:
         return [node for node in copies if node.GetNodeReference(HEATMAP_ROLE) is self._heatmap]
 
     def _takeOverCopy(self, copy: Any, edits: Edits) -> Edits:
+        if self._copyStamps.get(copy.GetID()) != stampOf(copy):
+            self._copyStamps[copy.GetID()] = stampOf(copy)
+            edits = self._compareCopy(copy, edits)
+        shown = copy.GetDisplayNode()
+        if shown is not None and shown.GetVisibility():
+            shown.SetVisibility(False)
+            if self.isThere and self.node.GetDisplayNode() is not None:
+                self.node.GetDisplayNode().SetVisibility(True)
+        return edits
+
+    def _compareCopy(self, copy: Any, edits: Edits) -> Edits:
         now = self._union(copy, segmentIds(copy))
         try:
             before = unpack(copy.GetAttribute(_TAKEN_ATTRIBUTE) or "", self._heatmap.GetImageData().GetNumberOfPoints())
@@ -143,11 +155,6 @@ class WrittenSegmentation:
         if not np.array_equal(before, now):
             edits = edits.then(before, now)
             copy.SetAttribute(_TAKEN_ATTRIBUTE, pack(now))
-        shown = copy.GetDisplayNode()
-        if shown is not None and shown.GetVisibility():
-            shown.SetVisibility(False)
-            if self.isThere and self.node.GetDisplayNode() is not None:
-                self.node.GetDisplayNode().SetVisibility(True)
         return edits
 
     def _voxels(self, node: Any, segmentId: str) -> np.ndarray:
