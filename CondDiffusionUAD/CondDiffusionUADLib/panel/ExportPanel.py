@@ -14,11 +14,9 @@ from CondDiffusionUADLib.panel.Consent import confirm
 from CondDiffusionUADLib.panel.Widgets import chosen, fill
 from CondDiffusionUADLib.run.Problems import ProblemError
 from CondDiffusionUADLib.scene import Export
-from CondDiffusionUADLib.scene.Decisions import ACCEPTED, STATUSES
-from CondDiffusionUADLib.scene.LiveFindings import NOT_REJECTED, LiveFindings
+from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 
 _FOLDER = "CondDiffusionUAD/ExportFolder"
-_SCOPES = {"accepted": (ACCEPTED,), "notRejected": NOT_REJECTED, "all": STATUSES}
 Write = Callable[[LiveFindings, Path], None]
 
 
@@ -50,15 +48,11 @@ class ExportPanel:
             button.clicked.connect(lambda *_c, name=name, kind=kind, write=write: self._save(name, kind, write))
         ui.exportDicomButton.clicked.connect(self._onDicom)
 
-    @property
-    def _statuses(self) -> tuple[str, ...]:
-        return tuple(_SCOPES[chosen(self._ui.scopeBox)])
-
     def _writeSegmentation(self, live: LiveFindings, path: Path) -> None:
-        Export.writeSegmentation(live, path, self._statuses)
+        Export.writeSegmentation(live, path, chosen(self._ui.scopeBox))
 
     def _writeFindings(self, live: LiveFindings, path: Path) -> None:
-        Export.writeFindings(live, path, self._statuses)
+        Export.writeFindings(live, path, chosen(self._ui.scopeBox))
 
     def _writeReport(self, live: LiveFindings, path: Path) -> None:
         Export.writeReport(live, path)
@@ -71,7 +65,7 @@ class ExportPanel:
         folder = str(qt.QFileDialog.getExistingDirectory(self._ui.exportSection, title, lastFolder()))
         if folder:
             rememberFolder(folder)
-            self._try(lambda: Export.writeDicomSegmentation(live, Path(folder), self._statuses), Path(folder))
+            self._try(lambda: Export.writeDicomSegmentation(live, Path(folder), chosen(self._ui.scopeBox)), Path(folder))
 
     def _save(self, name: str, kind: str, write: Write) -> None:
         live = self._live()

@@ -15,7 +15,7 @@ from CondDiffusionUADLib.run.Problems import ProblemError
 from CondDiffusionUADLib.run.Steps import Steps
 from CondDiffusionUADLib.scene.Components import Components
 from CondDiffusionUADLib.scene.Decisions import ACCEPTED, OPEN, REJECTED
-from CondDiffusionUADLib.scene.FindingsModel import Finding
+from CondDiffusionUADLib.scene.Findings import Finding
 from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes
@@ -115,12 +115,14 @@ class FindingsPanel:
     def close(self) -> None:
         """The panel goes."""
         self._stop()
+        self._live = None
         self._button.setSegmentationNode(None)
 
     def refresh(self) -> None:
         """Take over what was changed elsewhere: edits, threshold, transform."""
         if self._live is not None:
             self._live.refresh()
+            self._button.setSegmentationNode(self._live.nodes.segmentation)
             self._refresh()
 
     def _stop(self) -> None:

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from CondDiffusionUADLib.panel.Widgets import quiet, toolTipText
 from CondDiffusionUADLib.scene.CandidateSegmentation import ACCEPTED_COLOR, OPEN_COLOR
 from CondDiffusionUADLib.scene.Decisions import ACCEPTED, OPEN, REJECTED
-from CondDiffusionUADLib.scene.FindingsModel import Finding
+from CondDiffusionUADLib.scene.Findings import Finding
 from CondDiffusionUADLib.scene.Heatmap import scoreText
 
 MOST_ROWS = 200  # a table of thousands would make the slider stick

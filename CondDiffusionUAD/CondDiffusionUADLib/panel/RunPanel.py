@@ -11,10 +11,9 @@ from slicer.i18n import tr as _
 
 from CondDiffusionUADLib.panel.Consent import Consent, askToInstall, confirm
 from CondDiffusionUADLib.panel.Widgets import setQuietly
-from CondDiffusionUADLib.run import Problems
 from CondDiffusionUADLib.run.DetectionLogic import DetectionLogic
 from CondDiffusionUADLib.run.DetectionRun import Outcome, Settings
-from CondDiffusionUADLib.run.Installing import InstallListener, Installing
+from CondDiffusionUADLib.run.Installing import Installing, InstallListener
 from CondDiffusionUADLib.run.Problems import CANCELED, REFUSED, Problem, ProblemError
 
 PROGRESS_STEPS = 1000

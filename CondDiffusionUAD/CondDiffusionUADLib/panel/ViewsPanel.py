@@ -65,12 +65,14 @@ class ViewsPanel:
         self._nodes = nodes
         if nodes is not None and show:
             self._show()
+        elif nodes is not None and self._views.resume(nodes, *self._choices):
+            self._shown()
         self._enable()
 
-    def showHeatmap(self) -> None:
+    def showHeatmap(self, nodes: DetectionNodes) -> None:
         """Show a new result as a reader first wants to see it: the heatmap over the scan."""
         choose(self._ui.compareBox, HEATMAP)
-        self._show()
+        self.setDetection(nodes, show=True)
 
     def forget(self) -> None:
         """The scene is another one, or the panel goes."""
@@ -85,13 +87,23 @@ class ViewsPanel:
     def _show(self) -> None:
         if self._nodes is None:
             return
-        ui, mode = self._ui, chosen(self._ui.compareBox)
-        self._views.show(self._nodes, mode, ui.opacitySlider.value / 100, ui.fadeSlider.value / 100)
+        self._views.show(self._nodes, *self._choices)
+        self._shown()
+
+    @property
+    def _choices(self) -> tuple[str, float, float]:
+        """Mode, opacity of the heatmap and of the reconstruction."""
+        ui = self._ui
+        return chosen(ui.compareBox), ui.opacitySlider.value / 100, ui.fadeSlider.value / 100
+
+    def _shown(self) -> None:
+        """The views show the detection as the widgets say: so do they."""
+        ui = self._ui
         self._views.setLegendVisible(bool(ui.legendBox.checked))
         setQuietly(ui.heatmapBox, "checked", True)
         ui.flickerButton.checked = False
         if self._parameters is not None:
-            self._parameters.comparison = mode
+            self._parameters.comparison = chosen(ui.compareBox)
         self._enable()
 
     def _enable(self) -> None:

@@ -20,8 +20,8 @@ from CondDiffusionUADLib.panel.SettingsPanel import SettingsPanel
 from CondDiffusionUADLib.panel.ViewsPanel import ViewsPanel
 from CondDiffusionUADLib.panel.Widgets import choose, chosen, fill
 from CondDiffusionUADLib.run.Application import detectionLogic, moduleLogics, releaseLogic
-from CondDiffusionUADLib.run.DeviceProbe import DeviceProbe, Devices
 from CondDiffusionUADLib.run.DetectionRun import Outcome, Settings
+from CondDiffusionUADLib.run.DeviceProbe import DeviceProbe, Devices
 from CondDiffusionUADLib.run.Diagnostics import diagnostics
 from CondDiffusionUADLib.run.Installer import Installer
 from CondDiffusionUADLib.run.Installing import Installing
@@ -186,7 +186,7 @@ class Panel(VTKObservationMixin):
         self._listDetections(outcome.nodes.heatmap.GetID())
         self._parameters.heatmap = outcome.nodes.heatmap
         self._show(outcome.nodes, components=outcome.components)
-        self.views.showHeatmap()
+        self.views.showHeatmap(outcome.nodes)
         self.findings.chooseFirst()
         self.ui.scanSection.collapsed = True
         self.input.offerScans()
@@ -216,7 +216,6 @@ class Panel(VTKObservationMixin):
             if node is not None:
                 self.addObserver(node, slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._onMoved)
         self.findings.setDetection(nodes, components)
-        self.views.setDetection(nodes, show=False)
         self.ui.exportSection.enabled = nodes is not None
 
     # What happens in the scene.
