@@ -65,7 +65,8 @@ class ExportPanel:
         folder = str(qt.QFileDialog.getExistingDirectory(self._ui.exportSection, title, lastFolder()))
         if folder:
             rememberFolder(folder)
-            self._try(lambda: Export.writeDicomSegmentation(live, Path(folder), chosen(self._ui.scopeBox)), Path(folder))
+            which = chosen(self._ui.scopeBox)
+            self._try(lambda: Export.writeDicomSegmentation(live, Path(folder), which), Path(folder))
 
     def _save(self, name: str, kind: str, write: Write) -> None:
         live = self._live()

@@ -16,6 +16,8 @@ from CondDiffusionUADLib.scene.Heatmap import scoreText
 
 MOST_ROWS = 200  # a table of thousands would make the slider stick
 ROW_HEIGHT = 22
+ROWS_SEEN, ROWS_SEEN_ON_LAPTOP = 8, 5  # without scrolling
+LAPTOP_HEIGHT = 900  # of the window, in pixels
 _STATUS, _PLACE = 1, 5
 _NUMBERS = (0, 2, 3, 4)
 
@@ -58,7 +60,13 @@ class FindingsView:
             table.rowCount = min(len(findings), MOST_ROWS)
             for row, finding in enumerate(findings[:MOST_ROWS]):
                 _fillRow(table, row, finding)
+        self._fit()
         self.choose(self.finding)
+
+    def _fit(self) -> None:
+        """Leave room below the table for the buttons that belong to it."""
+        rows = ROWS_SEEN if self._table.window().height > LAPTOP_HEIGHT else ROWS_SEEN_ON_LAPTOP
+        self._table.setFixedHeight(rows * ROW_HEIGHT + self._table.horizontalHeader().height + 4)
 
     def choose(self, finding: Finding | None) -> None:
         """Choose a finding (None: leave the table without a chosen row), without telling anybody."""

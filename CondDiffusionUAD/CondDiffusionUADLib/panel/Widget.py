@@ -23,7 +23,6 @@ from CondDiffusionUADLib.run.Application import detectionLogic, moduleLogics, re
 from CondDiffusionUADLib.run.DetectionRun import Outcome, Settings
 from CondDiffusionUADLib.run.DeviceProbe import DeviceProbe, Devices
 from CondDiffusionUADLib.run.Diagnostics import diagnostics
-from CondDiffusionUADLib.run.Installer import Installer
 from CondDiffusionUADLib.run.Installing import Installing
 from CondDiffusionUADLib.run.Paths import resource
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
@@ -56,7 +55,7 @@ class Panel(VTKObservationMixin):
         self._parameters: Any = None
         self._guiTag: Any = None
         self.logic = detectionLogic()
-        self.installer = installer or Installer()
+        self.installer = installer or _installer()
         self.run = RunPanel(self.ui, self.logic, self.installer, self._request, self._onBusy, self._onFound)
         self.input = InputPanel(self.ui, self._onInputChanged)
         self.views = ViewsPanel(self.ui, slicer.mrmlScene)
@@ -307,6 +306,12 @@ class Panel(VTKObservationMixin):
         """Scan, result or a part of it is elsewhere, or gone."""
         if not self._later.active:
             qt.QTimer.singleShot(0, self.findings.refresh)
+
+
+def _installer() -> Installing:
+    from CondDiffusionUADLib.run.Installer import Installer
+
+    return Installer()
 
 
 def editSegmentation(segmentation: Any, scan: Any) -> None:
