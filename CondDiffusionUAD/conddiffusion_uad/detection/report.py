@@ -56,7 +56,7 @@ def build(
         "bundle": {"name": bundle.name, "sha256": bundle.sha256},
         "parameters": {
             "contrast": contrast,
-            "levels": list(job.levels or bundle.config.levels),
+            "levels": list(job.levels or bundle.config.timesteps),
             "healthy_flagged": job.healthy_flagged,
             "threshold": detection.threshold,
             "min_volume_ml": job.min_volume_ml,
