@@ -13,7 +13,7 @@ from typing import Any
 import slicer
 import slicer.util
 from mrml_application import MrmlApplication
-from PySide6.QtCore import QSettings
+from PySide6.QtCore import QProcessEnvironment, QSettings
 
 from . import ctk_module, mrml_widgets, parameter_node, qt_module, scripted_module
 
@@ -33,6 +33,7 @@ class Application:
         self.temporaryPath = str(temporary)
         self._slots: dict[str, list[Callable[[], None]]] = {"aboutToQuit()": [], "startupCompleted()": []}
         self._settings = QSettings(str(temporary.parent / "settings.ini"), QSettings.Format.IniFormat)
+        self.slicerHome = str(temporary.parent / "home")
         self.testing = True
         self.restarted = False
 
@@ -58,6 +59,10 @@ class Application:
     def testingEnabled(self) -> bool:
         """Whether dialogs answer by themselves."""
         return self.testing
+
+    def startupEnvironment(self) -> Any:
+        """The variables that the application was started with."""
+        return QProcessEnvironment.systemEnvironment()
 
     def userSettings(self) -> QSettings:
         """The settings of the user; the values come back as text."""
