@@ -56,12 +56,12 @@ class CondDiffusionUAD(ScriptedLoadableModule):
 
 
 class CondDiffusionUADWidget(ScriptedLoadableModuleWidget):
-    """The panel; see `CondDiffusionUADLib.Widget`."""
+    """The panel; see `CondDiffusionUADLib.panel.Widget`."""
 
     def setup(self) -> None:
         """Make the panel."""
         super().setup()
-        from CondDiffusionUADLib.Widget import Panel
+        from CondDiffusionUADLib.panel.Widget import Panel
 
         self.panel = Panel(self.layout, CondDiffusionUADLogic())
 
@@ -81,7 +81,7 @@ class CondDiffusionUADLogic(ScriptedLoadableModuleLogic):
 
     def detect(self, volumeNode: Any, **options: Any) -> Any:
         """Look for anomalies in a scan, without any dialog; the options are those of `Application.detect`."""
-        from CondDiffusionUADLib.Application import detect
+        from CondDiffusionUADLib.run.Application import detect
 
         return detect(volumeNode, **options)
 

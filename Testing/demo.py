@@ -18,10 +18,10 @@ from mrml_application import MrmlApplication, create_mrml_application, load_volu
 from PIL import Image, ImageDraw, ImageFont
 from slice_views import VIEWS, SliceView, why_not_drawn
 
-from conddiffusion_uad.protocol import RESEARCH_USE
-from CondDiffusionUADLib.DetectionOutput import DetectionOutput, readDetectionOutput
-from CondDiffusionUADLib.HeatmapDisplay import showLayers
-from CondDiffusionUADLib.Scene import addDetection
+from conddiffusion_uad.protocol.failures import RESEARCH_USE
+from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput, readDetectionOutput
+from CondDiffusionUADLib.scene.HeatmapDisplay import showLayers
+from CondDiffusionUADLib.scene.Scene import addDetection
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE_SCAN = ROOT / "Resources" / "SampleData" / "synthetic_T2_brain.nii.gz"

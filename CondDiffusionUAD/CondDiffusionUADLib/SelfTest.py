@@ -6,10 +6,10 @@ from typing import Any
 
 import slicer
 
-from CondDiffusionUADLib.Bundles import FAST
-from CondDiffusionUADLib.Nodes import findDetections
-from CondDiffusionUADLib.Paths import resource
-from CondDiffusionUADLib.Problems import ProblemError
+from CondDiffusionUADLib.run.Bundles import FAST
+from CondDiffusionUADLib.run.Paths import resource
+from CondDiffusionUADLib.run.Problems import ProblemError
+from CondDiffusionUADLib.scene.Nodes import findDetections
 
 _NOT_INSTALLED = ("torch_missing", "package_missing")
 

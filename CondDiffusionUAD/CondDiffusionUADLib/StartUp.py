@@ -6,9 +6,9 @@ from contextlib import suppress
 
 import slicer
 
-from CondDiffusionUADLib import Resume
-from CondDiffusionUADLib.SampleData import registerSampleData
-from CondDiffusionUADLib.Terminology import loadTerminology
+from CondDiffusionUADLib.run import Resume
+from CondDiffusionUADLib.scene.SampleData import registerSampleData
+from CondDiffusionUADLib.scene.Terminology import loadTerminology
 
 
 def afterStartUp() -> None:

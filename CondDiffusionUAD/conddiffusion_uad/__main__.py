@@ -4,7 +4,7 @@ import sys
 
 if __name__ == "__main__":
     try:
-        from conddiffusion_uad.cli import main
+        from conddiffusion_uad.app.cli import main
 
         sys.exit(main())
     except KeyboardInterrupt:  # before the command line could take it, or after

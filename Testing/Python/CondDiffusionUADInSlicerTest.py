@@ -26,7 +26,7 @@ import qt
 import slicer
 from vtk.util import numpy_support
 
-FAKE_WORKER = Path(__file__).resolve().parents[1] / "fake_worker.py"
+FAKE_WORKER = Path(__file__).resolve().parents[1] / "helpers" / "fake_worker.py"
 STALL_MS = 200
 SLIDE_MS = 100
 
@@ -86,9 +86,9 @@ class CondDiffusionUADInSlicerTest(unittest.TestCase):
 
     def setUp(self) -> None:
         """A scene with one scan, and the panel."""
-        from CondDiffusionUADLib import Application
-        from CondDiffusionUADLib.Widget import Panel
-        from CondDiffusionUADLib.WorkerProcess import Launch, engineLaunch
+        from CondDiffusionUADLib.panel.Widget import Panel
+        from CondDiffusionUADLib.run import Application
+        from CondDiffusionUADLib.run.WorkerProcess import Launch, engineLaunch
 
         slicer.mrmlScene.Clear(0)
         self.before = set(os.listdir(slicer.app.temporaryPath))
@@ -191,7 +191,7 @@ class CondDiffusionUADInSlicerTest(unittest.TestCase):
         self.assertEqual(self.ui.findingsTable.rowCount, 1)
 
     def test_exportedFilesAreThere(self) -> None:
-        from CondDiffusionUADLib import Export
+        from CondDiffusionUADLib.scene import Export
 
         self.detect("ok")
         live = self.panel.findings.live
@@ -204,7 +204,7 @@ class CondDiffusionUADInSlicerTest(unittest.TestCase):
         self.assertIn("not a medical device", report["statement"])
 
     def test_terminologyIsKnown(self) -> None:
-        from CondDiffusionUADLib.Terminology import CONTEXT_NAME, loadTerminology
+        from CondDiffusionUADLib.scene.Terminology import CONTEXT_NAME, loadTerminology
 
         logic = slicer.modules.terminologies.logic()
         loadTerminology(logic)

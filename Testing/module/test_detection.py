@@ -57,8 +57,8 @@ def test_detect_waits_and_returns_the_nodes_without_any_dialog(
 @pytest.fixture
 def long_run(app: Application, scan: Any, small_bundle: Path) -> tuple[Any, RunListener]:
     """A run of the real worker that takes minutes: its logic and its listener."""
-    from CondDiffusionUADLib.Application import detectionLogic
-    from CondDiffusionUADLib.DetectionRun import Settings
+    from CondDiffusionUADLib.run.Application import detectionLogic
+    from CondDiffusionUADLib.run.DetectionRun import Settings
 
     listener = RunListener()
     settings = Settings(bundle=str(small_bundle), contrast="T1", device="cpu", levels=LONG)
@@ -100,7 +100,7 @@ def test_killing_the_real_worker(
 
 def test_a_refusal_of_the_real_engine_is_told(app: Application, mrml: MrmlApplication, tmp_path: Path) -> None:
     from CondDiffusionUAD import CondDiffusionUADLogic
-    from CondDiffusionUADLib.Problems import ProblemError
+    from CondDiffusionUADLib.run.Problems import ProblemError
 
     labels = sitk.GetImageFromArray((np.indices((40, 40, 40)).sum(axis=0) > 60).astype(np.int16))
     labels.SetSpacing((3.0, 3.0, 3.0))
@@ -126,7 +126,7 @@ def test_options_that_cannot_be_are_refused_at_once(
     app: Application, scan: Any, options: dict[str, Any], words: str
 ) -> None:
     from CondDiffusionUAD import CondDiffusionUADLogic
-    from CondDiffusionUADLib.Problems import ProblemError
+    from CondDiffusionUADLib.run.Problems import ProblemError
 
     with pytest.raises(ProblemError, match=words):
         CondDiffusionUADLogic().detect(scan, **options)
@@ -137,7 +137,7 @@ def test_volumes_that_cannot_be_scans_are_refused_at_once(app: Application, mrml
     from vtk.util import numpy_support
 
     from CondDiffusionUAD import CondDiffusionUADLogic
-    from CondDiffusionUADLib.Problems import ProblemError
+    from CondDiffusionUADLib.run.Problems import ProblemError
 
     volume = mrml.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "T1")
     with pytest.raises(ProblemError, match="empty"):

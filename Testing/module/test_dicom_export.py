@@ -19,11 +19,11 @@ INSTANCES = "1.2.3 1.2.4"
 @pytest.fixture
 def live(app: Application, mrml: MrmlApplication, scan: Any, tmp_path: Path) -> Any:
     """Findings of a scan that came from DICOM, made from a heatmap with one ball."""
-    from CondDiffusionUADLib.Components import linkComponents
-    from CondDiffusionUADLib.DetectionOutput import DetectionOutput
-    from CondDiffusionUADLib.LiveFindings import LiveFindings
-    from CondDiffusionUADLib.ResultFiles import ResultVolumes, voxels
-    from CondDiffusionUADLib.Scene import addDetection
+    from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput
+    from CondDiffusionUADLib.run.ResultFiles import ResultVolumes, voxels
+    from CondDiffusionUADLib.scene.Components import linkComponents
+    from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
+    from CondDiffusionUADLib.scene.Scene import addDetection
 
     scan.SetAttribute("DICOM.instanceUIDs", INSTANCES)
 
@@ -77,7 +77,7 @@ def plug_in(monkeypatch: pytest.MonkeyPatch, **attributes: Any) -> None:
 def test_the_plug_in_writes_with_the_scan_as_reference(
     live: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from CondDiffusionUADLib.Export import writeDicomSegmentation
+    from CondDiffusionUADLib.scene.Export import writeDicomSegmentation
 
     plug_in(monkeypatch)
     writeDicomSegmentation(live, tmp_path)
@@ -85,8 +85,8 @@ def test_the_plug_in_writes_with_the_scan_as_reference(
 
 
 def test_what_does_not_work_is_told(live: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from CondDiffusionUADLib.Export import writeDicomSegmentation
-    from CondDiffusionUADLib.Problems import ProblemError
+    from CondDiffusionUADLib.run.Problems import ProblemError
+    from CondDiffusionUADLib.scene.Export import writeDicomSegmentation
 
     with pytest.raises(ProblemError, match="QuantitativeReporting"):
         writeDicomSegmentation(live, tmp_path)

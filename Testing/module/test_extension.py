@@ -22,7 +22,8 @@ from standin.application import Application
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "CondDiffusionUAD"
-LIBRARY = sorted((MODULE / "CondDiffusionUADLib").glob("*.py"))
+LIBRARY = sorted((MODULE / "CondDiffusionUADLib").rglob("*.py"))
+RESEARCH = ("conddiffusion_uad/training/", "conddiffusion_uad/evaluation/")  # not for Slicer
 CMAKE = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
 
 
@@ -61,6 +62,7 @@ def test_every_file_is_packaged() -> None:
         for path in (MODULE / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+    there = {path for path in there if not path.startswith(RESEARCH)}
     assert listed == there, "Slicer packages what CondDiffusionUAD/CMakeLists.txt lists, and nothing else"
     assert "${CMAKE_SOURCE_DIR}/Resources" in text
 
@@ -97,7 +99,7 @@ def test_the_module_says_what_it_is(app: Application, mrml: MrmlApplication, mon
     assert "not a medical device" in parent.helpText and "arXiv:2312.04215" in parent.acknowledgementText
     assert not parent.icon.isNull()
     app.send("startupCompleted()")
-    from CondDiffusionUADLib.Terminology import CONTEXT_NAME
+    from CondDiffusionUADLib.scene.Terminology import CONTEXT_NAME
 
     assert mrml.terminologies.IsTerminologyContextLoaded(CONTEXT_NAME)
     assert registered[0]["sampleName"] == "Synthetic_T2_brain" and registered[0]["uris"].startswith("file:///")
@@ -113,9 +115,9 @@ def test_start_up_without_the_sample_data_module(app: Application) -> None:
 
 
 def test_the_checksum_of_the_shipped_scan_is_right_and_names_tell_contrasts() -> None:
-    from conddiffusion_uad.contrast_names import named_in
-    from CondDiffusionUADLib.Paths import resource
-    from CondDiffusionUADLib.SampleData import SAMPLES
+    from conddiffusion_uad.protocol.contrast_names import named_in
+    from CondDiffusionUADLib.run.Paths import resource
+    from CondDiffusionUADLib.scene.SampleData import SAMPLES
 
     for sample in SAMPLES:
         assert named_in(sample.name) in ("T1", "T2")
@@ -129,7 +131,7 @@ def test_the_self_test_of_the_module(app: Application, mrml: MrmlApplication, mo
     """With packages that are missing, as in a fresh Slicer."""
     from mrml_application import load_volume
 
-    from CondDiffusionUADLib.Problems import Problem, ProblemError
+    from CondDiffusionUADLib.run.Problems import Problem, ProblemError
     from CondDiffusionUADLib.SelfTest import selfTest
 
     def refuse(code: str) -> Any:
@@ -207,9 +209,9 @@ def test_the_module_works_installed(tmp_path: Path) -> None:
     (target / "Resources" / "Terminologies").mkdir(parents=True)
     terminology = ROOT / "Resources" / "Terminologies" / "CondDiffusionUAD.term.json"
     (target / "Resources" / "Terminologies" / terminology.name).write_bytes(terminology.read_bytes())
-    (target / "CondDiffusionUADLib").mkdir()
-    for name in ("__init__.py", "Paths.py"):
+    (target / "CondDiffusionUADLib" / "run").mkdir(parents=True)
+    for name in ("__init__.py", "run/__init__.py", "run/Paths.py"):
         (target / "CondDiffusionUADLib" / name).write_bytes((MODULE / "CondDiffusionUADLib" / name).read_bytes())
-    script = "from CondDiffusionUADLib.Paths import *; print(resource('Terminologies/CondDiffusionUAD.term.json'))"
+    script = "from CondDiffusionUADLib.run.Paths import *; print(resource('Terminologies/CondDiffusionUAD.term.json'))"
     done = subprocess.run([sys.executable, "-c", script], cwd=target, capture_output=True, text=True, check=True)
     assert Path(done.stdout.strip()).parent.parent.parent == target

@@ -17,7 +17,7 @@ from standin.qt_module import show_properties
 
 show_properties(sys.modules[__name__])
 
-FAKE_WORKER = Path(__file__).resolve().parents[1] / "fake_worker.py"
+FAKE_WORKER = Path(__file__).resolve().parents[1] / "helpers" / "fake_worker.py"
 Wait = Callable[..., float]
 
 
@@ -42,8 +42,8 @@ class Desk:
 
     def worker(self, *mode: str) -> None:
         """From now on, the worker does this; see fake_worker.py."""
-        from CondDiffusionUADLib import Application
-        from CondDiffusionUADLib.WorkerProcess import Launch
+        from CondDiffusionUADLib.run import Application
+        from CondDiffusionUADLib.run.WorkerProcess import Launch
 
         launch = Launch(sys.executable, (str(FAKE_WORKER), *mode))
         self.monkeypatch.setattr(Application, "engineLaunch", lambda *arguments: launch)
@@ -61,8 +61,8 @@ class Desk:
         return {self.mrml.scene.GetNthNode(index).GetID() for index in range(self.mrml.scene.GetNumberOfNodes())}
 
     def left(self) -> list[str]:
-        """What lies in the temporary folder."""
-        return os.listdir(self.app.temporaryPath)
+        """The files in the temporary folder; a worker that stays has an empty folder of its own there."""
+        return [str(path) for path in Path(self.app.temporaryPath).rglob("*") if not path.is_dir()]
 
 
 @pytest.fixture
@@ -183,11 +183,11 @@ def test_a_second_click_does_nothing(desk: Desk, wait_until: Wait) -> None:
     before = begin(desk, wait_until, "patient")
     desk.ui.detectButton.click()
     desk.panel.run.detect()
-    from CondDiffusionUADLib.Problems import ProblemError
+    from CondDiffusionUADLib.run.Problems import ProblemError
 
     with pytest.raises(ProblemError, match="Another scan is being examined"):
         desk.panel.logic.start(desk.panel.input.volume, desk.panel._request()[1], desk.panel.run)
-    assert len(desk.left()) == 1
+    assert [Path(path).name for path in desk.left()] == ["scan.nrrd"]
     desk.ui.cancelButton.click()
     end(desk, wait_until, before, "Canceled.")
 
@@ -270,8 +270,8 @@ def test_the_worker_ends_with_an_exit_code(desk: Desk, wait_until: Wait, mode: s
 
 
 def test_the_worker_cannot_be_started(desk: Desk, wait_until: Wait) -> None:
-    from CondDiffusionUADLib import Application
-    from CondDiffusionUADLib.WorkerProcess import Launch
+    from CondDiffusionUADLib.run import Application
+    from CondDiffusionUADLib.run.WorkerProcess import Launch
 
     desk.monkeypatch.setattr(Application, "engineLaunch", lambda *arguments: Launch("/no/such/program", ()))
     before = desk.nodes()
@@ -356,7 +356,7 @@ def full_disk(*_: Any, **__: Any) -> Iterator[None]:
 
 @pytest.mark.parametrize("place", ["writingSteps", "readingSteps"])
 def test_the_disk_is_full(desk: Desk, wait_until: Wait, place: str) -> None:
-    desk.monkeypatch.setattr(f"CondDiffusionUADLib.DetectionLogic.{place}", full_disk)
+    desk.monkeypatch.setattr(f"CondDiffusionUADLib.run.DetectionLogic.{place}", full_disk)
     desk.worker("ok")
     before = desk.nodes()
     desk.ui.detectButton.click()
@@ -373,7 +373,7 @@ def test_there_is_no_temporary_folder(desk: Desk, wait_until: Wait) -> None:
 
 
 def test_there_is_no_bundle(desk: Desk, wait_until: Wait, tmp_path: Path) -> None:
-    from CondDiffusionUADLib import Application
+    from CondDiffusionUADLib.run import Application
 
     desk.monkeypatch.setattr(Application, "installedBundles", lambda: [])
     before = desk.nodes()

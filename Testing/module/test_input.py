@@ -22,7 +22,7 @@ DIRECTION = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
 def test_every_kind_of_volume_is_written_exactly(
     mrml: MrmlApplication, tmp_path: Path, dtype: Any, mirrored: bool
 ) -> None:
-    from CondDiffusionUADLib.InputVolume import writingSteps
+    from CondDiffusionUADLib.scene.InputVolume import writingSteps
 
     values = np.random.default_rng(0).integers(0, 100, (5, 4, 3)).astype(dtype)
     image = slicer.vtkOrientedImageData()
@@ -59,7 +59,7 @@ def test_every_kind_of_volume_is_written_exactly(
 def test_the_contrast_is_told_by_dicom_tags_or_the_name(
     mrml: MrmlApplication, name: str, instances: str, tags: dict[Any, str], guess: Any
 ) -> None:
-    from CondDiffusionUADLib.InputVolume import guessContrast
+    from CondDiffusionUADLib.scene.InputVolume import guessContrast
 
     node = mrml.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     if instances:
@@ -68,8 +68,8 @@ def test_the_contrast_is_told_by_dicom_tags_or_the_name(
 
 
 def test_the_shown_or_else_the_last_volume_is_preselected_and_no_result(mrml: MrmlApplication) -> None:
-    from CondDiffusionUADLib.InputVolume import preselected
-    from CondDiffusionUADLib.Nodes import DetectionNodes, linkNodes
+    from CondDiffusionUADLib.scene.InputVolume import preselected
+    from CondDiffusionUADLib.scene.Nodes import DetectionNodes, linkNodes
 
     assert preselected([], None) is None
     kinds = ("ScalarVolume", "ScalarVolume", "LabelMapVolume", "ScalarVolume", "ScalarVolume")
@@ -87,8 +87,8 @@ def test_the_shown_or_else_the_last_volume_is_preselected_and_no_result(mrml: Mr
 def test_bundles_are_those_in_the_folder_and_damaged_ones_are_left_out(tmp_path: Path, small_bundle: Path) -> None:
     import json
 
-    from conddiffusion_uad.protocol import DetectionJob
-    from CondDiffusionUADLib.Bundles import readBundle, shippedBundles
+    from conddiffusion_uad.protocol.job import DetectionJob
+    from CondDiffusionUADLib.run.Bundles import readBundle, shippedBundles
 
     default = DetectionJob(inputs=("a",), output="b").bundle
     for name in ("aaa", default, "zzz"):

@@ -20,7 +20,7 @@ from standin.qt_module import show_properties
 show_properties(sys.modules[__name__])
 
 ROOT = Path(__file__).resolve().parents[2]
-FAKE_WORKER = ROOT / "Testing" / "fake_worker.py"
+FAKE_WORKER = ROOT / "Testing" / "helpers" / "fake_worker.py"
 Wait = Callable[..., float]
 
 
@@ -28,7 +28,7 @@ class Packages:
     """What is installed, changing while a test goes on."""
 
     def __init__(self, **versions: str) -> None:
-        from CondDiffusionUADLib.Requirements import readRequirements
+        from CondDiffusionUADLib.run.Requirements import readRequirements
 
         text = (ROOT / "Resources" / "requirements.txt").read_text(encoding="utf-8")
         self.versions: dict[str, str | None] = {needed.name: "999" for needed in readRequirements(text)}
@@ -43,7 +43,7 @@ class Clerk:
     """An installer with everything around it recorded."""
 
     def __init__(self, packages: Packages) -> None:
-        from CondDiffusionUADLib.Install import Installer
+        from CondDiffusionUADLib.run.Install import Installer
 
         self.told: list[str] = []
         self.lines: list[str] = []
@@ -72,8 +72,8 @@ def questions(app: Application, monkeypatch: pytest.MonkeyPatch) -> Iterator[lis
 
 def pip(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     """Let this script be what pip does."""
-    from CondDiffusionUADLib import Install
-    from CondDiffusionUADLib.WorkerProcess import Launch
+    from CondDiffusionUADLib.run import Install
+    from CondDiffusionUADLib.run.WorkerProcess import Launch
 
     monkeypatch.setattr(Install, "pipLaunch", lambda wanted: Launch(sys.executable, ("-c", script)))
 
@@ -86,7 +86,7 @@ def torch_extension(monkeypatch: pytest.MonkeyPatch, install: Callable[..., Any]
 
 
 def test_the_requirements_are_understood_and_nothing_is_missing_here() -> None:
-    from CondDiffusionUADLib.Requirements import PythonPackages, Requirement, missing, readRequirements
+    from CondDiffusionUADLib.run.Requirements import PythonPackages, Requirement, missing, readRequirements
 
     needed = readRequirements((ROOT / "Resources" / "requirements.txt").read_text(encoding="utf-8"))
     assert Requirement("monai", "1.4") in needed and len(needed) >= 10
@@ -100,7 +100,7 @@ def test_the_requirements_are_understood_and_nothing_is_missing_here() -> None:
     [("1.3.9", True), ("1.4", False), ("1.4.0", False), ("1.10", False), ("2", False), (None, True), ("", True)],
 )
 def test_versions_are_compared_as_numbers(version: str | None, is_missing: bool) -> None:
-    from CondDiffusionUADLib.Requirements import Requirement, missing
+    from CondDiffusionUADLib.run.Requirements import Requirement, missing
 
     packages = types.SimpleNamespace(version=lambda name: version)
     assert bool(missing([Requirement("monai", "1.4")], packages)) == is_missing
@@ -110,7 +110,7 @@ def test_versions_are_compared_as_numbers(version: str | None, is_missing: bool)
 def test_a_torch_that_is_only_partly_there_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what_is_left: str
 ) -> None:
-    from CondDiffusionUADLib.Requirements import PythonPackages
+    from CondDiffusionUADLib.run.Requirements import PythonPackages
 
     if what_is_left == "folder":
         (tmp_path / "torch" / "lib").mkdir(parents=True)
@@ -154,9 +154,9 @@ def test_packages_are_installed_by_pip_before_slicer_5_12(
     assert "SimpleITK" not in questions[0], "it comes with Slicer"
 
 
-def test_pip_runs_in_slicers_python_and_leaves_alone_what_slicer_brings() -> None:
-    from CondDiffusionUADLib.Install import KEPT, pipLaunch
-    from CondDiffusionUADLib.Requirements import Requirement
+def test_pip_runs_in_slicers_python_and_leaves_alone_what_slicer_brings(app: Application) -> None:
+    from CondDiffusionUADLib.run.Install import KEPT, pipLaunch
+    from CondDiffusionUADLib.run.Requirements import Requirement
 
     launch = pipLaunch([Requirement("monai", "1.4")])
     assert launch.program.endswith("PythonSlicer")
@@ -261,7 +261,7 @@ def test_a_broken_torch_is_told_before_anything_is_asked(questions: list[str]) -
 def test_a_disk_that_is_too_full_is_told_before_anything_is_asked(
     questions: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from CondDiffusionUADLib import Install
+    from CondDiffusionUADLib.run import Install
 
     monkeypatch.setattr(Install.shutil, "disk_usage", lambda path: types.SimpleNamespace(free=1e8))
     clerk = Clerk(Packages(monai="1.0"))
@@ -274,9 +274,9 @@ def make_panel(packages: Packages, monkeypatch: pytest.MonkeyPatch) -> Any:
     import qt
 
     from CondDiffusionUAD import CondDiffusionUADLogic
-    from CondDiffusionUADLib import Application
-    from CondDiffusionUADLib.Widget import Panel
-    from CondDiffusionUADLib.WorkerProcess import Launch
+    from CondDiffusionUADLib.panel.Widget import Panel
+    from CondDiffusionUADLib.run import Application
+    from CondDiffusionUADLib.run.WorkerProcess import Launch
 
     monkeypatch.setattr(
         Application, "engineLaunch", lambda *arguments: Launch(sys.executable, (str(FAKE_WORKER), "ok"))
@@ -304,7 +304,7 @@ def test_the_click_goes_on_by_itself_after_the_installation(
     panel = make_panel(packages, monkeypatch)
     panel.ui.detectButton.click()
     assert panel.run.busy and "Installing packages" in panel.ui.stageLabel.text
-    from CondDiffusionUADLib import Resume
+    from CondDiffusionUADLib.run import Resume
 
     assert Resume.isPending(app.userSettings())
     packages.versions["monai"] = "1.5"
@@ -341,7 +341,7 @@ def test_after_a_restart_the_scan_is_loaded_again_and_examined(
 ) -> None:
     from mrml_application import load_volume
 
-    from CondDiffusionUADLib import Resume
+    from CondDiffusionUADLib.run import Resume
 
     volume = load_volume(mrml, scan_file, "ball_T1")
     before = make_panel(Packages(), monkeypatch)

@@ -15,9 +15,9 @@ from mrml_application import MrmlApplication, create_mrml_application, load_volu
 from slice_views import VIEWS, SliceView, why_not_drawn
 
 from conddiffusion_uad.detection import findings as engine_findings
-from CondDiffusionUADLib.DetectionOutput import DetectionOutput, readDetectionOutput
-from CondDiffusionUADLib.Nodes import DetectionNodes
-from CondDiffusionUADLib.Scene import addDetection
+from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput, readDetectionOutput
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes
+from CondDiffusionUADLib.scene.Scene import addDetection
 
 THRESHOLD = 2.0
 SIZE = (40, 48, 30)  # x, y, z

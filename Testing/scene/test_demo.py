@@ -12,8 +12,8 @@ import SimpleITK as sitk
 from mrml_application import MrmlApplication, load_scene
 from PIL import Image
 
-from CondDiffusionUADLib.DetectionOutput import DetectionOutput
-from CondDiffusionUADLib.Nodes import findDetections
+from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput
+from CondDiffusionUADLib.scene.Nodes import findDetections
 
 
 @pytest.mark.usefixtures("_can_draw")

@@ -9,9 +9,9 @@ from skimage import color
 from slice_views import SliceView
 
 from conddiffusion_uad.detection import colors as engine_colors
-from CondDiffusionUADLib import HeatmapDisplay
-from CondDiffusionUADLib.HeatmapColors import NUMBER_OF_COLORS, SCORE_RANGE, scoreColor, scoreColorTable
-from CondDiffusionUADLib.Nodes import DetectionNodes
+from CondDiffusionUADLib.scene import HeatmapDisplay
+from CondDiffusionUADLib.scene.HeatmapColors import NUMBER_OF_COLORS, SCORE_RANGE, scoreColor, scoreColorTable
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes
 
 
 def palette() -> np.ndarray:

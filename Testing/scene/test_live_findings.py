@@ -13,13 +13,13 @@ from mrml_application import MrmlApplication, create_mrml_application, load_scen
 from scipy import ndimage
 
 from conddiffusion_uad.detection import findings as engine
-from CondDiffusionUADLib.Components import linkComponents, linkingSteps
-from CondDiffusionUADLib.Decisions import ACCEPTED, OPEN, REJECTED, Decisions
-from CondDiffusionUADLib.FindingsModel import FindingsModel
-from CondDiffusionUADLib.HeatmapDisplay import showAsHeatmap, thresholdOf
-from CondDiffusionUADLib.LiveFindings import LiveFindings
-from CondDiffusionUADLib.Nodes import DetectionNodes, findDetections
-from CondDiffusionUADLib.ResultFiles import voxels
+from CondDiffusionUADLib.run.ResultFiles import voxels
+from CondDiffusionUADLib.scene.Components import linkComponents, linkingSteps
+from CondDiffusionUADLib.scene.Decisions import ACCEPTED, OPEN, REJECTED, Decisions
+from CondDiffusionUADLib.scene.FindingsModel import FindingsModel
+from CondDiffusionUADLib.scene.HeatmapDisplay import showAsHeatmap, thresholdOf
+from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
 
 SLIDE_MS = 100
 IJK_TO_RAS = np.array([[-0.8, 0.0, 0.3, 10.0], [0.1, 1.1, 0.0, -20.0], [0.2, 0.0, 1.6, 5.0], [0.0, 0.0, 0.0, 1.0]])

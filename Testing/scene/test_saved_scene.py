@@ -12,12 +12,12 @@ import slicer
 import vtk
 from mrml_application import MrmlApplication, create_mrml_application, load_scene, save_scene
 
-from CondDiffusionUADLib.CandidateSegmentation import SEGMENT_ID
-from CondDiffusionUADLib.HeatmapColors import NUMBER_OF_COLORS, SCORE_RANGE, scoreColor
-from CondDiffusionUADLib.HeatmapDisplay import LEGEND_TITLE, setThreshold, thresholdOf
-from CondDiffusionUADLib.Nodes import DetectionNodes, findDetections
-from CondDiffusionUADLib.ResultFiles import voxels
-from CondDiffusionUADLib.Terminology import CANDIDATE_ANOMALY
+from CondDiffusionUADLib.run.ResultFiles import voxels
+from CondDiffusionUADLib.scene.CandidateSegmentation import SEGMENT_ID
+from CondDiffusionUADLib.scene.HeatmapColors import NUMBER_OF_COLORS, SCORE_RANGE, scoreColor
+from CondDiffusionUADLib.scene.HeatmapDisplay import LEGEND_TITLE, setThreshold, thresholdOf
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
+from CondDiffusionUADLib.scene.Terminology import CANDIDATE_ANOMALY
 
 
 @pytest.fixture

@@ -13,10 +13,11 @@ import slicer
 import vtk
 from mrml_application import MrmlApplication, load_volume
 
-from CondDiffusionUADLib.DetectionOutput import DetectionOutput, DetectionOutputError, readDetectionOutput
-from CondDiffusionUADLib.Nodes import DetectionNodes, findDetections
-from CondDiffusionUADLib.ResultFiles import voxels
-from CondDiffusionUADLib.Scene import SceneError, addDetection
+from conddiffusion_uad.protocol import result_files
+from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput, DetectionOutputError, readDetectionOutput
+from CondDiffusionUADLib.run.ResultFiles import voxels
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
+from CondDiffusionUADLib.scene.Scene import SceneError, addDetection
 
 
 def matrix_of(volume: Any) -> np.ndarray:
@@ -146,14 +147,13 @@ def test_a_volume_that_does_not_fit_leaves_the_scene_as_it_was(
 
 
 def test_names_of_the_files_are_those_the_engine_writes() -> None:
-    from conddiffusion_uad.detection import output as engine
-    from CondDiffusionUADLib import DetectionOutput as reader
+    from CondDiffusionUADLib.run import DetectionOutput as reader
 
-    assert reader.HEATMAP_FILE == engine.HEATMAP
-    assert reader.RECONSTRUCTION_FILE == engine.RECONSTRUCTION
-    assert reader.SEGMENTATION_FILE == engine.SEGMENTATION
-    assert reader.FINDINGS_FILE == engine.FINDINGS
-    assert reader.REPORT_FILE == engine.REPORT
+    assert reader.HEATMAP_FILE == result_files.HEATMAP
+    assert reader.RECONSTRUCTION_FILE == result_files.RECONSTRUCTION
+    assert reader.SEGMENTATION_FILE == result_files.SEGMENTATION
+    assert reader.FINDINGS_FILE == result_files.FINDINGS
+    assert reader.REPORT_FILE == result_files.REPORT
 
 
 @pytest.mark.parametrize("name", ["report.json", "findings.csv", "heatmap.nii.gz"])

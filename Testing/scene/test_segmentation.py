@@ -11,12 +11,12 @@ import vtk
 from mrml_application import MrmlApplication, load_volume
 from vtk.util import numpy_support
 
-from CondDiffusionUADLib.CandidateSegmentation import SEGMENT_ID, setCandidateVoxels
-from CondDiffusionUADLib.DetectionOutput import DetectionOutput, readDetectionOutput
-from CondDiffusionUADLib.FindingsTable import setFindings
-from CondDiffusionUADLib.Nodes import DetectionNodes
-from CondDiffusionUADLib.Scene import addDetection
-from CondDiffusionUADLib.Terminology import CANDIDATE_ANOMALY, CONTEXT_NAME, loadTerminology, terminologyFile
+from CondDiffusionUADLib.panel.FindingsTable import setFindings
+from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput, readDetectionOutput
+from CondDiffusionUADLib.scene.CandidateSegmentation import SEGMENT_ID, setCandidateVoxels
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes
+from CondDiffusionUADLib.scene.Scene import addDetection
+from CondDiffusionUADLib.scene.Terminology import CANDIDATE_ANOMALY, CONTEXT_NAME, loadTerminology, terminologyFile
 
 
 def segment_voxels(mrml: MrmlApplication, nodes: DetectionNodes) -> np.ndarray:

@@ -12,11 +12,11 @@ from mrml_application import MrmlApplication, create_mrml_application, load_scen
 from scipy import ndimage
 from slice_views import VIEWS, SliceView
 
-from CondDiffusionUADLib import HeatmapDisplay
-from CondDiffusionUADLib.CandidateSegmentation import SEGMENT_COLOR
-from CondDiffusionUADLib.DetectionOutput import readDetectionOutput
-from CondDiffusionUADLib.Nodes import DetectionNodes
-from CondDiffusionUADLib.Scene import addDetection
+from CondDiffusionUADLib.run.DetectionOutput import readDetectionOutput
+from CondDiffusionUADLib.scene import HeatmapDisplay
+from CondDiffusionUADLib.scene.CandidateSegmentation import SEGMENT_COLOR
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes
+from CondDiffusionUADLib.scene.Scene import addDetection
 
 
 def colored(picture: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from conddiffusion_uad.detection.drawing import (
     side_letters,
 )
 from conddiffusion_uad.detection.pipeline import Detection
-from conddiffusion_uad.protocol import RESEARCH_USE
+from conddiffusion_uad.protocol.failures import RESEARCH_USE
 
 PANEL = 250  # pixels of the longest side of the brain's box
 MARGIN_MM = 8.0  # shown around the brain

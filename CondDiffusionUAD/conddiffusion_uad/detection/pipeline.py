@@ -10,14 +10,16 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from conddiffusion_uad.detection import gate
+from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.bundle.calibration import anomaly_score, threshold
 from conddiffusion_uad.detection.findings import Finding, find
-from conddiffusion_uad.detection.reconstruction import BATCH, reconstruct_within_memory
-from conddiffusion_uad.detection.scoring import anomaly_score, residual, threshold
-from conddiffusion_uad.model.bundle import Bundle
+from conddiffusion_uad.detection.input_check import gate
+from conddiffusion_uad.method.anomaly_map.residual import residual
+from conddiffusion_uad.method.restore.one_step import BATCH, reconstruct_within_memory
 from conddiffusion_uad.preprocessing import atlas
 from conddiffusion_uad.preprocessing.preparation import Prepared, prepare
-from conddiffusion_uad.protocol import BadInput, BundleFailure, Progress, Quiet
+from conddiffusion_uad.protocol.events import Progress, Quiet
+from conddiffusion_uad.protocol.failures import BadInput, BundleFailure
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,14 @@ from typing import Any
 import SimpleITK as sitk
 
 from conddiffusion_uad import __version__
-from conddiffusion_uad.detection import output
+from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.detection.findings import COLUMNS, row
 from conddiffusion_uad.detection.pipeline import Detection
 from conddiffusion_uad.detection.recorder import Recorder
-from conddiffusion_uad.model.bundle import Bundle
-from conddiffusion_uad.protocol import RESEARCH_USE, DetectionJob
-from conddiffusion_uad.volume import Grid
+from conddiffusion_uad.io.volume import Grid
+from conddiffusion_uad.protocol import result_files
+from conddiffusion_uad.protocol.failures import RESEARCH_USE
+from conddiffusion_uad.protocol.job import DetectionJob
 
 LIBRARIES = ("torch", "monai", "SimpleITK", "numpy", "scikit-image", "safetensors", "deepbet")
 
@@ -47,22 +48,19 @@ def build(
     """
     recorder.stop()
     return {
-        "format": output.REPORT_FORMAT,
+        "format": result_files.REPORT_FORMAT,
         "statement": RESEARCH_USE,
         "software": software(),
         "computer": computer(),
         "device": device_name(bundle),
         "bundle": {"name": bundle.name, "sha256": bundle.sha256},
         "parameters": {
+            **{name: getattr(job, name) for name in job.parameters()},
+            # What was decided in the run, where the job had left it open:
             "contrast": contrast,
             "levels": list(job.levels or bundle.config.levels),
-            "healthy_flagged": job.healthy_flagged,
             "threshold": detection.threshold,
-            "min_volume_ml": job.min_volume_ml,
-            "skull": job.skull,
-            "seed": job.seed,
             "batch": detection.batch,
-            "accept_any_scan": job.accept_any_scan,
             "precision": bundle.precision,
         },
         "input": scan_facts(scan),
@@ -81,7 +79,7 @@ def build(
         "warnings": recorder.warnings,
         "seconds": {**recorder.seconds, "total": round(sum(recorder.seconds.values()), 3)},
         "peak_memory_mb": peak_memory_mb(),
-        "files": {name: _file_digest(folder / name) for name in output.FILES if name != output.REPORT},
+        "files": {name: _file_digest(folder / name) for name in result_files.FILES if name != result_files.REPORT},
         "repetition": None,
     }
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from conddiffusion_uad.detection.scoring import ResidualRule, equalized, smoothed
-from conddiffusion_uad.volume import Grid
+from conddiffusion_uad.io.volume import Grid
+from conddiffusion_uad.method.anomaly_map.residual import ResidualRule, equalized, smoothed
 
 BLUR_VOXELS = 4.0  # standard deviation of the blur residual's Gaussian
 MAD_TO_SIGMA = 1.4826  # of a normal distribution

@@ -10,20 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from conddiffusion_uad import volume as volumes
-from conddiffusion_uad.detection.contrast import choose
-from conddiffusion_uad.detection.reconstruction import reconstruct
-from conddiffusion_uad.detection.scoring import anomaly_score, residual
+from conddiffusion_uad.bundle import bundle as bundles
+from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.bundle.calibration import anomaly_score
 from conddiffusion_uad.evaluation import record
 from conddiffusion_uad.evaluation.reporting import tables
 from conddiffusion_uad.evaluation.reporting.markdown import markdown
 from conddiffusion_uad.evaluation.reporting.report import SUMMARY
-from conddiffusion_uad.lattice import part
-from conddiffusion_uad.model import bundle as bundles
-from conddiffusion_uad.model.bundle import Bundle
+from conddiffusion_uad.io import volume as volumes
+from conddiffusion_uad.io.contrast import choose
+from conddiffusion_uad.io.lattice import part
+from conddiffusion_uad.method.anomaly_map.residual import residual
+from conddiffusion_uad.method.restore.one_step import reconstruct
 from conddiffusion_uad.preprocessing import atlas
 from conddiffusion_uad.preprocessing.preparation import Prepared, prepare
-from conddiffusion_uad.protocol import Quiet
+from conddiffusion_uad.protocol.events import Quiet
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 Scored = tuple[Prepared, np.ndarray]

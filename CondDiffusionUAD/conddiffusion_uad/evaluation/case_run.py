@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from conddiffusion_uad.detection.output import telling
+from conddiffusion_uad.bundle import bundle as bundles
+from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.detection.pipeline import require_contrast
-from conddiffusion_uad.detection.reconstruction import reconstruct
 from conddiffusion_uad.detection.report import peak_memory_mb
 from conddiffusion_uad.evaluation import methods, record
 from conddiffusion_uad.evaluation.cases import Case, Examined, examine
@@ -23,8 +23,8 @@ from conddiffusion_uad.evaluation.methods import Scored
 from conddiffusion_uad.evaluation.metrics.fidelity import fidelity
 from conddiffusion_uad.evaluation.metrics.lesions import finding_mask
 from conddiffusion_uad.evaluation.reporting import gallery
-from conddiffusion_uad.model import bundle as bundles
-from conddiffusion_uad.model.bundle import Bundle
+from conddiffusion_uad.io.output_failure import as_output_failure
+from conddiffusion_uad.method.restore.one_step import reconstruct
 from conddiffusion_uad.model.device import choose
 from conddiffusion_uad.preprocessing.orientation import orient
 
@@ -103,7 +103,7 @@ def evaluate_case(case: Case, settings: Settings, folder: Path) -> None:
     circumstances = Circumstances(figures, seconds, peak_memory_mb(), _notes(examined))
     found, counts = measure(examined, _all(first, examined, bundle, settings), settings.rule, circumstances)
     picture = gallery.draw(_views(examined, first, estimate, settings.rule))
-    with telling(folder):
+    with as_output_failure(folder):
         picture.save(record.picture_file(folder, case.id))
         record.save(folder, found, counts)
 

@@ -13,14 +13,14 @@ import numpy as np
 import SimpleITK as sitk
 from skimage.transform import rescale
 
-from conddiffusion_uad import nifti_file
-from conddiffusion_uad import volume as volumes
+from conddiffusion_uad.io import nifti_file
+from conddiffusion_uad.io import volume as volumes
+from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.preprocessing import atlas
 from conddiffusion_uad.preprocessing.preparation import Prepared, prepare
-from conddiffusion_uad.protocol import Progress, Quiet
+from conddiffusion_uad.protocol.events import Progress, Quiet
 from conddiffusion_uad.training.calibration import THICK
-from conddiffusion_uad.training.prepared import fit_to, normalized_slice
-from conddiffusion_uad.volume import Grid
+from conddiffusion_uad.training.data.prepared import fit_to, normalized_slice
 
 SLICE_SPACING = 1.0  # mm, of the slices in an archive
 _LONGEST_ID = 120  # characters; file systems allow 255 bytes, of which suffixes and temporary names need some

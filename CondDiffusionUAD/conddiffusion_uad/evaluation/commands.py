@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from conddiffusion_uad.protocol import CONTRASTS, EXIT_DONE
+from conddiffusion_uad.protocol.failures import EXIT_DONE
+from conddiffusion_uad.protocol.job import CONTRASTS
 
 HELP = "measure how well a model finds lesions, with plain baselines beside it"
 DESCRIPTION = (

@@ -14,19 +14,19 @@ from pathlib import Path
 
 import numpy as np
 
-from conddiffusion_uad.detection.reconstruction import reconstruct
-from conddiffusion_uad.detection.scoring import ResidualRule, residual
+from conddiffusion_uad.bundle import bundle as bundles
+from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.evaluation.baselines import baseline_maps
 from conddiffusion_uad.evaluation.cases import Case, Examined, examine
 from conddiffusion_uad.evaluation.datasets import find
 from conddiffusion_uad.evaluation.datasets.selection import some
 from conddiffusion_uad.evaluation.healthy_map import divided, healthy_map
 from conddiffusion_uad.evaluation.metrics.voxels import average_precision
-from conddiffusion_uad.lattice import on_grid
-from conddiffusion_uad.model import bundle as bundles
-from conddiffusion_uad.model.bundle import Bundle
+from conddiffusion_uad.io.lattice import on_grid
+from conddiffusion_uad.method.anomaly_map.residual import ResidualRule, residual
+from conddiffusion_uad.method.restore.one_step import reconstruct
 from conddiffusion_uad.training import recipe as recipes
-from conddiffusion_uad.training.corpus import load_corpus
+from conddiffusion_uad.training.data.corpus import load_corpus
 
 FEW = 3  # patients of a data set that get a column each
 Precisions = dict[str, dict[tuple[str, str], list[float]]]  # by row, then by column

@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from conddiffusion_uad.detection.output import telling
 from conddiffusion_uad.detection.report import software
 from conddiffusion_uad.evaluation import record
 from conddiffusion_uad.evaluation.case_run import Settings, evaluate_case
 from conddiffusion_uad.evaluation.cases import Case
 from conddiffusion_uad.evaluation.tasks import Failed, Show, Task, run_tasks
-from conddiffusion_uad.protocol import OutputFailure
+from conddiffusion_uad.io.output_failure import as_output_failure
+from conddiffusion_uad.protocol.failures import OutputFailure
 
 DESCRIPTION = "evaluation.json"
 
@@ -35,7 +35,7 @@ def open_folder(folder: Path, asked: Mapping[str, Any], command: str, *, anew: b
             ``disk_full``.
     """
     asked = json.loads(json.dumps({**asked, "software": software()}))  # as it would be read back
-    with telling(folder):
+    with as_output_failure(folder):
         (folder / record.FOLDER).mkdir(parents=True, exist_ok=True)
         if anew:
             _empty(folder)
@@ -79,7 +79,7 @@ def evaluate(cases: Sequence[Case], settings: Settings, folder: Path, *, jobs: i
 
 def keep_failures(folder: Path, failures: Sequence[Failed]) -> None:
     """Write down which cases failed, in place of those that failed earlier: they were tried again."""
-    with telling(folder):
+    with as_output_failure(folder):
         _write(folder, {**(description(folder) or {}), "failures": [asdict(failed) for failed in failures]})
 
 

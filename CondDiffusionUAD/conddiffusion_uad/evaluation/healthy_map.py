@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from conddiffusion_uad.detection.reconstruction import reconstruct
-from conddiffusion_uad.detection.scoring import residual
-from conddiffusion_uad.model.bundle import Bundle
+from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.method.anomaly_map.residual import residual
+from conddiffusion_uad.method.restore.one_step import reconstruct
 from conddiffusion_uad.training.calibration import healthy_volumes
-from conddiffusion_uad.training.corpus import Part
+from conddiffusion_uad.training.data.corpus import Part
 
 SMOOTHING = 3.0  # standard deviation in voxels: few scans tell only about the neighborhood
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from conddiffusion_uad.detection.scoring import threshold
+from conddiffusion_uad.bundle.calibration import threshold
 from conddiffusion_uad.evaluation.cases import Examined
 from conddiffusion_uad.evaluation.methods import Scored
 from conddiffusion_uad.evaluation.metrics.lesions import false_findings, finding_mask, froc_points, lesions

@@ -11,14 +11,15 @@ import SimpleITK as sitk
 import torch
 from scipy.stats import rankdata
 
-from conddiffusion_uad.detection.reconstruction import reconstruct
-from conddiffusion_uad.detection.scoring import anomaly_score, residual
+from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.bundle.calibration import anomaly_score
 from conddiffusion_uad.evaluation.baselines import baseline_maps
 from conddiffusion_uad.evaluation.cases import Case, Examined
 from conddiffusion_uad.evaluation.record import MODEL
-from conddiffusion_uad.model.bundle import Bundle
+from conddiffusion_uad.method.anomaly_map.residual import residual
+from conddiffusion_uad.method.restore.one_step import reconstruct
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
-from conddiffusion_uad.protocol import BadInput
+from conddiffusion_uad.protocol.failures import BadInput
 
 UNTRAINED = "untrained model"
 BASELINES = (

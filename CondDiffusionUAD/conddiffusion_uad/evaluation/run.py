@@ -8,7 +8,10 @@ import sys
 import time
 from collections.abc import Sequence
 
-from conddiffusion_uad.console import clock, show
+from conddiffusion_uad.app.console import clock, show
+from conddiffusion_uad.app.progress_line import ProgressLine
+from conddiffusion_uad.bundle import bundle as bundles
+from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.evaluation import datasets, experiment
 from conddiffusion_uad.evaluation.case_run import Settings
 from conddiffusion_uad.evaluation.cases import Case
@@ -25,10 +28,7 @@ from conddiffusion_uad.evaluation.robustness import report as robustness_report
 from conddiffusion_uad.evaluation.robustness import trials as robustness
 from conddiffusion_uad.evaluation.robustness.trials import RobustnessSettings
 from conddiffusion_uad.evaluation.tasks import Show
-from conddiffusion_uad.model import bundle as bundles
-from conddiffusion_uad.model.bundle import Bundle
-from conddiffusion_uad.progress_line import ProgressLine
-from conddiffusion_uad.protocol import RESEARCH_USE, BadInput
+from conddiffusion_uad.protocol.failures import RESEARCH_USE, BadInput
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import SimpleITK as sitk
 import torch
 
-from conddiffusion_uad.failures import explain
-from conddiffusion_uad.protocol import BundleFailure, DeviceFailure, OutputFailure
+from conddiffusion_uad.protocol.explanation import explain
+from conddiffusion_uad.protocol.failures import BundleFailure, DeviceFailure, OutputFailure
 
 Show = Callable[[int, int, str], None]
 """Told how many scans are done, of how many, and what is to be said about the last one, often nothing."""

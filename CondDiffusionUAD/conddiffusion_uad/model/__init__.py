@@ -1,1 +1,4 @@
-"""The conditioned diffusion model: encoder, denoiser, schedule, noise and the bundle that stores a trained one."""
+"""The networks and what they compute with: denoiser, encoder, noise schedule, device and number format.
+
+Nothing in here knows of scans or files.
+"""

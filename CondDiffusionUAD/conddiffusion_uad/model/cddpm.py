@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from .denoiser import Denoiser
-from .encoder import RESNET_50, build_encoder
-from .noise import simplex_noise
-from .schedule import CosineSchedule
+from conddiffusion_uad.model.denoiser import Denoiser
+from conddiffusion_uad.model.encoder import RESNET_50, build_encoder
+from conddiffusion_uad.model.noise import simplex_noise
+from conddiffusion_uad.model.schedule import CosineSchedule
 
 # The published configuration: 44.07 M parameters in the denoiser and 24.55 M in the encoder.
 PAPER: Mapping[str, Any] = {

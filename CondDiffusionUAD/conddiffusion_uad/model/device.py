@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from conddiffusion_uad.protocol import DEVICE, BadInput, DeviceFailure
+from conddiffusion_uad.protocol.failures import BadInput, DeviceFailure
+from conddiffusion_uad.protocol.job import DEVICE
 
 
 def choose(name: str = "auto") -> torch.device:

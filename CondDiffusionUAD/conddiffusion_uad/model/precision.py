@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from conddiffusion_uad.protocol import PRECISIONS, BadInput
+from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.protocol.job import PRECISIONS
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _NATIVE_BF16 = ("avx512_bf16", "amx_bf16")  # instructions that multiply bfloat16; others only convert it, slowly

@@ -1,1 +1,4 @@
-"""From a scan as it was acquired to a normalized volume on the atlas' grid, and back: one step, one file."""
+"""The steps from a scan to a normalized volume on the grid of the model, one a file.
+
+Each is a pure function that also gives what undoes it.
+"""

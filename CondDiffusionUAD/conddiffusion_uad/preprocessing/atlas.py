@@ -7,7 +7,7 @@ from functools import cache
 
 import SimpleITK as sitk
 
-from conddiffusion_uad.resources import resources
+from conddiffusion_uad.io.resources import resources
 
 TEMPLATE = "mni152_t1_brain_2mm.nii.gz"
 MASK = "mni152_brain_mask_2mm.nii.gz"

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from scipy.ndimage import map_coordinates
 
 from conddiffusion_uad.preprocessing.itk_threads import itk_threads
-from conddiffusion_uad.protocol import Progress
+from conddiffusion_uad.protocol.events import Progress
 
 FIT_MM = 4.0  # the field is fitted on voxels about this large: it varies over centimeters
 CONTROL_POINTS = (4, 5, 7)  # of cubic splines along each axis: 1, 2 and 4 pieces across the image

@@ -8,7 +8,7 @@ from itertools import permutations
 import numpy as np
 import SimpleITK as sitk
 
-from conddiffusion_uad.volume import Grid
+from conddiffusion_uad.io.volume import Grid
 
 
 @dataclass(frozen=True)

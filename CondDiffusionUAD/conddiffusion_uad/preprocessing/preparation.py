@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from conddiffusion_uad.io import scan_checks
+from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.preprocessing import bias, normalization, orientation, registration, resampling
 from conddiffusion_uad.preprocessing import skull as stripping
 from conddiffusion_uad.preprocessing.atlas import Atlas
-from conddiffusion_uad.protocol import Progress
-from conddiffusion_uad.volume import Grid
+from conddiffusion_uad.protocol.events import Progress
 
 STAGES = ("orient", "strip", "register", "bias", "normalize", "resample")
 
@@ -74,6 +75,9 @@ def prepare(
 ) -> Prepared:
     """Bring a scan to the model's grid and intensities.
 
+    A thin volume, which covers less than `scan_checks.MIN_EXTENT_MM` along one axis, shows too little of a head to be
+    stripped, registered or corrected. It has to be in the atlas' space already, and 0 outside the brain.
+
     Args:
         image: float32 scan as `volume.read` returns it.
         grid: The model's grid, in the atlas' space.
@@ -88,13 +92,8 @@ def prepare(
     """
     progress.stage("orient")
     oriented = orientation.orient(image)
-    progress.stage("strip")
-    brain = stripping.brain_mask(oriented.image, skull, device, progress)
-    progress.stage("register")
-    registered = registration.register(oriented.image, brain.mask, atlas, progress)
-    _warn(registered, progress)
-    progress.stage("bias")
-    corrected = bias.correct(oriented.image, brain.mask, progress)
+    known = _thin(oriented.image) if scan_checks.is_thin(image) else None
+    brain, registered, corrected = known or _found(oriented.image, atlas, skull, device, progress)
     progress.stage("normalize")
     normalized = normalization.normalize(corrected.image, brain.mask)
     progress.stage("resample")
@@ -109,6 +108,26 @@ def prepare(
         registration=registered,
         way=Way(image, oriented, corrected, normalized, resampled),
     )
+
+
+def _found(
+    image: sitk.Image, atlas: Atlas, skull: str, device: Any, progress: Progress
+) -> tuple[stripping.BrainMask, registration.Registered, bias.Corrected]:
+    """The brain of a head, where it lies in the atlas, and its picture without shading."""
+    progress.stage("strip")
+    brain = stripping.brain_mask(image, skull, device, progress)
+    progress.stage("register")
+    registered = registration.register(image, brain.mask, atlas, progress)
+    _warn(registered, progress)
+    progress.stage("bias")
+    return brain, registered, bias.correct(image, brain.mask, progress)
+
+
+def _thin(image: sitk.Image) -> tuple[stripping.BrainMask, registration.Registered, bias.Corrected]:
+    """The same of a thin volume, in which all of this is as it should be."""
+    brain = stripping.BrainMask(sitk.Cast(image > 0, sitk.sitkUInt8), stripping.ALREADY_STRIPPED)
+    in_place = registration.Registered(sitk.AffineTransform(3), quality=1.0, ok=True)
+    return brain, in_place, bias.Corrected(image, image * 0 + 1)
 
 
 def _warn(registered: registration.Registered, progress: Progress) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from conddiffusion_uad.preprocessing.atlas import Atlas
-from conddiffusion_uad.protocol import Cancelled, Progress
+from conddiffusion_uad.protocol.events import Progress
+from conddiffusion_uad.protocol.failures import Cancelled
 
 PITCHES = tuple(math.radians(angle) for angle in (-25.0, 0.0, 25.0))  # heads nod more than they turn
 WORKING_MM = 2.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from conddiffusion_uad.volume import Grid
+from conddiffusion_uad.io.volume import Grid
 
 STEP = 8  # the grid grows by multiples of this in the slice plane: a model can divide its slices by 2, 4 or 8
 FWHM_TO_SIGMA = 1.0 / 2.355  # of a Gaussian: 1 / (2 sqrt(2 ln 2))

@@ -1,1 +1,4 @@
-"""Learning the healthy brain: corpus, synthesis, fitting and calibration."""
+"""How a model learns: recipes, the loop, checkpoints, and the calibration that follows.
+
+`training_run` is the way through it.
+"""

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import torch
 
-from conddiffusion_uad.detection.reconstruction import reconstruct
-from conddiffusion_uad.detection.scoring import Calibration, residual
-from conddiffusion_uad.model.bundle import Bundle
-from conddiffusion_uad.protocol import BadInput
-
-from .corpus import Part
-from .sampling import AnatomySampler, ScanSampler
+from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.bundle.calibration import Calibration
+from conddiffusion_uad.method.anomaly_map.residual import residual
+from conddiffusion_uad.method.restore.one_step import reconstruct
+from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.training.data.corpus import Part
+from conddiffusion_uad.training.data.sampling import AnatomySampler, ScanSampler
 
 THICK = 3  # slices of the bundle's grid that a single slice stands for
 Log = Callable[[str], None]

@@ -7,14 +7,20 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from conddiffusion_uad.protocol.failures import EXIT_DONE
+
+HELP = "train a model on healthy scans"
+DESCRIPTION = "Train a model on healthy scans: pre-train its encoder, fit it, calibrate it."
 PRETRAIN = "let the encoder learn what healthy brains look like, by guessing masked patches"
 FIT = "fit a model to healthy scans"
 CALIBRATE = "measure the residuals of healthy scans the model has not seen"
 RESUMES = "resumes where it was stopped"
 
 
-def add_arguments(subparsers: argparse._SubParsersAction) -> None:
-    """Add the subcommands of ``train``."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommands of ``train``; each sets `command`, a function that takes the parsed arguments."""
+    parser.set_defaults(command=_train)
+    subparsers = parser.add_subparsers(dest="step", required=True, metavar="STEP")
     pretrain, fit = (
         subparsers.add_parser(name, help=text, description=f"{text.capitalize()}; {RESUMES}.")
         for name, text in (("pretrain", PRETRAIN), ("fit", FIT))
@@ -69,17 +75,16 @@ def add_arguments(subparsers: argparse._SubParsersAction) -> None:
         parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="folder for TensorBoard's log")
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Carry out a subcommand of ``train``. Raises Failure."""
-    from . import recipe as recipes
-    from .progress import ConsoleLog
-    from .training_run import Means, calibrate_bundle, fit_bundle, pretrain_encoder
+def _train(arguments: argparse.Namespace) -> int:
+    from conddiffusion_uad.training import recipe as recipes
+    from conddiffusion_uad.training.progress import ConsoleLog
+    from conddiffusion_uad.training.training_run import Means, calibrate_bundle, fit_bundle, pretrain_encoder
 
     beside = arguments.data if arguments.data.is_dir() else arguments.data.parent
     means = Means(arguments.data, arguments.cache or beside / ".cache", arguments.device, arguments.skip_bad)
     if arguments.step == "calibrate":
         calibrate_bundle(arguments.bundle, means, ConsoleLog(""), gate_only=arguments.gate_only)
-        return
+        return EXIT_DONE
     means = replace(means, checkpoint_seconds=arguments.checkpoint_seconds)
     board = arguments.tensorboard if int(os.environ.get("RANK", "0")) == 0 else None  # of torchrun's processes
     recipe = recipes.load(arguments.recipe, arguments.set)
@@ -88,3 +93,4 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         log = ConsoleLog("Fitting", board)
         fit_bundle(recipe, arguments.output, means, log, arguments.encoder, arguments.start)
+    return EXIT_DONE

@@ -17,7 +17,7 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from conddiffusion_uad.model.device import choose
-from conddiffusion_uad.protocol import BadInput
+from conddiffusion_uad.protocol.failures import BadInput
 
 Items = TypeVar("Items", torch.Tensor, list)
 _PATIENCE = timedelta(days=2)  # others wait for the first process to prepare the scans

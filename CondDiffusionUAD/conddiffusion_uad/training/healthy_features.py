@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from conddiffusion_uad.detection.features import HealthyFeatures, slice_features
-from conddiffusion_uad.model.bundle import Bundle
-
-from .calibration import healthy_volumes
-from .corpus import Part
+from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.bundle.healthy_features import HealthyFeatures, slice_features
+from conddiffusion_uad.training.calibration import healthy_volumes
+from conddiffusion_uad.training.data.corpus import Part
 
 Log = Callable[[str], None]
 

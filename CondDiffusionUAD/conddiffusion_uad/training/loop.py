@@ -17,11 +17,10 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 import torch
 
-from conddiffusion_uad.protocol import BadInput, Cancelled, OutputFailure
-
-from .batches import Ahead, Batches
-from .distributed import Processes
-from .progress import Status, TrainingLog
+from conddiffusion_uad.protocol.failures import BadInput, Cancelled, OutputFailure
+from conddiffusion_uad.training.data.batches import Ahead, Batches
+from conddiffusion_uad.training.distributed import Processes
+from conddiffusion_uad.training.progress import Status, TrainingLog
 
 CHECKPOINT_SECONDS = 300.0
 _LOSSES = 50  # of the last steps, that the shown loss is the mean of

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conddiffusion_uad.progress_line import ProgressLine
+from conddiffusion_uad.app.progress_line import ProgressLine
 
 Log = Callable[[str], None]
 _REDRAW_SECONDS = 0.2

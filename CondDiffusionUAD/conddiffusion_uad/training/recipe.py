@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conddiffusion_uad.model.bundle import BundleConfig
-from conddiffusion_uad.protocol import CONTRASTS, BadInput
-
-from .anomalies import AnomalySettings
-from .augmentation import Augmentation
-from .overrides import override, to_toml
+from conddiffusion_uad.bundle.bundle import BundleConfig
+from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.protocol.job import CONTRASTS
+from conddiffusion_uad.training.data.augmentation import Augmentation
+from conddiffusion_uad.training.overrides import override, to_toml
+from conddiffusion_uad.training.synthetic_anomalies.anomalies import AnomalySettings
 
 if sys.version_info >= (3, 11):
     import tomllib

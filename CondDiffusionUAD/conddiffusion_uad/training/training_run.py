@@ -14,26 +14,25 @@ from typing import Any
 import torch
 
 from conddiffusion_uad import __version__
-from conddiffusion_uad.model import bundle as bundles
-from conddiffusion_uad.model.bundle import Bundle
+from conddiffusion_uad.bundle import bundle as bundles
+from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.device import choose
 from conddiffusion_uad.model.encoder import build_encoder
-from conddiffusion_uad.protocol import BadInput, OutputFailure
-
-from . import recipe as recipes
-from . import splits
-from .batches import batches
-from .calibration import calibrate
-from .corpus import Part, load_corpus, split_of
-from .distributed import Processes, processes
-from .fitting import Fitting
-from .healthy_features import measure_features
-from .loop import CHECKPOINT_SECONDS, Plan
-from .masked_autoencoder import MaskedAutoencoder, patch_grid
-from .pretraining import WEIGHTS, Pretraining, load_encoder, save_encoder
-from .progress import TrainingLog
-from .validation import Validation
+from conddiffusion_uad.protocol.failures import BadInput, OutputFailure
+from conddiffusion_uad.training import recipe as recipes
+from conddiffusion_uad.training.calibration import calibrate
+from conddiffusion_uad.training.data import splits
+from conddiffusion_uad.training.data.batches import batches
+from conddiffusion_uad.training.data.corpus import Part, load_corpus, split_of
+from conddiffusion_uad.training.distributed import Processes, processes
+from conddiffusion_uad.training.healthy_features import measure_features
+from conddiffusion_uad.training.loop import CHECKPOINT_SECONDS, Plan
+from conddiffusion_uad.training.objectives.fitting import Fitting
+from conddiffusion_uad.training.objectives.masked_autoencoder import MaskedAutoencoder, patch_grid
+from conddiffusion_uad.training.objectives.pretraining import WEIGHTS, Pretraining, load_encoder, save_encoder
+from conddiffusion_uad.training.progress import TrainingLog
+from conddiffusion_uad.training.validation import Validation
 
 CHECKPOINT = "checkpoint.pt"  # of an unfinished training, beside the bundle's folders
 SAFETENSORS = ".safetensors"

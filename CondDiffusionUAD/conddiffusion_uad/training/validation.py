@@ -8,11 +8,10 @@ from dataclasses import replace
 import torch
 
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
-
-from .anomalies import corrupt
-from .batches import batches
-from .corpus import Part
-from .recipe import Recipe
+from conddiffusion_uad.training.data.batches import batches
+from conddiffusion_uad.training.data.corpus import Part
+from conddiffusion_uad.training.recipe import Recipe
+from conddiffusion_uad.training.synthetic_anomalies.anomalies import corrupt
 
 _CHUNK = 16  # slices at once
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from conddiffusion_uad.evaluation.cases import Case, is_lesion
 from conddiffusion_uad.evaluation.checks.problem import Problem
-from conddiffusion_uad.protocol import BadInput
-from conddiffusion_uad.training.data_checks import fingerprint
-from conddiffusion_uad.training.datalist import Entry
+from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.training.data.data_checks import fingerprint
+from conddiffusion_uad.training.data.datalist import Entry
 from conddiffusion_uad.training.recipe import Source
 
 

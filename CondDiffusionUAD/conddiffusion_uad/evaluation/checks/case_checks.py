@@ -15,8 +15,8 @@ from conddiffusion_uad.evaluation.checks.image_files import alike, read_grid
 from conddiffusion_uad.evaluation.checks.label_checks import label_problems
 from conddiffusion_uad.evaluation.checks.problem import Problem
 from conddiffusion_uad.evaluation.checks.trained_on import TrainedOn
-from conddiffusion_uad.protocol import BadInput
-from conddiffusion_uad.volume import Grid
+from conddiffusion_uad.io.volume import Grid
+from conddiffusion_uad.protocol.failures import BadInput
 
 __all__ = ["Problem", "failure", "problems", "told", "usable"]
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from conddiffusion_uad import nifti_file, scan_checks
-from conddiffusion_uad.protocol import BadInput
-from conddiffusion_uad.volume import FORMATS, Grid
+from conddiffusion_uad.io import nifti_file, scan_checks
+from conddiffusion_uad.io.volume import FORMATS, Grid
+from conddiffusion_uad.protocol.failures import BadInput
 
 _SAMPLE = 1 << 16  # bytes from the middle of a file that tell most files of one size apart
 _CORNERS = np.array(np.meshgrid([0, 1], [0, 1], [0, 1])).reshape(3, 8)

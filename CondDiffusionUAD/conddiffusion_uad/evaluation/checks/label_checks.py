@@ -11,8 +11,8 @@ import SimpleITK as sitk
 from conddiffusion_uad.evaluation.cases import Case, is_lesion, read_labels
 from conddiffusion_uad.evaluation.checks.image_files import inside, points, read_grid, same_grid
 from conddiffusion_uad.evaluation.checks.problem import Problem
-from conddiffusion_uad.protocol import BadInput
-from conddiffusion_uad.volume import Grid
+from conddiffusion_uad.io.volume import Grid
+from conddiffusion_uad.protocol.failures import BadInput
 
 MOST_LESION_ML = 1000.0  # more than that is a brain, not what is wrong with it
 _CUT = 0.01  # share of a lesion outside of the scan that is told

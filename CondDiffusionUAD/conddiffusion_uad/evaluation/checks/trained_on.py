@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
+from conddiffusion_uad.bundle import bundle as bundles
+from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.evaluation.cases import Case
 from conddiffusion_uad.evaluation.checks.image_files import content
-from conddiffusion_uad.model import bundle as bundles
-from conddiffusion_uad.model.bundle import Bundle
 from conddiffusion_uad.training import recipe as recipes
-from conddiffusion_uad.training.datalist import Entry, find, subject_in
+from conddiffusion_uad.training.data.datalist import Entry, find, subject_in
+from conddiffusion_uad.training.data.splits import TRAINED_ON, subject_hash
 from conddiffusion_uad.training.recipe import Source
-from conddiffusion_uad.training.splits import TRAINED_ON, subject_hash
 
 _IXI = "IXI"  # the only collection whose subjects' names mean the same everywhere
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from conddiffusion_uad.evaluation.cases import Case, told_apart
-from conddiffusion_uad.protocol import BadInput
-
-from . import atlas2, brats21, folder, ixi, mslub, wmh
-from .datalist import LISTS, listed
-from .layout import Layout
+from conddiffusion_uad.evaluation.datasets import atlas2, brats21, folder, ixi, mslub, wmh
+from conddiffusion_uad.evaluation.datasets.datalist import LISTS, listed
+from conddiffusion_uad.evaluation.datasets.layout import Layout
+from conddiffusion_uad.protocol.failures import BadInput
 
 __all__ = ["LAYOUTS", "Layout", "find"]
 

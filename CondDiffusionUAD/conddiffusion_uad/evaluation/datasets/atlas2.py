@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from conddiffusion_uad.evaluation.cases import Case
-
-from .layout import Layout, holds
+from conddiffusion_uad.evaluation.datasets.layout import Layout, holds
 
 _SCAN, _TRUTH = "_T1w", "_label-L_desc-T1lesion_mask"
 _FILES = f"sub-r*/ses-*/anat/*{_TRUTH}.nii*"

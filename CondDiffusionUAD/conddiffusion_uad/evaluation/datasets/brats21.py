@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from conddiffusion_uad.evaluation.cases import Case
-from conddiffusion_uad.protocol import CONTRASTS
-
-from .layout import Layout, holds, image
+from conddiffusion_uad.evaluation.datasets.layout import Layout, holds, image
+from conddiffusion_uad.protocol.job import CONTRASTS
 
 WHOLE_TUMOR = (1, 2, 4)
 _PATIENT = re.compile(r"BraTS2021_\d+")

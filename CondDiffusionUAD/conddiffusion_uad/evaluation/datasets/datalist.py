@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from conddiffusion_uad.contrast_names import named_in
-from conddiffusion_uad.detection.output import scan_name
 from conddiffusion_uad.evaluation.cases import Case
-from conddiffusion_uad.protocol import CONTRASTS, BadInput
-from conddiffusion_uad.training.datalist import LISTS, SPLIT_NAMES, rows, subject_in
-from conddiffusion_uad.training.splits import TRAIN
+from conddiffusion_uad.io.scan_name import scan_name
+from conddiffusion_uad.protocol.contrast_names import named_in
+from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.protocol.job import CONTRASTS
+from conddiffusion_uad.training.data.datalist import LISTS, SPLIT_NAMES, rows, subject_in
+from conddiffusion_uad.training.data.splits import TRAIN
 
 __all__ = ["LISTS", "listed"]
 

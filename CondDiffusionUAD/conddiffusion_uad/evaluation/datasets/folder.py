@@ -19,12 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from conddiffusion_uad.contrast_names import named_in
-from conddiffusion_uad.detection.output import scan_name
 from conddiffusion_uad.evaluation.cases import Case
-from conddiffusion_uad.training.datalist import subject_in
-
-from .layout import Layout
+from conddiffusion_uad.evaluation.datasets.layout import Layout
+from conddiffusion_uad.io.scan_name import scan_name
+from conddiffusion_uad.protocol.contrast_names import named_in
+from conddiffusion_uad.training.data.datalist import subject_in
 
 LABELS = ("seg", "segmentation", "label", "labels", "lesion", "lesions", "lesion_mask", "mask")
 _SURE_LABELS = LABELS[:-1]  # a mask without a scan may be one of the brain

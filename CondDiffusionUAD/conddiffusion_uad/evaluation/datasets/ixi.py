@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from conddiffusion_uad.evaluation.cases import Case
-
-from .layout import Layout, holds
+from conddiffusion_uad.evaluation.datasets.layout import Layout, holds
 
 _SCAN = re.compile(r"(?P<patient>IXI\d+)-\w+-\d+-(?P<contrast>T1|T2)\.nii(\.gz)?")
 

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from conddiffusion_uad.evaluation.cases import Case
-
-from .layout import Layout, holds, image
+from conddiffusion_uad.evaluation.datasets.layout import Layout, holds, image
 
 TRUTH = "consensus_gt"
 _SCANS = {"T1": "T1W", "T2": "T2W", "FLAIR": "FLAIR"}

@@ -12,8 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from conddiffusion_uad.evaluation.cases import Case
-
-from .layout import Layout, holds, image
+from conddiffusion_uad.evaluation.datasets.layout import Layout, holds, image
 
 HYPERINTENSITIES, OTHER_PATHOLOGY = (1,), (2,)
 _SPLITS = ("training", "test")

@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from conddiffusion_uad.volume import Grid
+from conddiffusion_uad.io.volume import Grid
 
 _SIZE = 96  # voxels of a phantom along each axis
 _SPACING_MM = 2.0

@@ -19,18 +19,19 @@ from typing import Any
 
 import SimpleITK as sitk
 
-from conddiffusion_uad import volume as volumes
-from conddiffusion_uad.contrast_names import named_in
-from conddiffusion_uad.detection.gate import distances, judge
-from conddiffusion_uad.detection.quality import Quality, measure
+from conddiffusion_uad.bundle import bundle as bundles
+from conddiffusion_uad.detection.input_check.gate import distances, judge
+from conddiffusion_uad.detection.input_check.quality import Quality, measure
 from conddiffusion_uad.evaluation.gate.foreign_scans import FOREIGN, PHANTOMS, Foreign
 from conddiffusion_uad.evaluation.gate.tables import CLEAN, SEVERITIES, Row, corrupted_name, tables
 from conddiffusion_uad.evaluation.robustness.corruptions import CORRUPTIONS, corrupt
-from conddiffusion_uad.model import bundle as bundles
+from conddiffusion_uad.io import volume as volumes
 from conddiffusion_uad.preprocessing import atlas, bias, normalization, resampling
 from conddiffusion_uad.preprocessing.orientation import orient
 from conddiffusion_uad.preprocessing.preparation import Prepared, Way, prepare
-from conddiffusion_uad.protocol import BadInput, Quiet
+from conddiffusion_uad.protocol.contrast_names import named_in
+from conddiffusion_uad.protocol.events import Quiet
+from conddiffusion_uad.protocol.failures import BadInput
 
 NOT_SCANS = re.compile(r"seg|mask|label|tissue|truth|brain_t", re.IGNORECASE)
 SAID_OF_PHANTOMS = "T1"

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from conddiffusion_uad.detection.gate import LIMITS, PASS, REFUSE, WARN, Assessment, judge
+from conddiffusion_uad.detection.input_check.gate import LIMITS, PASS, REFUSE, WARN, Assessment, judge
 from conddiffusion_uad.evaluation.gate.foreign_scans import FOREIGN, PHANTOMS
 from conddiffusion_uad.evaluation.metrics.voxels import auroc
 from conddiffusion_uad.evaluation.robustness.corruptions import CORRUPTIONS
-from conddiffusion_uad.protocol import CONTRASTS
+from conddiffusion_uad.protocol.job import CONTRASTS
 
 CLEAN = "as it is"
 SEVERITIES = (1, 3, 5)

@@ -14,8 +14,8 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from conddiffusion_uad.bundle.calibration import threshold as threshold_at
 from conddiffusion_uad.detection.findings import components
-from conddiffusion_uad.detection.scoring import threshold as threshold_at
 
 
 @dataclass(frozen=True)

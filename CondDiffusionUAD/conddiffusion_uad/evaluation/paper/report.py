@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from conddiffusion_uad.detection.output import telling
 from conddiffusion_uad.evaluation import experiment
 from conddiffusion_uad.evaluation.paper.run import RESULTS
 from conddiffusion_uad.evaluation.reporting import html_page
 from conddiffusion_uad.evaluation.reporting.formatting import UNKNOWN, number
 from conddiffusion_uad.evaluation.reporting.report import REPORT
 from conddiffusion_uad.evaluation.reporting.tables import Table
-from conddiffusion_uad.protocol import BadInput
+from conddiffusion_uad.io.output_failure import as_output_failure
+from conddiffusion_uad.protocol.failures import BadInput
 
 HEADS = (
     "Data",
@@ -59,7 +59,7 @@ def report(folder: Path) -> str:
         html_page.table(made.heads, made.rows, caption=made.caption),
         *(html_page.paragraph(f"{each['id']}: {each['message']}") for each in about.get("failures", [])),
     ]
-    with telling(folder):
+    with as_output_failure(folder):
         (folder / REPORT).write_text(html_page.page("Evaluation, published protocol", parts), encoding="utf-8")
     lines = [", ".join(f"{h}: {c}" for h, c in zip(made.heads, row, strict=True)) for row in made.rows]
     return "\n".join([*lines, str(folder / REPORT)])

@@ -12,21 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from conddiffusion_uad.detection.output import telling
 from conddiffusion_uad.detection.pipeline import require_contrast
-from conddiffusion_uad.detection.reconstruction import reconstruct
 from conddiffusion_uad.evaluation import experiment, record
 from conddiffusion_uad.evaluation.case_run import identity, loaded, truth_on_grid
 from conddiffusion_uad.evaluation.cases import Case, examine
 from conddiffusion_uad.evaluation.metrics.fidelity import fidelity
-from conddiffusion_uad.evaluation.paper.protocol import (
-    Fold,
-    Volume,
-    filtered_residual,
-    run_fold,
-    validation_patients,
-)
+from conddiffusion_uad.evaluation.paper.protocol import Fold, Volume, filtered_residual, run_fold, validation_patients
 from conddiffusion_uad.evaluation.tasks import Show, Task, run_tasks
+from conddiffusion_uad.io.output_failure import as_output_failure
+from conddiffusion_uad.method.restore.one_step import reconstruct
 from conddiffusion_uad.model.device import choose
 
 PROTOCOL = "paper"
@@ -75,7 +69,7 @@ def evaluate(cases: Sequence[Case], settings: PaperSettings, folder: Path, *, jo
     tasks = [Task(case.id, partial(reconstruct_case, number, case, settings, folder)) for number, case in waiting]
     experiment.keep_failures(folder, run_tasks(tasks, jobs, show, len(pairs) - len(waiting)))
     found = figures(volumes, settings, folder)
-    with telling(folder):
+    with as_output_failure(folder):
         (folder / RESULTS).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
@@ -94,7 +88,7 @@ def reconstruct_case(number: int, case: Case, settings: PaperSettings, folder: P
     of_reconstruction = json.dumps(asdict(fidelity(volume, estimate, mask, truth & mask)))
     place = _file(folder, number, case)
     partial_file = place.with_name(f"{place.stem}.part.npz")
-    with telling(folder):
+    with as_output_failure(folder):
         residual = filtered_residual(volume, estimate, mask).astype(np.float16)
         np.savez_compressed(partial_file, residual=residual, truth=truth, figures=of_reconstruction)
         partial_file.replace(place)

@@ -23,7 +23,7 @@ from conddiffusion_uad.detection.drawing import (
     scaled,
     side_letters,
 )
-from conddiffusion_uad.protocol import RESEARCH_USE
+from conddiffusion_uad.protocol.failures import RESEARCH_USE
 
 PANEL = 280  # pixels of the longest side of a panel
 MARGIN_MM = 8.0  # shown around the brain

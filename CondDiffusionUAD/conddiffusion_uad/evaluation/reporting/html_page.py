@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from conddiffusion_uad.evaluation.reporting.plots import Style
-from conddiffusion_uad.protocol import RESEARCH_USE
+from conddiffusion_uad.protocol.failures import RESEARCH_USE
 
 _UNBROKEN = re.compile(r"\([^()]*\)|[\d.]+ %|p [<=] [\d.]+")  # in a cell with a figure, lines break around these
 _STYLE = """

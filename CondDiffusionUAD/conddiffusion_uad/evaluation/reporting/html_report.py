@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from conddiffusion_uad.detection.scoring import threshold as threshold_at
+from conddiffusion_uad.bundle.calibration import threshold as threshold_at
 from conddiffusion_uad.evaluation.reporting import html_page as page
 from conddiffusion_uad.evaluation.reporting import plots, tables
 from conddiffusion_uad.evaluation.reporting.tables import Table, amount, title

@@ -16,7 +16,7 @@ import numpy as np
 
 from conddiffusion_uad.evaluation.record import MODEL
 from conddiffusion_uad.evaluation.reporting.formatting import percent
-from conddiffusion_uad.protocol import Failure
+from conddiffusion_uad.protocol.failures import Failure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

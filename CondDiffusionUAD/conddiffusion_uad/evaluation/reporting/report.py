@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from conddiffusion_uad.detection.output import telling
 from conddiffusion_uad.evaluation import experiment, record
 from conddiffusion_uad.evaluation.reporting import html_report, tables
 from conddiffusion_uad.evaluation.reporting.results_table import write_results
 from conddiffusion_uad.evaluation.reporting.summary import summarize
-from conddiffusion_uad.protocol import BadInput
+from conddiffusion_uad.io.output_failure import as_output_failure
+from conddiffusion_uad.protocol.failures import BadInput
 
 RESULTS, SUMMARY, REPORT = "results.csv", "summary.json", "report.html"
 
@@ -36,7 +36,7 @@ def report(folder: Path) -> str:
     values = [each.to_json() for each in records]
     summary = summarize(values, partial(record.load_counts, folder))
     page = html_report.build(about, values, summary, lambda identifier: _picture(folder, identifier))
-    with telling(folder):
+    with as_output_failure(folder):
         write_results(records, folder / RESULTS)
         (folder / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
         (folder / REPORT).write_text(page, encoding="utf-8")

@@ -18,7 +18,7 @@ from conddiffusion_uad.evaluation.reporting.html_report import PROTOCOLS, READIN
 from conddiffusion_uad.evaluation.reporting.markdown import cell, markdown
 from conddiffusion_uad.evaluation.reporting.published import BEHRENDT_2023, Published
 from conddiffusion_uad.evaluation.reporting.tables import Table
-from conddiffusion_uad.protocol import RESEARCH_USE, BadInput, Failure, OutputFailure
+from conddiffusion_uad.protocol.failures import RESEARCH_USE, BadInput, Failure, OutputFailure
 
 Values = Mapping[str, Any]
 

@@ -7,7 +7,13 @@ from dataclasses import asdict
 
 from conddiffusion_uad.evaluation.metrics.statistics import permutation_test
 from conddiffusion_uad.evaluation.record import MODEL
-from conddiffusion_uad.evaluation.reporting.method_summary import LoadCounts, Record, Values, interval, summarize_method
+from conddiffusion_uad.evaluation.reporting.method_summary import (
+    LoadCounts,
+    Record,
+    Values,
+    interval,
+    summarize_method,
+)
 
 SCHEMA = 1
 

@@ -19,9 +19,9 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.preprocessing.orientation import orient
 from conddiffusion_uad.preprocessing.stripped import foreground, is_stripped
-from conddiffusion_uad.volume import Grid
 
 SEVERITIES = (1, 2, 3, 4, 5)
 

@@ -9,9 +9,9 @@ from types import MappingProxyType
 import numpy as np
 import SimpleITK as sitk
 
+from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.preprocessing.orientation import orient
 from conddiffusion_uad.preprocessing.stripped import is_stripped
-from conddiffusion_uad.volume import Grid
 
 _AIR_MM = (30.0, 10.0, 20.0), (10.0, 20.0, 30.0)  # added before and after each axis: the brain leaves the center
 _LEFT_STRIPPED_MM, _LEFT_MM = 3.0, 20.0  # of air, or of head, left around the brain

@@ -9,7 +9,6 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from conddiffusion_uad.detection.output import telling
 from conddiffusion_uad.evaluation import experiment
 from conddiffusion_uad.evaluation.record import MODEL
 from conddiffusion_uad.evaluation.reporting import html_page, plots
@@ -19,7 +18,8 @@ from conddiffusion_uad.evaluation.robustness import tables
 from conddiffusion_uad.evaluation.robustness.plots import curves
 from conddiffusion_uad.evaluation.robustness.record import CLEAN, Trial, load_all
 from conddiffusion_uad.evaluation.robustness.summary import FIGURES, summarize
-from conddiffusion_uad.protocol import BadInput
+from conddiffusion_uad.io.output_failure import as_output_failure
+from conddiffusion_uad.protocol.failures import BadInput
 
 RESULTS, SUMMARY, REPORT = "robustness.csv", "robustness.json", "robustness.html"
 READING = (
@@ -50,7 +50,7 @@ def report(folder: Path) -> str:
         raise BadInput("no_cases", f"No scan could be evaluated. {reasons}", "Correct what is wrong, then go on.")
     summary = summarize(trials)
     text = page(about, summary)
-    with telling(folder):
+    with as_output_failure(folder):
         write_results(trials, folder / RESULTS)
         (folder / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
         (folder / REPORT).write_text(text, encoding="utf-8")

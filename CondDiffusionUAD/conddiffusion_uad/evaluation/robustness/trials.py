@@ -17,10 +17,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from conddiffusion_uad import volume as volumes
-from conddiffusion_uad.detection.output import telling
 from conddiffusion_uad.detection.pipeline import require_contrast
-from conddiffusion_uad.detection.reconstruction import reconstruct
 from conddiffusion_uad.detection.recorder import Recorder
 from conddiffusion_uad.evaluation import experiment, methods
 from conddiffusion_uad.evaluation.case_run import Settings, loaded
@@ -34,9 +31,13 @@ from conddiffusion_uad.evaluation.robustness.corruptions import CORRUPTIONS, SEV
 from conddiffusion_uad.evaluation.robustness.geometric_changes import GEOMETRIC_CHANGES, Changed, unmoved
 from conddiffusion_uad.evaluation.robustness.record import CLEAN, Figures, Trial, load, save, trial_file
 from conddiffusion_uad.evaluation.tasks import Show, Task, run_tasks
+from conddiffusion_uad.io import volume as volumes
+from conddiffusion_uad.io.output_failure import as_output_failure
+from conddiffusion_uad.io.volume import Grid
+from conddiffusion_uad.method.restore.one_step import reconstruct
 from conddiffusion_uad.model.device import choose
-from conddiffusion_uad.protocol import BadInput, Quiet
-from conddiffusion_uad.volume import Grid
+from conddiffusion_uad.protocol.events import Quiet
+from conddiffusion_uad.protocol.failures import BadInput
 
 PROTOCOL = "robustness"
 CHANGES = (*CORRUPTIONS, *GEOMETRIC_CHANGES)
@@ -137,7 +138,7 @@ def try_change(case: Case, change: str, severity: int, settings: RobustnessSetti
             trial = _trial(about, clean, changed, _result_of(case, changed.scan, settings), settings)
         except BadInput as failure:
             trial = Trial(*about, refused=failure.code)
-    with telling(folder):
+    with as_output_failure(folder):
         save(trial_file(folder, case, change, severity), replace(trial, seconds=time.perf_counter() - begin))
 
 

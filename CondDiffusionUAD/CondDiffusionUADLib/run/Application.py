@@ -1,0 +1,192 @@
+"""The one detection logic of the application, wired to Slicer; and detection from Python, without the panel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+
+from CondDiffusionUADLib.run import Problems
+from CondDiffusionUADLib.run.Bundles import FULL, BundleInfo, installedBundles, readBundle
+from CondDiffusionUADLib.run.DetectionLogic import DetectionLogic
+from CondDiffusionUADLib.run.DetectionRun import Outcome, RunListener, Settings
+from CondDiffusionUADLib.run.Problems import Problem, ProblemError
+from CondDiffusionUADLib.run.WorkerProcess import engineLaunch
+from CondDiffusionUADLib.scene.HeatmapColors import SCORE_RANGE
+from CondDiffusionUADLib.scene.InputVolume import guessContrast
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes
+from CondDiffusionUADLib.scene.Scene import Logics
+
+_logic: DetectionLogic | None = None
+
+
+def detectionLogic() -> DetectionLogic:
+    """The application's detection logic, made on first use; it ends with the application."""
+    global _logic
+    if _logic is None:
+        _logic = DetectionLogic(slicer.mrmlScene, moduleLogics(), lambda: engineLaunch("worker"), temporaryFolder)
+        slicer.app.connect("aboutToQuit()", _logic.shutdown)
+    return _logic
+
+
+def releaseLogic() -> None:
+    """End the detection logic: before the module is loaded anew."""
+    global _logic
+    if _logic is not None:
+        slicer.app.disconnect("aboutToQuit()", _logic.shutdown)
+        _logic.release()
+        _logic = None
+
+
+def moduleLogics() -> Logics:
+    """The logics of Slicer's modules."""
+    modules = slicer.modules
+    return Logics(modules.colors.logic(), modules.volumes.logic(), modules.segmentations.logic())
+
+
+def temporaryFolder() -> str:
+    """Slicer's folder for temporary files."""
+    return str(slicer.app.temporaryPath)
+
+
+def dicomValue(instance: str, tag: str) -> str:
+    """The value of a tag of an instance in Slicer's DICOM database; empty when there is none."""
+    database = getattr(slicer, "dicomDatabase", None)
+    return str(database.instanceValue(instance, tag) or "") if database and database.isOpen else ""
+
+
+def chooseBundle(name: str) -> BundleInfo:
+    """The bundle of that name or in that folder; the default one when the name is empty. Raises ProblemError."""
+    bundles = installedBundles()
+    for bundle in bundles:
+        if name in ("", bundle.name, str(bundle.folder)):
+            return bundle
+    other = readBundle(Path(name)) if name else None
+    if other is None:
+        raise ProblemError(Problems.noBundle() if not bundles else Problems.unknownBundle(name))
+    return other
+
+
+def detect(
+    volumeNode: Any,
+    *,
+    contrast: str = "auto",
+    bundle: str = "",
+    device: str = "auto",
+    quality: str = FULL,
+    healthyFlagged: float = 0.01,
+    minVolumeMl: float = 0.05,
+    skull: str = "auto",
+    seed: int = 0,
+    wait: bool = True,
+    listener: RunListener | None = None,
+) -> DetectionNodes | None:
+    """Look for anomalies in a scan, without any dialog.
+
+    Args:
+        volumeNode: The scan, in the scene.
+        contrast: "T1", "T2", "FLAIR", or "auto" to take what its DICOM tags or its name tell.
+        bundle: Name or folder of a model; empty for the default one.
+        device: "auto", "cpu", "mps", "cuda" or "cuda:N".
+        quality: "full", or "fast" for one noise level only.
+        healthyFlagged: Fraction of healthy tissue that may be flagged, 0.0001 to 0.1.
+        minVolumeMl: Smallest volume of a finding, ml.
+        skull: "on" (it is there), "off" (already stripped) or "auto".
+        seed: Of the noise.
+        wait: Return when it is done; else at once, and the listener is told.
+        listener: Is told how it goes.
+
+    Returns:
+        The nodes with the results; None when not waiting.
+
+    Raises:
+        ProblemError: There is no result; it says why and what to do. Packages are never installed from here: the
+            panel's button does that, after asking.
+    """
+    settings = settingsFor(
+        volumeNode, contrast, bundle, device, quality, healthyFlagged, minVolumeMl, skull=skull, seed=seed
+    )
+    waiter = _Waiter(listener)
+    detectionLogic().start(volumeNode, settings, waiter)
+    if not wait:
+        return None
+    outcome = waiter.outcome()
+    if outcome.problem is not None:
+        raise ProblemError(outcome.problem)
+    return outcome.nodes
+
+
+def settingsFor(
+    volumeNode: Any,
+    contrast: str,
+    bundle: str,
+    device: str,
+    quality: str,
+    healthyFlagged: float,
+    minVolumeMl: float,
+    *,
+    skull: str,
+    seed: int,
+) -> Settings:
+    """The settings of a run from what a user says. Raises ProblemError."""
+    lowest, highest = (10**-score for score in reversed(SCORE_RANGE))
+    if not lowest * 0.999 <= healthyFlagged <= highest * 1.001:
+        message = f"healthyFlagged cannot be {healthyFlagged!r}."
+        raise ProblemError(Problem("bad_option", message, f"Accepted: {lowest:g} to {highest:g}."))
+    info = chooseBundle(bundle)
+    if contrast == "auto":
+        guess = guessContrast(volumeNode, dicomValue)
+        if guess is None:
+            raise ProblemError(Problems.contrastUnknown())
+        contrast = guess[0]
+    return Settings(
+        bundle=str(info.folder),
+        contrast=contrast,
+        device=device,
+        levels=info.levelsFor(quality),
+        healthyFlagged=healthyFlagged,
+        minVolumeMl=minVolumeMl,
+        skull=skull,
+        seed=seed,
+    )
+
+
+class _Waiter:
+    """Passes on how a run goes, and waits for its end while the application stays alive."""
+
+    def __init__(self, listener: RunListener | None) -> None:
+        self._listener = listener
+        self._outcome: Outcome | None = None
+        self._loop: Any = None
+
+    def outcome(self) -> Outcome:
+        """Wait for the end."""
+        while self._outcome is None:
+            self._loop = qt.QEventLoop()
+            self._loop.exec()
+        return self._outcome
+
+    def onStage(self, name: str) -> None:
+        """Pass on."""
+        if self._listener:
+            self._listener.onStage(name)
+
+    def onProgress(self, fraction: float, secondsLeft: float | None) -> None:
+        """Pass on."""
+        if self._listener:
+            self._listener.onProgress(fraction, secondsLeft)
+
+    def onLog(self, line: str) -> None:
+        """Pass on."""
+        if self._listener:
+            self._listener.onLog(line)
+
+    def onFinished(self, outcome: Outcome) -> None:
+        """Pass on, and end the waiting."""
+        self._outcome = outcome
+        if self._listener:
+            self._listener.onFinished(outcome)
+        if self._loop is not None:
+            self._loop.quit()

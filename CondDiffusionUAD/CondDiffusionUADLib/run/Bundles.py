@@ -1,0 +1,81 @@
+"""The trained models that are there, from what their metadata says. Standard library only: torch may be missing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from conddiffusion_uad.protocol.bundle_folders import imported_bundles
+from conddiffusion_uad.protocol.job import DetectionJob
+from CondDiffusionUADLib.run.Paths import resource
+
+FAST, FULL = "fast", "full"
+
+
+@dataclass(frozen=True)
+class BundleInfo:
+    """A trained model.
+
+    Attributes:
+        name: For people, and for the engine when it is a shipped one.
+        folder: Where it lies.
+        contrasts: The contrasts that it is made for.
+        levels: The noise levels it averages over.
+        version: Of the model.
+        description: In a sentence.
+        card: Its model card in Markdown; empty when it has none.
+    """
+
+    name: str
+    folder: Path
+    contrasts: tuple[str, ...]
+    levels: tuple[int, ...]
+    version: str
+    description: str
+    card: str
+
+    def levelsFor(self, quality: str) -> tuple[int, ...] | None:
+        """The noise levels for a quality: the middle one when it shall be fast; None for all of them."""
+        return (self.levels[len(self.levels) // 2],) if quality == FAST and self.levels else None
+
+
+def shippedBundles(models: Path | None = None) -> list[BundleInfo]:
+    """The bundles that came with the extension, the default one first; damaged ones are left out.
+
+    Args:
+        models: The folder that holds them; None for the extension's own.
+    """
+    try:
+        models = models or resource("Models")
+    except FileNotFoundError:
+        return []
+    default = next(field.default for field in fields(DetectionJob) if field.name == "bundle")
+    found = [readBundle(path.parents[1]) for path in sorted(models.glob("*/configs/metadata.json"))]
+    found = [bundle for bundle in found if bundle and not bundle.name.startswith(".")]
+    return sorted(found, key=lambda bundle: (bundle.name != default, bundle.name))
+
+
+def installedBundles() -> list[BundleInfo]:
+    """The shipped bundles, then those that the user has imported with ``conddiffusion-uad bundle import``."""
+    imported = imported_bundles()
+    return shippedBundles() + (shippedBundles(imported) if imported else [])
+
+
+def readBundle(folder: Path) -> BundleInfo | None:
+    """What a bundle says about itself; None when the folder holds none that can be understood."""
+    try:
+        metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
+        section = metadata["conddiffusion_uad"]
+        card = folder / "docs" / "README.md"
+        return BundleInfo(
+            name=folder.name,
+            folder=folder,
+            contrasts=tuple(map(str, section["residual"])),
+            levels=tuple(map(int, section["levels"])),
+            version=str(metadata.get("version", "")),
+            description=str(metadata.get("description", "")),
+            card=card.read_text(encoding="utf-8") if card.is_file() else "",
+        )
+    except (OSError, AttributeError, KeyError, TypeError, ValueError):
+        return None

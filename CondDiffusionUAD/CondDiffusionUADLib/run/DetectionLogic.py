@@ -1,0 +1,258 @@
+"""Takes a scan from the scene to its results in the scene, through the worker, without ever blocking the application.
+
+A run is: write the scan into a private folder, let the worker examine it, read the results, add them to the scene.
+Nodes are held by their IDs, for they may go meanwhile. However a run ends, its folder is gone and the scene holds all
+results or none.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+
+from conddiffusion_uad.protocol.events import encode
+from CondDiffusionUADLib.run import Problems
+from CondDiffusionUADLib.run.DetectionOutput import readDetectionOutput
+from CondDiffusionUADLib.run.DetectionRun import Outcome, Run, RunListener, Settings
+from CondDiffusionUADLib.run.Problems import Problem, ProblemError
+from CondDiffusionUADLib.run.ResultFiles import readingSteps
+from CondDiffusionUADLib.run.Steps import Steps
+from CondDiffusionUADLib.run.WorkerMessages import Log
+from CondDiffusionUADLib.run.WorkerProcess import Launch, WorkerProcess
+from CondDiffusionUADLib.scene.InputVolume import checkScan, writingSteps
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes
+from CondDiffusionUADLib.scene.Scene import Logics, addDetection
+
+FOLDER_PREFIX = "CondDiffusionUAD-"
+SCAN_FILE = "scan.nrrd"  # the name of a scan often names a patient
+IDLE_MS = 10 * 60 * 1000  # how long an idle worker keeps its memory
+# After these, a new process is needed: what a Python once failed to import stays so.
+_NEEDS_NEW_PROCESS = (
+    "torch_missing",
+    "torch_broken",
+    "package_missing",
+    "device_unsupported",
+    "device_lost",
+    "out_of_memory",
+)
+
+
+class DetectionLogic:
+    """Runs detections, one at a time.
+
+    Args:
+        scene: The MRML scene.
+        logics: Of Slicer's modules.
+        launch: Tells how to start the worker.
+        temporary: Tells the folder for temporary files.
+
+    Attributes:
+        log: What the worker logged, all runs together.
+    """
+
+    def __init__(
+        self, scene: Any, logics: Logics, launch: Callable[[], Launch], temporary: Callable[[], str | Path]
+    ) -> None:
+        self._scene = scene
+        self._logics = logics
+        self._launch = launch
+        self._temporary = temporary
+        self._run: Run | None = None
+        self._number = 0
+        self._sending = False
+        self.log = Log()
+        self._worker = WorkerProcess(launch, self)
+        self._steps = Steps()
+        self._idle = qt.QTimer()
+        self._idle.timeout.connect(self._onIdle)
+        self._observers = [
+            scene.AddObserver(slicer.vtkMRMLScene.StartCloseEvent, self._onSceneClosing),
+            scene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved),
+        ]
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run is under way."""
+        return self._run is not None
+
+    @property
+    def workerProcessId(self) -> int:
+        """The number of the worker's process; 0 when there is none."""
+        return self._worker.processId
+
+    def start(self, inputNode: Any, settings: Settings, listener: RunListener) -> None:
+        """Begin to examine a scan; the listener is told how it goes.
+
+        Raises:
+            ProblemError: Nothing was begun: another run is under way, the volume or an option is not acceptable, or
+                there is no room for temporary files.
+        """
+        if self._run is not None:
+            raise ProblemError(Problems.busy())
+        checkScan(inputNode)
+        settings.job(Path(SCAN_FILE), Path("output"))
+        try:
+            folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=str(self._temporary())))
+        except OSError as error:
+            raise ProblemError(Problems.fromError(error)) from error
+        self._idle.stop()
+        self._number += 1
+        self._run = Run(self._number, inputNode.GetID(), settings, listener, folder)
+        listener.onStage("export")
+        self._steps.run(writingSteps(inputNode, folder / SCAN_FILE), self._onWritten)
+
+    def cancel(self, reason: Problem | None = None) -> None:
+        """Cancel the run that is under way; it ends within three seconds. The reason is what the user is told."""
+        run = self._run
+        if run is None or run.reason is not None:
+            return
+        run.reason = reason or Problems.canceled()
+        if self._sending:
+            self._worker.cancel(run.number)
+        else:
+            self._finish(problem=run.reason)
+
+    def shutdown(self) -> None:
+        """End run and worker and wait for it, at most three seconds: before the module or the application goes."""
+        self._idle.stop()
+        self._sending = False
+        self._worker.stopAndWait()
+        if self._run is not None:
+            self._finish(problem=Problems.canceled())
+
+    def release(self) -> None:
+        """`shutdown`, and let go of the scene."""
+        self.shutdown()
+        for tag in self._observers:
+            self._scene.RemoveObserver(tag)
+        self._observers = []
+
+    def renewWorker(self) -> None:
+        """Let the next run start a new process: after packages were installed."""
+        if self._run is None:
+            self._worker.stopAndWait()
+
+    # What the worker tells; see `WorkerListener`.
+
+    def onEvent(self, event: dict[str, Any]) -> None:
+        """Pass on what belongs to the run."""
+        run = self._run
+        if run is None or event.get("id") != run.number or not self._sending:
+            return
+        kind = event["event"]
+        if kind == "stage":
+            run.listener.onStage(str(event.get("name", "")))
+        elif kind == "progress":
+            run.listener.onProgress(float(event["fraction"]), event.get("eta_s"))
+        elif kind == "warning":
+            problem = Problems.fromEvent(event)
+            self.log.add(f"{problem.code}: {problem.text}")
+            run.warnings.append((problem.message, problem.hint))
+        elif kind in ("error", "done"):
+            self._sending = False
+            self._worker.settled()
+            self._onAnswer(run, event)
+
+    def onLog(self, line: str) -> None:
+        """Keep the line and pass it on."""
+        self.log.add(line)
+        if self._run is not None:
+            self._run.listener.onLog(line)
+
+    def onEnded(self, started: bool, exitCode: int) -> None:
+        """The worker is gone; if it owed an answer, the run fails."""
+        run = self._run
+        if run is None or not self._sending:
+            return
+        self._sending = False
+        ended = Problems.died(exitCode) if started else Problems.notStarted(self._launch().program)
+        self._finish(problem=run.reason or ended)
+
+    def _onIdle(self) -> None:
+        self._idle.stop()
+        self._worker.stop()
+
+    def _onWritten(self, error: Exception | None) -> None:
+        run = self._run
+        if run is None:
+            return
+        if error is not None:
+            self._finish(problem=Problems.fromError(error))
+            return
+        job = run.settings.job(run.folder / SCAN_FILE, run.folder / "output")
+        order = {"job": "detect", "id": run.number, **job.to_json()}
+        self.log.add(encode({**order, "inputs": [SCAN_FILE], "output": "output"}))
+        self._worker.prepare()
+        self._sending = True
+        self._worker.send(order)
+
+    def _onAnswer(self, run: Run, event: dict[str, Any]) -> None:
+        if run.reason is not None:
+            self._finish(problem=run.reason)
+        elif event["event"] == "error":
+            problem = Problems.fromEvent({**event, "message": str(event.get("message", "")).replace(SCAN_FILE, "scan")})
+            if problem.code in _NEEDS_NEW_PROCESS:
+                self._worker.stop()
+            self._finish(problem=problem)
+        else:
+            run.listener.onStage("import")
+            try:
+                run.output = readDetectionOutput(run.folder / "output")
+            except (OSError, ValueError) as error:
+                self._finish(problem=Problems.fromError(error))
+                return
+            inputNode = self._scene.GetNodeByID(run.inputId)
+            if inputNode is None:
+                self._finish(problem=Problems.inputDeleted())
+                return
+            self._steps.run(readingSteps(run.output, inputNode, run.folder, run.volumes), self._onRead)
+
+    def _onRead(self, error: Exception | None) -> None:
+        run = self._run
+        if run is None:
+            return
+        if error is not None:
+            self._finish(problem=Problems.fromError(error))
+        else:
+            self._steps.run(self._addingSteps(run), self._onAdded)
+
+    def _addingSteps(self, run: Run) -> Iterator[None]:
+        """Add the results to the scene in one step, for they come all or not at all. Raises ValueError."""
+        inputNode = self._scene.GetNodeByID(run.inputId)
+        if inputNode is None or run.output is None:
+            raise ProblemError(Problems.inputDeleted())
+        run.nodes = addDetection(self._scene, self._logics, inputNode, run.output, run.volumes[0])
+        yield
+
+    def _onAdded(self, error: Exception | None) -> None:
+        if self._run is not None:
+            problem = Problems.fromError(error) if error is not None else None
+            self._finish(nodes=self._run.nodes, problem=problem)
+
+    def _finish(self, nodes: DetectionNodes | None = None, problem: Problem | None = None) -> None:
+        """The one end of every run."""
+        run, self._run = self._run, None
+        if run is None:
+            return
+        self._steps.stop()
+        self._sending = False
+        shutil.rmtree(run.folder, ignore_errors=True)
+        if self._worker.running:
+            self._idle.start(IDLE_MS)
+        if problem is not None:
+            self.log.add(f"{problem.code}: {problem.text}")
+        components = run.volumes[0].components if nodes is not None else None
+        run.listener.onFinished(Outcome(nodes, problem, tuple(run.warnings), components))
+
+    def _onSceneClosing(self, *_: Any) -> None:
+        self.cancel(Problems.sceneClosed())
+
+    def _onNodeRemoved(self, *_: Any) -> None:
+        if self._run is not None and self._scene.GetNodeByID(self._run.inputId) is None:
+            self.cancel(Problems.inputDeleted())

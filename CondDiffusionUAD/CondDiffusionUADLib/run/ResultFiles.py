@@ -1,0 +1,132 @@
+"""Reads the volumes of a detection, outside of the scene and in small steps, so that Slicer stays responsive."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util import numpy_support
+
+from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput
+from CondDiffusionUADLib.scene.Components import Components, linkComponents, linkingSteps
+from CondDiffusionUADLib.scene.HeatmapColors import SCORE_RANGE
+
+_CHUNK = 1 << 20  # compressed bytes a step: some hundredths of a second
+
+
+class UnreadableVolumeError(ValueError):
+    """A file cannot be read as a volume."""
+
+
+@dataclass(frozen=True)
+class ResultVolumes:
+    """The volumes of a detection as nodes that are in no scene yet, and the linked voxels of the heatmap."""
+
+    heatmap: Any
+    reconstruction: Any
+    components: Components
+
+
+def readResults(output: DetectionOutput, scan: Any) -> ResultVolumes:
+    """Read the volumes of a detection at once.
+
+    Args:
+        output: The results.
+        scan: The volume that was examined.
+
+    Raises:
+        UnreadableVolumeError: A file is damaged.
+    """
+    heatmap, reconstruction = (readVolume(path) for path in (output.heatmap, output.reconstruction))
+    for node in (heatmap, reconstruction):
+        takeHandedness(node, scan)
+    return ResultVolumes(heatmap, reconstruction, linkComponents(voxels(heatmap), SCORE_RANGE[0]))
+
+
+def readingSteps(output: DetectionOutput, scan: Any, scratch: Path, result: list[ResultVolumes]) -> Iterator[None]:
+    """`readResults` in small steps.
+
+    Args:
+        output: The results.
+        scan: The volume that was examined.
+        scratch: An existing folder for unpacked files.
+        result: Receives the volumes at the end.
+
+    Raises:
+        UnreadableVolumeError: A file is damaged.
+        OSError: The scratch folder cannot be written to.
+    """
+    nodes = []
+    for packed in (output.heatmap, output.reconstruction):
+        unpacked = scratch / packed.name.removesuffix(".gz")
+        yield from _unpack(packed, unpacked)
+        nodes.append(readVolume(unpacked))
+        unpacked.unlink()
+        takeHandedness(nodes[-1], scan)
+        yield
+        # VTK computes the range once and remembers it; the display would ask for it later.
+        nodes[-1].GetImageData().GetScalarRange()
+        yield
+    components: list[Components] = []
+    yield from linkingSteps(voxels(nodes[0]), SCORE_RANGE[0], components)
+    result.append(ResultVolumes(nodes[0], nodes[1], components[0]))
+
+
+def readVolume(path: Path) -> Any:
+    """A volume node from a file, in no scene. Raises UnreadableVolumeError."""
+    node, storage = slicer.vtkMRMLScalarVolumeNode(), slicer.vtkMRMLVolumeArchetypeStorageNode()
+    storage.SetFileName(str(path))
+    storage.SetSingleFile(True)
+    if not storage.ReadData(node) or node.GetImageData() is None:
+        raise UnreadableVolumeError(f"{path.name} cannot be read as a volume.")
+    return node
+
+
+def takeHandedness(node: Any, scan: Any) -> None:
+    """Reverse the slices of a volume when Slicer did so as it read it, and the scan's are in the other order.
+
+    Slicer makes the axes of what it reads right-handed; the axes of a scan that was made otherwise may be left-handed.
+    """
+    theirs, ours = (np.linalg.det(matrixOf(volume)[:3, :3]) for volume in (scan, node))
+    if theirs * ours < 0:
+        matrix, array = matrixOf(node), voxels(node)
+        array[:] = array[::-1].copy()
+        matrix[:3, 3] += matrix[:3, 2] * (len(array) - 1)
+        matrix[:3, 2] *= -1
+        turned = vtk.vtkMatrix4x4()
+        turned.DeepCopy(matrix.ravel())
+        node.SetIJKToRASMatrix(turned)
+
+
+def matrixOf(volumeNode: Any) -> np.ndarray:
+    """The matrix (4 x 4) from voxel indices (i, j, k) to patient coordinates (R, A, S), mm."""
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+
+
+def voxels(volumeNode: Any) -> np.ndarray:
+    """The voxels of a volume node, axes (z, y, x), without copying them."""
+    image = volumeNode.GetImageData()
+    array = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
+    return array.reshape(tuple(reversed(image.GetDimensions())))
+
+
+def _unpack(packed: Path, unpacked: Path) -> Iterator[None]:
+    """Unpack a gzip file in steps."""
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        with packed.open("rb") as source, unpacked.open("wb") as target:
+            while chunk := source.read(_CHUNK):
+                target.write(unpacker.decompress(chunk))
+                yield
+    except zlib.error as error:
+        raise UnreadableVolumeError(f"{packed.name} is damaged.") from error
+    if not unpacker.eof:
+        raise UnreadableVolumeError(f"{packed.name} is damaged.")

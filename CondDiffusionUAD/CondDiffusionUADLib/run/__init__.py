@@ -1,0 +1,1 @@
+"""What runs beside Slicer: the worker process, its installation, a detection from click to result."""

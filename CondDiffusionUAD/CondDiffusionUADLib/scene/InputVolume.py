@@ -1,0 +1,109 @@
+"""The scan to examine: which volume it is, which contrast it has, and how it is handed to the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import vtk
+from slicer.i18n import tr as _
+
+from conddiffusion_uad.protocol.contrast_names import named_in
+from CondDiffusionUADLib.run.Problems import Problem, ProblemError
+from CondDiffusionUADLib.run.ResultFiles import voxels
+from CondDiffusionUADLib.scene.Nodes import isResult
+
+SERIES_DESCRIPTION = "0008,103E"
+PROTOCOL_NAME = "0018,1030"
+_BYTES_A_STEP = 16 << 20
+
+# The engine reads NRRD with all digits of the geometry; NIfTI would round it to single precision.
+_NRRD_TYPES = {
+    "int8": "int8",
+    "uint8": "uint8",
+    "int16": "int16",
+    "uint16": "uint16",
+    "int32": "int32",
+    "uint32": "uint32",
+    "int64": "int64",
+    "uint64": "uint64",
+    "float32": "float",
+    "float64": "double",
+}
+
+
+def preselected(volumes: Iterable[Any], shown: Any) -> Any:
+    """The volume that is most likely meant: the one that is shown, else the last loaded; None when there is none.
+
+    Args:
+        volumes: Of the scene, in the order they were loaded.
+        shown: The background of the slice views, or None.
+    """
+    candidates = [volume for volume in volumes if volume.IsA("vtkMRMLScalarVolumeNode") and not _isOther(volume)]
+    return shown if shown in candidates else (candidates[-1] if candidates else None)
+
+
+def guessContrast(volumeNode: Any, dicomValue: Callable[[str, str], str]) -> tuple[str, str] | None:
+    """The contrast that the DICOM tags or the name of a volume tell, and where they do; None when they do not.
+
+    Args:
+        volumeNode: The scan.
+        dicomValue: The value of a tag ("gggg,eeee") of a DICOM instance (UID); empty when it is unknown.
+    """
+    instances = (volumeNode.GetAttribute("DICOM.instanceUIDs") or "").split()
+    for tag in (SERIES_DESCRIPTION, PROTOCOL_NAME) if instances else ():
+        if contrast := named_in(dicomValue(instances[0], tag)):
+            return contrast, "DICOM"
+    contrast = named_in(volumeNode.GetName() or "")
+    return (contrast, "name") if contrast else None
+
+
+def checkScan(volumeNode: Any) -> None:
+    """Raise ProblemError unless the volume can be a scan; the engine checks the rest."""
+    image = volumeNode.GetImageData()
+    if image is None or not image.GetNumberOfPoints():
+        hint = _("Choose the volume with the scan.")
+        raise ProblemError(Problem("no_voxels", _("The chosen volume is empty."), hint))
+    if image.GetNumberOfScalarComponents() != 1:
+        message = _("The chosen volume is in color or has several values in each voxel.")
+        raise ProblemError(Problem("is_rgb", message, _("Choose the scan in gray values.")))
+
+
+def writingSteps(volumeNode: Any, path: Path) -> Iterator[None]:
+    """Write a volume as NRRD, in steps. Raises OSError."""
+    array = voxels(volumeNode)
+    slices = max(1, _BYTES_A_STEP // max(1, array[0].nbytes))
+    with path.open("wb") as file:
+        file.write(_header(volumeNode, array).encode("ascii"))
+        for start in range(0, len(array), slices):
+            file.write(np.ascontiguousarray(array[start : start + slices]).data)
+            yield
+
+
+def _header(volumeNode: Any, array: np.ndarray) -> str:
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    columns = [[matrix.GetElement(row, column) for row in range(3)] for column in range(4)]
+    *directions, origin = ("(" + ",".join(f"{value!r}" for value in column) + ")" for column in columns)
+    endian = "little" if array.dtype.newbyteorder("=").str[0] in "<|" else "big"
+    lines = (
+        "NRRD0004",
+        f"type: {_NRRD_TYPES[array.dtype.name]}",
+        "dimension: 3",
+        "space: right-anterior-superior",
+        f"sizes: {array.shape[2]} {array.shape[1]} {array.shape[0]}",
+        f"space directions: {' '.join(directions)}",
+        "kinds: domain domain domain",
+        f"endian: {endian}",
+        "encoding: raw",
+        f"space origin: {origin}",
+        "",
+        "",
+    )
+    return "\n".join(lines)
+
+
+def _isOther(volumeNode: Any) -> bool:
+    return volumeNode.IsA("vtkMRMLLabelMapVolumeNode") or isResult(volumeNode)

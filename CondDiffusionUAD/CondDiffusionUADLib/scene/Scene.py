@@ -1,0 +1,145 @@
+"""Brings the results of a detection into the scene: all of them on the grid and in the place of the input, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from conddiffusion_uad.protocol.failures import RESEARCH_USE
+from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput
+from CondDiffusionUADLib.run.ResultFiles import ResultVolumes, UnreadableVolumeError, matrixOf, readResults
+from CondDiffusionUADLib.scene.CandidateSegmentation import createCandidateSegmentation
+from CondDiffusionUADLib.scene.Decisions import Decisions
+from CondDiffusionUADLib.scene.FindingsModel import FindingsModel
+from CondDiffusionUADLib.scene.HeatmapColors import SCORE_RANGE
+from CondDiffusionUADLib.scene.HeatmapDisplay import addLegend, showAsHeatmap
+from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes, linkNodes
+from CondDiffusionUADLib.scene.SubjectHierarchy import createResultFolder, nameDicomSource, putIntoFolder
+
+GRID_TOLERANCE = 0.05  # of the smallest voxel spacing: well above what NIfTI's float32 header rounds away
+
+
+class SceneError(ValueError):
+    """The results do not fit the scene."""
+
+
+@dataclass(frozen=True)
+class Logics:
+    """The logics of Slicer's modules that building the nodes takes: ``slicer.modules.<name>.logic()`` each."""
+
+    colors: Any
+    volumes: Any
+    segmentations: Any
+
+
+def addDetection(
+    scene: Any, logics: Logics, inputNode: Any, output: DetectionOutput, volumes: ResultVolumes | None = None
+) -> DetectionNodes:
+    """Add the results of a detection: heatmap, segmentation, reconstruction, findings and report, in one folder.
+
+    The nodes get the exact geometry and the parent transform of the input. They are not bound to the files they were
+    read from, so that Slicer saves them and the files may go.
+
+    Args:
+        scene: The MRML scene.
+        logics: Of Slicer's modules.
+        inputNode: The volume that was examined.
+        output: The results.
+        volumes: Their volumes if they have been read already; else they are read here.
+
+    Raises:
+        SceneError: A file cannot be read, or does not have the grid of the input. The scene is then as it was.
+    """
+    try:
+        volumes = volumes or readResults(output, inputNode)
+    except UnreadableVolumeError as error:
+        raise SceneError(str(error)) from error
+    for node in (volumes.heatmap, volumes.reconstruction):
+        _takeGrid(node, inputNode)
+    with _allOrNothing(scene):
+        nodes = _addNodes(scene, logics, inputNode, output, volumes)
+        model = FindingsModel(volumes.components, matrixOf(nodes.heatmap), Decisions(volumes.components))
+        LiveFindings(logics.segmentations, nodes, model).show(max(output.threshold, SCORE_RANGE[0]), output.minVolumeMl)
+        addLegend(logics.colors, nodes.heatmap)
+        folder = createResultFolder(scene, inputNode, f"{inputNode.GetName()} anomalies")
+        for node in (nodes.heatmap, nodes.segmentation, nodes.reconstruction, nodes.findings, nodes.report):
+            putIntoFolder(scene, folder, node)
+        nameDicomSource(scene, nodes.segmentation, inputNode)
+    return nodes
+
+
+def _addNodes(
+    scene: Any, logics: Logics, inputNode: Any, output: DetectionOutput, volumes: ResultVolumes
+) -> DetectionNodes:
+    name = inputNode.GetName()
+    heatmap = _addVolume(scene, volumes.heatmap, inputNode, f"{name} anomaly score")
+    showAsHeatmap(scene, heatmap, output.threshold)
+    heatmap.SetDescription(f"Anomaly score, -log10(p) of healthy tissue. {RESEARCH_USE}.")
+    reconstruction = _addVolume(scene, volumes.reconstruction, inputNode, f"{name} reconstruction")
+    reconstruction.SetDescription(f"The scan as a model of healthy brains would draw it. {RESEARCH_USE}.")
+    _copyWindowLevel(inputNode, reconstruction)
+    algorithm = f"CondDiffusionUAD {output.version} ({output.bundle})"
+    segmentation = createCandidateSegmentation(scene, inputNode, f"{name} candidate anomalies", algorithm)
+    segmentation.SetAndObserveTransformNodeID(inputNode.GetTransformNodeID())
+    segmentation.SetDescription(f"Candidate anomalies, unconfirmed. {RESEARCH_USE}.")
+    findings = scene.AddNewNodeByClass("vtkMRMLTableNode", f"{name} findings")
+    report = scene.AddNewNodeByClass("vtkMRMLTextNode", f"{name} report")
+    report.SetText(output.report)
+    nodes = DetectionNodes(inputNode, heatmap, reconstruction, segmentation, findings, report)
+    linkNodes(nodes)
+    return nodes
+
+
+@contextmanager
+def _allOrNothing(scene: Any) -> Iterator[None]:
+    """Take out again what was added to the scene when the block fails."""
+    before = {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
+    scene.StartState(scene.BatchProcessState)
+    try:
+        yield
+    except BaseException:
+        added = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]
+        for node in added:
+            if node.GetID() not in before:
+                scene.RemoveNode(node)
+        raise
+    finally:
+        scene.EndState(scene.BatchProcessState)
+
+
+def _addVolume(scene: Any, node: Any, inputNode: Any, name: str) -> Any:
+    node.SetName(scene.GetUniqueNameByString(name))
+    scene.AddNode(node)
+    # Not CreateDefaultDisplayNodes: it would look at all voxels for a window that is set right afterwards.
+    display = scene.CreateNodeByClass("vtkMRMLScalarVolumeDisplayNode")
+    display.UnRegister(None)
+    display.AutoWindowLevelOff()
+    scene.AddNode(display)
+    display.SetDefaultColorMap()
+    node.SetAndObserveDisplayNodeID(display.GetID())
+    node.SetAndObserveTransformNodeID(inputNode.GetTransformNodeID())
+    return node
+
+
+def _takeGrid(node: Any, inputNode: Any) -> None:
+    """Give a volume exactly the grid of the input. Raises SceneError unless it has it already, but for rounding."""
+    size = inputNode.GetImageData().GetDimensions()
+    corners = np.array([(x, y, z, 1.0) for x in (0, size[0] - 1) for y in (0, size[1] - 1) for z in (0, size[2] - 1)])
+    away = np.linalg.norm((matrixOf(inputNode) - matrixOf(node)) @ corners.T, axis=0).max()
+    if node.GetImageData().GetDimensions() != size or away > GRID_TOLERANCE * min(inputNode.GetSpacing()):
+        raise SceneError(f"The results do not lie on the grid of {inputNode.GetName()}.")
+    node.CopyOrientation(inputNode)
+
+
+def _copyWindowLevel(inputNode: Any, reconstruction: Any) -> None:
+    """Show the reconstruction as bright as the input, so that the eye compares tissue and not window settings."""
+    source, target = inputNode.GetDisplayNode(), reconstruction.GetDisplayNode()
+    if source is None:
+        target.AutoWindowLevelOn()
+    else:
+        target.SetWindowLevel(source.GetWindow(), source.GetLevel())

@@ -1,0 +1,1 @@
+"""What lies in the scene: nodes, display, findings, segmentation, export."""

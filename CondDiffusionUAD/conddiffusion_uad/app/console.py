@@ -1,0 +1,102 @@
+"""What a person sees in a terminal: a progress bar on stderr, the findings on stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from conddiffusion_uad.app.progress_line import ProgressLine
+from conddiffusion_uad.protocol.events import Event
+from conddiffusion_uad.protocol.failures import RESEARCH_USE
+
+TITLES = {
+    "read": "Reading the scan",
+    "load": "Loading the model",
+    "orient": "Orienting",
+    "strip": "Finding the brain",
+    "register": "Registering to the atlas",
+    "bias": "Correcting the bias field",
+    "normalize": "Normalizing",
+    "resample": "Resampling",
+    "check": "Checking the scan",
+    "reconstruct": "Reconstructing",
+    "score": "Scoring",
+    "restore": "Back to the scan's grid",
+    "findings": "Collecting findings",
+    "report": "Writing results",
+}
+MOST_ROWS = 10
+
+
+class Console:
+    """Receives the events of a run and shows them to a person."""
+
+    def __init__(self) -> None:
+        self._line = ProgressLine()
+        self._title = ""
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        getattr(self, "_" + event["event"])(event)
+
+    def _stage(self, event: Event) -> None:
+        self._title = TITLES.get(event["name"], event["name"])
+        if not self._line.live:
+            self._line.say(f"[{event['index']:2d}/{event['total']}] {self._title}")
+
+    def _estimate(self, event: Event) -> None:
+        self._line.say(f"This takes about {clock(event['seconds'])} min on this computer.")
+
+    def _progress(self, event: Event) -> None:
+        left = f"{clock(event['eta_s'])} left" if event["fraction"] < 1 else ""
+        self._line.draw(f"{self._title:26}", event["fraction"], left)
+
+    def _warning(self, event: Event) -> None:
+        self._line.say(f"Warning: {event['message']}")
+        self._line.say(f"         {event['hint']}" if event["hint"] else "")
+
+    def _error(self, event: Event) -> None:
+        self._line.say(f"Error: {event['message']}")
+        self._line.say(f"       {event['hint']}" if event["hint"] else "")
+
+    def _done(self, event: Event) -> None:
+        self._line.clear()
+        report = json.loads(Path(event["report"]).read_text(encoding="utf-8"))
+        show("\n".join([f"{Path(event['report']).parent}:", *findings_table(report), f"{RESEARCH_USE}."]))
+
+
+def findings_table(report: dict[str, Any]) -> list[str]:
+    """The findings of a report as lines of text, the first ones only."""
+    findings = report["findings"]["list"]
+    threshold = report["parameters"]["threshold"]
+    if not findings:
+        return [f"No finding from score {threshold:.2f} on."]
+    lines = [f"{'finding':>7} {'volume':>10} {'peak':>6} {'mean':>6}   center R, A, S"]
+    for entry in findings[:MOST_ROWS]:
+        center = ", ".join(f"{entry[f'centre_{axis}_mm']:.0f}" for axis in "ras")
+        volume = f"{entry['volume_ml']:.2f} ml"
+        lines.append(
+            f"{entry['number']:7d} {volume:>10} {entry['peak_score']:6.2f} {entry['mean_score']:6.2f}   {center} mm"
+        )
+    if len(findings) > MOST_ROWS:
+        lines.append(f"... and {len(findings) - MOST_ROWS} more in findings.csv")
+    return lines
+
+
+def clock(seconds: float) -> str:
+    """Seconds as minutes and seconds, "1:05"."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def show(text: str) -> None:
+    """Print on stdout; letters that it cannot show are escaped, and when nobody reads it any more, go on without."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except OSError:  # a closed pipe; Windows names it otherwise
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit does not fail again

@@ -1,0 +1,109 @@
+"""What a run will need of a computer: memory, room on the disk, time; and whether they are there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from conddiffusion_uad.app import computer
+from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.method.restore.one_step import reconstruct
+from conddiffusion_uad.protocol.events import STAGES, Progress
+from conddiffusion_uad.protocol.failures import DeviceFailure, OutputFailure
+
+BYTES_PER_VOXEL = 110.0  # of the scan; measured with 9 and 10 million voxels, with and without skull
+MAPS = 36.0  # feature maps of the network's first width that a slice holds at its peak, measured
+DISK_BYTES_PER_VOXEL = 3.0  # of compressed results; stripped scans take half of it
+USUAL_VOXELS = 8.7e6  # of the scan that the seconds in `protocol.STAGES` are of
+GROWING = ("read", "strip", "bias", "normalize", "restore", "findings", "report")  # take longer for more voxels
+
+
+@dataclass(frozen=True)
+class Needs:
+    """An estimate, made before the run.
+
+    Attributes:
+        memory_mb: Beyond what the process holds once the bundle is loaded.
+        disk_mb: Of the results.
+        seconds: Of each stage; None when a graphics card computes, which is quick.
+    """
+
+    memory_mb: float
+    disk_mb: float
+    seconds: Mapping[str, float] | None
+
+    def require(self, folder: Path, progress: Progress) -> None:
+        """Warn when the memory is scarce, and refuse to begin what cannot end well.
+
+        Args:
+            folder: Where the results go.
+            progress: Receives the warning.
+
+        Raises:
+            DeviceFailure: "out_of_memory" when the computer has less memory than is needed.
+            OutputFailure: "disk_full" when there is less room than is needed.
+        """
+        free = computer.free_disk_mb(folder)
+        if free is not None and free < self.disk_mb:
+            raise OutputFailure(
+                "disk_full",
+                f"The results take about {self.disk_mb:.0f} MB, and only {free:.0f} MB are free for {folder}.",
+                "Free some space, or choose an --output folder on another disk.",
+            )
+        memory = computer.memory()
+        if memory is None or self.memory_mb <= memory.available:
+            return
+        needed = f"The run needs about {self.memory_mb / 1000:.1f} GB more memory"
+        if self.memory_mb > memory.total:
+            raise DeviceFailure(
+                "out_of_memory",
+                f"{needed}, and this computer has {memory.total / 1000:.1f} GB in all.",
+                "Use a scan with fewer voxels, a smaller --batch or a computer with more memory.",
+            )
+        progress.warning(
+            "memory_scarce",
+            f"{needed}, and {memory.available / 1000:.1f} GB are free: it may be slow or fail.",
+            "Close other programs.",
+        )
+
+
+def estimate(scan: sitk.Image, bundle: Bundle, *, levels: Sequence[int] | None, batch: int) -> Needs:
+    """What a detection will need.
+
+    Args:
+        scan: As it was read.
+        bundle: Loaded, on the device that will compute.
+        levels: Noise levels; None for the bundle's own.
+        batch: Slices at once.
+    """
+    voxels = float(scan.GetNumberOfPixels())
+    memory, seconds = BYTES_PER_VOXEL * voxels, None
+    if next(bundle.model.parameters()).device.type == "cpu":
+        memory += batch * _bytes_per_slice(bundle)
+        seconds = _seconds(voxels, bundle, levels or bundle.config.levels)
+    return Needs(memory / 1e6, DISK_BYTES_PER_VOXEL * voxels / 1e6, seconds)
+
+
+def _bytes_per_slice(bundle: Bundle) -> float:
+    """Memory of the network's feature maps, float32, for one slice."""
+    columns, rows, _ = bundle.config.grid.size
+    denoiser = bundle.config.model["denoiser"]
+    return MAPS * 4.0 * denoiser["base"] * columns * rows / denoiser.get("patch", 1) ** 2
+
+
+def _seconds(voxels: float, bundle: Bundle, levels: Sequence[int]) -> dict[str, float]:
+    """Expected seconds of each stage: the usual ones for this size, and the reconstruction by trying one slice."""
+    growth = voxels / USUAL_VOXELS
+    seconds = {name: usual * growth if name in GROWING else usual for name, usual in STAGES.items()}
+    columns, rows, slices = bundle.config.grid.size
+    blank, full = np.zeros((1, rows, columns), np.float32), np.ones((1, rows, columns), bool)
+    for _ in range(2):  # the first time also sets things up
+        begin = time.perf_counter()
+        reconstruct(blank, full, bundle.model, levels=levels[:1])
+        one = time.perf_counter() - begin
+    return {**seconds, "reconstruct": one * slices * len(levels)}

@@ -1,0 +1,133 @@
+"""Speed of a training step, on a corpus that is made up in memory."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from conddiffusion_uad.bundle import bundle as bundles
+from conddiffusion_uad.evaluation.benchmark.ceiling import ceiling
+from conddiffusion_uad.evaluation.benchmark.network import counted_flop
+from conddiffusion_uad.evaluation.benchmark.timing import in_turns
+from conddiffusion_uad.evaluation.benchmark.trial import made_up_brain
+from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+from conddiffusion_uad.model.fast.inference import PART
+from conddiffusion_uad.model.precision import DTYPES
+from conddiffusion_uad.training import recipe as recipes
+from conddiffusion_uad.training.data.anatomy import TISSUES
+from conddiffusion_uad.training.data.batches import batches
+from conddiffusion_uad.training.data.corpus import Anatomy, Part, Scan
+from conddiffusion_uad.training.distributed import Processes
+from conddiffusion_uad.training.loop import Plan
+from conddiffusion_uad.training.objectives.fitting import Fitting
+from conddiffusion_uad.training.recipe import Recipe
+
+PAPER = "paper"  # the recipe of the published size
+_STEPS = 1_000_000  # more than are taken
+_TISSUE_MEDIANS = (0.3, 0.5, 0.7)  # of the made-up scans
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Of the training with one recipe and number format.
+
+    Attributes:
+        recipe: Its name.
+        precision: The number format, "fp32" or "bf16".
+        slices: In a batch.
+        seconds: Of a step: median.
+        flop: Of a step, forward and backward, counted in convolutions and matrix products.
+        ceiling: FLOP a second of the quickest 3x3 convolution of the network's sizes in this number format.
+        ratio: How many times as fast as in float32: median over pairs.
+        waiting: Share of the time in which the data of a step were waited for.
+    """
+
+    recipe: str
+    precision: str
+    slices: int
+    seconds: float
+    flop: float
+    ceiling: float
+    ratio: float
+    waiting: float
+
+    @property
+    def share(self) -> float:
+        """Of the ceiling that is reached."""
+        return self.flop / self.seconds / self.ceiling
+
+
+def measure_paper(device: torch.device, *, slices: int, rounds: int) -> list[Speed]:
+    """`measure` of the published training."""
+    return measure(recipes.load(PAPER), device, slices=slices, rounds=rounds)
+
+
+def measure_bundle(name: str, device: torch.device, *, slices: int, rounds: int) -> list[Speed]:
+    """`measure` of the training that made a bundle; nothing if it has no recipe. Raises BundleFailure or BadInput."""
+    file = bundles.locate(name) / bundles.RECIPE
+    return measure(recipes.load(str(file)), device, slices=slices, rounds=rounds) if file.is_file() else []
+
+
+def measure(recipe: Recipe, device: torch.device, *, slices: int, rounds: int) -> list[Speed]:
+    """Speed of training steps in both number formats, run in turns.
+
+    Args:
+        recipe: Of the network and of what it learns from.
+        device: That computes.
+        slices: In a batch.
+        rounds: How many steps are measured.
+    """
+    trainings = [made_up_training(recipe, device, precision, slices) for precision in DTYPES]
+    flop = [counted_flop(training.advance) for training in trainings]
+    seconds = np.array(in_turns([training.advance for training in trainings], device, rounds))
+    columns, rows, _ = recipe.bundle.grid.size
+    found = []
+    for index, (precision, training) in enumerate(zip(DTYPES, trainings, strict=True)):
+        found.append(
+            Speed(
+                recipe=recipe.name,
+                precision=precision,
+                slices=slices,
+                seconds=float(np.median(seconds[:, index])),
+                flop=flop[index],
+                ceiling=ceiling(training.model.denoiser, rows, columns, min(slices, PART), DTYPES[precision], device),
+                ratio=float(np.median(seconds[:, 0] / seconds[:, index])),
+                waiting=_waiting(training, rounds),
+            )
+        )
+    return found
+
+
+def _waiting(training: Fitting, steps: int) -> float:
+    """Share of the time, over steps one after the other, in which data were waited for."""
+    training.advance()
+    waited, began = training.waited, time.perf_counter()
+    for _ in range(steps):
+        training.advance()
+    return (training.waited - waited) / (time.perf_counter() - began)
+
+
+def made_up_training(recipe: Recipe, device: torch.device, precision: str, slices: int) -> Fitting:
+    """The fit of a recipe with another batch and number format, on a made-up brain in place of its sources."""
+    torch.manual_seed(recipe.seed)
+    settings = replace(recipe.fit, batch=slices, precision=precision)
+    model = ConditionedDiffusion(recipe.bundle.model).to(device)
+    source = batches(recipe, _corpus(recipe, slices), slices, device)
+    return Fitting(model, settings, Plan(source, _STEPS, recipe.seed, "", Processes()))
+
+
+def _corpus(recipe: Recipe, scans: int) -> list[Part]:
+    """The sources of a recipe with so many copies of a made-up brain each."""
+    volume, mask = made_up_brain(recipe.bundle.grid.size, recipe.bundle.grid.size[2])
+    tissue = np.digitize(volume, np.linspace(0.3, 0.7, len(TISSUES) - 1))
+    fractions = np.stack([*((tissue == index) & mask for index in range(len(TISSUES))), mask]).astype(np.uint8) * 255
+    parts = []
+    for source in recipe.sources:
+        medians = _TISSUE_MEDIANS if source.contrast == "T1" else None
+        scan = Scan("made up", source.contrast, volume.astype(np.float16), mask, medians)
+        item = Anatomy("made up", fractions) if source.kind == "labels" else scan
+        parts.append(Part(source, [item] * scans, []))
+    return parts

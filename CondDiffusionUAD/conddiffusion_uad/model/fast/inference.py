@@ -1,0 +1,106 @@
+"""A trained model in the form in which it reconstructs fastest: the same function, for inference only."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+from conddiffusion_uad.model.denoiser import Denoiser
+from conddiffusion_uad.model.fast.fused import FusedBlock, folded_modulation, normalized_activation
+from conddiffusion_uad.model.fast.parallel import side_by_side
+
+CACHE_BYTES = 2**22  # that one feature map of the samples computed together may take on a CPU
+PART = 4  # samples at most, so that a batch has parts for all cores
+
+
+def accelerated(model: ConditionedDiffusion, dtype: torch.dtype) -> ConditionedDiffusion:
+    """The model with its denoiser in the fast form; the given one is left as it is.
+
+    Args:
+        model: Trained, in evaluation mode; it may be accelerated already.
+        dtype: In which convolutions compute; statistics, modulation, attention and the encoder stay in float32.
+    """
+    if isinstance(model.denoiser, FastDenoiser):
+        return model
+    device = next(model.denoiser.parameters()).device
+    fast = copy.copy(model)
+    fast._modules = {**model._modules, "denoiser": FastDenoiser(model.denoiser, dtype).to(device)}
+    return fast.eval().requires_grad_(False)
+
+
+class FastDenoiser(nn.Module):
+    """The function of a :class:`Denoiser`, without gradients.
+
+    Channels-last layout throughout, normalization and activation while the sample is in the cache, the modulation of
+    all blocks by one product and folded into the normalization, doubled pixels never convolved. On a CPU each core has
+    a part of the batch, with no more samples at once than its cache holds. The first and the last layer, which see and
+    make the image itself, cost little and compute in float32.
+
+    Args:
+        denoiser: Trained.
+        dtype: Of the feature maps and convolutions between the first and the last.
+    """
+
+    def __init__(self, denoiser: Denoiser, dtype: torch.dtype) -> None:
+        super().__init__()
+        source = copy.deepcopy(denoiser).float()
+        self.dtype, self.divisor = dtype, source.divisor
+        self.embed_level, self.embed_condition = source.embed_level, source.embed_condition
+        self.to_patches, self.from_patches = source.to_patches, source.from_patches
+        up = [block for layers in source.up for block in layers]
+        blocks = [*source.down, source.middle_in, source.middle_out, *up]
+        matrices, shifts = zip(*map(folded_modulation, blocks), strict=True)
+        self.modulation = nn.Linear(matrices[0].shape[1], sum(map(len, matrices)))
+        self.modulation.weight = nn.Parameter(torch.cat(matrices))
+        self.modulation.bias = nn.Parameter(torch.cat(shifts))
+        self._widths = [block.norm_out.num_channels for block in blocks]
+
+        self.stem = source.stem
+        self.down = nn.ModuleList(map(FusedBlock, source.down))
+        self.middle_in, self.middle_out = FusedBlock(source.middle_in), FusedBlock(source.middle_out)
+        self.attention = source.attention
+        self.up = nn.ModuleList(nn.ModuleList(map(FusedBlock, layers)) for layers in source.up)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and module is not self.stem:
+                module.to(dtype=dtype, memory_format=torch.channels_last)
+        self.norm, _, self.head = source.head
+
+    def forward(self, noisy: torch.Tensor, level: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """See :meth:`Denoiser.forward`; the estimate is float32."""
+        embedding = torch.cat([self.embed_level(level), self.embed_condition(condition)], dim=1)
+        modulation = self.modulation(functional.silu(embedding))
+        together = self.together(noisy)
+        parts = list(zip(noisy.split(together), modulation.split(together), strict=True))
+        return torch.cat(side_by_side(lambda part: self._forward(*part), parts))
+
+    def together(self, noisy: torch.Tensor) -> int:
+        """How many samples are computed as one part of a batch. It does not depend on the number of threads."""
+        if noisy.device.type != "cpu":
+            return len(noisy)
+        pixels = noisy.shape[2] * noisy.shape[3] * self.to_patches.downscale_factor**-2
+        fitting = round(CACHE_BYTES / (self.stem.out_channels * pixels * self.dtype.itemsize))
+        return min(max(fitting, 1), PART)
+
+    def _forward(self, noisy: torch.Tensor, modulation: torch.Tensor) -> torch.Tensor:
+        pairs = (pair.chunk(2, dim=1) for pair in modulation.split([2 * width for width in self._widths], dim=1))
+        h = self.stem(self.to_patches(noisy).contiguous(memory_format=torch.channels_last)).to(self.dtype)
+        skips = [h]
+        for block in self.down:
+            h = block(h, *next(pairs))
+            skips.append(h)
+        h = self._attended(self.middle_in(h, *next(pairs)))
+        h = self.middle_out(h, *next(pairs))
+        for layers in self.up:
+            h = torch.cat([h, skips.pop()], dim=1)
+            for block in layers:
+                h = block(h, *next(pairs))
+        weight, bias = (values.expand(len(h), -1) for values in (self.norm.weight, self.norm.bias))
+        h = normalized_activation(h.float(), self.norm.num_groups, weight, bias, self.norm.eps)
+        return self.from_patches(self.head(h))
+
+    def _attended(self, h: torch.Tensor) -> torch.Tensor:
+        return self.attention(h.float()).to(dtype=self.dtype, memory_format=torch.channels_last)

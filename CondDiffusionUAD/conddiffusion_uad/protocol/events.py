@@ -1,0 +1,173 @@
+"""The events of a run, and what every long step reports its progress to.
+
+What crosses the pipe between Slicer and the worker, and what `--json` prints, is one JSON object a line:
+
+    {"event": "stage", "name": "register", "index": 4, "total": 13}
+    {"event": "estimate", "seconds": 95.0}
+    {"event": "progress", "fraction": 0.31, "eta_s": 52.0}
+    {"event": "warning" | "error", "code": "...", "message": "...", "hint": "..."}
+    {"event": "done", "report": "/path/report.json"}
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+from typing import Protocol as Interface
+
+from conddiffusion_uad.protocol.failures import BadInput, Cancelled, shown
+
+STAGES: Mapping[str, float] = MappingProxyType(
+    {
+        "read": 0.5,
+        "load": 5.0,
+        "orient": 0.2,
+        "strip": 10.0,
+        "register": 5.0,
+        "bias": 5.0,
+        "normalize": 0.2,
+        "resample": 2.5,
+        "check": 1.0,
+        "reconstruct": 25.0,
+        "score": 0.2,
+        "restore": 1.5,
+        "findings": 0.3,
+        "report": 3.0,
+    }
+)
+"""The stages of a detection in order, with the seconds each typically takes for a 1 mm volume on two CPU cores."""
+
+Event = dict[str, Any]
+
+Emit = Callable[[Event], None]
+
+
+class Progress(Interface):
+    """What every long step receives, and reports to."""
+
+    def stage(self, name: str) -> None:
+        """Enter the stage `name`, one of `STAGES`. Raises Cancelled when the run was cancelled."""
+
+    def advance(self, fraction: float) -> None:
+        """Report the fraction (0..1) done of the current stage. Raises Cancelled when the run was cancelled."""
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """Be told the seconds that each stage is expected to take on this computer."""
+
+    def warning(self, code: str, message: str, hint: str = "") -> None:
+        """Tell the user about something that may spoil the result, without ending the run."""
+
+
+class Quiet:
+    """A `Progress` that says nothing: for use as a library, and for tests."""
+
+    def stage(self, name: str) -> None:
+        """Ignored."""
+
+    def advance(self, fraction: float) -> None:
+        """Ignored."""
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """Ignored."""
+
+    def warning(self, code: str, message: str, hint: str = "") -> None:
+        """Ignored."""
+
+
+class EventProgress:
+    """A `Progress` that emits events and ends the run when it is cancelled.
+
+    The emitted fraction is that of the whole run and never falls.
+
+    Args:
+        emit: Receives each event.
+        cancelled: Set from any thread to end the run at its next report.
+        stages: Stage names in order with their typical seconds.
+        clock: Seconds, monotone.
+        interval: Least seconds between two progress events of one stage.
+    """
+
+    def __init__(
+        self,
+        emit: Emit,
+        cancelled: threading.Event | None = None,
+        *,
+        stages: Mapping[str, float] = STAGES,
+        clock: Callable[[], float] = time.monotonic,
+        interval: float = 0.1,
+    ) -> None:
+        self._emit = emit
+        self._cancelled = cancelled or threading.Event()
+        self._stages = stages
+        self._names = list(stages)
+        self._total = sum(stages.values())
+        self._clock = clock
+        self._interval = interval
+        self._begin = clock()
+        self._last_emitted = -math.inf
+        self._fraction = 0.0
+        self._name = self._names[0]
+
+    def stage(self, name: str) -> None:
+        """Enter the stage `name`. Raises Cancelled, and ValueError for a name that is not among the stages."""
+        self._check()
+        index = self._names.index(name) + 1
+        self._name = name
+        self._emit({"event": "stage", "name": name, "index": index, "total": len(self._names)})
+        self._report(0.0, always=True)
+
+    def advance(self, fraction: float) -> None:
+        """Report the fraction (0..1) done of the current stage. Raises Cancelled."""
+        self._check()
+        self._report(fraction, always=fraction >= 1.0)
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """Emit the estimate, and go by these seconds from now on. They are of the same stages."""
+        self._stages = {name: max(seconds[name], 1e-3) for name in self._names}
+        self._total = sum(self._stages.values())
+        self._emit({"event": "estimate", "seconds": round(self._total, 1)})
+
+    def warning(self, code: str, message: str, hint: str = "") -> None:
+        """Emit a warning event."""
+        self._emit({"event": "warning", "code": code, "message": message, "hint": hint})
+
+    def _check(self) -> None:
+        if self._cancelled.is_set():
+            raise Cancelled()
+
+    def _report(self, within: float, *, always: bool) -> None:
+        now = self._clock()
+        if not always and abs(now - self._last_emitted) < self._interval:
+            return
+        before = sum(self._stages[name] for name in self._names[: self._names.index(self._name)])
+        done = (before + self._stages[self._name] * min(max(within, 0.0), 1.0)) / self._total
+        self._fraction = max(self._fraction, done)
+        self._last_emitted = now
+        self._emit({"event": "progress", "fraction": round(self._fraction, 4), "eta_s": self._remaining(now)})
+
+    def _remaining(self, now: float) -> float:
+        """Seconds left: the typical seconds of what is left, scaled by how fast this computer has been so far."""
+        typical = self._total * self._fraction
+        pace = max(now - self._begin, 0.0) / typical if typical > 0 else 1.0  # a clock may jump
+        return round(self._total * (1.0 - self._fraction) * pace, 1)
+
+
+def encode(event: Mapping[str, Any]) -> str:
+    """An event or a job as one line of JSON, ASCII only, without the line end."""
+    return json.dumps(event, ensure_ascii=True, allow_nan=False)
+
+
+def decode(line: str) -> dict[str, Any]:
+    """The event or job on one line. Raises BadInput("bad_line") when it is not a JSON object."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise BadInput("bad_line", f"This is not a JSON object: {shown(line.strip())}.", "Send one JSON object a line.")
+    return value

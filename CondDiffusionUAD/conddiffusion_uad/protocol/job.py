@@ -1,0 +1,138 @@
+"""A request to look for anomalies, with every option checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from conddiffusion_uad.protocol.failures import BadInput, shown
+
+CONTRASTS = ("T1", "T2", "FLAIR")
+
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,2})?")
+
+PRECISIONS = ("auto", "fp32", "bf16")
+
+MOST_VOLUME_ML = 10_000.0  # no head is larger
+
+
+_PLACES = ("inputs", "output", "bundle", "device", "force")
+
+
+@dataclass(frozen=True)
+class DetectionJob:
+    """One request to look for anomalies; the same for the command line, the worker and Slicer.
+
+    Attributes:
+        inputs: Paths of scans (NIfTI, NRRD, MHA) or DICOM folders.
+        output: Folder for the results; with several inputs, one folder inside it for each.
+        bundle: Name of a shipped model bundle, or the path of one.
+        contrast: "auto" or one of `CONTRASTS`.
+        device: "auto", "cpu", "mps", "cuda" or "cuda:N".
+        levels: Noise levels (time steps, 1 to 1000) to average over; None for the bundle's own.
+        healthy_flagged: Fraction of healthy tissue that the threshold may flag, in (0, 1).
+        min_volume_ml: Smallest volume of a finding in ml, 0 to `MOST_VOLUME_ML`.
+        skull: "auto", "on" (the skull is there: strip it) or "off" (already stripped: leave it alone).
+        seed: Seed of the noise.
+        batch: Slices computed at once, 1 to 1024; it is halved when the memory does not suffice.
+        precision: "auto" (what the processor is fastest in), "fp32" or "bf16": number format of the network.
+        force: Replace results that are already in the output folder.
+        accept_any_scan: Examine also a scan that the input gate would refuse.
+    """
+
+    inputs: tuple[str, ...]
+    output: str
+    bundle: str = "default"
+    contrast: str = "auto"
+    device: str = "auto"
+    levels: tuple[int, ...] | None = None
+    healthy_flagged: float = 0.01
+    min_volume_ml: float = 0.05
+    skull: str = "auto"
+    seed: int = 0
+    batch: int = 16
+    precision: str = "auto"
+    force: bool = False
+    accept_any_scan: bool = False
+
+    def __post_init__(self) -> None:
+        """Check every option. Raises BadInput("bad_option")."""
+        for name, (accepted, accepts) in _OPTIONS.items():
+            value = getattr(self, name)
+            if not accepts(value):
+                option = "--" + name.replace("_", "-")
+                raise BadInput("bad_option", f"{option} cannot be {shown(value)}.", f"Accepted: {accepted}.")
+
+    @classmethod
+    def parameters(cls) -> tuple[str, ...]:
+        """The names of the options that decide the result; the others say where things are and what computes."""
+        return tuple(field.name for field in fields(cls) if field.name not in _PLACES)
+
+    def to_json(self) -> dict[str, Any]:
+        """The job as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> DetectionJob:
+        """The job from plain JSON values. Raises BadInput("bad_option")."""
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            accepted = ", ".join(sorted(known))
+            raise BadInput("bad_option", f"There is no option {shown(unknown[0])}.", f"Accepted: {accepted}.")
+        if missing := sorted({"inputs", "output"} - set(values)):
+            raise BadInput("bad_option", f"The job lacks {missing[0]!r}.", "A job needs inputs and output.")
+        frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return cls(**frozen)
+
+
+def is_number(value: object, low: float, high: float) -> bool:
+    """Whether this is a number from `low` to `high`; also of a whole number that is too large for a float."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+
+
+def are_levels(value: object) -> bool:
+    """Whether these are noise levels: a tuple of different whole numbers from 1 to 1000, at least one."""
+    return isinstance(value, tuple) and bool(value) and _are_distinct(value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _is_path(value: object) -> bool:
+    """Whether every library can be given it: text that UTF-8 can hold, without a zero byte."""
+    try:
+        return _is_text(value) and b"\0" not in value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+
+
+def _is_integer(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _are_distinct(levels: tuple[object, ...]) -> bool:
+    return all(_is_integer(level, 1, 1000) for level in levels) and len(set(levels)) == len(levels)
+
+
+_OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "inputs": (
+        "one path or more, each of valid text; rename what is not",
+        lambda v: isinstance(v, tuple) and bool(v) and all(map(_is_path, v)),
+    ),
+    "output": ("the path of a folder", _is_path),
+    "bundle": ("the name or the path of a bundle", _is_path),
+    "contrast": ("auto, T1, T2, FLAIR", lambda v: v == "auto" or v in CONTRASTS),
+    "device": ("auto, cpu, mps, cuda, cuda:N", lambda v: _is_text(v) and bool(DEVICE.fullmatch(v))),
+    "levels": ("different time steps from 1 to 1000, such as 250,500,750", lambda v: v is None or are_levels(v)),
+    "healthy_flagged": ("a fraction between 0 and 1, such as 0.01", lambda v: is_number(v, 0, 1) and v not in (0, 1)),
+    "min_volume_ml": (f"a volume in ml, 0 to {MOST_VOLUME_ML:.0f}", lambda v: is_number(v, 0, MOST_VOLUME_ML)),
+    "skull": ("auto, on, off", lambda v: v in ("auto", "on", "off")),
+    "seed": ("a whole number from 0 to 2147483647", lambda v: _is_integer(v, 0, 2**31 - 1)),
+    "batch": ("a whole number from 1 to 1024", lambda v: _is_integer(v, 1, 1024)),
+    "precision": (", ".join(PRECISIONS), lambda v: v in PRECISIONS),
+    "force": ("true or false", lambda v: isinstance(v, bool)),
+    "accept_any_scan": ("true or false", lambda v: isinstance(v, bool)),
+}

@@ -1,0 +1,16 @@
+"""The files that a detection writes."""
+
+from __future__ import annotations
+
+HEATMAP = "heatmap.nii.gz"
+RECONSTRUCTION = "reconstruction.nii.gz"
+BRAIN_MASK = "brain_mask.nii.gz"
+SEGMENTATION = "segmentation.nii.gz"
+FINDINGS = "findings.csv"
+OVERVIEW = "overview.png"
+REPORT = "report.json"
+FILES = (HEATMAP, RECONSTRUCTION, BRAIN_MASK, SEGMENTATION, FINDINGS, OVERVIEW, REPORT)
+"""What a detection writes. The report is moved into place last: where it is, the rest is."""
+
+REPORT_FORMAT = 1
+"""Of the report, as `report.schema.json` describes it; raised when older programs could misread one."""

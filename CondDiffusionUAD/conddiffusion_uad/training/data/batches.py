@@ -1,0 +1,151 @@
+"""The batch of each step: drawn from a mixture of sources, or going through all scans epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+import torch
+
+from conddiffusion_uad.model.fast.parallel import single_threads
+from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.training.data.augmentation import Augmentation
+from conddiffusion_uad.training.data.corpus import Part, Scan
+from conddiffusion_uad.training.data.sampling import BatchSampler
+from conddiffusion_uad.training.recipe import Recipe
+
+Drawn = TypeVar("Drawn")
+
+
+class Batches(Protocol):
+    """A source of batches.
+
+    Attributes:
+        size: Slices in a batch.
+        per_epoch: Batches in which every scan comes once.
+    """
+
+    size: int
+    per_epoch: int
+
+    def at(self, step: int, generator: torch.Generator) -> torch.Tensor:
+        """The batch of a step, (size, 1, H, W) in [0, 1], on the device; the same for the same randomness."""
+
+
+class Sampler(Protocol):
+    """What draws slices without end, such as :class:`BatchSampler`."""
+
+    def draw(self, count: int, generator: torch.Generator) -> torch.Tensor: ...
+
+
+class Mixture:
+    """Slices of all sources according to their weights, synthesized and augmented as :mod:`sampling` does.
+
+    Args:
+        sampler: Draws the slices.
+        size: Slices in a batch.
+        scans: How many there are.
+    """
+
+    def __init__(self, sampler: Sampler, size: int, scans: int = 0) -> None:
+        self.size = size
+        self.per_epoch = max(scans // size, 1)
+        self._sampler = sampler
+
+    def at(self, step: int, generator: torch.Generator) -> torch.Tensor:
+        return self._sampler.draw(self.size, generator)
+
+
+class Epochs:
+    """One random slice of every scan in each epoch, in random order; the last, smaller batch is dropped.
+
+    Slices without brain come as often as others, as in the published training.
+
+    Args:
+        scans: To go through; they stay on disk.
+        size: Slices in a batch.
+        seed: Of the order.
+        device: Where the batches go.
+        augmentation: Of the volumes before the slice is taken.
+        spacing: Of the grid, mm.
+
+    Raises:
+        BadInput: ``no_training_data`` when there are fewer scans than slices in a batch.
+    """
+
+    def __init__(
+        self,
+        scans: Sequence[Scan],
+        size: int,
+        seed: int,
+        device: torch.device,
+        augmentation: Augmentation,
+        spacing: tuple[float, float, float],
+    ) -> None:
+        if len(scans) < size:
+            raise BadInput(
+                "no_training_data",
+                f"{len(scans)} scans do not fill a batch of {size}.",
+                "Give more, or a smaller batch.",
+            )
+        self.size = size
+        self.per_epoch = len(scans) // size
+        self._scans, self._seed, self._device = scans, seed, device
+        self._augmentation, self._spacing = augmentation, spacing
+
+    def at(self, step: int, generator: torch.Generator) -> torch.Tensor:
+        epoch, batch = divmod(step, self.per_epoch)
+        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._scans))
+        chosen = order[batch * self.size : (batch + 1) * self.size]
+        slices = [self._slice(self._scans[index], generator) for index in chosen]
+        return torch.stack(slices).unsqueeze(1).to(self._device)
+
+    def _slice(self, scan: Scan, generator: torch.Generator) -> torch.Tensor:
+        z = int(torch.randint(len(scan.volume), (), generator=generator))
+        return self._augmentation.slice_of(torch.from_numpy(scan.volume), z, self._spacing, generator)
+
+
+def batches(
+    recipe: Recipe, corpus: Sequence[Part], size: int, device: torch.device, *, augment: bool = True
+) -> Mixture | Epochs:
+    """The batches of a recipe. Raises BadInput("no_training_data") when the scans do not fill one.
+
+    Args:
+        recipe: Says how they are drawn.
+        corpus: What is learned from.
+        size: Slices in a batch.
+        device: Where the batches go.
+        augment: Whether scans that are gone through epoch by epoch are augmented.
+    """
+    if recipe.sampling.order == "mixture":
+        sampler = BatchSampler(corpus, device, recipe.bundle.contrasts, recipe.sampling.ghosting)
+        return Mixture(sampler, size, sum(len(part.fit) for part in corpus))
+    scans = [scan for part in corpus for scan in part.fit]
+    augmentation = recipe.sampling.augmentation if augment else Augmentation()
+    return Epochs(scans, size, recipe.seed, device, augmentation, recipe.bundle.grid.spacing)
+
+
+class Ahead(Generic[Drawn]):
+    """Draws for the steps to come while the present one is computed.
+
+    Args:
+        draw: What to draw for a step; called from several threads.
+        threads: How many, and how many steps ahead; none where drawing and computing would only take the processor
+            from each other.
+        steps: In all.
+    """
+
+    def __init__(self, draw: Callable[[int], Drawn], threads: int, steps: int) -> None:
+        self._draw, self._threads, self._steps = draw, threads, steps
+        self._pool = single_threads(threads, "draw") if threads else None
+        self._coming: dict[int, Future[Drawn]] = {}
+
+    def __call__(self, step: int) -> Drawn:
+        """What was drawn for a step."""
+        if self._pool is None:
+            return self._draw(step)
+        wanted = range(step, min(step + self._threads + 1, self._steps))
+        self._coming = {at: self._coming.get(at) or self._pool.submit(self._draw, at) for at in wanted}
+        return self._coming.pop(step).result()

@@ -1,0 +1,135 @@
+"""What is wrong with the files of a data folder: all of it at once, before anything takes long."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from conddiffusion_uad.io import volume as volumes
+from conddiffusion_uad.io.contrast import named_in
+from conddiffusion_uad.io.scan_name import scan_name
+from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.training.data.anatomy import tissue_labels
+from conddiffusion_uad.training.data.datalist import Entry
+
+HEAD_ML = (400.0, 9000.0)  # of what stands out of the background of a scan: a bare brain, or a head with its neck
+LEAST_TISSUE_ML = 300.0  # of a label map
+LOOK_MM = 4.0  # voxel size at which a scan is measured
+_MOST_LISTED = 200
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a file cannot be used.
+
+    Attributes:
+        file: Which.
+        message: One sentence.
+    """
+
+    file: Path
+    message: str
+
+
+def fingerprint(entry: Entry) -> str:
+    """Look at a file as far as that is quick, and return a hash of what it shows.
+
+    Raises:
+        BadInput: What :func:`volumes.read` raises; ``wrong_contrast``, ``not_a_brain`` or ``bad_slices``.
+    """
+    return {"scans": _check_scan, "labels": _check_labels, "slices": _check_slices}[entry.source.kind](entry)
+
+
+def _check_scan(entry: Entry) -> str:
+    named = named_in(scan_name(str(entry.file)))
+    if named not in (None, entry.source.contrast):
+        raise BadInput("wrong_contrast", f"Its name says {named}, the source {entry.source.contrast}.")
+    scan = volumes.read(entry.file)
+    size = _head_ml(scan)
+    if not HEAD_ML[0] <= size <= HEAD_ML[1]:
+        raise BadInput("not_a_brain", f"What it shows measures {size:.0f} ml: that is no brain and no head.")
+    return _hash(sitk.GetArrayViewFromImage(scan))
+
+
+def _head_ml(scan: sitk.Image) -> float:
+    small = sitk.BinShrink(scan, [max(1, int(LOOK_MM / spacing)) for spacing in scan.GetSpacing()])
+    parts = sitk.ConnectedComponent(sitk.OtsuThreshold(small, 0, 1))
+    largest = sitk.BinaryFillhole(sitk.RelabelComponent(parts, sortByObjectSize=True) == 1)
+    return float(np.count_nonzero(sitk.GetArrayViewFromImage(largest)) * np.prod(small.GetSpacing()) / 1000)
+
+
+def _check_labels(entry: Entry) -> str:
+    try:
+        labels = sitk.ReadImage(str(entry.file), sitk.sitkInt32)
+    except RuntimeError as error:
+        raise BadInput("not_an_image", "It cannot be read as a label map.") from error
+    if labels.GetDimension() != 3:
+        raise BadInput("not_3d", f"It has {labels.GetDimension()} dimensions, not 3.")
+    tissue_ml = np.count_nonzero(tissue_labels(labels)) * np.prod(labels.GetSpacing()) / 1000
+    if tissue_ml < LEAST_TISSUE_ML:
+        raise BadInput("no_brain", f"Its FreeSurfer labels mark only {tissue_ml:.0f} ml of brain.")
+    return _hash(sitk.GetArrayViewFromImage(labels))
+
+
+def _check_slices(entry: Entry) -> str:
+    try:
+        with np.load(entry.file) as archive:
+            images = np.asarray(archive["image"], np.float32)
+            ranked = len(archive["bright"]) if "bright" in archive else len(images)
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise BadInput("bad_slices", "It is no .npz archive with an array `image` of numbers.") from error
+    if images.ndim != 3 or ranked != len(images):
+        raise BadInput("bad_slices", "Its `image` is not (slices, y, x), or `bright` has another length.")
+    if not np.isfinite(images).all():
+        raise BadInput("not_finite", "It has pixels that are not numbers (NaN or infinite).")
+    if empty := [str(index) for index, image in enumerate(images) if not (image > 0).any()]:
+        raise BadInput("bad_slices", f"Nothing is shown in slices {', '.join(empty[:10])}.")
+    return _hash(images)
+
+
+def _hash(values: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
+
+
+def duplicates(fingerprints: Mapping[Path, str]) -> list[Problem]:
+    """Files that show exactly what an earlier one does."""
+    first: dict[str, Path] = {}
+    return [
+        Problem(file, f"It shows the same as {first[shown]}.")
+        for file, shown in fingerprints.items()
+        if first.setdefault(shown, file) != file
+    ]
+
+
+def inconsistent(found: Sequence[Sequence[Entry]]) -> list[Problem]:
+    """Files that are listed twice for one source, or put into another split than an earlier one of their subject."""
+    problems: list[Problem] = []
+    splits: dict[str, str | None] = {}
+    for entries in found:
+        seen: set[Path] = set()
+        for entry in entries:
+            split = splits.setdefault(entry.subject, entry.split)
+            if entry.file in seen:
+                problems.append(Problem(entry.file, "It is listed twice."))
+            elif split != entry.split:
+                problems.append(Problem(entry.file, f"Its subject {entry.subject} is also in the split {split!r}."))
+            seen.add(entry.file)
+    return problems
+
+
+def failure(problems: Iterable[Problem]) -> BadInput:
+    """The failure that tells all problems."""
+    lines = [f"  {problem.file}: {problem.message}" for problem in problems]
+    shown = lines[:_MOST_LISTED] + ([f"  and {len(lines) - _MOST_LISTED} more"] if len(lines) > _MOST_LISTED else [])
+    return BadInput(
+        "bad_training_data",
+        f"These files of the training data cannot be used ({len(lines)}):",
+        "Mend or remove them, or go on without them: --skip-bad.",
+        shown,
+    )

@@ -1,0 +1,53 @@
+"""A small scan and a small model bundle, made in a moment, for tests that run the engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+
+def make_scan(path: Path) -> None:
+    """Write a stripped T1-weighted brain with voxels of 4 mm and one bright ball, from the shipped atlas."""
+    import SimpleITK as sitk
+
+    from conddiffusion_uad.preprocessing import atlas
+
+    brain = sitk.BinShrink(atlas.load().t1, [2, 2, 2])
+    values = sitk.GetArrayFromImage(brain)
+    z, y, x = np.indices(values.shape)
+    middle = [size / 2 for size in values.shape]
+    ball = (z - middle[0] - 3) ** 2 + (y - middle[1] - 4) ** 2 + (x - middle[2] - 8) ** 2 < 2.5**2
+    values += np.random.default_rng(0).normal(0, 0.01 * values.max(), values.shape) * (values > 0)
+    values[ball] = 2 * values.max()
+    scan = sitk.GetImageFromArray(values.astype(np.float32))
+    scan.CopyInformation(brain)
+    sitk.WriteImage(scan, str(path))
+
+
+def make_bundle(folder: Path) -> None:
+    """Write a bundle with an untrained network of the right kind and a made-up calibration for T1."""
+    import torch
+
+    from conddiffusion_uad.bundle import bundle
+    from conddiffusion_uad.bundle.calibration import Calibration
+    from conddiffusion_uad.io.volume import Grid
+    from conddiffusion_uad.method.anomaly_map.residual import ResidualRule
+    from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+
+    network = {
+        "condition": 16,
+        "encoder": {"block": "basic", "layers": [1, 1, 1, 1], "block_inplanes": [4, 8, 16, 32]},
+        "denoiser": {"base": 8, "multipliers": [1, 2], "blocks": 1, "head_channels": 8, "groups": 4, "patch": 2},
+        "noise": {"octaves": 2, "persistence": 0.8, "wavelength": 16.0},
+    }
+    torch.manual_seed(0)
+    config = bundle.BundleConfig(
+        grid=Grid((48, 56, 48), (4.0, 4.0, 4.0), (-94.0, -110.0, -90.0)),
+        model=network,
+        levels=(250, 500),
+        residual={"T1": ResidualRule("absolute", "gaussian", 1.0), "T2": ResidualRule("absolute", "gaussian", 1.0)},
+    )
+    bundle.save(folder, config, ConditionedDiffusion(network))
+    healthy = np.random.default_rng(0).exponential(0.09, 20_000)
+    bundle.save_calibration(folder, {"T1": Calibration.measure([[healthy]])})

@@ -1,0 +1,373 @@
+"""Mutated files, jobs, reports and bundles: each is used or refused in one sentence, quickly, and nothing leaks.
+
+A few examples each, always the same; `--hypothesis-profile=thorough` takes 1,000 of each, and 200 runs in one worker.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+
+from conddiffusion_uad.app import repetition
+from conddiffusion_uad.app.detection_job import run
+from conddiffusion_uad.app.worker import Worker
+from conddiffusion_uad.bundle import bundle as bundles
+from conddiffusion_uad.io import volume
+from conddiffusion_uad.protocol.events import Event, encode
+from conddiffusion_uad.protocol.failures import EXIT_BAD_INPUT, EXIT_OUTPUT, BadInput, BundleFailure, Failure
+from conddiffusion_uad.protocol.job import DetectionJob
+
+# The folder of a test is used by all its examples.
+SAME_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+THOROUGH = settings().max_examples >= 1000
+
+Edit = tuple[int, bytes]
+
+
+def brain() -> sitk.Image:
+    """Values that pass as a scan: 16 x 14 x 12 voxels of 5 mm."""
+    values = np.random.default_rng(0).integers(0, 1000, (12, 14, 16)).astype(np.int16)
+    image = sitk.GetImageFromArray(values)
+    image.SetSpacing((5.0, 5.0, 5.0))
+    return image
+
+
+def edits(length: int) -> st.SearchStrategy[list[Edit]]:
+    """Some bytes to put at some places."""
+    numbers = st.sampled_from([b"\0\0", b"\xff\xff", b"\xff\x7f", b"\0\0\x80\x7f", b"\0\0\xc0\x7f", b"\0\0\0\x80"])
+    contents = st.one_of(numbers, st.binary(min_size=1, max_size=8))
+    return st.lists(st.tuples(st.integers(0, length - 1), contents), min_size=1, max_size=6)
+
+
+def edited(data: bytes, changes: list[Edit]) -> bytes:
+    """The data with the changes, as long as before."""
+    result = bytearray(data)
+    for place, content in changes:
+        result[place : place + len(content)] = content
+    return bytes(result[: len(data)])
+
+
+def read_or_refuse(path: Path) -> None:
+    """A scan is read, and is one, or is refused in one sentence."""
+    try:
+        image = volume.read(path)
+    except BadInput as failure:
+        sentences(failure)
+        return
+    values = sitk.GetArrayViewFromImage(image)
+    assert image.GetDimension() == 3 and image.GetPixelID() == sitk.sitkFloat32 and np.isfinite(values).all()
+    assert np.isfinite([*image.GetSpacing(), *image.GetOrigin(), *image.GetDirection()]).all()
+    assert min(image.GetSpacing()) > 0
+
+
+def sentences(failure: Failure) -> None:
+    """What is told can be read by a person and fits on a line."""
+    for text in (failure.message, failure.hint):
+        assert text.endswith(".") and text.isprintable() and len(text) < 2000, failure.message
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the small scan in each format, and a DICOM series."""
+    folder = tmp_path_factory.mktemp("files")
+    for ending in ("nii", "nrrd", "mha"):
+        sitk.WriteImage(brain(), str(folder / f"brain.{ending}"))
+    (folder / "series").mkdir()
+    for number in range(12):
+        image = brain()[:, :, number]
+        place = {"0020|0032": f"0\\0\\{5 * number}", "0020|0037": "1\\0\\0\\0\\1\\0", "0020|0013": str(number)}
+        names = {"0008|0060": "MR", "0020|000e": "1.2.3", "0020|000d": "1.2", "0008|0018": f"1.2.3.{number}"}
+        for tag, value in (place | names).items():
+            image.SetMetaData(tag, value)
+        writer = sitk.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        writer.SetFileName(str(folder / "series" / f"{number:02}.dcm"))
+        writer.Execute(image)
+    return folder
+
+
+def test_the_unchanged_files_are_read(files: Path) -> None:
+    for name in ("brain.nii", "brain.nrrd", "brain.mha", "series"):
+        assert volume.read(files / name).GetSize() == (16, 14, 12), name
+
+
+@SAME_FOLDER
+@given(changes=edits(352), length=st.one_of(st.none(), st.integers(0, 6000)), packed=st.booleans())
+def test_nifti_headers(files: Path, tmp_path: Path, changes: list[Edit], length: int | None, packed: bool) -> None:
+    data = edited((files / "brain.nii").read_bytes(), changes)[:length]
+    path = tmp_path / ("x.nii.gz" if packed else "x.nii")
+    path.write_bytes(gzip.compress(data, 1) if packed else data)
+    read_or_refuse(path)
+
+
+FIELDS = ("type", "dimension", "space", "sizes", "space directions", "kinds", "endian", "encoding", "space origin")
+VALUES = st.one_of(
+    st.sampled_from(
+        ["", "0", "-1", "3", "short", "block", "16 14", "16 14 12 1", "1000 1000 1000", "raw", "gzip", "hex"]
+    ),
+    st.sampled_from(["(0,0,0) (0,0,0) (0,0,0)", "(nan,0,0) (0,5,0) (0,0,5)", "(1e300,0,0)", "none none none", "LIST"]),
+    st.text(max_size=30),
+    st.integers(-(2**70), 2**70).map(str),
+)
+
+
+@SAME_FOLDER
+@given(
+    fields=st.dictionaries(
+        st.sampled_from([*FIELDS, "data file", "line skip", "byte skip", "measurement frame"]), VALUES
+    ),
+    missing=st.sets(st.sampled_from(FIELDS), max_size=2),
+    changes=st.one_of(st.just([]), edits(300)),
+    ending=st.sampled_from(["nrrd", "nhdr"]),
+)
+def test_nrrd_headers(
+    files: Path, tmp_path: Path, fields: dict[str, str], missing: set[str], changes: list[Edit], ending: str
+) -> None:
+    head, _, voxels = (files / "brain.nrrd").read_bytes().partition(b"\n\n")
+    first, *lines = head.decode("ascii").splitlines()
+    kept = [line for line in lines if line.split(":")[0] not in {*missing, *fields}]
+    new = [f"{name}: {value}" for name, value in fields.items()]
+    header = "\n".join([first, *kept, *new]).encode("utf-8", "replace")
+    path = tmp_path / f"x.{ending}"
+    path.write_bytes(edited(header, [change for change in changes if change[0] < len(header)]) + b"\n\n" + voxels)
+    read_or_refuse(path)
+
+
+@SAME_FOLDER
+@given(changes=edits(400))
+def test_metaimage_headers(files: Path, tmp_path: Path, changes: list[Edit]) -> None:
+    data = (files / "brain.mha").read_bytes()
+    (tmp_path / "x.mha").write_bytes(edited(data, [change for change in changes if change[0] < len(data)]))
+    read_or_refuse(tmp_path / "x.mha")
+
+
+@SAME_FOLDER
+@given(
+    changes=st.dictionaries(st.integers(0, 11), edits(1000), min_size=1, max_size=3),
+    length=st.one_of(st.none(), st.integers(0, 1500)),
+    gone=st.sets(st.integers(0, 11), max_size=2),
+)
+def test_dicom_headers(
+    files: Path, tmp_path: Path, changes: dict[int, list[Edit]], length: int | None, gone: set[int]
+) -> None:
+    folder = tmp_path / "series"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for number, file in enumerate(sorted((files / "series").iterdir())):
+        data = file.read_bytes()
+        if number in changes:
+            data = edited(data, [change for change in changes[number] if change[0] < len(data)])[:length]
+        if number not in gone:
+            (folder / file.name).write_bytes(data)
+    read_or_refuse(folder)
+
+
+def json_values() -> st.SearchStrategy[Any]:
+    """Any JSON value, with a liking for what is special."""
+    special = st.sampled_from(
+        [None, True, 0, -1, 1, 1e308, float("nan"), 2**70, 10**400, "", "auto", "T1", "cuda:99", "\0", "a/\0"]
+    )
+    atoms = st.one_of(special, st.integers(), st.floats(), st.text(max_size=20), st.just("x" * 5000))
+    return st.recursive(
+        atoms, lambda v: st.lists(v, max_size=4) | st.dictionaries(st.text(max_size=8), v, max_size=3), max_leaves=6
+    )
+
+
+JOB = {"job": "detect", "inputs": ["/nowhere/scan.nii"], "output": "/nowhere/out", "id": 1}
+NAMES = [*DetectionJob.__dataclass_fields__, "job", "id", "more"]
+
+
+@SAME_FOLDER
+@given(changes=st.dictionaries(st.sampled_from(NAMES), json_values(), max_size=4), cut=st.integers(0, 60))
+def test_jobs_that_a_worker_is_given(changes: dict[str, Any], cut: int, tmp_path: Path) -> None:
+    line = json.dumps({**JOB, **changes}).encode()
+    events: list[Event] = []
+    worker = Worker(events.append)
+    worker.take([line[: len(line) - cut] if cut > 50 else line, b'{"job": "quit"}'])
+    assert len(events) <= 1
+    for event in events:
+        assert event["event"] == "error" and event["code"] in ("bad_line", "bad_option")
+        assert len(event["message"]) < 500 and event["message"].isprintable()
+    while not worker._waiting.empty():
+        job, _, _ = worker._waiting.get()
+        assume(not any(os.path.exists(path) for path in job.inputs))
+        told: list[Event] = []
+        elsewhere = DetectionJob.from_json({**job.to_json(), "output": str(tmp_path / "out")})
+        assert run(elsewhere, told.append) in (EXIT_BAD_INPUT, EXIT_OUTPUT)
+        assert {event["code"] for event in told if event["event"] == "error"} <= {"file_not_found", "cannot_write"}
+        for event in told:
+            encode(event).encode("ascii")
+    assert os.listdir(tmp_path) == []
+
+
+@SAME_FOLDER
+@given(output=st.one_of(st.text(min_size=1, max_size=300), st.sampled_from(["\0", "a/" * 3000, "x" * 300, "\ud800"])))
+def test_output_folders_that_cannot_be(output: str, tmp_path: Path) -> None:
+    told: list[Event] = []
+    (tmp_path / "file").touch()
+    try:
+        job = DetectionJob(inputs=(str(tmp_path / "missing.nii"),), output=str(tmp_path / "file") + "/" + output)
+    except BadInput as failure:
+        sentences(failure)
+        return
+    assert run(job, told.append) in (EXIT_BAD_INPUT, EXIT_OUTPUT)
+    assert told[-1]["code"] in ("file_not_found", "cannot_write")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@given(st.binary(max_size=200))
+def test_lines_that_are_no_jobs(line: bytes) -> None:
+    events: list[Event] = []
+    Worker(events.append).take([line])
+    assert all(event["event"] == "error" and event["message"].isprintable() for event in events)
+
+
+@example(data=b'{"event": "\xff\xc3\n{"event": "stage", "name": "\xc3\xbc"}\r\n\x80', cuts=[5, 12, 37, 38])
+@given(data=st.binary(max_size=300), cuts=st.lists(st.integers(0, 300), max_size=5).map(sorted))
+def test_lines_come_out_the_same_however_they_are_cut(data: bytes, cuts: list[int]) -> None:
+    from CondDiffusionUADLib.run.WorkerMessages import LineBuffer, readEvent
+
+    buffer, lines = LineBuffer(), []
+    for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
+        lines += buffer.feed(data[start:end])
+    lines += buffer.rest()
+    whole = LineBuffer()
+    assert lines == whole.feed(data) + whole.rest()
+    for line in lines:
+        assert readEvent(line) is None or isinstance(readEvent(line), dict)
+
+
+@given(st.dictionaries(st.sampled_from(["event", "fraction", "eta_s", "id", "name"]), json_values()))
+def test_events_that_slicer_is_sent(event: dict[str, Any]) -> None:
+    from CondDiffusionUADLib.run.WorkerMessages import readEvent
+
+    read = readEvent(json.dumps(event))
+    if read is not None and read["event"] == "progress":
+        assert 0 * read["fraction"] == 0 and (read.get("eta_s") is None or 0 * read["eta_s"] == 0)
+
+
+@pytest.mark.parametrize("wrong", [{"fraction": 10**400}, {"fraction": 7}, {"eta_s": 10**400}, {"eta_s": -1}], ids=str)
+def test_progress_that_cannot_be_shown_is_a_line_of_the_log(wrong: dict[str, float]) -> None:
+    from CondDiffusionUADLib.run.WorkerMessages import readEvent
+
+    event = {"event": "progress", "fraction": 0.5, "eta_s": 3.0}
+    assert readEvent(json.dumps(event)) == event
+    assert readEvent(json.dumps({**event, **wrong})) is None
+
+
+REPORT: dict[str, Any] = {
+    "format": 1,
+    "software": {"torch": "2"},
+    "computer": {"threads": 1},
+    "device": "cpu",
+    "bundle": {"name": "default", "sha256": "0" * 64},
+    "parameters": {
+        "contrast": "T1",
+        "levels": [100],
+        "healthy_flagged": 0.01,
+        "min_volume_ml": 0.05,
+        "skull": "auto",
+        "seed": 0,
+        "batch": 16,
+    },
+    "input": {"size": [16, 14, 12], "spacing": [5, 5, 5], "origin": [0, 0, 0], "direction": [1, 0, 0, 0, 1, 0, 0, 0, 1]}
+    | {"sha256": "0" * 64},
+    "files": {},
+}
+
+
+@st.composite
+def changed(draw: Callable[..., Any], original: dict[str, Any]) -> dict[str, Any]:
+    """A table of tables of which some values are others."""
+    result = deepcopy(original)
+    for _ in range(draw(st.integers(1, 3))):
+        inner = result
+        name = draw(st.sampled_from(sorted(inner)))
+        while isinstance(inner[name], dict) and inner[name] and draw(st.booleans()):
+            inner = inner[name]
+            name = draw(st.sampled_from(sorted(inner)))
+        inner[name] = draw(json_values())
+    return result
+
+
+@SAME_FOLDER
+@given(report=changed(REPORT))
+def test_reports_to_repeat(report: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    try:
+        read = repetition.read(str(tmp_path / "report.json"))
+        assert read.job("scan.nii", "out").seed == report["parameters"]["seed"]
+        read.require_scan(sitk.Cast(brain(), sitk.sitkFloat32))
+    except BadInput as failure:
+        sentences(failure)
+
+
+@pytest.fixture(scope="module")
+def fuzzed_bundle(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose configuration may be changed."""
+    return shutil.copytree(small_bundle, tmp_path_factory.mktemp("fuzzed") / "bundle")
+
+
+@given(data=st.data())
+def test_bundle_configurations(fuzzed_bundle: Path, small_bundle: Path, data: st.DataObject) -> None:
+    original = json.loads((small_bundle / bundles.METADATA).read_text())
+    section = data.draw(changed(original["conddiffusion_uad"]))
+    (fuzzed_bundle / bundles.METADATA).write_text(json.dumps({**original, "conddiffusion_uad": section}))
+    try:
+        bundles.seal(fuzzed_bundle)
+        assert bundles.load(str(fuzzed_bundle)).config.levels == tuple(section["levels"])
+    except BundleFailure as failure:
+        sentences(failure)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_many_runs_in_one_worker_leak_nothing(
+    environment: dict[str, str], scan_file: Path, small_bundle: Path, tmp_path: Path
+) -> None:
+    runs, settled = (200, 20) if THOROUGH else (4, 2)
+    (tmp_path / "temporary").mkdir()
+    bad = tmp_path / "bad_T1.nii.gz"
+    bad.write_bytes(scan_file.read_bytes()[:2000])
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-m", "conddiffusion_uad", "worker"]
+    variables = {**environment, "TMPDIR": str(tmp_path / "temporary")}
+    with subprocess.Popen(command, env=variables, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as worker:
+        assert worker.stdin is not None and worker.stdout is not None
+        held = []
+        for number in range(runs):
+            for scan, end in ((bad, "error"), (scan_file, "done")):
+                job = {
+                    "job": "detect",
+                    "inputs": [str(scan)],
+                    "output": str(tmp_path / "out"),
+                    "bundle": str(small_bundle),
+                }
+                worker.stdin.write(encode({**job, "force": True, "seed": number}).encode() + b"\n")
+                worker.stdin.flush()
+                for line in worker.stdout:
+                    if json.loads(line)["event"] in ("done", "error"):
+                        break
+                assert json.loads(line)["event"] == end, line
+            process = Path(f"/proc/{worker.pid}")
+            memory = int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+            held.append((len(os.listdir(process / "fd")), len(os.listdir(process / "task")), memory))
+            assert sorted(os.listdir(tmp_path)) == ["bad_T1.nii.gz", "out", "temporary"]
+            assert os.listdir(tmp_path / "temporary") == []
+        worker.stdin.close()
+    files, threads, memory = zip(*held, strict=True)
+    assert max(files[settled:]) <= files[settled - 1] and max(threads[settled:]) <= threads[settled - 1], held
+    assert max(memory[settled:]) - memory[settled - 1] < 40, memory
