@@ -11,10 +11,13 @@ import slicer
 from slicer.i18n import tr as _
 
 from CondDiffusionUADLib.panel.Consent import confirm
+from CondDiffusionUADLib.panel.OverviewWindow import OverviewWindow
 from CondDiffusionUADLib.panel.Widgets import chosen, fill
 from CondDiffusionUADLib.run.Problems import ProblemError
 from CondDiffusionUADLib.scene import Export
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes, resultTitle
+from CondDiffusionUADLib.scene.Overview import overviewOf
 
 _FOLDER = "CondDiffusionUAD/ExportFolder"
 Write = Callable[[LiveFindings, Path], None]
@@ -33,6 +36,7 @@ class ExportPanel:
         self._ui = ui
         self._live = live
         self._say = say
+        self._nodes: DetectionNodes | None = None
         scopes = [
             (_("Not rejected"), "notRejected"),
             (_("Accepted only"), "accepted"),
@@ -47,6 +51,19 @@ class ExportPanel:
         ):
             button.clicked.connect(lambda *_c, name=name, kind=kind, write=write: self._save(name, kind, write))
         ui.exportDicomButton.clicked.connect(self._onDicom)
+        ui.overviewButton.clicked.connect(self._onOverview)
+        self._overview = OverviewWindow(ui.exportSection, self._saveOverview)
+
+    def setDetection(self, nodes: DetectionNodes | None) -> None:
+        """Another detection is shown, or none."""
+        self._nodes = nodes
+        self._overview.close()
+        self._ui.exportSection.enabled = nodes is not None
+        self._ui.overviewButton.enabled = nodes is not None and nodes.overview is not None
+
+    def close(self) -> None:
+        """The panel goes."""
+        self._overview.close()
 
     def _writeSegmentation(self, live: LiveFindings, path: Path) -> None:
         Export.writeSegmentation(live, path, chosen(self._ui.scopeBox))
@@ -56,6 +73,16 @@ class ExportPanel:
 
     def _writeReport(self, live: LiveFindings, path: Path) -> None:
         Export.writeReport(live, path)
+
+    def _onOverview(self, *_checked: Any) -> None:
+        page = overviewOf(self._nodes.overview) if self._nodes is not None else None
+        if page is not None:
+            self._overview.show(resultTitle(self._nodes), page)
+
+    def _saveOverview(self, page: bytes) -> None:
+        path = askWhere(self._ui.exportSection, "overview.png", _("Overview"))
+        if path is not None:
+            self._try(lambda: Export.writeOverview(page, path), path)
 
     def _onDicom(self, *_checked: Any) -> None:
         live = self._live()

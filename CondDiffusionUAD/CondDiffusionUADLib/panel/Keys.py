@@ -35,7 +35,7 @@ class Keys:
 
     def __init__(self, ui: Any, panel: Any) -> None:
         self._shortcuts = [self._connect(getattr(ui, name), key, panel) for name, key in KEYS]
-        ui.keysLabel.text = _("Keys: N, P next, previous; A, X, U decide; H heatmap; C compare")
+        ui.keysLabel.text = _("Keys: N/P next, A/X/U decide, H heatmap, C compare")
 
     def close(self) -> None:
         """The panel goes."""

@@ -28,6 +28,7 @@ from CondDiffusionUADLib.run.Paths import resource
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
 from CondDiffusionUADLib.run.Steps import Steps
 from CondDiffusionUADLib.run.WorkerProcess import engineLaunch
+from CondDiffusionUADLib.scene.BrainSurface import showBrain
 from CondDiffusionUADLib.scene.Components import Components, importingSteps
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections, nodesOf, resultTitle
@@ -72,6 +73,7 @@ class Panel(VTKObservationMixin):
         self.ui.detectionBox.currentIndexChanged.connect(self._onDetectionChosen)
         self.ui.sampleButton.clicked.connect(self._onSample)
         self.ui.editButton.clicked.connect(self._onEdit)
+        self.ui.brainBox.toggled.connect(self._onBrain)
         self.ui.diagnosticsButton.clicked.connect(self.copyDiagnostics)
         self._observeScene()
         self._onSceneChanged()
@@ -108,6 +110,7 @@ class Panel(VTKObservationMixin):
         self.models.close()
         self.keys.close()
         self.findings.close()
+        self.export.close()
         self.views.forget()
         self.probe.stop()
         self.ui.inputSelector.setMRMLScene(None)
@@ -173,6 +176,11 @@ class Panel(VTKObservationMixin):
         path = resource("SampleData/synthetic_T2_brain.nii.gz")
         self.ui.inputSelector.setCurrentNode(slicer.util.loadVolume(str(path), {"name": "Synthetic_T2_brain"}))
 
+    def _onBrain(self, *_checked: Any) -> None:
+        live = self.findings.live
+        self.ui.brainBox.enabled = live is not None
+        showBrain(slicer.mrmlScene, live.nodes if live is not None else None, bool(self.ui.brainBox.checked))
+
     def _onEdit(self, *_checked: Any) -> None:
         live = self._reviewed()
         if live is not None:
@@ -215,7 +223,8 @@ class Panel(VTKObservationMixin):
             if node is not None:
                 self.addObserver(node, slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._onMoved)
         self.findings.setDetection(nodes, components)
-        self.ui.exportSection.enabled = nodes is not None
+        self.export.setDetection(nodes)
+        self._onBrain()
 
     # What happens in the scene.
 

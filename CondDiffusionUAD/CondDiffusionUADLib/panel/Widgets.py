@@ -55,6 +55,14 @@ def toolTipText(text: str) -> str:
     return html.escape(text)
 
 
+def plainLabel(text: str) -> Any:
+    """A label that shows a text as it is, whatever tags are in it."""
+    label = qt.QLabel()
+    label.textFormat = qt.Qt.PlainText
+    label.text = text
+    return label
+
+
 class CardBrowser(qt.QTextBrowser):
     """Shows a model card, whoever wrote it: it loads nothing, and only opens https links that are clicked."""
 

@@ -151,6 +151,6 @@ def showLegend(heatmapNode: Any, sliceNode: Any) -> None:
         width, height = (max(1, size) for size in sliceNode.GetDimensions()[:2])
         wide, high = min(LEGEND_PIXELS[0] / width, LEGEND_MOST[0]), min(LEGEND_PIXELS[1] / height, LEGEND_MOST[1])
         legend.SetSize(high, wide)  # of a lying legend, the height comes first
-        legend.SetPosition(0.5, LEGEND_MARGIN_PIXELS / height)
+        legend.SetPosition(0.98, LEGEND_MARGIN_PIXELS / height)  # on the right: Slicer names the volumes on the left
     legend.Modified()  # by themselves the views notice only what the user does
     legend.EndModify(modifying)

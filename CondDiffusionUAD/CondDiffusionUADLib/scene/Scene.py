@@ -29,6 +29,7 @@ from CondDiffusionUADLib.scene.Nodes import (
     resultName,
     voxels,
 )
+from CondDiffusionUADLib.scene.Overview import addOverview
 from CondDiffusionUADLib.scene.Views import copyWindow, showOnly
 
 GRID_TOLERANCE = 0.05  # of the smallest voxel spacing: well above what NIfTI's float32 header rounds away
@@ -80,8 +81,17 @@ def addDetection(
         showOnly(scene, nodes)
         name = nodes.heatmap.GetName().removesuffix(heatmapName(""))
         folder = createResultFolder(scene, inputNode, f"{name} anomalies")
-        for node in (nodes.heatmap, nodes.segmentation, nodes.reconstruction, nodes.findings, nodes.report):
-            putIntoFolder(scene, folder, node)
+        results = (
+            nodes.heatmap,
+            nodes.segmentation,
+            nodes.reconstruction,
+            nodes.findings,
+            nodes.report,
+            nodes.overview,
+        )
+        for node in results:
+            if node is not None:
+                putIntoFolder(scene, folder, node)
         nameDicomSource(scene, nodes.segmentation, inputNode)
     return nodes
 
@@ -102,7 +112,8 @@ def _addNodes(
     findings = scene.AddNewNodeByClass("vtkMRMLTableNode", f"{name} findings")
     report = scene.AddNewNodeByClass("vtkMRMLTextNode", f"{name} report")
     report.SetText(output.report)
-    nodes = DetectionNodes(inputNode, heatmap, reconstruction, segmentation, findings, report)
+    overview = addOverview(scene, output.overview, f"{name} overview")
+    nodes = DetectionNodes(inputNode, heatmap, reconstruction, segmentation, findings, report, overview)
     linkNodes(nodes)
     return nodes
 
