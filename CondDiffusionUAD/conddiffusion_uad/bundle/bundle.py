@@ -27,8 +27,8 @@ from safetensors.torch import load_file, save_file
 from conddiffusion_uad.bundle import limits as bundle_limits
 from conddiffusion_uad.bundle.calibration import Calibration
 from conddiffusion_uad.bundle.healthy_features import HealthyFeatures
+from conddiffusion_uad.io.geometry import MAX_EXTENT_MM
 from conddiffusion_uad.io.resources import resources
-from conddiffusion_uad.io.scan_checks import MAX_EXTENT_MM
 from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.method.anomaly_map.residual import ResidualRule
 from conddiffusion_uad.model import precision as precisions

@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from conddiffusion_uad.io.volume import Grid
-from conddiffusion_uad.preprocessing import bias, normalization, orientation, registration, resampling
+from conddiffusion_uad.preprocessing import background, bias, normalization, orientation, registration, resampling
 from conddiffusion_uad.preprocessing import skull as stripping
 from conddiffusion_uad.preprocessing.atlas import Atlas
 from conddiffusion_uad.protocol.events import Progress
@@ -23,6 +23,7 @@ class Way:
 
     source: sitk.Image
     oriented: orientation.Oriented
+    leveled: background.Leveled
     corrected: bias.Corrected
     normalized: normalization.Normalized
     resampled: resampling.Resampled
@@ -59,9 +60,11 @@ class Prepared:
     def intensity_to_native(self, array: np.ndarray) -> sitk.Image:
         """Bring intensities (z, y, x) on `grid` to the scan's own grid and units, float32.
 
-        Inside the brain normalization and bias correction are undone; outside of it the scan's own values stand.
+        Inside the brain normalization, bias correction and leveling are undone; outside of it the scan's own values
+        stand.
         """
-        units = self.way.corrected.undo(self.way.normalized.undo(self._to_scan(array)))
+        corrected = self.way.normalized.undo(self._to_scan(array))
+        units = self.way.leveled.undo(self.way.corrected.undo(corrected))
         outside = sitk.MaskNegated(self.way.source, self.native_mask)
         return sitk.Mask(self.way.oriented.undo(units), self.native_mask) + outside
 
@@ -88,13 +91,14 @@ def prepare(
     """
     progress.stage("orient")
     oriented = orientation.orient(image)
+    leveled = background.level(oriented.image)
     progress.stage("strip")
-    brain = stripping.brain_mask(oriented.image, skull, device, progress)
+    brain = stripping.brain_mask(leveled.image, skull, device, progress)
     progress.stage("register")
-    registered = registration.register(oriented.image, brain.mask, atlas, progress)
+    registered = registration.register(leveled.image, brain.mask, atlas, progress)
     _warn(registered, progress)
     progress.stage("bias")
-    corrected = bias.correct(oriented.image, brain.mask, progress)
+    corrected = bias.correct(leveled.image, brain.mask, progress)
     progress.stage("normalize")
     normalized = normalization.normalize(corrected.image, brain.mask)
     progress.stage("resample")
@@ -107,7 +111,7 @@ def prepare(
         reference=oriented.source,
         skull_method=brain.method,
         registration=registered,
-        way=Way(image, oriented, corrected, normalized, resampled),
+        way=Way(image, oriented, leveled, corrected, normalized, resampled),
     )
 
 
