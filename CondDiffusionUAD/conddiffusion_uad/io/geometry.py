@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import SimpleITK as sitk
 
 from conddiffusion_uad.io.grid import Grid
 from conddiffusion_uad.protocol.failures import BadInput
@@ -14,7 +15,7 @@ MAX_SHEAR = 0.01  # largest scalar product of two axes' unit vectors: 0.6 degree
 FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # from RAS to LPS, and back
 
 
-def grid_of(affine: np.ndarray, size: tuple[int, ...], name: str, sheared: str = "") -> Grid:
+def grid_of(affine: np.ndarray, size: tuple[int, ...], name: str, sheared: str = "", *, thin: bool = False) -> Grid:
     """The grid of a scan.
 
     Axes that are off a right angle by rounding are straightened about the middle of the scan, so that no voxel moves
@@ -25,13 +26,14 @@ def grid_of(affine: np.ndarray, size: tuple[int, ...], name: str, sheared: str =
         size: Voxels along x, y, z.
         name: What the scan is called in messages.
         sheared: What to say of axes that are not at right angles; empty for the usual sentence.
+        thin: Whether it may cover less than MIN_EXTENT_MM along one axis.
 
     Raises:
         BadInput: bad_spacing, too_small or bad_direction.
     """
     columns = np.asarray(affine, float)[:3, :3]
     spacing = np.linalg.norm(columns, axis=0)
-    check_sizes(spacing, size, name)
+    check_sizes(spacing, size, name, thin=thin)
     if not np.isfinite(affine).all():
         raise bad_direction(name)
     direction = columns / spacing
@@ -48,13 +50,18 @@ def grid_of(affine: np.ndarray, size: tuple[int, ...], name: str, sheared: str =
     )
 
 
+def is_thin(image: sitk.Image) -> bool:
+    """Whether an image covers less than MIN_EXTENT_MM along one axis: too little of a head to be registered."""
+    return min(n * s for n, s in zip(image.GetSize(), image.GetSpacing(), strict=True)) < MIN_EXTENT_MM
+
+
 def shear_of(affine: np.ndarray) -> float:
     """How far the axes are off right angles: the largest scalar product of two of their unit vectors."""
     direction = affine[:3, :3] / np.maximum(np.linalg.norm(affine[:3, :3], axis=0), 1e-12)
     return float(np.abs(direction.T @ direction - np.eye(3)).max())
 
 
-def check_sizes(spacing: np.ndarray, size: tuple[int, ...], name: str) -> None:
+def check_sizes(spacing: np.ndarray, size: tuple[int, ...], name: str, *, thin: bool = False) -> None:
     """Check the size of voxels and of the whole. Raises BadInput: bad_spacing or too_small."""
     if not np.isfinite(spacing).all() or min(spacing) < SPACING_MM[0] or max(spacing) > SPACING_MM[1]:
         raise BadInput(
@@ -63,8 +70,9 @@ def check_sizes(spacing: np.ndarray, size: tuple[int, ...], name: str) -> None:
             f"Spacings from {SPACING_MM[0]:g} to {SPACING_MM[1]:g} mm are accepted; correct the header.",
         )
     extent = np.array(spacing) * size
-    if extent.min() < MIN_EXTENT_MM or extent.max() > MAX_EXTENT_MM:
-        code = "too_small" if extent.min() < MIN_EXTENT_MM else "bad_spacing"
+    least = np.sort(extent)[1 if thin else 0]
+    if least < MIN_EXTENT_MM or extent.max() > MAX_EXTENT_MM:
+        code = "too_small" if least < MIN_EXTENT_MM else "bad_spacing"
         hint = f"Extents from {MIN_EXTENT_MM:.0f} to {MAX_EXTENT_MM:.0f} mm are accepted."
         raise BadInput(code, f"{name} covers {_by(extent, '.0f')} mm, which is not a head.", hint)
 

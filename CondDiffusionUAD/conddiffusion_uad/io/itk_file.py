@@ -63,7 +63,7 @@ def read(path: Path, reading: Reading) -> sitk.Image:
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
     affine[:3, 3] = image.GetOrigin()
-    grid = geometry.grid_of(affine, image.GetSize(), path.name)
+    grid = geometry.grid_of(affine, image.GetSize(), path.name, thin=reading.thin)
     return grid.with_array(sitk.GetArrayFromImage(sitk.Cast(image, sitk.sitkFloat32)))
 
 

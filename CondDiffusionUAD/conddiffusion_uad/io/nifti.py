@@ -209,7 +209,7 @@ def _check_meaning(opened: _Opened, reading: Reading) -> None:
 def _grid(opened: _Opened, reading: Reading) -> Grid:
     affine = nifti_geometry.affine(opened.header, opened.size, opened.name, reading)
     sheared = nifti_geometry.shear(opened.header, opened.name)
-    return geometry.grid_of(geometry.FLIP @ affine, opened.size, opened.name, sheared)
+    return geometry.grid_of(geometry.FLIP @ affine, opened.size, opened.name, sheared, thin=reading.thin)
 
 
 def _values(opened: _Opened) -> np.ndarray:
@@ -236,9 +236,7 @@ def _dtype(header: Any, name: str) -> np.dtype:
     if dtype.kind == "c" or dtype.names:
         raise scan_checks.not_one_value(name, len(dtype.names or ("real", "imaginary")))
     if dtype.kind not in "iuf":
-        message = (
-            f"{name} stores its voxels in a way that is not read (datatype {int(header['datatype'])})."
-        )
+        message = f"{name} stores its voxels in a way that is not read (datatype {int(header['datatype'])})."
         raise BadInput("not_an_image", message, "Export it with whole numbers or floats of 32 bits.")
     return dtype.newbyteorder(header.endianness)
 

@@ -83,7 +83,7 @@ def read(path: Path, reading: Reading) -> sitk.Image:
     spatial = _spatial(header, sizes)
     size = tuple(sizes[axis] for axis in spatial)
     scan_checks.check_shape(size, path.name)
-    grid = geometry.grid_of(_affine(header, spatial, reading), size, path.name)
+    grid = geometry.grid_of(_affine(header, spatial, reading), size, path.name, thin=reading.thin)
     with np.errstate(over="ignore"):
         return grid.with_array(_values(path, header, math.prod(size)).reshape(size[::-1]).astype(np.float32))
 

@@ -33,11 +33,9 @@ def filled(image: sitk.Image, name: str, reading: Reading, padding: np.ndarray |
     inner = int(np.count_nonzero(odd & ~outside))
     few = inner <= _FEW * np.count_nonzero(~odd & ~outside) and (odd & outside).any()
     if (inner and not few) or outside.all() or _cuts_through(outside):
-        raise BadInput(
-            "not_finite",
-            f"{name} has {inner or int(np.count_nonzero(odd))} voxels inside of the image that are not numbers (NaN or infinite).",
-            "Export the scan again.",
-        )
+        count = inner or int(np.count_nonzero(odd))
+        message = f"{name} has {count} voxels inside of the image that are not numbers (NaN or infinite)."
+        raise BadInput("not_finite", message, "Export the scan again.")
     if inner:
         message = f"{name} has {inner} voxels that are not numbers inside of the image, too."
         reading.warn("not_finite", message, "They are taken for as dark as the darkest others.")

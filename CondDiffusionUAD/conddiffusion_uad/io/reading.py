@@ -25,12 +25,14 @@ class Reading:
         series: Which of several DICOM series: its number, UID or description; None when there is one.
         echo: Which of several stacks in a series (echo, frame type, repetition): its number in the list that the
             refusal shows; None when there is one.
+        thin: Whether a file may hold only a few slices, as `preparation.prepare` accepts them.
         accept: Whether to go on with what is only doubtful, on an assumption that is told.
         warn: Is told what was assumed, and what contradicts itself.
     """
 
     series: str | None = None
     echo: str | None = None
+    thin: bool = False
     accept: bool = False
     warn: Warn = silent
 

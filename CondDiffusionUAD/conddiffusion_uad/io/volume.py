@@ -20,15 +20,16 @@ __all__ = ["FORMATS", "Grid", "read", "read_grid", "read_values", "write"]
 
 FORMATS = "NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or a folder with one DICOM series"
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_ANYHOW = Reading(accept=True)
+_ANYHOW = Reading(accept=True, thin=True)
 
 
-def read(path: str | os.PathLike[str], reading: Reading = Reading()) -> sitk.Image:  # noqa: B008 (it is frozen)
+def read(path: str | os.PathLike[str], reading: Reading | None = None, *, thin: bool = False) -> sitk.Image:
     """Read a scan and check that it is one: a 3D scalar image of finite, varying intensities.
 
     Args:
         path: NIfTI, NRRD or MetaImage file, a DICOM file of several frames, or a folder that holds a DICOM series.
         reading: What was chosen and accepted, and who is told of what was assumed.
+        thin: Whether a file may hold only a few slices, as `preparation.prepare` accepts them.
 
     Returns:
         float32 image with its geometry in LPS millimeters. Its metadata tell what is known of its contrast (the tags
@@ -39,7 +40,7 @@ def read(path: str | os.PathLike[str], reading: Reading = Reading()) -> sitk.Ima
             bad_tag, irregular_slices, no_orientation, geometry_contradiction, too_large, too_small, bad_spacing,
             bad_direction, not_finite, all_zero, constant, bad_intensities, not_a_scan or label_map.
     """
-    path = _checked(Path(path))
+    path, reading = _checked(Path(path)), reading or Reading(thin=thin)
     if path.is_dir() or dicom_file.is_dicom(path):
         image = read_series(path, reading)
     else:

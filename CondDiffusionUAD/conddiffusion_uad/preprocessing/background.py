@@ -38,9 +38,9 @@ class Leveled:
     """
 
     image: sitk.Image
-    zero: float
-    scale: float
-    spread: float
+    zero: float = 0.0
+    scale: float = 1.0
+    spread: float = 0.0
 
     def undo(self, values: Values) -> Values:
         """Leveled values in the scan's own units: v / scale + zero."""
