@@ -1,4 +1,4 @@
-"""Healthy inputs of the synthesis, prepared once and cached: label maps, scans and single slices on the fine atlas grid.
+"""Healthy inputs of the synthesis, prepared once and cached: label maps, scans and slices on the fine atlas grid.
 
 The fine grid has 1 mm in plane and 2 mm between slices; four of its pixels are one of a bundle's 2 mm grid.
 """
@@ -16,17 +16,17 @@ import SimpleITK as sitk
 from scipy import ndimage
 from skimage.filters import threshold_multiotsu
 
-from conddiffusion_uad import volume as volumes
-from conddiffusion_uad.lattice import part
+from conddiffusion_uad.io import volume as volumes
+from conddiffusion_uad.io.lattice import part
+from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.preprocessing import atlas as atlases
 from conddiffusion_uad.preprocessing import normalization, resampling
 from conddiffusion_uad.preprocessing.preparation import prepare
 from conddiffusion_uad.preprocessing.registration import register
-from conddiffusion_uad.protocol import Quiet
-from conddiffusion_uad.training.anatomy import TISSUES, brain_of, tissue_labels
-from conddiffusion_uad.training.slice_outline import outline
-from conddiffusion_uad.training.synthesis import INTENSITIES
-from conddiffusion_uad.volume import Grid
+from conddiffusion_uad.protocol.events import Quiet
+from conddiffusion_uad.training.data.anatomy import TISSUES, brain_of, tissue_labels
+from conddiffusion_uad.training.data.slice_outline import outline
+from conddiffusion_uad.training.data.synthesis import INTENSITIES
 
 VERSION = 1  # of what the cache holds; raise it when a preparation changes
 FINE = Grid((160, 192, 80), (1.0, 1.0, 2.0), (-79.5, -79.5, -75.0))
@@ -43,8 +43,8 @@ class Inputs:
     Attributes:
         kind: "labels", "scan" or "slices".
         contrast: "T1", "T2" or "FLAIR"; empty for labels.
-        image: Labels: tissue index of :data:`TISSUES` plus 1, uint8 (z, y, x) on :data:`LABELS`. Scan: float16 (z, y, x)
-            on :data:`FINE`. Slices: float16 (n, y, x), the plane of :data:`FINE`. Outside the brain 0.
+        image: Labels: tissue index of :data:`TISSUES` plus 1, uint8 (z, y, x) on :data:`LABELS`. Scan: float16
+            (z, y, x) on :data:`FINE`. Slices: float16 (n, y, x), the plane of :data:`FINE`. Outside the brain 0.
         tissue: Of scans and slices, uint8 of the same shape: 0 outside, FLUID, GRAY or WHITE. Empty for labels.
         heights: Of slices, mm in the atlas; NaN where unknown. Empty otherwise.
     """

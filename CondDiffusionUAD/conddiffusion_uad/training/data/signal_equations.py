@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from conddiffusion_uad.training.anatomy import TISSUES
-from conddiffusion_uad.training.synthesis import INTENSITIES
+from conddiffusion_uad.training.data.anatomy import TISSUES
+from conddiffusion_uad.training.data.synthesis import INTENSITIES
 
 CONTRASTS = ("T1", "T2", "FLAIR")
 # Usual ranges of PD, T1 and T2 from 1.5 to 3 tesla: (low, high) of each.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import signal
 from pathlib import Path
 
 import torch
 
-from conddiffusion_uad.model import bundle
+from conddiffusion_uad.bundle import bundle
 
 from . import material
 from .batches import Batches
@@ -34,6 +35,8 @@ def main() -> None:
     batches = Batches(material.load(options.data, options.cache), settings.seed)
     training = Training(batches, settings, options.output, denoiser)
     training.resume()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: setattr(training, "stopped", True))
     training.run(options.seconds, options.last)
 
 

@@ -70,7 +70,9 @@ def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     crowd = functional.avg_pool2d(functional.avg_pool2d(label, 4), 5, stride=1, padding=2)
     crowd = functional.interpolate(crowd, scale_factor=4, mode="nearest")
     weight = known * (1 + label * (4 + 8 * (1 - crowd)))
-    entropy = functional.binary_cross_entropy_with_logits(logits, label, weight, reduction="sum") / known.sum().clamp(min=1)
+    entropy = functional.binary_cross_entropy_with_logits(logits, label, weight, reduction="sum") / known.sum().clamp(
+        min=1
+    )
     found = torch.sigmoid(logits) * known
     dice = (2 * (found * label).sum() + 1) / (found.sum() + (label * known).sum() + 1)
     return entropy + 1 - dice
@@ -91,6 +93,7 @@ class Training:
     ) -> None:
         torch.manual_seed(settings.seed)
         self.settings, self.folder, self.step = settings, folder, 0
+        self.stopped = False  # set it, from a signal handler, to end after the step in progress
         self._batches, self._denoiser = batches, denoiser
         self.model, self.mean = network(), network()
         self.mean.load_state_dict(self.model.state_dict())
@@ -99,7 +102,9 @@ class Training:
         )
         folder.mkdir(parents=True, exist_ok=True)
 
-    def run(self, seconds: float = math.inf, last: float = math.inf, keep_every: float = 180.0, report: int = 20) -> None:
+    def run(
+        self, seconds: float = math.inf, last: float = math.inf, keep_every: float = 180.0, report: int = 20
+    ) -> None:
         """Train until the time is over or step ``last`` is reached.
 
         Args:
@@ -110,7 +115,7 @@ class Training:
         """
         start = kept = time.monotonic()
         recent: list[float] = []
-        while self.step < last and time.monotonic() - start < seconds:
+        while not self.stopped and self.step < last and time.monotonic() - start < seconds:
             recent.append(self.advance())
             if self.step % report == 0:
                 self._note(sum(recent) / len(recent))
@@ -147,7 +152,12 @@ class Training:
             mean.lerp_(current, 1 - past)
 
     def _note(self, value: float) -> None:
-        line = {"step": self.step, "loss": round(value, 4), "rate": self.settings.rate(self.step), "time": round(time.time())}
+        line = {
+            "step": self.step,
+            "loss": round(value, 4),
+            "rate": self.settings.rate(self.step),
+            "time": round(time.time()),
+        }
         with (self.folder / CURVE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
