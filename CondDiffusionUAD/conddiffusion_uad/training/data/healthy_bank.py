@@ -118,13 +118,26 @@ def _cropped(image: sitk.Image, margin: int = 8) -> sitk.Image:
 
 def scan(contrast: str, file: Path) -> Inputs:
     """A scan as a detection prepares it, on the fine grid, with wide limits of its intensities."""
-    volume, mask = fine_volume(volumes.read(file), _LIMITS)
+    volume, mask, _ = fine_volume(volumes.read(file), _LIMITS)
     tissue = _tissues(volume, mask, contrast)
     return Inputs("scan", contrast, volume.astype(np.float16), tissue, _NONE)
 
 
-def fine_volume(image: sitk.Image, limits: tuple[float, float] = (1.0, 99.0)) -> tuple[np.ndarray, np.ndarray]:
-    """A scan prepared as in a detection, but on the fine grid: float32 volume and boolean mask (z, y, x)."""
+def fine_volume(
+    image: sitk.Image, limits: tuple[float, float] = (1.0, 99.0)
+) -> tuple[np.ndarray, np.ndarray, sitk.Transform]:
+    """A scan prepared as in a detection, but on the fine grid.
+
+    Args:
+        image: As :func:`volumes.read` returns it.
+        limits: Percentiles of the intensities in the brain that become 0 and 1.
+
+    Returns:
+        float32 volume, boolean mask, both (z, y, x), and the map from points of the atlas to points of the scan.
+
+    Raises:
+        ValueError: The scan does not fit the atlas.
+    """
     prepared = prepare(image, grid=FINE, atlas=atlases.load(), progress=Quiet())
     if not prepared.registration.ok:
         raise ValueError("the scan does not fit the atlas")
@@ -133,7 +146,8 @@ def fine_volume(image: sitk.Image, limits: tuple[float, float] = (1.0, 99.0)) ->
     made = resampling.to_grid(
         normalization.normalize(corrected, brain, *limits).image, brain, FINE, prepared.registration.to_atlas
     )
-    return part(made.volume, made.grid, FINE), part(made.mask, made.grid, FINE)
+    volume, mask = (part(values, made.grid, FINE) for values in (made.volume, made.mask))
+    return volume, mask, prepared.registration.to_atlas
 
 
 def slices(

@@ -169,6 +169,7 @@ class Training:
             "model": self.model.state_dict(),
             "mean": self.mean.state_dict(),
             "optimizer": self._optimizer.state_dict(),
+            "priors": self._batches.priors,
         }
         partial = self.folder / (CHECKPOINT + ".partial")
         torch.save(state, partial)
