@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
-import cc3d
 import numpy as np
+import SimpleITK as sitk
 from scipy import ndimage
 
 from conddiffusion_uad.evaluation.metrics.voxels import average_precision
@@ -102,7 +102,8 @@ def _stacked(found: np.ndarray, case: Case) -> np.ndarray:
 
 def _findings(found: np.ndarray, threshold: float) -> np.ndarray:
     """Volumes, ml, of the connected findings above a threshold that are not too small."""
-    labels = cc3d.connected_components((found > threshold).astype(np.uint8), connectivity=26)
+    flagged = sitk.GetImageFromArray((found > threshold).astype(np.uint8))
+    labels = sitk.GetArrayViewFromImage(sitk.ConnectedComponent(flagged, True))
     sizes = np.bincount(labels.ravel())[1:] * VOXEL_ML
     return sizes[sizes >= _LEAST_ML]
 

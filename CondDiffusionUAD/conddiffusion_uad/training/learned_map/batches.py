@@ -33,6 +33,11 @@ class Batch:
     label: torch.Tensor
     weight: torch.Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        parts = (part.to(device, non_blocking=True) for part in vars(self.inputs).values())
+        return Batch(SliceInputs(*parts), self.label.to(device), self.weight.to(device))
+
 
 class Batches:
     """Batches by number.
