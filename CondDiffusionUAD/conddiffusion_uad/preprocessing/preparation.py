@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,14 @@ class Prepared:
         units = self.way.corrected.undo(self.way.normalized.undo(self._to_scan(array)))
         outside = sitk.MaskNegated(self.way.source, self.native_mask)
         return sitk.Mask(self.way.oriented.undo(units), self.native_mask) + outside
+
+    def at(self, spacing: float) -> Prepared:
+        """The same brain on a grid with voxels of ``spacing`` mm, with the detail that the scan has."""
+        grid = resampling.with_spacing(self.grid, spacing)
+        brain = orientation.orient(self.native_mask).image
+        resampled = resampling.to_grid(self.way.normalized.image, brain, grid, self.registration.to_atlas)
+        way = replace(self.way, resampled=resampled)
+        return replace(self, volume=resampled.volume, mask=resampled.mask, grid=resampled.grid, way=way)
 
     def _to_scan(self, array: np.ndarray) -> sitk.Image:
         return self.way.resampled.back_inside(array, Grid.of(self.way.oriented.image))
