@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 
 from CondDiffusionUADLib.panel.FindingsView import MOST_ROWS, FindingsView
-from CondDiffusionUADLib.panel.Widgets import setQuietly
+from CondDiffusionUADLib.panel.Widgets import setQuietly, timer
 from CondDiffusionUADLib.run.Problems import ProblemError
 from CondDiffusionUADLib.run.Steps import Steps
 from CondDiffusionUADLib.scene.Components import Components
@@ -49,8 +48,8 @@ class FindingsPanel:
         self._live: LiveFindings | None = None
         self._problem = ""
         self._steps = Steps()
-        self._rest = _timer(self._follow)
-        self._surfaces = _timer(self._showSurfaces)
+        self._rest = timer(self._follow)
+        self._surfaces = timer(self._showSurfaces)
         self._table = FindingsView(ui.findingsTable, self._onChosen)
         self._button = slicer.qMRMLSegmentationShow3DButton()
         ui.threeDArea.layout().addWidget(self._button)
@@ -71,6 +70,11 @@ class FindingsPanel:
     def live(self) -> LiveFindings | None:
         """The findings that are shown; None when there are none, or while they are being linked."""
         return self._live
+
+    @property
+    def chosen(self) -> Finding | None:
+        """The finding that is chosen in the table, or None."""
+        return self._table.finding
 
     @property
     def healthyFlagged(self) -> float:
@@ -256,9 +260,3 @@ def summary(findings: Sequence[Finding]) -> str:
     ]
     told = ", ".join(filter(None, counts))
     return f"{text} ({told})" if told else text
-
-
-def _timer(timeout: Callable[[], None]) -> Any:
-    timer = qt.QTimer()
-    timer.timeout.connect(timeout)
-    return timer

@@ -16,7 +16,7 @@ from CondDiffusionUADLib.run.Bundles import FAST, FULL, BundleInfo, installedBun
 from CondDiffusionUADLib.run.DetectionRun import Settings
 from CondDiffusionUADLib.run.DeviceProbe import Devices
 from CondDiffusionUADLib.run.Problems import ProblemError
-from CondDiffusionUADLib.scene.InputVolume import guessContrast, preselected
+from CondDiffusionUADLib.scene.InputVolume import guessContrast, preselected, toldContrast
 from CondDiffusionUADLib.scene.Nodes import nodesOf, notScans
 
 
@@ -53,6 +53,7 @@ class InputPanel:
         self.offerScans()
         if parameters is None:
             self._corrections.clear()
+            self._showDoubt(None)
             self._ui.contrastHint.text = ""
             return
         if parameters.inputVolume is None:
@@ -61,6 +62,7 @@ class InputPanel:
             self._ui.inputSelector.setCurrentNode(parameters.inputVolume)
         self._parameters = parameters
         self.showBundles()
+        self._showDoubt(parameters.inputVolume)
         if parameters.inputVolume is not None and not parameters.contrast:
             self._guess(parameters.inputVolume)
         self.showParameters()
@@ -170,6 +172,7 @@ class InputPanel:
             self._parameters.inputVolume = node
             self._parameters.contrast = ""
             self._ui.contrastHint.text = ""
+            self._showDoubt(node)
             if node is not None:
                 self._guess(node)
             self._showContrasts()
@@ -183,6 +186,13 @@ class InputPanel:
         self._parameters.contrast = guess[0] if guess else ""
         told = {"DICOM": _("as the DICOM tags say"), "name": _("as the name says"), "user": _("as you chose")}
         self._ui.contrastHint.text = told[guess[1]] if guess else _("please choose")
+
+    def _showDoubt(self, node: Any) -> None:
+        """Say what the scan seems to be if that is no contrast a model knows: after contrast agent, a TIRM, a map."""
+        other = toldContrast(node, dicomValue).other if node is not None else ""
+        doubt = _("It seems to be {kind}: please check, and choose the contrast if it can be examined.")
+        self._ui.contrastDoubt.text = doubt.format(kind=other) if other else ""
+        self._ui.contrastDoubt.visible = bool(other)
 
     def _showContrasts(self) -> None:
         bundle = self._bundle()

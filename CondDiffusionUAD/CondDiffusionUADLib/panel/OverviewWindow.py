@@ -34,11 +34,11 @@ class OverviewWindow:
         page.loadFromData(qt.QByteArray(picture))
         width = min(page.width(), round(_SHARE * self._parent.window().width) - _BESIDE)
         image = qt.QLabel()
-        image.setPixmap(page.scaledToWidth(max(width, 1), qt.Qt.SmoothTransformation))
+        image.pixmap = page.scaledToWidth(max(width, 1), qt.Qt.SmoothTransformation)
         save = qt.QPushButton(_("Save..."))
         save.clicked.connect(lambda *_checked: self._save(picture))
         self.dialog = qt.QDialog(self._parent.window())
-        self.dialog.setWindowTitle(_("Overview"))
+        self.dialog.windowTitle = _("Overview")
         layout = qt.QVBoxLayout(self.dialog)
         for widget in (plainLabel(title), image, save):
             layout.addWidget(widget)

@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from CondDiffusionUADLib.panel.Consent import Consent, askToInstall, confirm
 from CondDiffusionUADLib.panel.Widgets import setQuietly
+from CondDiffusionUADLib.run import Problems
 from CondDiffusionUADLib.run.DetectionLogic import DetectionLogic
 from CondDiffusionUADLib.run.DetectionRun import Outcome, Settings
 from CondDiffusionUADLib.run.Installing import Installing, InstallListener
@@ -115,6 +116,7 @@ class RunPanel:
 
     def _start(self, *, accepting: bool) -> None:
         if self.busy:
+            self.show(Problems.busy().text)
             return
         self._accepting = accepting
         try:

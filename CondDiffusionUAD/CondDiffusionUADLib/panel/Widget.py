@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -18,11 +17,12 @@ from CondDiffusionUADLib.panel.ModelsPanel import ModelsPanel
 from CondDiffusionUADLib.panel.RunPanel import RunPanel
 from CondDiffusionUADLib.panel.SettingsPanel import SettingsPanel
 from CondDiffusionUADLib.panel.ViewsPanel import ViewsPanel
-from CondDiffusionUADLib.panel.Widgets import choose, chosen, fill
+from CondDiffusionUADLib.panel.Widgets import choose, chosen, fill, timer
 from CondDiffusionUADLib.run.Application import detectionLogic, moduleLogics, releaseLogic
 from CondDiffusionUADLib.run.DetectionRun import Outcome, Settings
 from CondDiffusionUADLib.run.DeviceProbe import DeviceProbe, Devices
 from CondDiffusionUADLib.run.Diagnostics import diagnostics
+from CondDiffusionUADLib.run.Installer import Installer
 from CondDiffusionUADLib.run.Installing import Installing
 from CondDiffusionUADLib.run.Paths import resource
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
@@ -56,7 +56,7 @@ class Panel(VTKObservationMixin):
         self._parameters: Any = None
         self._guiTag: Any = None
         self.logic = detectionLogic()
-        self.installer = installer or _installer()
+        self.installer = installer or Installer()
         self.run = RunPanel(self.ui, self.logic, self.installer, self._request, self._onBusy, self._onFound)
         self.input = InputPanel(self.ui, self._onInputChanged)
         self.views = ViewsPanel(self.ui, slicer.mrmlScene)
@@ -68,8 +68,8 @@ class Panel(VTKObservationMixin):
         self.probe = DeviceProbe(self.input.showDevices)
         self._probed = False
         self._imports = Steps()
-        self._later = qt.QTimer()
-        self._later.timeout.connect(self._catchUp)
+        self._later, self._moved = timer(self._catchUp), timer(self._onMovedNow)
+        self._added = False
         self.ui.detectionBox.currentIndexChanged.connect(self._onDetectionChosen)
         self.ui.sampleButton.clicked.connect(self._onSample)
         self.ui.editButton.clicked.connect(self._onEdit)
@@ -105,7 +105,10 @@ class Panel(VTKObservationMixin):
         self._let()
         self.removeObservers()
         self._later.stop()
+        self._moved.stop()
         self._imports.stop()
+        self.input.setParameters(None)
+        self.views.setParameters(None)
         self.run.close()
         self.models.close()
         self.keys.close()
@@ -261,6 +264,7 @@ class Panel(VTKObservationMixin):
             self._parameters = None
 
     def _onNodeAdded(self, *_event: Any) -> None:
+        self._added = True
         self._onSomething()
 
     def _onSomething(self, *_event: Any) -> None:
@@ -274,8 +278,9 @@ class Panel(VTKObservationMixin):
         if self._parameters is None or slicer.mrmlScene.IsBatchProcessing():
             return
         self.input.offerScans()
-        if self._widget.visible and self.input.volume is None:
-            self.input.preselect()
+        if self._added and self._widget.visible and self.input.volume is None:
+            self.input.preselect()  # a scan that is loaded while the panel waits for one is meant
+        self._added = False
         self.input.showParameters()
         self.views.showParameters()
         wanted = self._parameters.heatmap
@@ -299,6 +304,7 @@ class Panel(VTKObservationMixin):
     def _onNodeAboutToBeRemoved(self, _scene: Any, _event: Any, node: Any) -> None:
         if not slicer.mrmlScene.IsClosing():
             self.input.forgetVolume(node)
+            self._added = False
 
     def _onNodeRemoved(self, *_event: Any) -> None:
         if self._parameters is None or slicer.mrmlScene.IsClosing():
@@ -312,15 +318,12 @@ class Panel(VTKObservationMixin):
         self._onBusy()
 
     def _onMoved(self, *_event: Any) -> None:
-        """Scan, result or a part of it is elsewhere, or gone."""
-        if not self._later.active:
-            qt.QTimer.singleShot(0, self.findings.refresh)
+        """Scan, result or a part of it is elsewhere, or gone; a moment later, for it may go on."""
+        self._moved.start(0)
 
-
-def _installer() -> Installing:
-    from CondDiffusionUADLib.run.Installer import Installer
-
-    return Installer()
+    def _onMovedNow(self) -> None:
+        self._moved.stop()
+        self.findings.refresh()
 
 
 def editSegmentation(segmentation: Any, scan: Any) -> None:

@@ -23,7 +23,7 @@ def parameterNodeWrapper(kind: type) -> type:
     def init(self: Any, parameterNode: Any) -> None:
         self.parameterNode = parameterNode
         self._values: dict[str, Any] = {}
-        self._guis: list[int] = []
+        self._guis: dict[int, list[Callable[[], Any]]] = {}
         for name, hint in hints.items():
             if not parameterNode.HasParameter(name):
                 _write(parameterNode, name, hint, defaults[name])
@@ -82,7 +82,8 @@ def _property(name: str, hint: type) -> property:
 
 def _connect_gui(self: Any, gui: QWidget) -> int:
     """Connect the check boxes whose dynamic property names a parameter, both ways; other widgets are not known here."""
-    ends: list[Callable[[], Any]] = []
+    writes: list[Callable[[], Any]] = []
+    disconnects: list[Callable[[], Any]] = []
     for widget in gui.findChildren(QWidget):
         name = widget.property("SlicerParameterName")
         if not name:
@@ -91,22 +92,27 @@ def _connect_gui(self: Any, gui: QWidget) -> int:
             raise ValueError(f"Cannot find a param with the given name: {name}")
         if not isinstance(widget, QCheckBox):
             raise RuntimeError(f"no connector for {widget}")
-        ends.append(_connect_box(self, name, widget))
-    tag = self.parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: [end() for end in ends])
-    self._guis.append(tag)
-    for end in ends:
-        end()
+        write, disconnect = _connect_box(self, name, widget)
+        writes.append(write)
+        disconnects.append(disconnect)
+        write()
+    tag = self.parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: [write() for write in writes])
+    self._guis[tag] = disconnects
     return tag
 
 
-def _connect_box(self: Any, name: str, box: QCheckBox) -> Callable[[], None]:
-    box.toggled.connect(lambda checked: setattr(self, name, bool(checked)))
-    return lambda: box.setProperty("checked", getattr(self, name))
+def _connect_box(self: Any, name: str, box: QCheckBox) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    def changed(checked: bool) -> None:
+        setattr(self, name, bool(checked))
+
+    box.toggled.connect(changed)
+    return lambda: box.setProperty("checked", getattr(self, name)), lambda: box.toggled.disconnect(changed)
 
 
 def _disconnect_gui(self: Any, tag: int) -> None:
     self.parameterNode.RemoveObserver(tag)
-    self._guis.remove(tag)
+    for disconnect in self._guis.pop(tag):
+        disconnect()
 
 
 def make_module() -> types.ModuleType:
