@@ -7,8 +7,6 @@ results or none.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,12 @@ import qt
 import slicer
 
 from conddiffusion_uad.protocol.events import encode
+from conddiffusion_uad.protocol.job import is_number
 from CondDiffusionUADLib.run import Problems
 from CondDiffusionUADLib.run.DetectionOutput import readDetectionOutput
 from CondDiffusionUADLib.run.DetectionRun import Outcome, Run, RunListener, Settings
+from CondDiffusionUADLib.run.DeviceProbe import Devices, understood
+from CondDiffusionUADLib.run.PrivateFolder import PrivateFolder
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
 from CondDiffusionUADLib.run.ResultFiles import readingSteps
 from CondDiffusionUADLib.run.Steps import Steps
@@ -29,7 +30,7 @@ from CondDiffusionUADLib.scene.InputVolume import checkScan, writingSteps
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes
 from CondDiffusionUADLib.scene.Scene import Logics, addDetection
 
-FOLDER_PREFIX = "CondDiffusionUAD-"
+PREPARATION = 0  # the number of its job; those of runs begin with 1
 SCAN_FILE = "scan.nrrd"  # the name of a scan often names a patient
 IDLE_MS = 10 * 60 * 1000  # how long an idle worker keeps its memory
 # After these, a new process is needed: what a Python once failed to import stays so.
@@ -54,6 +55,7 @@ class DetectionLogic:
 
     Attributes:
         log: What the worker logged, all runs together.
+        workerMegabytes: The memory that the worker held when it was ready; None when it is not there or not ready.
     """
 
     def __init__(
@@ -66,6 +68,8 @@ class DetectionLogic:
         self._run: Run | None = None
         self._number = 0
         self._sending = False
+        self._prepared: Callable[[Devices], None] | None = None
+        self.workerMegabytes: int | None = None
         self.log = Log()
         self._worker = WorkerProcess(launch, self)
         self._steps = Steps()
@@ -90,22 +94,41 @@ class DetectionLogic:
         """Begin to examine a scan; the listener is told how it goes.
 
         Raises:
-            ProblemError: Nothing was begun: another run is under way, the volume or an option is not acceptable, or
-                there is no room for temporary files.
+            ProblemError: Nothing was begun: another run is under way, the volume or an option is not acceptable, the
+                engine's environment is not installed, or there is no room for temporary files.
         """
         if self._run is not None:
             raise ProblemError(Problems.busy())
         checkScan(inputNode)
         settings.job(Path(SCAN_FILE), Path("output"))
+        self._launch()  # raises when there is no environment
         try:
-            folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=str(self._temporary())))
+            folder = PrivateFolder(self._temporary())
         except OSError as error:
             raise ProblemError(Problems.fromError(error)) from error
         self._idle.stop()
         self._number += 1
         self._run = Run(self._number, inputNode.GetID(), settings, listener, folder)
         listener.onStage("export")
-        self._steps.run(writingSteps(inputNode, folder / SCAN_FILE), self._onWritten)
+        self._steps.run(writingSteps(inputNode, folder.path / SCAN_FILE), self._onWritten)
+
+    def prepare(self, bundle: str, device: str, told: Callable[[Devices], None]) -> None:
+        """Let the worker load what a run takes, so that the next one begins at once; nothing while there is a run.
+
+        Args:
+            bundle: Name or folder of the model.
+            device: As in `Settings`.
+            told: Receives what this computer can compute with, as `DeviceProbe` tells it, or why that is not known.
+        """
+        if self._run is not None:
+            return
+        self._idle.stop()
+        self._prepared = told
+        try:
+            self._worker.prepare()
+            self._worker.send({"job": "prepare", "id": PREPARATION, "bundle": bundle, "device": device})
+        except (ProblemError, OSError) as error:
+            self._onPrepared(Devices((), Problems.fromError(error).text))
 
     def cancel(self, reason: Problem | None = None) -> None:
         """Cancel the run that is under way; it ends within three seconds. The reason is what the user is told."""
@@ -122,6 +145,7 @@ class DetectionLogic:
         """End run and worker and wait for it, at most three seconds: before the module or the application goes."""
         self._idle.stop()
         self._sending = False
+        self._prepared = None
         self._worker.stopAndWait()
         if self._run is not None:
             self._finish(problem=Problems.canceled())
@@ -134,14 +158,18 @@ class DetectionLogic:
         self._observers = []
 
     def renewWorker(self) -> None:
-        """Let the next run start a new process: after packages were installed."""
+        """Let the next run start a new process: the environment is another one, or is to be removed."""
         if self._run is None:
+            self._prepared = None
             self._worker.stopAndWait()
 
     # What the worker tells; see `WorkerListener`.
 
     def onEvent(self, event: dict[str, Any]) -> None:
-        """Pass on what belongs to the run."""
+        """Pass on what belongs to the run, and that the worker is ready."""
+        if event.get("id") == PREPARATION and event["event"] in ("ready", "error"):
+            self._onReady(event)
+            return
         run = self._run
         if run is None or event.get("id") != run.number or not self._sending:
             return
@@ -167,16 +195,34 @@ class DetectionLogic:
 
     def onEnded(self, started: bool, exitCode: int) -> None:
         """The worker is gone; if it owed an answer, the run fails."""
+        self.workerMegabytes = None
+        problem = Problems.died(exitCode)
+        self._onPrepared(Devices((), problem.text))
         run = self._run
         if run is None or not self._sending:
             return
         self._sending = False
-        ended = Problems.died(exitCode) if started else Problems.notStarted(self._launch().program)
+        ended = problem if started else Problems.notStarted(self._launch().program)
         self._finish(problem=run.reason or ended)
 
     def _onIdle(self) -> None:
         self._idle.stop()
         self._worker.stop()
+
+    def _onReady(self, event: dict[str, Any]) -> None:
+        """The worker has loaded what it takes, or could not."""
+        if event["event"] == "error" and event.get("code") in _NEEDS_NEW_PROCESS:
+            self._worker.stop()
+        memory = event.get("memory_mb")
+        self.workerMegabytes = round(memory) if is_number(memory, 0, 1e9) else None
+        self._onPrepared(understood(event))
+        if self._run is None and self._worker.running:
+            self._idle.start(IDLE_MS)
+
+    def _onPrepared(self, devices: Devices) -> None:
+        told, self._prepared = self._prepared, None
+        if told is not None:
+            told(devices)
 
     def _onWritten(self, error: Exception | None) -> None:
         run = self._run
@@ -188,9 +234,14 @@ class DetectionLogic:
         job = run.settings.job(run.folder / SCAN_FILE, run.folder / "output")
         order = {"job": "detect", "id": run.number, **job.to_json()}
         self.log.add(encode({**order, "inputs": [SCAN_FILE], "output": "output"}))
-        self._worker.prepare()
         self._sending = True
-        self._worker.send(order)
+        try:
+            self._worker.prepare()
+            self._worker.send(order)
+            if self.workerMegabytes is None:  # libraries and weights come first
+                run.listener.onStage("load")
+        except (ProblemError, OSError) as failure:
+            self._finish(problem=Problems.fromError(failure))
 
     def _onAnswer(self, run: Run, event: dict[str, Any]) -> None:
         if run.reason is not None:
@@ -242,7 +293,7 @@ class DetectionLogic:
             return
         self._steps.stop()
         self._sending = False
-        shutil.rmtree(run.folder, ignore_errors=True)
+        run.private.remove()
         if self._worker.running:
             self._idle.start(IDLE_MS)
         if problem is not None:
