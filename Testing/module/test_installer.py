@@ -53,7 +53,9 @@ class Place:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         from CondDiffusionUADLib.run.Installer import Installer
+        from CondDiffusionUADLib.run.UserSettings import setEnvironmentPython
 
+        setEnvironmentPython("")
         self.engine, self.wheels = folder / "engine", folder / "wheels"
         self.wheels.mkdir()
         make_wheel(self.wheels, "tinytorch")

@@ -11,17 +11,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import qt
 import slicer
 
 from conddiffusion_uad.protocol.events import encode
-from conddiffusion_uad.protocol.job import is_number
 from CondDiffusionUADLib.run import Problems
 from CondDiffusionUADLib.run.DetectionOutput import readDetectionOutput
 from CondDiffusionUADLib.run.DetectionRun import Outcome, Run, RunListener, Settings
-from CondDiffusionUADLib.run.DeviceProbe import Devices, understood
+from CondDiffusionUADLib.run.DeviceProbe import Devices
 from CondDiffusionUADLib.run.PrivateFolder import PrivateFolder
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
+from CondDiffusionUADLib.run.Readiness import NEEDS_NEW_PROCESS, Readiness
 from CondDiffusionUADLib.run.ResultFiles import readingSteps
 from CondDiffusionUADLib.run.Steps import Steps
 from CondDiffusionUADLib.run.WorkerMessages import Log
@@ -30,18 +29,7 @@ from CondDiffusionUADLib.scene.InputVolume import checkScan, writingSteps
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes
 from CondDiffusionUADLib.scene.Scene import Logics, addDetection
 
-PREPARATION = 0  # the number of its job; those of runs begin with 1
 SCAN_FILE = "scan.nrrd"  # the name of a scan often names a patient
-IDLE_MS = 10 * 60 * 1000  # how long an idle worker keeps its memory
-# After these, a new process is needed: what a Python once failed to import stays so.
-_NEEDS_NEW_PROCESS = (
-    "torch_missing",
-    "torch_broken",
-    "package_missing",
-    "device_unsupported",
-    "device_lost",
-    "out_of_memory",
-)
 
 
 class DetectionLogic:
@@ -55,7 +43,6 @@ class DetectionLogic:
 
     Attributes:
         log: What the worker logged, all runs together.
-        workerMegabytes: The memory that the worker held when it was ready; None when it is not there or not ready.
     """
 
     def __init__(
@@ -68,13 +55,10 @@ class DetectionLogic:
         self._run: Run | None = None
         self._number = 0
         self._sending = False
-        self._prepared: Callable[[Devices], None] | None = None
-        self.workerMegabytes: int | None = None
         self.log = Log()
         self._worker = WorkerProcess(launch, self)
+        self._readiness = Readiness(self._worker)
         self._steps = Steps()
-        self._idle = qt.QTimer()
-        self._idle.timeout.connect(self._onIdle)
         self._observers = [
             scene.AddObserver(slicer.vtkMRMLScene.StartCloseEvent, self._onSceneClosing),
             scene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved),
@@ -89,6 +73,11 @@ class DetectionLogic:
     def workerProcessId(self) -> int:
         """The number of the worker's process; 0 when there is none."""
         return self._worker.processId
+
+    @property
+    def workerMegabytes(self) -> int | None:
+        """The memory that the worker held when it was ready; None when it is not there or not ready."""
+        return self._readiness.megabytes
 
     def start(self, inputNode: Any, settings: Settings, listener: RunListener) -> None:
         """Begin to examine a scan; the listener is told how it goes.
@@ -106,7 +95,7 @@ class DetectionLogic:
             folder = PrivateFolder(self._temporary())
         except OSError as error:
             raise ProblemError(Problems.fromError(error)) from error
-        self._idle.stop()
+        self._readiness.stay()
         self._number += 1
         self._run = Run(self._number, inputNode.GetID(), settings, listener, folder)
         listener.onStage("export")
@@ -120,15 +109,8 @@ class DetectionLogic:
             device: As in `Settings`.
             told: Receives what this computer can compute with, as `DeviceProbe` tells it, or why that is not known.
         """
-        if self._run is not None:
-            return
-        self._idle.stop()
-        self._prepared = told
-        try:
-            self._worker.prepare()
-            self._worker.send({"job": "prepare", "id": PREPARATION, "bundle": bundle, "device": device})
-        except (ProblemError, OSError) as error:
-            self._onPrepared(Devices((), Problems.fromError(error).text))
+        if self._run is None:
+            self._readiness.prepare(bundle, device, told)
 
     def cancel(self, reason: Problem | None = None) -> None:
         """Cancel the run that is under way; it ends within three seconds. The reason is what the user is told."""
@@ -143,9 +125,8 @@ class DetectionLogic:
 
     def shutdown(self) -> None:
         """End run and worker and wait for it, at most three seconds: before the module or the application goes."""
-        self._idle.stop()
+        self._readiness.forget()
         self._sending = False
-        self._prepared = None
         self._worker.stopAndWait()
         if self._run is not None:
             self._finish(problem=Problems.canceled())
@@ -160,15 +141,16 @@ class DetectionLogic:
     def renewWorker(self) -> None:
         """Let the next run start a new process: the environment is another one, or is to be removed."""
         if self._run is None:
-            self._prepared = None
+            self._readiness.forget()
             self._worker.stopAndWait()
 
     # What the worker tells; see `WorkerListener`.
 
     def onEvent(self, event: dict[str, Any]) -> None:
         """Pass on what belongs to the run, and that the worker is ready."""
-        if event.get("id") == PREPARATION and event["event"] in ("ready", "error"):
-            self._onReady(event)
+        if self._readiness.hear(event):
+            if self._run is None:
+                self._readiness.rest()
             return
         run = self._run
         if run is None or event.get("id") != run.number or not self._sending:
@@ -195,34 +177,14 @@ class DetectionLogic:
 
     def onEnded(self, started: bool, exitCode: int) -> None:
         """The worker is gone; if it owed an answer, the run fails."""
-        self.workerMegabytes = None
         problem = Problems.died(exitCode)
-        self._onPrepared(Devices((), problem.text))
+        self._readiness.ended(problem)
         run = self._run
         if run is None or not self._sending:
             return
         self._sending = False
         ended = problem if started else Problems.notStarted(self._launch().program)
         self._finish(problem=run.reason or ended)
-
-    def _onIdle(self) -> None:
-        self._idle.stop()
-        self._worker.stop()
-
-    def _onReady(self, event: dict[str, Any]) -> None:
-        """The worker has loaded what it takes, or could not."""
-        if event["event"] == "error" and event.get("code") in _NEEDS_NEW_PROCESS:
-            self._worker.stop()
-        memory = event.get("memory_mb")
-        self.workerMegabytes = round(memory) if is_number(memory, 0, 1e9) else None
-        self._onPrepared(understood(event))
-        if self._run is None and self._worker.running:
-            self._idle.start(IDLE_MS)
-
-    def _onPrepared(self, devices: Devices) -> None:
-        told, self._prepared = self._prepared, None
-        if told is not None:
-            told(devices)
 
     def _onWritten(self, error: Exception | None) -> None:
         run = self._run
@@ -238,7 +200,7 @@ class DetectionLogic:
         try:
             self._worker.prepare()
             self._worker.send(order)
-            if self.workerMegabytes is None:  # libraries and weights come first
+            if not self._readiness.loaded:  # libraries and weights come first
                 run.listener.onStage("load")
         except (ProblemError, OSError) as failure:
             self._finish(problem=Problems.fromError(failure))
@@ -248,10 +210,11 @@ class DetectionLogic:
             self._finish(problem=run.reason)
         elif event["event"] == "error":
             problem = Problems.fromEvent({**event, "message": str(event.get("message", "")).replace(SCAN_FILE, "scan")})
-            if problem.code in _NEEDS_NEW_PROCESS:
+            if problem.code in NEEDS_NEW_PROCESS:
                 self._worker.stop()
             self._finish(problem=problem)
         else:
+            self._readiness.loaded = True
             run.listener.onStage("import")
             try:
                 run.output = readDetectionOutput(run.folder / "output")
@@ -294,8 +257,7 @@ class DetectionLogic:
         self._steps.stop()
         self._sending = False
         run.private.remove()
-        if self._worker.running:
-            self._idle.start(IDLE_MS)
+        self._readiness.rest()
         if problem is not None:
             self.log.add(f"{problem.code}: {problem.text}")
         components = run.volumes[0].components if nodes is not None else None

@@ -68,7 +68,8 @@ def ofSystem(listed: str, architecture: str = "") -> Iterator[Candidate]:
         return
     for entry in entries:
         version = (entry["version_parts"]["major"], entry["version_parts"]["minor"])
-        fits = entry["implementation"] == "cpython" and entry["variant"] == "default" and OLDEST <= version <= NEWEST
+        usual = entry["implementation"] == "cpython" and entry["variant"] not in ("freethreaded", "debug")
+        fits = usual and OLDEST <= version <= NEWEST
         if not fits or not entry["path"] or architecture not in ("", entry["arch"]):
             continue
         path = Path(entry["path"])

@@ -73,8 +73,8 @@ class CommandError(Exception):
 def _telling(said: str) -> str:
     """The sentence in what a command said that tells most: its error with the first cause, or else its last line."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    first = next((n for n, line in enumerate(lines) if re.match(r"\W*(error:|ERROR:|\w*Error\b|No solution)", line)), -1)
-    told = lines[first : first + 2] if first >= 0 else lines[-1:]
+    errors = [n for n, line in enumerate(lines) if re.match(r"\W*(error:|ERROR:|\w*Error\b|No solution)", line)]
+    told = lines[errors[0] : errors[0] + 2] if errors else lines[-1:]
     words = (re.sub(r"^\W*(error:|ERROR:|cause:)?", "", line).strip(" :.") for line in told)
     return ": ".join(words)[:_SENTENCE] or "it said nothing"
 

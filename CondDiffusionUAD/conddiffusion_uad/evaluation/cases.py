@@ -16,6 +16,7 @@ from skimage.transform import rescale
 from conddiffusion_uad.io import nifti_file
 from conddiffusion_uad.io import volume as volumes
 from conddiffusion_uad.io.volume import Grid
+from conddiffusion_uad.method.brain import Brain, Volume
 from conddiffusion_uad.preprocessing import atlas
 from conddiffusion_uad.preprocessing.preparation import Prepared, prepare
 from conddiffusion_uad.protocol.events import Progress, Quiet
@@ -98,6 +99,11 @@ class Examined:
     native_truth: np.ndarray
     spacing: tuple[float, float, float]
     prepared: Prepared | None
+
+    @property
+    def brain(self) -> Brain:
+        """The case as a method looks at it."""
+        return self.prepared or Volume(self.volume, self.mask, self.grid)
 
     def native(self, scores: np.ndarray) -> np.ndarray:
         """Bring scores (z, y, x) from the model's grid to the scan's own: float32, 0 outside ``native_mask``."""

@@ -68,8 +68,18 @@ def bad_direction(name: str) -> BadInput:
     )
 
 
-def check_geometry(image: sitk.Image, name: str) -> None:
+def is_thin(image: sitk.Image) -> bool:
+    """Whether an image covers less than MIN_EXTENT_MM along one axis: too little of a head to be registered."""
+    return min(n * s for n, s in zip(image.GetSize(), image.GetSpacing(), strict=True)) < MIN_EXTENT_MM
+
+
+def check_geometry(image: sitk.Image, name: str, *, thin: bool = False) -> None:
     """Check spacing, extent and axes; axes off a right angle by rounding are straightened in place.
+
+    Args:
+        image: To be checked.
+        name: Of its file.
+        thin: Whether it may cover less than MIN_EXTENT_MM along one axis.
 
     Raises:
         BadInput: bad_spacing, too_small or bad_direction.
@@ -84,9 +94,10 @@ def check_geometry(image: sitk.Image, name: str) -> None:
             f"Spacings from {SPACING_MM[0]:g} to {SPACING_MM[1]:g} mm are accepted.",
         )
     extent = spacing * image.GetSize()
-    if extent.min() < MIN_EXTENT_MM or extent.max() > MAX_EXTENT_MM:
+    least = np.sort(extent)[1 if thin else 0]
+    if least < MIN_EXTENT_MM or extent.max() > MAX_EXTENT_MM:
         listed = " x ".join(f"{value:.0f}" for value in extent)
-        code = "too_small" if extent.min() < MIN_EXTENT_MM else "bad_spacing"
+        code = "too_small" if least < MIN_EXTENT_MM else "bad_spacing"
         hint = f"Extents from {MIN_EXTENT_MM:.0f} to {MAX_EXTENT_MM:.0f} mm are accepted."
         raise BadInput(code, f"{name} covers {listed} mm, which is not a head.", hint)
     if not np.isfinite([*image.GetOrigin(), *direction.flat]).all():

@@ -78,11 +78,12 @@ class Grid:
         return image
 
 
-def read(path: str | os.PathLike[str]) -> sitk.Image:
+def read(path: str | os.PathLike[str], *, thin: bool = False) -> sitk.Image:
     """Read a scan and check that it is one: a 3D scalar image of finite, varying intensities.
 
     Args:
         path: NIfTI, NRRD or MetaImage file, or a folder that holds one DICOM series.
+        thin: Whether a file may hold only a few slices, as :func:`preparation.prepare` accepts them.
 
     Returns:
         float32 image with its geometry in LPS millimeters. One that was read from DICOM carries the tags
@@ -102,7 +103,7 @@ def read(path: str | os.PathLike[str]) -> sitk.Image:
     if not (path.is_file() or path.is_dir()):  # a pipe or a device would keep us waiting, or never end
         raise BadInput("not_an_image", f"{path} is neither a file nor a folder.", f"Accepted: {FORMATS}.")
     sitk.ProcessObject.GlobalWarningDisplayOff()  # ITK's name files, which often name patients; we check ourselves
-    image = read_series(path) if path.is_dir() else _read_file(path)
+    image = read_series(path) if path.is_dir() else _read_file(path, thin)
     scan_checks.check_intensities(image, path.name)
     return image
 
@@ -126,7 +127,7 @@ def write(image: sitk.Image, path: str | os.PathLike[str]) -> None:
         raise OutputFailure("disk_full", f"There is no room for {path}.", "Free disk space or choose another folder.")
 
 
-def _read_file(path: Path) -> sitk.Image:
+def _read_file(path: Path, thin: bool) -> sitk.Image:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -145,7 +146,7 @@ def _read_file(path: Path) -> sitk.Image:
     if image.GetDimension() == 4:
         image = image[:, :, :, 0]
     image = sitk.Cast(image, sitk.sitkFloat32)
-    scan_checks.check_geometry(image, path.name)
+    scan_checks.check_geometry(image, path.name, thin=thin)
     return image
 
 

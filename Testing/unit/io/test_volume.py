@@ -179,6 +179,15 @@ def sheared(amount: float) -> Callable[[bytearray], None]:
     return change
 
 
+def test_a_thin_volume_is_read_where_it_is_wanted_and_a_pencil_never(tmp_path: Path) -> None:
+    sitk.WriteImage(spaced(2.0, 2.0, 1.0)(), str(tmp_path / "thin.nii.gz"))
+    assert refused(tmp_path / "thin.nii.gz").code == "too_small"
+    assert volume.read(tmp_path / "thin.nii.gz", thin=True).GetSpacing()[2] == 1.0
+    sitk.WriteImage(spaced(1.0, 1.0, 4.0)(), str(tmp_path / "pencil.nii.gz"))
+    with pytest.raises(BadInput, match="not a head"):
+        volume.read(tmp_path / "pencil.nii.gz", thin=True)
+
+
 def test_axes_off_a_right_angle_by_rounding_are_straightened_and_sheared_ones_refused(tmp_path: Path) -> None:
     nearly = volume.read(nifti(tmp_path / "nearly.nii.gz", sheared(0.002)))
     direction = np.array(nearly.GetDirection()).reshape(3, 3)
