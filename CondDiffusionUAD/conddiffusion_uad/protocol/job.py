@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypeGuard
 
 from conddiffusion_uad.protocol.failures import BadInput, shown
 
@@ -84,7 +84,7 @@ class DetectionJob:
         if missing := sorted({"inputs", "output"} - set(values)):
             raise BadInput("bad_option", f"The job lacks {missing[0]!r}.", "A job needs inputs and output.")
         frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        return cls(**frozen)
+        return cls(**frozen)  # type: ignore[arg-type]  # the options are checked by the class itself
 
 
 def is_number(value: object, low: float, high: float) -> bool:
@@ -97,7 +97,7 @@ def are_levels(value: object) -> bool:
     return isinstance(value, tuple) and bool(value) and _are_distinct(value)
 
 
-def _is_text(value: object) -> bool:
+def _is_text(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value)
 
 
