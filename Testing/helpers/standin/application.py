@@ -89,10 +89,7 @@ def install_python() -> None:
     qt_module.application()
     sys.modules["qt"] = qt_module.make_module(_WIDGETS)
     sys.modules["ctk"] = ctk_module.make_module()
-    translations = types.ModuleType("slicer.i18n")
-    translations.tr = lambda text: text  # type: ignore[attr-defined]
-    translations.translate = lambda context, text: text  # type: ignore[attr-defined]
-    for module in (translations, parameter_node.make_module(), scripted_module.make_module()):
+    for module in (parameter_node.make_module(), scripted_module.make_module()):
         sys.modules[module.__name__] = module
         setattr(slicer, module.__name__.rpartition(".")[2], module)
     for widget in _WIDGETS[:2]:
