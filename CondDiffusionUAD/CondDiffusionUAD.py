@@ -49,13 +49,15 @@ under the Apache License 2.0; the default model is under CC BY-SA 4.0.""")
         slicer.app.connect("startupCompleted()", self.onStartupCompleted)
 
     def onStartupCompleted(self) -> None:
-        """Make sample data and terminology known; nothing is installed and nothing downloaded."""
+        """Make sample data and terminology known; remove what a Slicer that crashed left. Nothing is downloaded."""
+        from CondDiffusionUADLib.run.PrivateFolder import sweep
         from CondDiffusionUADLib.scene.CandidateSegmentation import loadTerminology
         from CondDiffusionUADLib.scene.SampleData import registerSampleData
 
         with suppress(ImportError):  # the Sample Data module may be switched off
             registerSampleData()
         loadTerminology(slicer.modules.terminologies.logic())
+        sweep(slicer.app.temporaryPath)
 
 
 class CondDiffusionUADWidget(ScriptedLoadableModuleWidget):

@@ -129,7 +129,9 @@ class RunPanel:
             self._examine()
             return
         consent = askToInstall(self._installer, self._ui.detectButton.window())
-        if consent is not None:
+        if consent is None:
+            self.show(Problems.declined().text)
+        else:
             self.installOwn(consent, self._onInstalledForRun)
 
     def installOwn(self, consent: Consent, done: Done) -> None:

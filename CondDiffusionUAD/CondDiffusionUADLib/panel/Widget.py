@@ -22,12 +22,12 @@ from CondDiffusionUADLib.run.Application import detectionLogic, moduleLogics, re
 from CondDiffusionUADLib.run.DetectionRun import Outcome, Settings
 from CondDiffusionUADLib.run.DeviceProbe import DeviceProbe, Devices
 from CondDiffusionUADLib.run.Diagnostics import diagnostics
+from CondDiffusionUADLib.run.EngineLaunch import engineLaunch
 from CondDiffusionUADLib.run.Installer import Installer
 from CondDiffusionUADLib.run.Installing import Installing
 from CondDiffusionUADLib.run.Paths import resource
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
 from CondDiffusionUADLib.run.Steps import Steps
-from CondDiffusionUADLib.run.WorkerProcess import engineLaunch
 from CondDiffusionUADLib.scene.BrainSurface import showBrain
 from CondDiffusionUADLib.scene.Components import Components, importingSteps
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
