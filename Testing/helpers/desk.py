@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,9 +33,6 @@ class Desk:
         self._wait_until = wait_until
         self.installer = FakeInstaller(ready)
         monkeypatch.setattr(Widget, "Installer", lambda: self.installer)
-        # What this computer has takes seconds to find out, and no test here asks for it.
-        idle = types.SimpleNamespace(start=lambda: None, stop=lambda: None)
-        monkeypatch.setattr(Widget, "DeviceProbe", lambda done: idle)
         self.worker("several")
         self.widget = CondDiffusionUADWidget()
         self.widget.parent.show()

@@ -183,6 +183,9 @@ def main() -> None:
         order = json.loads(line)
         if order["job"] == "detect":
             threading.Thread(target=detect, args=(order,), daemon=True).start()
+        elif order["job"] == "prepare":
+            cpu = {"name": "cpu", "label": "CPU", "memory_gb": None, "supported": True}
+            emit({"event": "ready", "torch": "0", "devices": [cpu], "memory_mb": 50}, order["id"])
         elif order["job"] == "cancel" and MODE == "patient":
             emit({"event": "error", "code": "cancelled", "message": "", "hint": ""}, order["id"])
     while MODE == "stubborn":

@@ -34,6 +34,7 @@ class Desk:
 
     def __init__(self, app: Application, mrml: MrmlApplication, monkeypatch: pytest.MonkeyPatch) -> None:
         from CondDiffusionUAD import CondDiffusionUADWidget
+
         self.app, self.mrml, self.monkeypatch = app, mrml, monkeypatch
         self.widget = CondDiffusionUADWidget()
         self.widget.parent.show()

@@ -118,12 +118,17 @@ def test_an_environment_made_by_hand(desk: Desk, tmp_path: Path) -> None:
     assert not desk.panel.run.busy
 
 
-def test_the_model_is_kept_loaded_only_if_wanted(desk: Desk) -> None:
+def test_the_model_is_loaded_when_the_panel_opens_if_that_is_wanted(desk: Desk) -> None:
     from CondDiffusionUADLib.run import UserSettings
 
-    assert desk.ui.readyBox.checked and UserSettings.keepReady()
+    assert desk.panel.logic.workerProcessId == 0, "there is no environment yet"
+    desk.installer.ready = True
+    desk.widget.enter()
+    desk.wait(lambda: desk.ui.readyLabel.visible)
+    assert "50 MB of memory" in desk.ui.readyLabel.text and desk.ui.deviceHint.text
     desk.ui.readyBox.checked = False
-    assert not UserSettings.keepReady()
+    assert not UserSettings.keepReady() and not desk.ui.readyLabel.visible
+    desk.wait(lambda: desk.panel.logic.workerProcessId == 0)
 
 
 def test_models_are_imported_and_removed(

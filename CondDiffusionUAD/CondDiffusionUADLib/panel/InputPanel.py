@@ -104,6 +104,12 @@ class InputPanel:
         """The chosen volume, or None."""
         return self._ui.inputSelector.currentNode()
 
+    @property
+    def bundleFolder(self) -> str:
+        """The folder of the chosen model; empty when it is not installed."""
+        bundle = self._bundle()
+        return str(bundle.folder) if bundle is not None else ""
+
     def settings(self, healthyFlagged: float, minVolumeMl: float) -> Settings:
         """The settings of a run. Raises ProblemError."""
         chosenOnes = self._parameters

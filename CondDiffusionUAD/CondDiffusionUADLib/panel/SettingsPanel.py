@@ -35,6 +35,7 @@ class SettingsPanel:
         ui.chooseEnvironmentButton.clicked.connect(self._onChoose)
         ui.readyBox.checked = UserSettings.keepReady()
         ui.readyBox.toggled.connect(self._onReady)
+        self.showMemory(None)
         self.show()
 
     def show(self) -> None:
@@ -47,6 +48,12 @@ class SettingsPanel:
         ui.chooseEnvironmentButton.text = _("Use our own") if state.named else _("Use another...")
         for button in (ui.repairButton, ui.removeButton, ui.chooseEnvironmentButton):
             button.visible = not self._run.busy
+
+    def showMemory(self, megabytes: int | None) -> None:
+        """Show how much memory the loaded model takes; None when it is not loaded."""
+        text = _("The model is loaded: {size} MB of memory, until ten minutes after its last use.")
+        self._ui.readyLabel.text = text.format(size=megabytes) if megabytes is not None else ""
+        self._ui.readyLabel.visible = megabytes is not None
 
     def _onRepair(self, *_checked: Any) -> None:
         consent = askToInstall(self._installer, self._ui.settingsSection.window())
@@ -82,4 +89,5 @@ class SettingsPanel:
 
     def _onReady(self, wanted: bool) -> None:
         UserSettings.setKeepReady(bool(wanted))
+        self.showMemory(None)
         self._changed()

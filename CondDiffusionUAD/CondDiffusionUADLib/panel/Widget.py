@@ -18,6 +18,7 @@ from CondDiffusionUADLib.panel.RunPanel import RunPanel
 from CondDiffusionUADLib.panel.SettingsPanel import SettingsPanel
 from CondDiffusionUADLib.panel.ViewsPanel import ViewsPanel
 from CondDiffusionUADLib.panel.Widgets import choose, chosen, fill, timer
+from CondDiffusionUADLib.run import UserSettings
 from CondDiffusionUADLib.run.Application import detectionLogic, moduleLogics, releaseLogic
 from CondDiffusionUADLib.run.DetectionRun import Outcome, Settings
 from CondDiffusionUADLib.run.DeviceProbe import DeviceProbe, Devices
@@ -65,7 +66,7 @@ class Panel(VTKObservationMixin):
         self.settings = SettingsPanel(self.ui, self.installer, self.run, self._onEngineChanged)
         self.models = ModelsPanel(self.ui, engineLaunch, self.run.show, self._onModelsChanged)
         self.keys = Keys(self.ui, self._widget)
-        self.probe = DeviceProbe(self.input.showDevices)
+        self.probe = DeviceProbe(self._onDevices)
         self._probed = False
         self._imports = Steps()
         self._later, self._moved = timer(self._catchUp), timer(self._onMovedNow)
@@ -163,11 +164,20 @@ class Panel(VTKObservationMixin):
         self._getReady()
 
     def _getReady(self) -> None:
-        """Let what a detection takes be there when the click comes, as far as it is installed."""
-        if self.installer.state().ready and not self._probed:
-            self._probed = True
+        """Let what a detection takes be loaded when the click comes, or at least find out what can compute."""
+        if self.run.busy or not self.installer.state().ready:
+            return
+        if not self._probed:
             self.input.showDevices(Devices((), _("Looking for what can compute...")))
+        if UserSettings.keepReady():
+            self.logic.prepare(self.input.bundleFolder, chosen(self.ui.deviceBox), self._onDevices)
+        elif not self._probed:
             self.probe.start()
+        self._probed = True
+
+    def _onDevices(self, devices: Devices) -> None:
+        self.input.showDevices(devices)
+        self.settings.showMemory(self.logic.workerMegabytes)
 
     def _onModelsChanged(self, name: str) -> None:
         if name and self._parameters is not None:
