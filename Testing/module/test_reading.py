@@ -148,7 +148,7 @@ def test_the_overview_is_shown_and_saved(desk: Desk, tmp_path: Path) -> None:
     dialog.findChild(qt.QPushButton).click()
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
     desk.ui.findingsTable.selectRow(1)
-    desk.panel._showDetection("", show=False)
+    desk.panel._show(None)
     assert desk.panel.export._overview.dialog is None and not desk.ui.overviewButton.enabled
 
 

@@ -13,26 +13,27 @@ from CondDiffusionUADLib.panel.ExportPanel import ExportPanel
 from CondDiffusionUADLib.panel.FindingsPanel import FindingsPanel, summary
 from CondDiffusionUADLib.panel.InputPanel import InputPanel
 from CondDiffusionUADLib.panel.Keys import Keys
+from CondDiffusionUADLib.panel.LogPanel import LogPanel
 from CondDiffusionUADLib.panel.ModelsPanel import ModelsPanel
+from CondDiffusionUADLib.panel.MorePanel import MorePanel
+from CondDiffusionUADLib.panel.ResultsPanel import ResultsPanel
 from CondDiffusionUADLib.panel.RunPanel import RunPanel
 from CondDiffusionUADLib.panel.SettingsPanel import SettingsPanel
 from CondDiffusionUADLib.panel.ViewsPanel import ViewsPanel
-from CondDiffusionUADLib.panel.Widgets import choose, chosen, fill, timer
+from CondDiffusionUADLib.panel.Widgets import chosen, timer
 from CondDiffusionUADLib.run import UserSettings
 from CondDiffusionUADLib.run.Application import detectionLogic, moduleLogics, releaseLogic
 from CondDiffusionUADLib.run.DetectionRun import Outcome, Settings
 from CondDiffusionUADLib.run.DeviceProbe import DeviceProbe, Devices
-from CondDiffusionUADLib.run.Diagnostics import diagnostics
 from CondDiffusionUADLib.run.EngineLaunch import engineLaunch
 from CondDiffusionUADLib.run.Installer import Installer
 from CondDiffusionUADLib.run.Installing import Installing
 from CondDiffusionUADLib.run.Paths import resource
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
 from CondDiffusionUADLib.run.Steps import Steps
-from CondDiffusionUADLib.scene.BrainSurface import showBrain
 from CondDiffusionUADLib.scene.Components import Components, importingSteps
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
-from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections, nodesOf, resultTitle
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes
 from CondDiffusionUADLib.scene.ParameterNode import openParameters
 
 _FIRST = 1.0  # priority of an observer that is called before those of Slicer's widgets
@@ -62,7 +63,10 @@ class Panel(VTKObservationMixin):
         self.input = InputPanel(self.ui, self._onInputChanged)
         self.views = ViewsPanel(self.ui, slicer.mrmlScene)
         self.findings = FindingsPanel(self.ui, moduleLogics().segmentations, self.views.jump, self.run.summarize)
+        self.results = ResultsPanel(self.ui, lambda: self._showChosen(show=True))
+        self.log = LogPanel(self.ui, self.logic, self.run.show)
         self.export = ExportPanel(self.ui, self._reviewed, self.run.show)
+        self.more = MorePanel(self.ui, lambda: self.findings.live)
         self.settings = SettingsPanel(self.ui, self.installer, self.run, self._onEngineChanged)
         self.models = ModelsPanel(self.ui, engineLaunch, self.run.show, self._onModelsChanged)
         self.keys = Keys(self.ui, self._widget)
@@ -71,11 +75,7 @@ class Panel(VTKObservationMixin):
         self._imports = Steps()
         self._later, self._moved = timer(self._catchUp), timer(self._onMovedNow)
         self._added = False
-        self.ui.detectionBox.currentIndexChanged.connect(self._onDetectionChosen)
         self.ui.sampleButton.clicked.connect(self._onSample)
-        self.ui.editButton.clicked.connect(self._onEdit)
-        self.ui.brainBox.toggled.connect(self._onBrain)
-        self.ui.diagnosticsButton.clicked.connect(self.copyDiagnostics)
         self._observeScene()
         self._onSceneChanged()
 
@@ -121,17 +121,6 @@ class Panel(VTKObservationMixin):
         self._widget.hide()
         self._widget.deleteLater()
         releaseLogic()
-
-    def copyDiagnostics(self, *_checked: Any) -> None:
-        """Put the text for a bug report into the clipboard."""
-        app = slicer.app
-        application = f"{app.applicationName} {app.applicationVersion} ({app.repositoryRevision})"
-        device = f"{chosen(self.ui.deviceBox)}; {self.ui.deviceHint.text}"
-        names = tuple(node.GetName() or "" for node in nodesOf(slicer.mrmlScene, "vtkMRMLVolumeNode"))
-        message, log = self.ui.messageLabel.text, self.logic.log.text()
-        text = diagnostics(application, device, chosen(self.ui.bundleBox), message, log, names)
-        app.clipboard().setText(text)
-        self.run.show(_("The diagnostics are in the clipboard."))
 
     def _request(self) -> tuple[Any, Settings]:
         volume = self.input.volume
@@ -189,21 +178,11 @@ class Panel(VTKObservationMixin):
         path = resource("SampleData/synthetic_T2_brain.nii.gz")
         self.ui.inputSelector.setCurrentNode(slicer.util.loadVolume(str(path), {"name": "Synthetic_T2_brain"}))
 
-    def _onBrain(self, *_checked: Any) -> None:
-        live = self.findings.live
-        self.ui.brainBox.enabled = live is not None
-        showBrain(slicer.mrmlScene, live.nodes if live is not None else None, bool(self.ui.brainBox.checked))
-
-    def _onEdit(self, *_checked: Any) -> None:
-        live = self._reviewed()
-        if live is not None:
-            editSegmentation(live.editableCopy(), live.nodes.input)
-
     # The detections in the scene.
 
     def _onFound(self, outcome: Outcome) -> str:
         """Show a new result; returns what was found."""
-        self._listDetections(outcome.nodes.heatmap.GetID())
+        self.results.list(outcome.nodes.heatmap)
         self._parameters.heatmap = outcome.nodes.heatmap
         self._show(outcome.nodes, components=outcome.components)
         self.views.showHeatmap(outcome.nodes)
@@ -212,18 +191,9 @@ class Panel(VTKObservationMixin):
         self.input.offerScans()
         return summary(self.findings.live.selection.findings) if self.findings.live else ""
 
-    def _listDetections(self, heatmapId: str) -> None:
-        detections = findDetections(slicer.mrmlScene)
-        fill(self.ui.detectionBox, [(resultTitle(nodes), nodes.heatmap.GetID()) for nodes in detections], heatmapId)
-        self.ui.detectionBox.enabled = bool(detections)
-
-    def _onDetectionChosen(self, *_index: Any) -> None:
-        self._showDetection(chosen(self.ui.detectionBox), show=True)
-
-    def _showDetection(self, heatmapId: str, *, show: bool) -> None:
-        """Work on a detection of the scene."""
-        known = {nodes.heatmap.GetID(): nodes for nodes in findDetections(slicer.mrmlScene)}
-        nodes = known.get(heatmapId)
+    def _showChosen(self, *, show: bool) -> None:
+        """Work on the chosen detection; show it in the views at once, or leave the views alone."""
+        nodes = self.results.nodes
         if self._parameters is not None:
             self._parameters.heatmap = nodes.heatmap if nodes else None
         self.run.show("")
@@ -237,7 +207,7 @@ class Panel(VTKObservationMixin):
                 self.addObserver(node, slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._onMoved)
         self.findings.setDetection(nodes, components)
         self.export.setDetection(nodes)
-        self._onBrain()
+        self.more.showBrain()
 
     # What happens in the scene.
 
@@ -261,9 +231,8 @@ class Panel(VTKObservationMixin):
         self.views.setParameters(parameters)
         self._guiTag = parameters.connectGui(self._widget)
         self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onSomething)
-        shown = parameters.heatmap
-        self._listDetections(shown.GetID() if shown else "")
-        self._showDetection(chosen(self.ui.detectionBox), show=False)
+        self.results.list(parameters.heatmap)
+        self._showChosen(show=False)
         self._onBusy()
 
     def _let(self) -> None:
@@ -294,21 +263,11 @@ class Panel(VTKObservationMixin):
         self.input.showParameters()
         self.views.showParameters()
         wanted = self._parameters.heatmap
-        if self._knownResults() != self._listedResults():
-            self._listDetections(wanted.GetID() if wanted else chosen(self.ui.detectionBox))
-        shown = chosen(self.ui.detectionBox)
-        if wanted is not None and wanted.GetID() != shown and wanted.GetID() in self._listedResults():
-            choose(self.ui.detectionBox, wanted.GetID())
-            self._onDetectionChosen()
-        elif wanted is None and shown:
-            self._onDetectionChosen()
+        if self.results.outdated:
+            self.results.list(wanted)
+        if self.results.choose(wanted) or (wanted is None and self.results.nodes is not None):
+            self._showChosen(show=True)
         self._onBusy()
-
-    def _knownResults(self) -> set[str]:
-        return {nodes.heatmap.GetID() for nodes in findDetections(slicer.mrmlScene)}
-
-    def _listedResults(self) -> set[str]:
-        return {self.ui.detectionBox.itemData(index) for index in range(self.ui.detectionBox.count)}
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _onNodeAboutToBeRemoved(self, _scene: Any, _event: Any, node: Any) -> None:
@@ -319,9 +278,9 @@ class Panel(VTKObservationMixin):
     def _onNodeRemoved(self, *_event: Any) -> None:
         if self._parameters is None or slicer.mrmlScene.IsClosing():
             return
-        if self._knownResults() != self._listedResults():
-            self._listDetections(chosen(self.ui.detectionBox))
-            self._showDetection(chosen(self.ui.detectionBox), show=False)
+        if self.results.outdated:
+            self.results.list(None)
+            self._showChosen(show=False)
         else:
             self._onMoved()
         self.input.offerScans()
@@ -334,12 +293,3 @@ class Panel(VTKObservationMixin):
     def _onMovedNow(self) -> None:
         self._moved.stop()
         self.findings.refresh()
-
-
-def editSegmentation(segmentation: Any, scan: Any) -> None:
-    """Open a segmentation in Slicer's module Segment Editor, over its scan."""
-    slicer.util.selectModule("SegmentEditor")
-    editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
-    editor.setSegmentationNode(segmentation)
-    if scan is not None:
-        editor.setSourceVolumeNode(scan)
