@@ -16,6 +16,8 @@ from conddiffusion_uad.model.slices import UNKNOWN, Slices
 from conddiffusion_uad.preprocessing import resampling
 from conddiffusion_uad.protocol.job import CONTRASTS
 
+Spacing = tuple[float, float, float]
+
 
 class Brain(Protocol):
     """What can be scored; ``preprocessing.preparation.Prepared`` is one, :class:`Volume` another."""
@@ -32,8 +34,8 @@ class Brain(Protocol):
     def grid(self) -> Grid | None:
         """Where the voxels lie in the atlas; None when that is not known."""
 
-    def at(self, spacing: float) -> Brain:
-        """The same brain on a grid of other voxels, with the detail that the scan has; ``spacing`` in mm."""
+    def at(self, spacing: Spacing) -> Brain:
+        """The same brain on a grid with other voxels (x, y, z in mm), with the detail that the scan has."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class Volume:
     mask: np.ndarray
     grid: Grid | None = None
 
-    def at(self, spacing: float) -> Volume:
-        """The same with other voxels, linear between the old ones. Raises ValueError without a grid."""
+    def at(self, spacing: Spacing) -> Volume:
+        """The same with other voxels (x, y, z in mm), linear between the old ones. Raises ValueError without a grid."""
         if self.grid is None:
             raise ValueError("a volume without a grid cannot be brought to another one")
         finer = resampling.with_spacing(self.grid, spacing)

@@ -14,14 +14,13 @@ from pathlib import Path
 import torch
 
 from conddiffusion_uad.bundle import bundle as bundles
+from conddiffusion_uad.evaluation.learned_map import cases as judged
+from conddiffusion_uad.evaluation.learned_map.curve import draw
+from conddiffusion_uad.evaluation.learned_map.judge import heat_map, learned_map, measured, rank_map
 from conddiffusion_uad.method.anomaly_map.learned import LearnedMap
 from conddiffusion_uad.method.anomaly_map.learned_inputs import atlas_place
 from conddiffusion_uad.training.learned_map.loop import CHECKPOINT, network
 from conddiffusion_uad.training.learned_map.scans import axis
-
-from . import cases as judged
-from .curve import draw
-from .judge import heat_map, learned_map, measured, rank_map
 
 JUDGED, BASELINES = "judged.jsonl", "baselines.json"
 

@@ -13,8 +13,9 @@ from scipy import ndimage
 
 from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.io import volume as volumes
-from conddiffusion_uad.method.anomaly_map.residual import residual
-from conddiffusion_uad.method.restore.one_step import reconstruct
+from conddiffusion_uad.method.anomaly_map.residual import Residual
+from conddiffusion_uad.method.brain import Volume
+from conddiffusion_uad.method.run import restore
 from conddiffusion_uad.training.data import healthy_bank
 from conddiffusion_uad.training.data.anatomy import TISSUES
 from conddiffusion_uad.training.data.healthy_bank import FINE
@@ -184,13 +185,14 @@ def _case(group: str, contrast: str, volume, mask, lesions, bundle: Bundle, sing
     share = _halved(mask.astype(np.float32))
     inside = share >= 0.5
     coarse = np.where(inside, _halved(volume * mask) / np.maximum(share, 0.5), 0).astype(np.float32)
-    levels = {
-        level: reconstruct(coarse, inside, bundle.model, levels=[level]) for level in {*LEVELS, *bundle.config.levels}
-    }
-    mean = np.mean([levels[level] for level in bundle.config.levels], 0)
-    rule = bundle.config.residual[contrast]
-    parts = [residual(*(a[None] for a in abc), rule)[0] for abc in zip(coarse, mean, inside, strict=True)]
-    heat = np.stack(parts) if single else residual(coarse, mean, inside, rule)
+    brain, timesteps = Volume(coarse, inside), bundle.config.timesteps
+    made = restore(bundle, brain, contrast, timesteps=sorted({*LEVELS, *timesteps}))
+    levels = dict(zip(sorted({*LEVELS, *timesteps}), np.clip(made.samples, 0, 1), strict=True))
+    mean = np.mean([levels[level] for level in timesteps], 0)
+    rule = bundle.method.anomaly_map[contrast]
+    assert isinstance(rule, Residual)
+    parts = [rule.between(*(a[None] for a in abc))[0] for abc in zip(coarse, mean, inside, strict=True)]
+    heat = np.stack(parts) if single else rule.between(coarse, mean, inside)
     heat = heat.repeat(2, 1).repeat(2, 2) * mask
     samples = np.stack([levels[level] for level in LEVELS]).astype(np.float16)
     small = (volume.astype(np.float16), mask, lesions.astype(np.int16), samples, heat.astype(np.float16))
