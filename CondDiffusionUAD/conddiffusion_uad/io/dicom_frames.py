@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from conddiffusion_uad.io.dicom_file import bad_tag, item, number, numbers, text
 from conddiffusion_uad.protocol.failures import BadInput
 
@@ -117,7 +119,7 @@ def _frame(
         path=path,
         index=index,
         position=numbers(place, "ImagePositionPatient", 3, path),
-        orientation=numbers(plane, "ImageOrientationPatient", 6, path),
+        orientation=_orientation(plane, path),
         spacing=numbers(measures, "PixelSpacing", 2, path),
         size=(int(dataset.Columns), int(dataset.Rows)),
         scaling=_scaling(values, path),
@@ -134,6 +136,14 @@ def _holder(groups: tuple[Dataset | None, ...], sequence: str, keyword: str, cla
         return groups[0]
     holders = [found for group in groups if (found := item(group, sequence)) is not None]
     return next((found for found in holders if keyword in found), holders[0] if holders else None)
+
+
+def _orientation(dataset: Dataset | None, path: Path) -> tuple[float, ...]:
+    found = numbers(dataset, "ImageOrientationPatient", 6, path)
+    row, column = np.array(found).reshape(2, 3)
+    if abs(np.linalg.norm(row) - 1) > 0.01 or abs(np.linalg.norm(column) - 1) > 0.01 or abs(row @ column) > 0.01:
+        raise bad_tag(path, dataset, "ImageOrientationPatient", "two unit vectors at a right angle are")
+    return found
 
 
 def _scaling(dataset: Dataset | None, path: Path) -> tuple[float, float]:

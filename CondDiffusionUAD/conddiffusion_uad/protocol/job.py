@@ -39,7 +39,11 @@ class DetectionJob:
         batch: Slices computed at once, 1 to 1024; it is halved when the memory does not suffice.
         precision: "auto" (what the processor is fastest in), "fp32" or "bf16": number format of the network.
         force: Replace results that are already in the output folder.
-        accept_any_scan: Examine also a scan that the input gate would refuse.
+        accept_any_scan: Examine also a scan that the input gate would refuse, or that leaves something doubtful, such
+            as how it lies in the patient.
+        series: Which of several DICOM series in a folder: its number, description or UID; None when there is one.
+        echo: Which of several stacks in a series (echo, frame type, repetition): its number in the list that the
+            refusal shows; None when there is one.
     """
 
     inputs: tuple[str, ...]
@@ -56,6 +60,8 @@ class DetectionJob:
     precision: str = "auto"
     force: bool = False
     accept_any_scan: bool = False
+    series: str | None = None
+    echo: str | None = None
 
     def __post_init__(self) -> None:
         """Check every option. Raises BadInput("bad_option")."""
@@ -102,7 +108,7 @@ def _is_text(value: object) -> TypeGuard[str]:
 
 
 def _is_path(value: object) -> bool:
-    """Whether every library can be given it: text that UTF-8 can hold, without a zero byte."""
+    """Whether every library can be given it: text, not empty, that UTF-8 can hold, without a zero byte."""
     try:
         return _is_text(value) and b"\0" not in value.encode("utf-8")
     except UnicodeEncodeError:
@@ -135,4 +141,6 @@ _OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "precision": (", ".join(PRECISIONS), lambda v: v in PRECISIONS),
     "force": ("true or false", lambda v: isinstance(v, bool)),
     "accept_any_scan": ("true or false", lambda v: isinstance(v, bool)),
+    "series": ("the number, description or UID of a DICOM series", lambda v: v is None or _is_path(v)),
+    "echo": ("the number of a stack of images, such as 1", lambda v: v is None or _is_path(v)),
 }
