@@ -75,7 +75,7 @@ def slices_of(brain: Brain, context: Sequence[Context], contrast: str | None, in
     Args:
         brain: Prepared.
         context: What the denoiser sees beside the noisy slice.
-        contrast: Of the scan; None when it is not told.
+        contrast: The scan's; None when it is not told.
         index: Positions of the slices along z, whole numbers.
     """
     volume, mask, grid = brain.volume, brain.mask, brain.grid

@@ -17,7 +17,7 @@ class Restored:
 
     Attributes:
         brain: The scan.
-        contrast: Of the scan, one of ``protocol.job.CONTRASTS``.
+        contrast: The scan's contrast, one of ``protocol.job.CONTRASTS``.
         samples: Reconstructions in [0, 1], not clamped, 0 outside the mask, float32 (S, z, y, x).
         batch: Slices that were computed at once; it decides the last digits.
         origin: The same on the bundle's grid, where it was computed; None when this is it.
@@ -59,7 +59,7 @@ class Restored:
         """The same on a grid with other voxels: the scan with its own detail, the samples interpolated.
 
         Args:
-            spacing: Of the voxels, x, y, z in mm; None for the grid that it is on already.
+            spacing: Size of the voxels along x, y and z in mm; None for the grid that it is on already.
 
         Raises:
             ValueError: It is not known where the voxels lie.

@@ -38,6 +38,7 @@ from conddiffusion_uad.method.restore.one_step import OneStep
 from conddiffusion_uad.method.restored import Restored
 from conddiffusion_uad.model.slices import UNKNOWN, Slices
 from conddiffusion_uad.preprocessing import atlas
+from conddiffusion_uad.protocol.failures import BadInput
 
 REGISTRIES = (ADAPTATIONS, ANOMALY_MAPS, CONDITIONS, CONTEXTS, MEASURES, NOISES, RESTORERS)
 FULL = tiny_method(
@@ -239,7 +240,7 @@ def test_other_timesteps_for_one_run_leave_the_method_as_it_is() -> None:
     method = tiny_method()
     assert method.at(None) is method.at((250, 500)) is method
     assert method.at([100]).restore == OneStep((100,)) and method.restore.timesteps == (250, 500)
-    with pytest.raises(ValueError, match="timesteps"):
+    with pytest.raises(BadInput, match="timesteps"):
         method.at([0])
 
 
