@@ -146,7 +146,7 @@ class LiveFindings:
         """Show the findings at this threshold that are at least this large."""
         self._takeOver()
         setThreshold(self.nodes.heatmap, threshold)
-        self.nodes.heatmap.SetAttribute(MIN_VOLUME_ATTRIBUTE, f"{minVolumeMl:.6g}")
+        self._note(MIN_VOLUME_ATTRIBUTE, f"{minVolumeMl:.6g}")
         self._write()
 
     def decide(self, number: int, status: str) -> None:
@@ -244,9 +244,16 @@ class LiveFindings:
 
     def _decided(self, voxel: Voxel | None) -> Voxel | None:
         self._takeOver()
-        self.nodes.heatmap.SetAttribute(DECISIONS_ATTRIBUTE, self._model.decisions.text())
+        self._note(DECISIONS_ATTRIBUTE, self._model.decisions.text())
         self._write()
         return voxel
+
+    def _note(self, attribute: str, text: str) -> None:
+        """Keep something with the heatmap, without a word to the views: they would draw it again."""
+        before = self.nodes.heatmap.GetDisableModifiedEvent()
+        self.nodes.heatmap.SetDisableModifiedEvent(True)
+        self.nodes.heatmap.SetAttribute(attribute, text)
+        self.nodes.heatmap.SetDisableModifiedEvent(before)
 
     def _takeUp(self) -> None:
         """Start from a scene: compare what would be written with what is there, and take the difference over."""
@@ -287,7 +294,7 @@ class LiveFindings:
         if edits is self._model.edits:
             return False
         self._model.edits = edits
-        self.nodes.heatmap.SetAttribute(EDITS_ATTRIBUTE, edits.text())
+        self._note(EDITS_ATTRIBUTE, edits.text())
         return True
 
     def _placed(self) -> Selection:
@@ -304,5 +311,5 @@ class LiveFindings:
         self._mend()
         self.selection = self._placed()
         self._segments.write(livePieces(self.selection))
-        self.nodes.heatmap.SetAttribute(SHOWN_ATTRIBUTE, f"{self.threshold:.9g}")
+        self._note(SHOWN_ATTRIBUTE, f"{self.threshold:.9g}")
         setFindings(self.nodes.findings, self.selection.findings)

@@ -49,12 +49,20 @@ class Volume:
         if self.grid is None:
             raise ValueError("a volume without a grid cannot be brought to another one")
         finer = resampling.with_spacing(self.grid, spacing)
-        mask = resampled(self.mask.astype(np.float32), self.grid, finer) >= 0.5
-        return Volume(np.where(mask, resampled(self.volume, self.grid, finer), 0).astype(np.float32), mask, finer)
+        mask = _resampled(self.mask, self.grid, finer) >= 0.5
+        return Volume(resampled(self.volume, self.mask, self.grid, finer) * mask, mask, finer)
 
 
-def resampled(values: np.ndarray, grid: Grid, to: Grid) -> np.ndarray:
-    """Values (z, y, x) on a grid, linear between its voxels, on another grid; 0 outside; float32."""
+def resampled(values: np.ndarray, mask: np.ndarray, grid: Grid, to: Grid) -> np.ndarray:
+    """Values inside a mask, both (z, y, x) on a grid, on another grid; float32.
+
+    Linear between the voxels, without mixing in what is outside of the mask; near its rim the values go on outward.
+    """
+    share = _resampled(mask, grid, to)
+    return _resampled(values * mask, grid, to) / np.maximum(share, np.float32(1e-3))
+
+
+def _resampled(values: np.ndarray, grid: Grid, to: Grid) -> np.ndarray:
     image = grid.with_array(values.astype(np.float32))
     return sitk.GetArrayFromImage(sitk.Resample(image, to.blank(), sitk.Transform(), sitk.sitkLinear, 0.0))
 

@@ -66,6 +66,5 @@ class Restored:
         brain = self.brain.at(spacing)
         if self.grid is None or brain.grid is None:
             raise ValueError("a brain without a grid cannot be brought to another one")
-        share = np.maximum(resampled(self.mask.astype(np.float32), self.grid, brain.grid), 1e-3)
-        samples = [resampled(sample, self.grid, brain.grid) / share for sample in self.samples]  # none of the outside
+        samples = [resampled(sample, self.mask, self.grid, brain.grid) for sample in self.samples]
         return replace(self, brain=brain, samples=np.stack(samples) * brain.mask)

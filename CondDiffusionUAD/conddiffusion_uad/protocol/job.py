@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypeGuard
 
 from conddiffusion_uad.protocol.failures import BadInput, shown
 
@@ -39,8 +39,8 @@ class DetectionJob:
         batch: Slices computed at once, 1 to 1024; it is halved when the memory does not suffice.
         precision: "auto" (what the processor is fastest in), "fp32" or "bf16": number format of the network.
         force: Replace results that are already in the output folder.
-        accept_any_scan: Examine also a scan that the input gate would refuse, or that leaves something doubtful, such as
-            how it lies in the patient.
+        accept_any_scan: Examine also a scan that the input gate would refuse, or that leaves something doubtful, such
+            as how it lies in the patient.
         series: Which of several DICOM series in a folder: its number, description or UID; None when there is one.
         echo: Which of several stacks in a series (echo, frame type, repetition): its number in the list that the
             refusal shows; None when there is one.
@@ -90,7 +90,7 @@ class DetectionJob:
         if missing := sorted({"inputs", "output"} - set(values)):
             raise BadInput("bad_option", f"The job lacks {missing[0]!r}.", "A job needs inputs and output.")
         frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        return cls(**frozen)
+        return cls(**frozen)  # type: ignore[arg-type]  # the options are checked by the class itself
 
 
 def is_number(value: object, low: float, high: float) -> bool:
@@ -103,7 +103,7 @@ def are_levels(value: object) -> bool:
     return isinstance(value, tuple) and bool(value) and _are_distinct(value)
 
 
-def _is_text(value: object) -> bool:
+def _is_text(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value)
 
 
