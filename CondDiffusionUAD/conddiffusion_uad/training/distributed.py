@@ -89,8 +89,9 @@ class WholeBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         values = x.float()
-        count = _Sum.apply(values.new_full((1,), values.numel() / values.shape[1]))
-        mean = _Sum.apply(values.sum((0, 2, 3))) / count
+        count = values.new_full((1,), values.numel() / values.shape[1])
+        total, count = _Sum.apply(torch.cat([values.sum((0, 2, 3)), count])).split([self.num_features, 1])
+        mean = total / count
         centered = values - mean[:, None, None]  # E[x^2] - E[x]^2 would lose a small variance beside a large mean
         variance = _Sum.apply(centered.square().sum((0, 2, 3))) / count
         with torch.no_grad():

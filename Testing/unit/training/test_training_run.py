@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +21,7 @@ from tiny_recipe import TINY_MODEL
 
 from conddiffusion_uad.app.cli import main
 from conddiffusion_uad.bundle import bundle as bundles
+from conddiffusion_uad.protocol.failures import EXIT_CANCELLED
 from conddiffusion_uad.training import progress
 from conddiffusion_uad.training.progress import ConsoleLog, Status
 from conddiffusion_uad.training.training_run import CHECKPOINT
@@ -80,41 +84,73 @@ def step_of(checkpoint: Path) -> int:
     return torch.load(checkpoint, weights_only=True)["step"]
 
 
-def wait_for_step(checkpoint: Path, process: subprocess.Popen[bytes], least: int) -> None:
+def wait_for_step(checkpoint: Path, least: int, running: Callable[[], bool]) -> None:
     """Until the checkpoint of a running training is of that step or a later one."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not checkpoint.exists() or step_of(checkpoint) < least:
-        assert process.poll() is None and time.monotonic() < deadline, process.stderr.read().decode()
+        assert running() and time.monotonic() < deadline
         time.sleep(0.005)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without asking it")
-def test_a_training_that_is_killed_and_then_terminated_goes_on_exactly(folder: Path, start: Start) -> None:
-    checkpoint = folder / "stopped" / CHECKPOINT
-    often = fit(folder, "stopped", "--checkpoint-seconds", "0")
-    process = start(*often)
-    wait_for_step(checkpoint, process, 1)
-    process.kill()
-    process.communicate(timeout=60)
-    killed = step_of(checkpoint)
-    assert 0 < killed < 20
-    process = start(*often)
-    wait_for_step(checkpoint, process, killed + 1)
-    process.send_signal(signal.SIGTERM)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert f"Stopped at step {step_of(checkpoint)}" in error.decode()
-    complete(folder, "stopped")
-    whole, resumed = weights(folder, "whole"), weights(folder, "stopped")
+def assert_same_weights(folder: Path, name: str) -> None:
+    whole, resumed = weights(folder, "whole"), weights(folder, name)
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
 
 
-def test_two_processes_train_what_one_does(folder: Path, environment: dict[str, str]) -> None:
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launch, "-m", "conddiffusion_uad", *fit(folder, "shared")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("Wrote ") == 1  # one process tells and writes
+def test_a_killed_training_goes_on_exactly(folder: Path, start: Start) -> None:
+    checkpoint = folder / "killed" / CHECKPOINT
+    process = start(*fit(folder, "killed", "--checkpoint-seconds", "0"))
+    wait_for_step(checkpoint, 1, lambda: process.poll() is None)
+    process.kill()
+    process.communicate(timeout=60)
+    assert 0 < step_of(checkpoint) < 20
+    complete(folder, "killed")
+    assert_same_weights(folder, "killed")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without asking it")
+def test_a_terminated_training_stores_where_it_is(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    checkpoint, running = folder / "stopped" / CHECKPOINT, threading.Event()
+    running.set()
+
+    def terminate() -> None:
+        wait_for_step(checkpoint, 2, running.is_set)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    earlier = signal.signal(signal.SIGTERM, lambda *_: None)  # should it come too late, the tests go on
+    asking = threading.Thread(target=terminate)
+    asking.start()
+    assert main(fit(folder, "stopped", "--checkpoint-seconds", "0")) == EXIT_CANCELLED
+    asking.join()
+    signal.signal(signal.SIGTERM, earlier)
+    running.clear()
+    step = step_of(checkpoint)
+    assert 2 <= step < 20 and f"Stopped at step {step}" in capfd.readouterr().err
+    complete(folder, "stopped")
+    assert_same_weights(folder, "stopped")
+
+
+def test_two_processes_train_what_one_does(
+    folder: Path, start: Start, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment is that of `torchrun`; this process is the first one."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    arguments, other = fit(folder, "shared"), {"RANK": "1", "LOCAL_RANK": "1"}
+    second = subprocess.Popen(
+        [sys.executable, "-m", "conddiffusion_uad", *arguments],
+        env={**environment, **shared, **other},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for name, value in {**shared, "RANK": "0", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    assert main(arguments) == 0
+    _, error = second.communicate(timeout=300)
+    assert second.returncode == 0, error
+    assert "Wrote " not in error  # one process tells and writes
     assert not (folder / "shared" / CHECKPOINT).exists()
     one, two = weights(folder, "whole"), weights(folder, "shared")
     for name, value in one.items():

@@ -1,4 +1,4 @@
-"""The network of the learned anomaly map: a U-Net over axial slices with a trunk at half and a light level at full size.
+"""The network of the learned anomaly map: a U-Net over slices, its trunk at half size and a light level at full size.
 
 Full-size channels (1 mm) enter the trunk (2 mm) by pixel unshuffling, which keeps every value; the trunk's output comes
 back by pixel shuffling and meets one convolution of the full-size channels, so that small lesions keep their outline.

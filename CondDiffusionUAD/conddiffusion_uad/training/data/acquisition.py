@@ -43,7 +43,9 @@ class Acquisition:
     @classmethod
     def draw(cls, rng: np.random.Generator, *, real: bool) -> Acquisition:
         """A random one; milder in blur and noise for a real scan, which has its own."""
-        ghost = (int(rng.integers(1, 3)), int(rng.integers(2, 6)), rng.uniform(0.05, 0.35)) if rng.random() < 0.1 else None
+        ghost = (
+            (int(rng.integers(1, 3)), int(rng.integers(2, 6)), rng.uniform(0.05, 0.35)) if rng.random() < 0.1 else None
+        )
         return cls(
             bias=SmoothField.draw(rng, 1, 4),
             bias_strength=rng.uniform(0.06, 0.14) if rng.random() < 0.15 else rng.uniform(0, 0.05),

@@ -1,4 +1,4 @@
-"""Healthy inputs of the synthesis, prepared once and cached: label maps, scans and single slices on the fine atlas grid.
+"""Healthy inputs of the synthesis, prepared once and cached: label maps, scans and slices on the fine atlas grid.
 
 The fine grid has 1 mm in plane and 2 mm between slices; four of its pixels are one of a bundle's 2 mm grid.
 """
@@ -16,17 +16,17 @@ import SimpleITK as sitk
 from scipy import ndimage
 from skimage.filters import threshold_multiotsu
 
-from conddiffusion_uad import volume as volumes
-from conddiffusion_uad.lattice import part
+from conddiffusion_uad.io import volume as volumes
+from conddiffusion_uad.io.lattice import part
+from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.preprocessing import atlas as atlases
 from conddiffusion_uad.preprocessing import normalization, resampling
 from conddiffusion_uad.preprocessing.preparation import prepare
 from conddiffusion_uad.preprocessing.registration import register
-from conddiffusion_uad.protocol import Quiet
-from conddiffusion_uad.training.anatomy import TISSUES, brain_of, tissue_labels
-from conddiffusion_uad.training.slice_outline import outline
-from conddiffusion_uad.training.synthesis import INTENSITIES
-from conddiffusion_uad.volume import Grid
+from conddiffusion_uad.protocol.events import Quiet
+from conddiffusion_uad.training.data.anatomy import TISSUES, brain_of, tissue_labels
+from conddiffusion_uad.training.data.slice_outline import outline
+from conddiffusion_uad.training.data.synthesis import INTENSITIES
 
 VERSION = 1  # of what the cache holds; raise it when a preparation changes
 FINE = Grid((160, 192, 80), (1.0, 1.0, 2.0), (-79.5, -79.5, -75.0))
@@ -43,8 +43,8 @@ class Inputs:
     Attributes:
         kind: "labels", "scan" or "slices".
         contrast: "T1", "T2" or "FLAIR"; empty for labels.
-        image: Labels: tissue index of :data:`TISSUES` plus 1, uint8 (z, y, x) on :data:`LABELS`. Scan: float16 (z, y, x)
-            on :data:`FINE`. Slices: float16 (n, y, x), the plane of :data:`FINE`. Outside the brain 0.
+        image: Labels: tissue index of :data:`TISSUES` plus 1, uint8 (z, y, x) on :data:`LABELS`. Scan: float16
+            (z, y, x) on :data:`FINE`. Slices: float16 (n, y, x), the plane of :data:`FINE`. Outside the brain 0.
         tissue: Of scans and slices, uint8 of the same shape: 0 outside, FLUID, GRAY or WHITE. Empty for labels.
         heights: Of slices, mm in the atlas; NaN where unknown. Empty otherwise.
     """
@@ -118,13 +118,26 @@ def _cropped(image: sitk.Image, margin: int = 8) -> sitk.Image:
 
 def scan(contrast: str, file: Path) -> Inputs:
     """A scan as a detection prepares it, on the fine grid, with wide limits of its intensities."""
-    volume, mask = fine_volume(volumes.read(file), _LIMITS)
+    volume, mask, _ = fine_volume(volumes.read(file), _LIMITS)
     tissue = _tissues(volume, mask, contrast)
     return Inputs("scan", contrast, volume.astype(np.float16), tissue, _NONE)
 
 
-def fine_volume(image: sitk.Image, limits: tuple[float, float] = (1.0, 99.0)) -> tuple[np.ndarray, np.ndarray]:
-    """A scan prepared as in a detection, but on the fine grid: float32 volume and boolean mask (z, y, x)."""
+def fine_volume(
+    image: sitk.Image, limits: tuple[float, float] = (1.0, 99.0)
+) -> tuple[np.ndarray, np.ndarray, sitk.Transform]:
+    """A scan prepared as in a detection, but on the fine grid.
+
+    Args:
+        image: As :func:`volumes.read` returns it.
+        limits: Percentiles of the intensities in the brain that become 0 and 1.
+
+    Returns:
+        float32 volume, boolean mask, both (z, y, x), and the map from points of the atlas to points of the scan.
+
+    Raises:
+        ValueError: The scan does not fit the atlas.
+    """
     prepared = prepare(image, grid=FINE, atlas=atlases.load(), progress=Quiet())
     if not prepared.registration.ok:
         raise ValueError("the scan does not fit the atlas")
@@ -133,7 +146,8 @@ def fine_volume(image: sitk.Image, limits: tuple[float, float] = (1.0, 99.0)) ->
     made = resampling.to_grid(
         normalization.normalize(corrected, brain, *limits).image, brain, FINE, prepared.registration.to_atlas
     )
-    return part(made.volume, made.grid, FINE), part(made.mask, made.grid, FINE)
+    volume, mask = (part(values, made.grid, FINE) for values in (made.volume, made.mask))
+    return volume, mask, prepared.registration.to_atlas
 
 
 def slices(

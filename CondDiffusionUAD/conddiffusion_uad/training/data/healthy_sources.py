@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from conddiffusion_uad.training.anatomy import TISSUES
-from conddiffusion_uad.volume import Grid
+from conddiffusion_uad.io.volume import Grid
+from conddiffusion_uad.training.data.anatomy import TISSUES
 
 from . import healthy_bank, signal_equations
 from .lattice import SmoothField
@@ -93,7 +93,9 @@ class ScanSource:
         return Sampled(torch.where(brain > 0.05, image, 0.0), tissue, brain)
 
 
-def textured(sampled: Sampled, fields: tuple[SmoothField, SmoothField], lattice, strengths, palette: Palette) -> Sampled:
+def textured(
+    sampled: Sampled, fields: tuple[SmoothField, SmoothField], lattice, strengths, palette: Palette
+) -> Sampled:
     """Smooth variation inside tissue: one slow field for each of fluid, gray and white, and a fine one for all.
 
     Args:
@@ -107,7 +109,9 @@ def textured(sampled: Sampled, fields: tuple[SmoothField, SmoothField], lattice,
     spread = abs(palette.white - palette.fluid)
     fluid = (sampled.tissue == FLUID) | (sampled.tissue == VENTRICLE)
     white = sampled.tissue == WHITE
-    change = torch.where(fluid, strengths[0] * slow[0], torch.where(white, strengths[2] * slow[2], strengths[1] * slow[1]))
+    change = torch.where(
+        fluid, strengths[0] * slow[0], torch.where(white, strengths[2] * slow[2], strengths[1] * slow[1])
+    )
     change = change + torch.where(fluid, 0.3, 1.0) * strengths[3] * fields[1].on(lattice)[0]
     return Sampled(sampled.image + spread * change * (sampled.tissue > 0), sampled.tissue, sampled.brain)
 

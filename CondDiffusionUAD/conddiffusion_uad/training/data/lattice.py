@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 BOX = ((-76.0, 84.0), (-96.0, 130.0), (-80.0, 80.0))  # mm along z, y, x that smooth fields span
-_SPLINE_SPREAD = 0.479 ** -0.5  # one over the root mean square of cubic B-spline weights, per axis
+_SPLINE_SPREAD = 0.479**-0.5  # one over the root mean square of cubic B-spline weights, per axis
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,9 @@ def blurred(values: torch.Tensor, sigmas: tuple[float, float, float]) -> torch.T
         kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
         kernel = kernel / kernel.sum()
         moved = values.movedim(axis, 0)
-        padded = torch.cat([moved[:1].expand(reach, *moved.shape[1:]), moved, moved[-1:].expand(reach, *moved.shape[1:])])
+        padded = torch.cat(
+            [moved[:1].expand(reach, *moved.shape[1:]), moved, moved[-1:].expand(reach, *moved.shape[1:])]
+        )
         total = kernel[0] * padded[: len(moved)]
         for step in range(1, 2 * reach + 1):
             total = total + kernel[step] * padded[step : step + len(moved)]

@@ -10,8 +10,8 @@ import SimpleITK as sitk
 from skimage.filters import threshold_multiotsu
 
 from conddiffusion_uad.io import volume as volumes
+from conddiffusion_uad.io.geometry import is_thin
 from conddiffusion_uad.io.lattice import part
-from conddiffusion_uad.io.scan_checks import is_thin
 from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.preprocessing import atlas as atlases
 from conddiffusion_uad.preprocessing.preparation import Prepared, prepare

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from conddiffusion_uad.training.anatomy import TISSUES
-from conddiffusion_uad.training.synthesis import INTENSITIES
+from conddiffusion_uad.training.data.anatomy import TISSUES
+from conddiffusion_uad.training.data.synthesis import INTENSITIES
 
 CONTRASTS = ("T1", "T2", "FLAIR")
 # Usual ranges of PD, T1 and T2 from 1.5 to 3 tesla: (low, high) of each.
 _WHITE = ((0.66, 0.74), (600, 950), (65, 82))
 _GRAY = ((0.78, 0.88), (1000, 1550), (82, 105))
-_FLUID = ((0.97, 1.0), (3300, 4400), (700, 2000))
+_FLUID = ((0.97, 1.0), (3750, 4100), (700, 2000))
 CONSTANTS: Mapping[str, tuple[tuple[float, float], ...]] = {
     "white matter": _WHITE, "cortex": _GRAY, "ventricles": _FLUID, "subarachnoid fluid": _FLUID,
     "cerebellar white matter": _WHITE, "cerebellar cortex": _GRAY, "thalamus": ((0.72, 0.82), (850, 1200), (70, 88)),
@@ -79,7 +79,7 @@ def _protocol(contrast: str, rng: np.random.Generator) -> Callable[[tuple[float,
     if contrast == "FLAIR":
         tr = rng.uniform(7000, 11000)
         nulled = 3900 * (np.log(2) - np.log1p(np.exp(-tr / 3900)))  # where fluid of 3.9 s crosses zero
-        return _inversion(tr, nulled * rng.uniform(0.97, 1.03), rng.uniform(85, 140))
+        return _inversion(tr, nulled * rng.uniform(0.98, 1.02), rng.uniform(85, 140))
     if rng.random() < 0.5:
         return _spin_echo(rng.uniform(350, 700), rng.uniform(8, 16))
     return _inversion(rng.uniform(1800, 2500), rng.uniform(800, 1050), rng.uniform(2, 5))

@@ -33,6 +33,11 @@ class Batch:
     label: torch.Tensor
     weight: torch.Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        parts = (part.to(device, non_blocking=True) for part in vars(self.inputs).values())
+        return Batch(SliceInputs(*parts), self.label.to(device), self.weight.to(device))
+
 
 class Batches:
     """Batches by number.
@@ -43,7 +48,7 @@ class Batches:
     """
 
     def __init__(self, material: Material, seed: int) -> None:
-        self._material, self._seed = material, seed
+        self._material, self._seed, self.priors = material, seed, material.priors
         self._place = atlas_place(axis(2), axis(1, 2), axis(0, 2), material.priors)
         groups: dict[str, list[str]] = {name: [] for name in _SOURCES}
         for name, inputs in material.sources.items():

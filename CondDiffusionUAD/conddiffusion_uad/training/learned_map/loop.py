@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn import functional
+from torch.utils.data import DataLoader
 
 from conddiffusion_uad.method.anomaly_map.learned_inputs import COARSE_CHANNELS, FINE_CHANNELS, with_reconstruction
 from conddiffusion_uad.method.anomaly_map.learned_network import LearnedMapNetwork
@@ -20,6 +22,7 @@ from .batches import Batch, Batches
 from .reconstructions import reconstructions
 
 CHECKPOINT, CURVE = "checkpoint.pt", "curve.jsonl"
+_FAR = 2**31  # steps: without end
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,9 @@ def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     crowd = functional.avg_pool2d(functional.avg_pool2d(label, 4), 5, stride=1, padding=2)
     crowd = functional.interpolate(crowd, scale_factor=4, mode="nearest")
     weight = known * (1 + label * (4 + 8 * (1 - crowd)))
-    entropy = functional.binary_cross_entropy_with_logits(logits, label, weight, reduction="sum") / known.sum().clamp(min=1)
+    entropy = functional.binary_cross_entropy_with_logits(logits, label, weight, reduction="sum") / known.sum().clamp(
+        min=1
+    )
     found = torch.sigmoid(logits) * known
     dice = (2 * (found * label).sum() + 1) / (found.sum() + (label * known).sum() + 1)
     return entropy + 1 - dice
@@ -83,23 +88,35 @@ class Training:
         batches: Synthetic slices by number.
         settings: How to train.
         folder: For the checkpoint and the learning curve; made if needed.
-        denoiser: Frozen; None to train without reconstructions.
+        denoiser: Frozen, on the device; None to train without reconstructions.
+        device: That trains.
+        workers: Processes that make batches beside the training; 0 makes them in between. The batches are the same.
     """
 
     def __init__(
-        self, batches: Batches, settings: Settings, folder: Path, denoiser: ConditionedDiffusion | None = None
+        self,
+        batches: Batches,
+        settings: Settings,
+        folder: Path,
+        denoiser: ConditionedDiffusion | None = None,
+        device: torch.device | str = "cpu",
+        workers: int = 0,
     ) -> None:
         torch.manual_seed(settings.seed)
         self.settings, self.folder, self.step = settings, folder, 0
+        self.stopped = False  # set it, from a signal handler, to end after the step in progress
         self._batches, self._denoiser = batches, denoiser
-        self.model, self.mean = network(), network()
+        self._device, self._workers = torch.device(device), workers
+        self.model, self.mean = network().to(device), network().to(device)
         self.mean.load_state_dict(self.model.state_dict())
         self._optimizer = torch.optim.AdamW(
             self.model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
         folder.mkdir(parents=True, exist_ok=True)
 
-    def run(self, seconds: float = math.inf, last: float = math.inf, keep_every: float = 180.0, report: int = 20) -> None:
+    def run(
+        self, seconds: float = math.inf, last: float = math.inf, keep_every: float = 180.0, report: int = 20
+    ) -> None:
         """Train until the time is over or step ``last`` is reached.
 
         Args:
@@ -110,8 +127,10 @@ class Training:
         """
         start = kept = time.monotonic()
         recent: list[float] = []
-        while self.step < last and time.monotonic() - start < seconds:
-            recent.append(self.advance())
+        for batch in self._endless():
+            if self.stopped or self.step >= last or time.monotonic() - start >= seconds:
+                break
+            recent.append(self.advance(batch()))
             if self.step % report == 0:
                 self._note(sum(recent) / len(recent))
                 recent = []
@@ -120,16 +139,25 @@ class Training:
                 kept = time.monotonic()
         self.save()
 
-    def advance(self) -> float:
+    def _endless(self) -> Iterator[Callable[[], Batch]]:
+        """From the next step on, what gives the batch of each step."""
+        if not self._workers:
+            while True:
+                yield lambda: self._batches[self.step]
+        numbers = range(self.step, self.step + _FAR)
+        loader = DataLoader(self._batches, batch_size=None, sampler=numbers, num_workers=self._workers)
+        for made in loader:
+            yield lambda made=made: made
+
+    def advance(self, batch: Batch) -> float:
         """One step; its loss."""
-        settings, batch = self.settings, self._batches[self.step]
+        settings, batch = self.settings, batch.to(self._device)
         inputs = batch.inputs
         if self._denoiser is not None and settings.reconstructed and self.step % settings.reconstructed == 0:
             inputs = with_reconstruction(inputs, reconstructions(inputs, self._denoiser, self.step))
         for group in self._optimizer.param_groups:
             group["lr"] = settings.rate(self.step)
-        device = next(self.model.parameters()).device.type
-        with torch.autocast(device, torch.bfloat16, enabled=settings.bf16):
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=settings.bf16):
             logits = self.model(inputs.fine, inputs.coarse)
         value = loss(logits, batch)
         self._optimizer.zero_grad(set_to_none=True)
@@ -147,7 +175,12 @@ class Training:
             mean.lerp_(current, 1 - past)
 
     def _note(self, value: float) -> None:
-        line = {"step": self.step, "loss": round(value, 4), "rate": self.settings.rate(self.step), "time": round(time.time())}
+        line = {
+            "step": self.step,
+            "loss": round(value, 4),
+            "rate": self.settings.rate(self.step),
+            "time": round(time.time()),
+        }
         with (self.folder / CURVE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
@@ -159,6 +192,7 @@ class Training:
             "model": self.model.state_dict(),
             "mean": self.mean.state_dict(),
             "optimizer": self._optimizer.state_dict(),
+            "priors": self._batches.priors,
         }
         partial = self.folder / (CHECKPOINT + ".partial")
         torch.save(state, partial)
@@ -169,7 +203,7 @@ class Training:
         file = self.folder / CHECKPOINT
         if not file.is_file():
             return False
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        state = torch.load(file, map_location=self._device, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.mean.load_state_dict(state["mean"])
         self._optimizer.load_state_dict(state["optimizer"])

@@ -10,8 +10,8 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from conddiffusion_uad.training.anatomy import TISSUES
 from conddiffusion_uad.training.data import healthy_bank
+from conddiffusion_uad.training.data.anatomy import TISSUES
 from conddiffusion_uad.training.data.healthy_bank import Inputs
 from conddiffusion_uad.training.synthetic_anomalies.draws import Shapes
 

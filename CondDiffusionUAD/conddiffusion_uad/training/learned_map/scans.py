@@ -67,7 +67,9 @@ def synthesize(
         index: Which one of a source of single slices.
     """
     real, flat = inputs.kind != "labels", inputs.kind == "slices"
-    source = ScanSource(inputs, contrast, rng, index) if real else LabelSource(inputs, signal_equations.draw(contrast, rng))
+    source = (
+        ScanSource(inputs, contrast, rng, index) if real else LabelSource(inputs, signal_equations.draw(contrast, rng))
+    )
     scan = _Scan(source, real, rng)
     coarse = _coarse(inputs, index)
     probe = scan.healthy(coarse, [])
@@ -107,7 +109,9 @@ class _Scan:
             sampled = Sampled(image / brain.clamp(min=0.5), sampled.tissue[::2], brain)
         return textured(sampled, self.fields, lattice, self.strengths, self.palette)
 
-    def changed(self, healthy: Sampled, lattice: Lattice, anomalies: Sequence[Anomaly]) -> tuple[torch.Tensor, torch.Tensor]:
+    def changed(
+        self, healthy: Sampled, lattice: Lattice, anomalies: Sequence[Anomaly]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The image with look-alikes and anomalies, and the label."""
         image, label = healthy.image.clone(), torch.zeros_like(healthy.image)
         for anomaly in anomalies:
@@ -179,6 +183,7 @@ def _cut(slab: Slab, flat: bool) -> Slab:
     """A single slice repeated as its own neighbors, as a thick slice looks."""
     if not flat:
         return slab
-    many = (values.expand(2 * NEIGHBORS + 1, -1, -1) for values in (slab.volume, slab.rank, slab.mask, slab.label, slab.weight))
+    parts = (slab.volume, slab.rank, slab.mask, slab.label, slab.weight)
+    many = (values.expand(2 * NEIGHBORS + 1, -1, -1) for values in parts)
     heights = None if slab.heights is None else slab.heights.expand(2 * NEIGHBORS + 1)
     return Slab(*many, slab.contrast, heights)

@@ -70,7 +70,8 @@ class Anomaly:
         """
         if self.halo is not None and (found := self.shape.on(lattice, self.halo.size)):
             where, share = found
-            self._blend(image, label, where, share * (healthy.tissue[where] == WHITE), self.halo.value, self.halo.opacity, spread)
+            share = share * (healthy.tissue[where] == WHITE)
+            self._blend(image, label, where, share, self.halo.value, self.halo.opacity, spread)
         found = self.shape.on(lattice)
         if found is None:
             return

@@ -63,9 +63,7 @@ def _small(palette: Palette, places: Places, texture: Texture, value: float, rng
     return Anomaly(shape, value, Fade.draw(center, 2 * radius, rng), texture, SOLID, None, halo)
 
 
-def _large(
-    palette: Palette, places: Places, texture: Texture, rng: np.random.Generator
-) -> tuple[Anomaly, list[Push]]:
+def _large(palette: Palette, places: Places, texture: Texture, rng: np.random.Generator) -> tuple[Anomaly, list[Push]]:
     radius = float(np.exp(rng.uniform(*np.log(_LARGE_MM))))
     center = places.draw("anywhere", rng)
     shape = Blob.draw(center, radius, rng)

@@ -52,7 +52,8 @@ class Places:
             return np.zeros(3)
         index = candidates[rng.integers(len(candidates))]
         steps = np.array(self._steps)
-        return np.array([axis[i] for axis, i in zip(self._axes, index, strict=True)]) + steps * rng.uniform(-0.5, 0.5, 3)
+        middle = np.array([axis[i] for axis, i in zip(self._axes, index, strict=True)])
+        return middle + steps * rng.uniform(-0.5, 0.5, 3)
 
 
 def _near(where: np.ndarray) -> np.ndarray:

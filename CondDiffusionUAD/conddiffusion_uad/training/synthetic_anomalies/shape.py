@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from conddiffusion_uad.training.data.lattice import Lattice, SmoothField
+from conddiffusion_uad.training.data.lattice import Lattice, SmoothField, blurred
 
 _IRREGULARITY = 0.35  # standard deviation of the outline, in radii
 _STRETCH = 0.45  # largest logarithm of a radius over the mean one
@@ -81,13 +81,14 @@ class RealShape:
         origin: mm (z, y, x) of its first voxel.
         flipped: Mirrored left to right.
         shift: mm (z, y, x).
+        edge: Standard deviation of its blurred edge, voxels of the lattice.
     """
 
     mask: torch.Tensor
     origin: tuple[float, float, float]
     flipped: bool
     shift: np.ndarray
-    edge: float = 1.0
+    edge: tuple[float, float, float] = (0.4, 0.8, 0.8)
 
     def on(self, lattice: Lattice, grown: float = 1.0) -> tuple[tuple[slice, slice, slice], torch.Tensor] | None:
         """As :meth:`Blob.on`; ``grown`` above 1 is not known of a real shape and below 1 gives nothing."""
@@ -101,5 +102,5 @@ class RealShape:
         inside = [row >= 0 for row in rows]
         found = self.mask.to(rows[0].device)[rows[0].clamp(min=0)][:, rows[1].clamp(min=0)][:, :, rows[2].clamp(min=0)]
         known = inside[0][:, None, None] & inside[1][None, :, None] & inside[2][None, None, :]
-        share = (found * known).to(lattice.x.dtype)
+        share = blurred((found * known).to(lattice.x.dtype), self.edge)
         return (slice(None), slice(None), slice(None)), share
