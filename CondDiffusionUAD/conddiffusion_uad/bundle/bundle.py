@@ -5,95 +5,51 @@
        configs/calibration.json    residuals of healthy scans, by contrast
        configs/gate.json           features of healthy scans, by contrast
        configs/recipe.toml         how it was trained
-       models/model.safetensors    weights, half precision
+       configs/inference.json      how MONAI runs it
+       models/model.safetensors    weights of encoder and denoiser, half precision
+       models/<name>.safetensors   weights of further networks that parts of the method have
        docs/README.md  LICENSE     model card and licence
 ```
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
-from conddiffusion_uad.bundle import limits as bundle_limits
+from conddiffusion_uad.bundle import weights
 from conddiffusion_uad.bundle.calibration import Calibration
+from conddiffusion_uad.bundle.config import FORMAT, BundleConfig
 from conddiffusion_uad.bundle.healthy_features import HealthyFeatures
+from conddiffusion_uad.bundle.monai_bundle import INFERENCE, inference_config
+from conddiffusion_uad.bundle.weights import WEIGHTS
 from conddiffusion_uad.io.resources import resources
-from conddiffusion_uad.io.scan_checks import MAX_EXTENT_MM
-from conddiffusion_uad.io.volume import Grid
-from conddiffusion_uad.method.anomaly_map.residual import ResidualRule
+from conddiffusion_uad.method.method import Method
 from conddiffusion_uad.model import precision as precisions
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.fast.inference import accelerated
-from conddiffusion_uad.preprocessing.resampling import STEP
 from conddiffusion_uad.protocol.bundle_folders import imported_bundles
 from conddiffusion_uad.protocol.explanation import first_line, is_out_of_memory
 from conddiffusion_uad.protocol.failures import BundleFailure, shown
-from conddiffusion_uad.protocol.job import CONTRASTS, are_levels
 
-MOST_SLICES = 1024  # of the grid, along each axis
-FORMAT = 1  # of the section "conddiffusion_uad"; raised when older programs could misread a bundle
 METADATA = "configs/metadata.json"
 CALIBRATION = "configs/calibration.json"
 GATE = "configs/gate.json"
 RECIPE = "configs/recipe.toml"
-WEIGHTS = "models/model.safetensors"
 CARD = "docs/README.md"
 PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin")
 _DAMAGE = (OSError, LookupError, TypeError, ValueError, RecursionError)  # what wrong contents of a file lead to
 _REINSTALL = "Install the bundle again."
-
-
-@dataclass(frozen=True)
-class BundleConfig:
-    """How a bundle is run.
-
-    Attributes:
-        grid: The grid in atlas space that scans are brought to; its z axis counts the slices.
-        model: Configuration of :class:`ConditionedDiffusion`.
-        levels: Noise levels that the reconstruction is averaged over.
-        residual: How the residual is formed, by contrast; its keys are the contrasts that the bundle is made for.
-    """
-
-    grid: Grid
-    model: Mapping[str, Any]
-    levels: tuple[int, ...]
-    residual: Mapping[str, ResidualRule]
-
-    @property
-    def contrasts(self) -> tuple[str, ...]:
-        """The contrasts that the bundle is made for."""
-        return tuple(self.residual)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
-            "grid": self.grid.to_json(),
-            "model": self.model,
-            "levels": list(self.levels),
-            "residual": {contrast: asdict(rule) for contrast, rule in self.residual.items()},
-        }
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> BundleConfig:
-        """Raises KeyError, TypeError or ValueError when something is missing or wrong."""
-        grid, levels = Grid.from_json(values["grid"]), tuple(values["levels"])
-        far = max(map(abs, grid.origin)) > MAX_EXTENT_MM
-        if far or max(grid.size) > MOST_SLICES or max(grid.spacing) > MAX_EXTENT_MM or not are_levels(levels):
-            raise ValueError("its grid or its noise levels are impossible")
-        residual = {contrast: ResidualRule(**rule) for contrast, rule in values["residual"].items()}
-        if not residual or not set(residual) <= set(CONTRASTS):
-            raise ValueError(f"its contrasts are not among {', '.join(CONTRASTS)}")
-        return cls(grid=grid, model=values["model"], levels=levels, residual=residual)
+_TRAIN_AGAIN = "Train again, with a lower learning rate if the loss was not a number."
 
 
 @dataclass(frozen=True)
@@ -106,7 +62,8 @@ class Bundle:
         sha256: Hash of the weights and of the files in ``configs`` that decide the result.
         config: How it is run.
         calibration: By contrast; empty before ``train calibrate``.
-        model: The network in evaluation mode.
+        model: The networks that compute, in evaluation mode.
+        trainable: The same as they were loaded: in the plain form, with gradients, on the CPU. Copy before changing.
         metadata: All of its metadata.json.
         gate: Features of healthy scans by contrast, for the input gate; empty when it does not know them.
     """
@@ -117,16 +74,24 @@ class Bundle:
     config: BundleConfig
     calibration: Mapping[str, Calibration]
     model: ConditionedDiffusion
+    trainable: ConditionedDiffusion
     metadata: Mapping[str, Any]
     gate: Mapping[str, HealthyFeatures] = field(default_factory=dict)
 
     @property
+    def method(self) -> Method:
+        """The parts of its method."""
+        return self.config.method
+
+    @property
     def precision(self) -> str:
         """Number format that the network computes in: "fp32" or "bf16"."""
-        return precisions.name_of(getattr(self.model.denoiser, "dtype", torch.float32))
+        return precisions.name_of(self._dtype)
 
     def to(self, device: torch.device | str, precision: str = "auto") -> Bundle:
         """The bundle with its model on a device, in the form in which it reconstructs fastest there.
+
+        This bundle stays as it is.
 
         Args:
             device: That will compute.
@@ -136,7 +101,19 @@ class Bundle:
             BadInput: ``bad_option`` for another precision.
         """
         dtype = precisions.choose(precision, torch.device(device))
-        return replace(self, model=accelerated(self.model.to(device), dtype))
+        return replace(self, model=accelerated(self.trainable, dtype).to(device))
+
+    def adaptable(self) -> ConditionedDiffusion:
+        """A copy of the networks in their plain form, on the device that computes, that may be changed."""
+        return copy.deepcopy(self.trainable).to(self.model.device)
+
+    def accelerated(self, model: ConditionedDiffusion) -> ConditionedDiffusion:
+        """Networks in their plain form as a copy in the form that this bundle computes in."""
+        return model if self.model is self.trainable else accelerated(model, self._dtype)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return getattr(self.model.denoiser, "dtype", torch.float32)
 
 
 def shipped() -> list[str]:
@@ -181,9 +158,10 @@ def digest(folder: Path) -> str:
     """
     try:
         total = hashlib.sha256(json.dumps(_section(folder), sort_keys=True).encode())
-        for file in (CALIBRATION, WEIGHTS, GATE):
-            if (folder / file).is_file():
-                total.update((folder / file).read_bytes())
+        model, *others = weights.files(folder)
+        for file in (folder / CALIBRATION, model, folder / GATE, *others):
+            if file.is_file():
+                total.update(file.read_bytes())
     except _DAMAGE as error:
         raise _damaged(folder, error) from error
     return total.hexdigest()
@@ -212,8 +190,8 @@ def load(name_or_path: str) -> Bundle:
                 _REINSTALL,
             )
         config = BundleConfig.from_json(section)
-        calibration, model = _load_calibration(folder), _load_model(folder, config)
-        return Bundle(folder.name, folder, found, config, calibration, model, metadata, _load_gate(folder))
+        calibration, model = _load_calibration(folder), weights.load(folder, config)
+        return Bundle(folder.name, folder, found, config, calibration, model, model, metadata, _load_gate(folder))
     except (*_DAMAGE, AttributeError, ArithmeticError, AssertionError, RuntimeError, SafetensorError) as error:
         if is_out_of_memory(error):
             raise
@@ -228,17 +206,31 @@ def save(
     Args:
         folder: The bundle's folder, made if needed.
         config: How it is run.
-        model: The trained network; its weights are stored in half precision.
+        model: The trained network in its plain form; its weights are stored in half precision where that can hold
+            them, else in single precision.
         metadata: Further fields of MONAI's metadata.json.
+
+    Raises:
+        BundleFailure: ``weights_unusable`` when the weights are not numbers, and nothing is written then; or when they
+            are not those of the networks that the configuration describes.
     """
-    for file in (METADATA, WEIGHTS):
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        weights.save(folder, model)
+        weights.load(folder, config)
+    except (ValueError, RuntimeError) as error:
+        raise BundleFailure(
+            "weights_unusable", f"The bundle {folder.name} cannot be saved: {first_line(error)}.", _TRAIN_AGAIN
+        ) from error
     for file in (CALIBRATION, GATE):
         (folder / file).unlink(missing_ok=True)  # of other weights
-    half = {key: value.half() if value.is_floating_point() else value for key, value in model.state_dict().items()}
-    save_file({key: value.contiguous().cpu() for key, value in half.items()}, folder / WEIGHTS)
-    (folder / WEIGHTS).chmod(0o644)  # safetensors lets nobody else read what it writes
+    (folder / METADATA).parent.mkdir(parents=True, exist_ok=True)
     _write_json(folder / METADATA, {**(metadata or {}), "conddiffusion_uad": config.to_json()})
+    write_inference(folder)
+
+
+def write_inference(folder: Path) -> None:
+    """Write what MONAI runs of a bundle; it is the same in every bundle."""
+    _write_json(folder / INFERENCE, inference_config())
 
 
 def save_calibration(folder: Path, calibration: Mapping[str, Calibration]) -> None:
@@ -283,19 +275,6 @@ def pickled(name: str) -> BundleFailure:
 
 def _damaged(folder: Path, error: Exception) -> BundleFailure:
     return BundleFailure("bundle_damaged", f"The bundle {folder.name} is damaged: {first_line(error)}.", _REINSTALL)
-
-
-def _load_model(folder: Path, config: BundleConfig) -> ConditionedDiffusion:
-    bundle_limits.require_moderate(config.model)
-    bundle_limits.require_noise(config.model["noise"])
-    with bundle_limits.no_larger_than(folder / WEIGHTS):
-        model = ConditionedDiffusion(config.model)
-    if STEP % model.divisor or any(size % model.divisor for size in config.grid.size[:2]):
-        raise ValueError(f"its slices cannot be divided by {model.divisor}")
-    weights = load_file(folder / WEIGHTS)
-    bundle_limits.require_finite(weights)
-    model.load_state_dict(weights)
-    return model.eval()
 
 
 def _read_json(path: Path) -> Any:

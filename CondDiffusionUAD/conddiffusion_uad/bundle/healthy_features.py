@@ -6,13 +6,14 @@ The idea of checking the input by the features of the model itself is that of HA
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+from conddiffusion_uad.model.slices import Slices
 
 BATCH = 16  # slices at once
 LEAST_MM2 = 1600.0  # of brain in a slice; smaller ones say little
@@ -65,8 +66,8 @@ class HealthyFeatures:
         order = slice(None, -kept - 1, -1)
         mean, directions = slices.mean(axis=0), vectors.T[order]
         fitted = cls(mean, directions, np.maximum(values[order], least), max(rest, least), 0.0, len(healthy))
-        values = {**vars(fitted), "usual": max(fitted.distance(scan) for scan in unseen)}
-        return cls.from_json(cls(**values).to_json())  # as it will be read back, digit for digit
+        fitted = replace(fitted, usual=max(fitted.distance(scan) for scan in unseen))
+        return cls.from_json(fitted.to_json())  # as it will be read back, digit for digit
 
     def distance(self, features: np.ndarray) -> float:
         """Squared Mahalanobis distance per feature, its median over the slices; about 1 in healthy scans.
@@ -121,11 +122,11 @@ def slice_features(
         model: On the device that shall compute.
     """
     shown = np.flatnonzero(mask.sum(axis=(1, 2)) * spacing[0] * spacing[1] >= LEAST_MM2)
-    device = next(model.parameters()).device
-    features = [np.zeros((0, model.encoder(torch.zeros(1, 1, *volume.shape[1:], device=device)).shape[1]), np.float32)]
+    features = [np.zeros((0, model.features), np.float32)]
     for start in range(0, len(shown), BATCH):
-        slices = np.ascontiguousarray(volume[shown[start : start + BATCH]], np.float32)
-        features.append(model.encoder(torch.from_numpy(slices).unsqueeze(1).to(device)).cpu().numpy())
+        images = np.ascontiguousarray(volume[shown[start : start + BATCH]], np.float32)
+        slices = Slices.of(torch.from_numpy(images).unsqueeze(1).to(model.device))
+        features.append(model.encoder(slices).cpu().numpy())
     return np.concatenate(features)
 
 

@@ -58,7 +58,7 @@ def build(
             **{name: getattr(job, name) for name in job.parameters()},
             # What was decided in the run, where the job had left it open:
             "contrast": contrast,
-            "levels": list(job.levels or bundle.config.levels),
+            "levels": list(job.levels or bundle.config.timesteps),
             "threshold": detection.threshold,
             "batch": detection.batch,
             "precision": bundle.precision,

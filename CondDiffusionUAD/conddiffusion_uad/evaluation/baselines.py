@@ -6,7 +6,8 @@ import numpy as np
 from scipy import ndimage
 
 from conddiffusion_uad.io.volume import Grid
-from conddiffusion_uad.method.anomaly_map.residual import ResidualRule, equalized, smoothed
+from conddiffusion_uad.method.anomaly_map.residual import Residual
+from conddiffusion_uad.method.intensity import rank_normalized
 
 BLUR_VOXELS = 4.0  # standard deviation of the blur residual's Gaussian
 MAD_TO_SIGMA = 1.4826  # of a normal distribution
@@ -58,14 +59,14 @@ def _mirrored(values: np.ndarray, middle: float) -> np.ndarray:
 
 
 def baseline_maps(
-    volume: np.ndarray, mask: np.ndarray, rule: ResidualRule, grid: Grid | None, seed: int = 0
+    volume: np.ndarray, mask: np.ndarray, rule: Residual, grid: Grid | None, seed: int = 0
 ) -> dict[str, np.ndarray]:
     """The map of each baseline by its name, smoothed as the rule says, 0 outside the mask.
 
     What is brightest is suspect (Meissen et al. 2021), or what is darkest, or what is unusual in this brain, or what
     differs from its surroundings or from the other side; and what chance says.
     """
-    ranks = equalized(volume, mask)
+    ranks = rank_normalized(volume, mask)
     maps = {
         "equalized intensity": ranks,
         "1 - equalized intensity": mask - ranks,
@@ -74,4 +75,4 @@ def baseline_maps(
         "asymmetry": asymmetry(volume, mask, grid),
         "random": np.random.default_rng(seed).random(volume.shape, np.float32),
     }
-    return {name: smoothed(values, mask, rule) for name, values in maps.items()}
+    return {name: rule.smoothed(values, mask) for name, values in maps.items()}

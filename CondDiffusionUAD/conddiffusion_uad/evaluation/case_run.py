@@ -24,7 +24,7 @@ from conddiffusion_uad.evaluation.metrics.fidelity import fidelity
 from conddiffusion_uad.evaluation.metrics.lesions import finding_mask
 from conddiffusion_uad.evaluation.reporting import gallery
 from conddiffusion_uad.io.output_failure import as_output_failure
-from conddiffusion_uad.method.restore.one_step import reconstruct
+from conddiffusion_uad.method.run import score
 from conddiffusion_uad.model.device import choose
 from conddiffusion_uad.preprocessing.orientation import orient
 
@@ -114,11 +114,10 @@ def _main_method(
     """What is under test, the figures of its reconstruction, and this reconstruction in the scan's units."""
     if settings.maps is not None:
         return methods.existing_map(settings.maps, examined, settings.maps_threshold), None, None
-    estimate = reconstruct(
-        examined.volume, examined.mask, bundle.model, levels=bundle.config.levels, seed=settings.seed
-    )
+    scored = score(bundle, examined.brain, examined.case.contrast, seed=settings.seed)
+    estimate = scored.restored.mean
     figures = asdict(fidelity(examined.volume, estimate, examined.mask, truth_on_grid(examined)))
-    return methods.model_map(examined, estimate, bundle), figures, examined.native_intensity(estimate)
+    return methods.model_map(examined, scored), figures, examined.native_intensity(estimate)
 
 
 def _all(first: Scored, examined: Examined, bundle: Bundle, settings: Settings) -> Iterator[Scored]:

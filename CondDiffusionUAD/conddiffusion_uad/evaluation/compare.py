@@ -21,10 +21,12 @@ from conddiffusion_uad.evaluation.cases import Case, Examined, examine
 from conddiffusion_uad.evaluation.datasets import find
 from conddiffusion_uad.evaluation.datasets.selection import some
 from conddiffusion_uad.evaluation.healthy_map import divided, healthy_map
+from conddiffusion_uad.evaluation.methods import rule_of
 from conddiffusion_uad.evaluation.metrics.voxels import average_precision
 from conddiffusion_uad.io.lattice import on_grid
-from conddiffusion_uad.method.anomaly_map.residual import ResidualRule, residual
-from conddiffusion_uad.method.restore.one_step import reconstruct
+from conddiffusion_uad.method.anomaly_map.residual import Residual
+from conddiffusion_uad.method.restored import Restored
+from conddiffusion_uad.method.run import restore
 from conddiffusion_uad.training import recipe as recipes
 from conddiffusion_uad.training.data.corpus import load_corpus
 
@@ -54,9 +56,9 @@ def columns(cases: Sequence[Case]) -> dict[Case, tuple[str, str]]:
     return {c: (c.patient if len(patients[c.dataset]) <= FEW else c.dataset, c.contrast) for c in cases}
 
 
-def variants(bundle: Bundle, contrast: str, *, all_rules: bool) -> Iterator[tuple[str, Sequence[int], ResidualRule]]:
+def variants(bundle: Bundle, contrast: str, *, all_rules: bool) -> Iterator[tuple[str, Sequence[int], Residual]]:
     """What to try with a bundle: name, noise levels and residual rule."""
-    rule, levels = bundle.config.residual[contrast], bundle.config.levels
+    rule, levels = rule_of(bundle, contrast), bundle.config.timesteps
     yield bundle.name, levels, rule
     if all_rules:
         for level in levels:
@@ -103,18 +105,18 @@ def _maps(
     loaded: Sequence[Bundle], examined: Examined, all_rules: bool, healthy: HealthyMaps, seed: int
 ) -> Iterator[tuple[str, np.ndarray]]:
     volume, mask, contrast = examined.volume, examined.mask, examined.case.contrast
-    yield from baseline_maps(volume, mask, loaded[0].config.residual[contrast], examined.grid, seed).items()
+    yield from baseline_maps(volume, mask, rule_of(loaded[0], contrast), examined.grid, seed).items()
     for bundle in loaded:
         if contrast not in bundle.config.contrasts:
             continue
-        estimates: dict[Sequence[int], np.ndarray] = {}
+        estimates: dict[Sequence[int], Restored] = {}
         for name, levels, rule in variants(bundle, contrast, all_rules=all_rules):
             if levels not in estimates:
-                estimates[levels] = reconstruct(volume, mask, bundle.model, levels=levels, seed=seed)
-            yield name, residual(volume, estimates[levels], mask, rule)
+                estimates[levels] = restore(bundle, examined.brain, contrast, timesteps=levels, seed=seed)
+            yield name, rule(estimates[levels], bundle.model)
         if examined.grid and (bundle.name, contrast) in healthy:
             usual = on_grid(healthy[bundle.name, contrast], bundle.config.grid, examined.grid)
-            own = residual(volume, estimates[bundle.config.levels], mask, bundle.config.residual[contrast])
+            own = rule_of(bundle, contrast)(estimates[bundle.config.timesteps], bundle.model)
             yield f"{bundle.name}, divided by the healthy residual", divided(own, usual)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,13 @@ import torch
 from scipy.stats import rankdata
 
 from conddiffusion_uad.bundle.bundle import Bundle
-from conddiffusion_uad.bundle.calibration import anomaly_score
 from conddiffusion_uad.evaluation.baselines import baseline_maps
 from conddiffusion_uad.evaluation.cases import Case, Examined
 from conddiffusion_uad.evaluation.record import MODEL
-from conddiffusion_uad.method.anomaly_map.residual import residual
-from conddiffusion_uad.method.restore.one_step import reconstruct
-from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+from conddiffusion_uad.method.anomaly_map.residual import Residual
+from conddiffusion_uad.method.run import Scored as BrainScored
+from conddiffusion_uad.method.run import score
+from conddiffusion_uad.preprocessing.preparation import Prepared
 from conddiffusion_uad.protocol.failures import BadInput
 
 UNTRAINED = "untrained model"
@@ -53,36 +54,39 @@ class Scored:
     score: np.ndarray
 
 
-def model_map(examined: Examined, estimate: np.ndarray, bundle: Bundle) -> Scored:
-    """The anomaly score of a reconstruction (z, y, x) on the bundle's grid."""
-    contrast = examined.case.contrast
-    residuals = residual(examined.volume, estimate, examined.mask, bundle.config.residual[contrast])
-    heatmap = examined.native(anomaly_score(residuals, examined.mask, bundle.calibration[contrast]))
+def model_map(examined: Examined, scored: BrainScored) -> Scored:
+    """The anomaly score of a case."""
+    brain = scored.brain  # on the grid of the map, which may be finer
+    heatmap = replace(examined, prepared=brain if isinstance(brain, Prepared) else None).native(scored.score)
     return Scored(MODEL, heatmap, heatmap)
+
+
+def rule_of(bundle: Bundle, contrast: str) -> Residual:
+    """How the baselines are smoothed: as the bundle's residual, if its map is one."""
+    part = bundle.method.anomaly_map[contrast]
+    return part if isinstance(part, Residual) else Residual()
 
 
 def other_maps(examined: Examined, bundle: Bundle, names: Sequence[str], seed: int) -> Iterator[Scored]:
     """The maps of the baselines named, smoothed by the rule of the bundle, ranked in their own brain."""
-    rule = bundle.config.residual[examined.case.contrast]
+    contrast = examined.case.contrast
+    rule = rule_of(bundle, contrast)
     maps = baseline_maps(examined.volume, examined.mask, rule, examined.grid, seed)
     for name in names:
         if name == UNTRAINED:
-            estimate = reconstruct(
-                examined.volume, examined.mask, untrained(bundle), levels=bundle.config.levels, seed=seed
-            )
-            values = residual(examined.volume, estimate, examined.mask, rule)
+            values = score(untrained(bundle), examined.brain, contrast, seed=seed).anomaly_map
         else:
             values = maps[name]
         own = examined.native(values)
         yield Scored(name, own, rank_score(own, examined.native_mask))
 
 
-def untrained(bundle: Bundle) -> ConditionedDiffusion:
-    """A network like the bundle's, on the same device, that has learned nothing."""
+def untrained(bundle: Bundle) -> Bundle:
+    """The bundle with networks that have learned nothing, on the same device, in their plain form."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = ConditionedDiffusion(bundle.config.model)
-    return model.to(next(bundle.model.parameters()).device).eval()
+        model = bundle.config.build().eval()
+    return replace(bundle, model=copy.deepcopy(model).to(bundle.model.device), trainable=model)
 
 
 def rank_score(values: np.ndarray, mask: np.ndarray) -> np.ndarray:

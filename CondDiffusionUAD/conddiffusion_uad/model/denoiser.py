@@ -1,32 +1,83 @@
-"""The denoising U-Net: predicts the clean slice from a noisy one, modulated by the noise level and the condition."""
+"""The denoising U-Net: predicts the clean slice from a noisy one, modulated by the timestep and the condition."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 import torch
 from monai.networks.blocks import SpatialAttentionBlock
 from torch import nn
 
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
-def zeroed(module: nn.Module) -> nn.Module:
+
+def zeroed(module: ModuleT) -> ModuleT:
     """The same module with all parameters zero, so that its residual branch starts as the identity."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
     return module
 
 
-class Level(nn.Module):
-    """Sinusoidal embedding of the noise level: (B,) to (B, channels)."""
+class UNet(Protocol):
+    """What :func:`down_and_up` walks through: the blocks of a U-Net."""
+
+    @property
+    def down(self) -> nn.ModuleList: ...
+    @property
+    def middle_in(self) -> nn.Module: ...
+    @property
+    def middle_out(self) -> nn.Module: ...
+    @property
+    def up(self) -> nn.ModuleList: ...
+
+
+def down_and_up(
+    network: UNet,
+    h: torch.Tensor,
+    run: Callable[[nn.Module, torch.Tensor], torch.Tensor],
+    attend: Callable[[torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    """Take feature maps the way of a U-Net: down to the coarsest resolution and up again, beside what was seen before.
+
+    Args:
+        network: Its blocks.
+        h: Feature maps of the first layer, shape (B, C, H, W).
+        run: Runs a block on feature maps. Blocks come in the order of ``down``, ``middle_in``, ``middle_out``, ``up``.
+        attend: The self-attention at the coarsest resolution.
+    """
+    skips = [h]
+    for block in network.down:
+        h = run(block, h)
+        skips.append(h)
+    h = run(network.middle_out, attend(run(network.middle_in, h)))
+    for stage in network.up:
+        assert isinstance(stage, nn.ModuleList)
+        h = torch.cat([h, skips.pop()], dim=1)
+        for block in stage:
+            h = run(block, h)
+    return h
+
+
+def beside(noisy: torch.Tensor, context: torch.Tensor | None) -> torch.Tensor:
+    """The noisy slice (B, 1, H, W) and its context (B, C, H, W) as channels of one tensor."""
+    return noisy if context is None or not context.shape[1] else torch.cat([noisy, context], dim=1)
+
+
+class TimestepEmbedding(nn.Module):
+    """Sinusoidal embedding of the timestep (Vaswani et al. 2017, section 3.5): (B,) to (B, channels)."""
+
+    frequency: torch.Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         half = channels // 2
         self.register_buffer("frequency", torch.exp(-math.log(10000) * torch.arange(half) / half), persistent=False)
 
-    def forward(self, level: torch.Tensor) -> torch.Tensor:
-        phase = level.float()[:, None] * self.frequency
+    def forward(self, timestep: torch.Tensor) -> torch.Tensor:
+        """Embed timesteps of shape (B,)."""
+        phase = timestep.float()[:, None] * self.frequency
         return torch.cat([phase.cos(), phase.sin()], dim=1)
 
 
@@ -50,6 +101,7 @@ class ResidualBlock(nn.Module):
         self.resample = resamplers[resample]
 
     def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+        """Feature maps (B, inputs, H, W), and the embedding (B, E), to feature maps (B, outputs, H', W')."""
         h = self.conv_in(self.resample(self.activation(self.norm_in(x))))
         gamma, beta = self.modulation(self.activation(embedding))[:, :, None, None].chunk(2, dim=1)
         h = self.conv_out(self.activation(self.norm_out(h) * (1 + gamma) + beta))
@@ -68,6 +120,7 @@ class Denoiser(nn.Module):
         groups: Groups of the group normalization.
         patch: Side of the pixel blocks that become channels before the first layer (1: none). 2 makes a network about
             four times cheaper at nearly the same detail.
+        context: Channels that it sees beside the noisy slice.
     """
 
     def __init__(
@@ -79,15 +132,18 @@ class Denoiser(nn.Module):
         head_channels: int = 64,
         groups: int = 32,
         patch: int = 1,
+        context: int = 0,
     ) -> None:
         super().__init__()
         hidden, widths = 4 * base, [base * m for m in multipliers]
         embedding = 2 * hidden
         self.divisor = patch * 2 ** (len(widths) - 1)
-        self.embed_level = nn.Sequential(Level(base), nn.Linear(base, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
+        self.embed_level = nn.Sequential(
+            TimestepEmbedding(base), nn.Linear(base, hidden), nn.SiLU(), nn.Linear(hidden, hidden)
+        )
         self.embed_condition = nn.Sequential(nn.Linear(condition, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
         self.to_patches, self.from_patches = nn.PixelUnshuffle(patch), nn.PixelShuffle(patch)
-        self.stem = nn.Conv2d(patch**2, base, 3, padding=1)
+        self.stem = nn.Conv2d((1 + context) * patch**2, base, 3, padding=1)
 
         self.down = nn.ModuleList()
         channels, skips = base, [base]
@@ -117,26 +173,21 @@ class Denoiser(nn.Module):
             nn.GroupNorm(groups, channels), nn.SiLU(), zeroed(nn.Conv2d(channels, patch**2, 3, padding=1))
         )
 
-    def forward(self, noisy: torch.Tensor, level: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, noisy: torch.Tensor, timestep: torch.Tensor, condition: torch.Tensor, context: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Predict the clean slice.
 
         Args:
             noisy: x_t, shape (B, 1, H, W); H and W are multiples of ``divisor``.
-            level: t in 1..1000, shape (B,).
-            condition: Encoder features of the clean slice, shape (B, condition).
+            timestep: t in 1..1000, shape (B,).
+            condition: Features of the clean slice from the encoder, shape (B, condition).
+            context: What else is known of the slice, shape (B, context, H, W); None for a network without context.
 
         Returns:
-            Estimate of x_0 in [-1, 1] (not clamped), shape (B, 1, H, W).
+            The estimate of x_0 in [-1, 1] (not clamped), shape (B, 1, H, W).
         """
-        embedding = torch.cat([self.embed_level(level), self.embed_condition(condition)], dim=1)
-        h = self.stem(self.to_patches(noisy))
-        skips = [h]
-        for block in self.down:
-            h = block(h, embedding)
-            skips.append(h)
-        h = self.middle_out(self.attention(self.middle_in(h, embedding)), embedding)
-        for layers in self.up:
-            h = torch.cat([h, skips.pop()], dim=1)
-            for block in layers:
-                h = block(h, embedding)
+        embedding = torch.cat([self.embed_level(timestep), self.embed_condition(condition)], dim=1)
+        h = self.stem(self.to_patches(beside(noisy, context)))
+        h = down_and_up(self, h, lambda block, h: block(h, embedding), self.attention)
         return self.from_patches(self.head(h))

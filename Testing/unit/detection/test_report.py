@@ -55,7 +55,7 @@ def bundle() -> Any:
     """What the report needs to know of a bundle."""
     import torch
 
-    config = SimpleNamespace(levels=(250, 500))
+    config = SimpleNamespace(timesteps=(250, 500))
     return SimpleNamespace(
         name="starter", sha256="f0" * 32, config=config, precision="bf16", model=torch.nn.Linear(1, 1)
     )
@@ -88,6 +88,8 @@ def test_the_report_says_what_is_needed_to_repeat_the_run(summary: dict[str, Any
         "skull": "auto",
         "seed": 7,
         "accept_any_scan": False,
+        "series": None,
+        "echo": None,
         "batch": 16,
         "precision": "bf16",
     }

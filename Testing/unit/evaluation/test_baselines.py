@@ -3,7 +3,7 @@ import pytest
 
 from conddiffusion_uad.evaluation.baselines import asymmetry, baseline_maps, blur_residual, robust_z
 from conddiffusion_uad.io.volume import Grid
-from conddiffusion_uad.method.anomaly_map.residual import ResidualRule
+from conddiffusion_uad.method.anomaly_map.residual import Residual
 
 GRID = Grid((8, 6, 4), (2.0, 2.0, 2.0), (-7.0, 0.0, 0.0))  # the plane x = 0 is halfway
 
@@ -66,8 +66,8 @@ def test_every_baseline_is_confined_to_the_brain_and_random_is_repeatable(
 ) -> None:
     volume, mask = brain
     volume += np.random.default_rng(1).normal(0, 0.05, volume.shape).astype(np.float32) * mask
-    first, second = (baseline_maps(volume, mask, ResidualRule(), GRID, seed=3) for _ in range(2))
+    first, second = (baseline_maps(volume, mask, Residual(), GRID, seed=3) for _ in range(2))
     for name, values in first.items():
         assert values.shape == volume.shape and values[mask].any() and not values[~mask].any(), name
         assert np.array_equal(values, second[name])
-    assert not np.array_equal(first["random"], baseline_maps(volume, mask, ResidualRule(), GRID, seed=4)["random"])
+    assert not np.array_equal(first["random"], baseline_maps(volume, mask, Residual(), GRID, seed=4)["random"])

@@ -27,7 +27,8 @@ def made_up_brain(size: tuple[int, int, int], slices: int) -> tuple[np.ndarray, 
 def main() -> None:
     """Serve until stdin ends."""
     from conddiffusion_uad.bundle import bundle as bundles
-    from conddiffusion_uad.method.restore.one_step import reconstruct
+    from conddiffusion_uad.method.brain import Volume
+    from conddiffusion_uad.method.run import restore
     from conddiffusion_uad.model.device import choose
 
     variant = json.loads(sys.argv[1])
@@ -38,7 +39,7 @@ def main() -> None:
     volume, mask = made_up_brain(bundle.config.grid.size, variant["slices"])
     for _ in sys.stdin:
         wall, busy = time.perf_counter(), time.process_time()
-        result = reconstruct(volume, mask, bundle.model, levels=bundle.config.levels)
+        result = restore(bundle, Volume(volume, mask), bundle.config.contrasts[0]).mean
         passed = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - busy}
         np.save(variant["result"], result)
         print(json.dumps({**passed, "threads": torch.get_num_threads()}), flush=True)

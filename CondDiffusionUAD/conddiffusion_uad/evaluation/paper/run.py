@@ -20,7 +20,7 @@ from conddiffusion_uad.evaluation.metrics.fidelity import fidelity
 from conddiffusion_uad.evaluation.paper.protocol import Fold, Volume, filtered_residual, run_fold, validation_patients
 from conddiffusion_uad.evaluation.tasks import Show, Task, run_tasks
 from conddiffusion_uad.io.output_failure import as_output_failure
-from conddiffusion_uad.method.restore.one_step import reconstruct
+from conddiffusion_uad.method.run import restore
 from conddiffusion_uad.model.device import choose
 
 PROTOCOL = "paper"
@@ -83,7 +83,7 @@ def reconstruct_case(number: int, case: Case, settings: PaperSettings, folder: P
     require_contrast(bundle, case.contrast)
     examined = examine(case, bundle.config.grid, skull=settings.skull, device=choose(settings.device))
     volume, mask = examined.volume, examined.mask
-    estimate = reconstruct(volume, mask, bundle.model, levels=bundle.config.levels, seed=settings.seed)
+    estimate = restore(bundle, examined.brain, case.contrast, seed=settings.seed).mean
     truth = truth_on_grid(examined)
     of_reconstruction = json.dumps(asdict(fidelity(volume, estimate, mask, truth & mask)))
     place = _file(folder, number, case)

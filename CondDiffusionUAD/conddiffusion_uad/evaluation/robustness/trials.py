@@ -34,7 +34,7 @@ from conddiffusion_uad.evaluation.tasks import Show, Task, run_tasks
 from conddiffusion_uad.io import volume as volumes
 from conddiffusion_uad.io.output_failure import as_output_failure
 from conddiffusion_uad.io.volume import Grid
-from conddiffusion_uad.method.restore.one_step import reconstruct
+from conddiffusion_uad.method.run import score
 from conddiffusion_uad.model.device import choose
 from conddiffusion_uad.protocol.events import Quiet
 from conddiffusion_uad.protocol.failures import BadInput
@@ -165,11 +165,11 @@ def _result(case: Case, settings: RobustnessSettings) -> _Result:
     recorder, device = Recorder(Quiet()), choose(settings.device)
     examined = examine(case, bundle.config.grid, skull=settings.skull, device=device, progress=recorder)
     volume, mask = examined.volume, examined.mask
-    estimate = reconstruct(volume, mask, bundle.model, levels=bundle.config.levels, seed=settings.seed)
+    found = score(bundle, examined.brain, case.contrast, seed=settings.seed)
     others = methods.other_maps(examined, bundle, settings.baselines, settings.seed)
-    scored = [methods.model_map(examined, estimate, bundle), *others]
+    scored = [methods.model_map(examined, found), *others]
     codes = [warning["code"] for warning in recorder.warnings]
-    return _Result(examined, scored, histogram_kl(volume, estimate, mask), codes)
+    return _Result(examined, scored, histogram_kl(volume, found.restored.mean, mask), codes)
 
 
 def _changed(clean: _Clean, change: str, severity: int, seed: int) -> Changed:

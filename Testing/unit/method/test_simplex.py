@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from conddiffusion_uad.model.noise import OCTAVE_STD, fractal_std, simplex_noise
+from conddiffusion_uad.method.noise.simplex import OCTAVE_STD, fractal_std, simplex_noise
 
 
 @pytest.fixture(scope="module")

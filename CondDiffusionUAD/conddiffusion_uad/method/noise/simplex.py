@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import torch
+
+from conddiffusion_uad.protocol.job import is_number
 
 OCTAVES = 6
 PERSISTENCE = 0.8
 WAVELENGTH = 64.0  # of the first octave, in pixels
+MOST_OCTAVES = 10
+LONGEST = 2048.0  # wavelength, in pixels
 
 _SKEW = (math.sqrt(3) - 1) / 2  # plane -> lattice where the triangles become halves of unit squares
 _UNSKEW = (3 - math.sqrt(3)) / 6
@@ -25,6 +30,33 @@ _KERNEL_VARIANCE = math.sqrt(3) * math.pi / 2 * 0.5**10 / 90
 # Standard deviation of one octave. With six octaves and persistence 0.8 the sum then has 0.59, which is what the fields
 # of the published method have.
 OCTAVE_STD = 0.59 / math.sqrt(sum(PERSISTENCE ** (2 * k) for k in range(OCTAVES)))
+
+
+@dataclass(frozen=True)
+class Simplex:
+    """A fractal sum of simplex noise, the noise of the published method.
+
+    Attributes:
+        octaves: Number of scales.
+        persistence: Amplitude ratio of an octave to the one before it, in [0, 1].
+        wavelength: Period of the first octave in pixels; the finest octave has waves of one pixel at least.
+    """
+
+    octaves: int = OCTAVES
+    persistence: float = PERSISTENCE
+    wavelength: float = WAVELENGTH
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.octaves, int) or not is_number(self.octaves, 1, MOST_OCTAVES):
+            raise ValueError(f"octaves is a whole number from 1 to {MOST_OCTAVES}")
+        if not is_number(self.persistence, 0, 1):
+            raise ValueError("persistence is a number from 0 to 1")
+        if not is_number(self.wavelength, 2 ** (self.octaves - 1), LONGEST):
+            raise ValueError(f"wavelength is a number from 2^(octaves - 1) to {LONGEST:g}")
+
+    def __call__(self, seeds: Sequence[int], like: torch.Tensor) -> torch.Tensor:
+        """A field for each seed, float32 (seeds, 1, H, W), of the size and on the device of ``like``."""
+        return simplex_noise(seeds, *like.shape[2:], device=like.device, **asdict(self))
 
 
 def fractal_std(octaves: int = OCTAVES, persistence: float = PERSISTENCE) -> float:
