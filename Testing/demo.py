@@ -20,8 +20,8 @@ from slice_views import VIEWS, SliceView, why_not_drawn
 
 from conddiffusion_uad.protocol.failures import RESEARCH_USE
 from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput, readDetectionOutput
-from CondDiffusionUADLib.scene.HeatmapDisplay import showLayers
 from CondDiffusionUADLib.scene.Scene import addDetection
+from CondDiffusionUADLib.scene.Views import Views
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE_SCAN = ROOT / "Resources" / "SampleData" / "synthetic_T2_brain.nii.gz"
@@ -63,7 +63,7 @@ def show(mrml: MrmlApplication, scan: Path, output: DetectionOutput, scene_file:
     try:
         volume = load_volume(mrml, scan, scan.name.split(".")[0])
         nodes = addDetection(mrml.scene, mrml.logics, volume, output)
-        showLayers(mrml.scene, volume, nodes.heatmap)
+        Views(mrml.scene).show(nodes)
         for view in views:
             view.look_at(center_of_interest(output, volume))
         save_scene(mrml, scene_file)

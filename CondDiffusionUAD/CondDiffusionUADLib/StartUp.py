@@ -7,8 +7,8 @@ from contextlib import suppress
 import slicer
 
 from CondDiffusionUADLib.run import Resume
+from CondDiffusionUADLib.scene.CandidateSegmentation import loadTerminology
 from CondDiffusionUADLib.scene.SampleData import registerSampleData
-from CondDiffusionUADLib.scene.Terminology import loadTerminology
 
 
 def afterStartUp() -> None:

@@ -204,7 +204,7 @@ class CondDiffusionUADInSlicerTest(unittest.TestCase):
         self.assertIn("not a medical device", report["statement"])
 
     def test_terminologyIsKnown(self) -> None:
-        from CondDiffusionUADLib.scene.Terminology import CONTEXT_NAME, loadTerminology
+        from CondDiffusionUADLib.scene.CandidateSegmentation import CONTEXT_NAME, loadTerminology
 
         logic = slicer.modules.terminologies.logic()
         loadTerminology(logic)

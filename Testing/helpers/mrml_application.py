@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import slicer
 import vtk
+
+if "slicer.i18n" not in sys.modules:  # slicer-core brings no translations; texts stay as they are
+    slicer.i18n = sys.modules["slicer.i18n"] = types.ModuleType("slicer.i18n")
+    slicer.i18n.tr = lambda text: text
+    slicer.i18n.translate = lambda context, text: text
 
 from CondDiffusionUADLib.scene.Scene import Logics
 

@@ -42,15 +42,15 @@ class SliceView:
 
     def __init__(self, mrml: MrmlApplication, name: str, size: tuple[int, int]) -> None:
         self._size = size
-        self._logic = slicer.vtkMRMLSliceLogic()
-        self._logic.SetMRMLApplicationLogic(mrml.application)
-        self._logic.SetMRMLScene(mrml.scene)
+        self.logic = slicer.vtkMRMLSliceLogic()
+        self.logic.SetMRMLApplicationLogic(mrml.application)
+        self.logic.SetMRMLScene(mrml.scene)
         # The color legend asks the application which views show its volume.
-        mrml.application.GetSliceLogics().AddItem(self._logic)
-        self.slice_node = mrml.scene.GetNodeByID(f"vtkMRMLSliceNode{name}") or self._logic.AddSliceNode(name)
-        self._logic.SetSliceNode(self.slice_node)
+        mrml.application.GetSliceLogics().AddItem(self.logic)
+        self.slice_node = mrml.scene.GetNodeByID(f"vtkMRMLSliceNode{name}") or self.logic.AddSliceNode(name)
+        self.logic.SetSliceNode(self.slice_node)
         self.slice_node.SetOrientation(VIEWS[name])
-        self.composite_node = self._logic.GetSliceCompositeNode()
+        self.composite_node = self.logic.GetSliceCompositeNode()
         self._window, renderer = self._make_window()
         self._managers = self._make_managers(mrml, renderer)
 
@@ -85,7 +85,7 @@ class SliceView:
     def look_at(self, ras: tuple[float, float, float]) -> None:
         """Fit the slice to the volumes, with room for the legend, and move it to a place, given in (R, A, S) mm."""
         self.slice_node.SetDimensions(*self._size, 1)
-        self._logic.FitSliceToAll()
+        self.logic.FitSliceToAll()
         width, height, depth = self.slice_node.GetFieldOfView()
         self.slice_node.SetFieldOfView(MARGIN * width, MARGIN * height, depth)
         self.slice_node.JumpSliceByOffsetting(*ras)
@@ -99,9 +99,9 @@ class SliceView:
 
     def picture(self) -> np.ndarray:
         """What the view shows: uint8, (height, width, 3)."""
-        self._logic.UpdatePipeline()
+        self.logic.UpdatePipeline()
         # The logic makes a new connection whenever the layers change.
-        self._mapper.SetInputConnection(self._logic.GetImageDataConnection())
+        self._mapper.SetInputConnection(self.logic.GetImageDataConnection())
         self._window.Render()
         capture = vtk.vtkWindowToImageFilter()
         capture.SetInput(self._window)
@@ -115,8 +115,8 @@ class SliceView:
         """Let go of the scene and the window, in the order that VTK survives."""
         self._managers.SetMRMLDisplayableNode(None)
         self._mapper.RemoveAllInputConnections(0)
-        self._logic.GetMRMLApplicationLogic().GetSliceLogics().RemoveItem(self._logic)
-        self._logic.SetMRMLScene(None)
+        self.logic.GetMRMLApplicationLogic().GetSliceLogics().RemoveItem(self.logic)
+        self.logic.SetMRMLScene(None)
         self._interactor.SetRenderWindow(None)
         self._window.Finalize()
         slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance().SetMRMLApplicationLogic(None)

@@ -31,23 +31,23 @@ def make_bundle(folder: Path) -> None:
 
     from conddiffusion_uad.bundle import bundle
     from conddiffusion_uad.bundle.calibration import Calibration
+    from conddiffusion_uad.bundle.config import BundleConfig
     from conddiffusion_uad.io.volume import Grid
-    from conddiffusion_uad.method.anomaly_map.residual import ResidualRule
-    from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+    from conddiffusion_uad.method.anomaly_map.residual import Residual
+    from conddiffusion_uad.method.condition.encoder import Encoder
+    from conddiffusion_uad.method.method import Method
+    from conddiffusion_uad.method.noise.simplex import Simplex
+    from conddiffusion_uad.method.restore.one_step import OneStep
 
-    network = {
-        "condition": 16,
-        "encoder": {"block": "basic", "layers": [1, 1, 1, 1], "block_inplanes": [4, 8, 16, 32]},
-        "denoiser": {"base": 8, "multipliers": [1, 2], "blocks": 1, "head_channels": 8, "groups": 4, "patch": 2},
-        "noise": {"octaves": 2, "persistence": 0.8, "wavelength": 16.0},
-    }
-    torch.manual_seed(0)
-    config = bundle.BundleConfig(
-        grid=Grid((48, 56, 48), (4.0, 4.0, 4.0), (-94.0, -110.0, -90.0)),
-        model=network,
-        levels=(250, 500),
-        residual={"T1": ResidualRule("absolute", "gaussian", 1.0), "T2": ResidualRule("absolute", "gaussian", 1.0)},
+    method = Method(
+        condition=Encoder(16, "basic", (1, 1, 1, 1), (4, 8, 16, 32)),
+        noise=Simplex(octaves=2, wavelength=16.0),
+        restore=OneStep((250, 500)),
+        anomaly_map={"T1": Residual(), "T2": Residual()},
     )
-    bundle.save(folder, config, ConditionedDiffusion(network))
+    denoiser = {"base": 8, "multipliers": [1, 2], "blocks": 1, "head_channels": 8, "groups": 4, "patch": 2}
+    config = BundleConfig(Grid((48, 56, 48), (4.0, 4.0, 4.0), (-94.0, -110.0, -90.0)), denoiser, method)
+    torch.manual_seed(0)
+    bundle.save(folder, config, config.build())
     healthy = np.random.default_rng(0).exponential(0.09, 20_000)
     bundle.save_calibration(folder, {"T1": Calibration.measure([[healthy]])})

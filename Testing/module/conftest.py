@@ -25,14 +25,9 @@ def no_widgets_left() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _slicer_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """PythonSlicer is on the path, as in Slicer: here it is this Python. One thread, to be a good neighbor."""
-    folder = tmp_path_factory.mktemp("bin")
-    launcher = folder / "PythonSlicer"
-    launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
-    launcher.chmod(0o755)
+def _one_thread() -> Iterator[None]:
+    """To be a good neighbor."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
         patch.setenv("OMP_NUM_THREADS", "1")
         yield
 
@@ -50,6 +45,10 @@ def app(mrml: MrmlApplication, tmp_path: Path) -> Iterator[Application]:
     """The application; an exception in any slot or observer fails the test, and nothing may be left behind."""
     temporary = tmp_path / "slicer"
     temporary.mkdir()
+    launcher = tmp_path / "home" / "bin" / "PythonSlicer"
+    launcher.parent.mkdir(parents=True)
+    launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+    launcher.chmod(0o755)
     with slots_that_raise() as raised:
         with running(mrml, temporary) as application:
             yield application

@@ -20,9 +20,10 @@ INSTANCES = "1.2.3 1.2.4"
 def live(app: Application, mrml: MrmlApplication, scan: Any, tmp_path: Path) -> Any:
     """Findings of a scan that came from DICOM, made from a heatmap with one ball."""
     from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput
-    from CondDiffusionUADLib.run.ResultFiles import ResultVolumes, voxels
+    from CondDiffusionUADLib.run.ResultFiles import ResultVolumes
     from CondDiffusionUADLib.scene.Components import linkComponents
     from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
+    from CondDiffusionUADLib.scene.Nodes import voxels
     from CondDiffusionUADLib.scene.Scene import addDetection
 
     scan.SetAttribute("DICOM.instanceUIDs", INSTANCES)

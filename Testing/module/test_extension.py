@@ -99,7 +99,7 @@ def test_the_module_says_what_it_is(app: Application, mrml: MrmlApplication, mon
     assert "not a medical device" in parent.helpText and "arXiv:2312.04215" in parent.acknowledgementText
     assert not parent.icon.isNull()
     app.send("startupCompleted()")
-    from CondDiffusionUADLib.scene.Terminology import CONTEXT_NAME
+    from CondDiffusionUADLib.scene.CandidateSegmentation import CONTEXT_NAME
 
     assert mrml.terminologies.IsTerminologyContextLoaded(CONTEXT_NAME)
     assert registered[0]["sampleName"] == "Synthetic_T2_brain" and registered[0]["uris"].startswith("file:///")

@@ -61,8 +61,8 @@ class Desk:
         return {self.mrml.scene.GetNthNode(index).GetID() for index in range(self.mrml.scene.GetNumberOfNodes())}
 
     def left(self) -> list[str]:
-        """What lies in the temporary folder."""
-        return os.listdir(self.app.temporaryPath)
+        """The files in the temporary folder; a worker that stays has an empty folder of its own there."""
+        return [str(path) for path in Path(self.app.temporaryPath).rglob("*") if not path.is_dir()]
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def test_a_second_click_does_nothing(desk: Desk, wait_until: Wait) -> None:
 
     with pytest.raises(ProblemError, match="Another scan is being examined"):
         desk.panel.logic.start(desk.panel.input.volume, desk.panel._request()[1], desk.panel.run)
-    assert len(desk.left()) == 1
+    assert [Path(path).name for path in desk.left()] == ["scan.nrrd"]
     desk.ui.cancelButton.click()
     end(desk, wait_until, before, "Canceled.")
 

@@ -154,7 +154,7 @@ def test_packages_are_installed_by_pip_before_slicer_5_12(
     assert "SimpleITK" not in questions[0], "it comes with Slicer"
 
 
-def test_pip_runs_in_slicers_python_and_leaves_alone_what_slicer_brings() -> None:
+def test_pip_runs_in_slicers_python_and_leaves_alone_what_slicer_brings(app: Application) -> None:
     from CondDiffusionUADLib.run.Install import KEPT, pipLaunch
     from CondDiffusionUADLib.run.Requirements import Requirement
 

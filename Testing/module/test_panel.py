@@ -34,6 +34,7 @@ TRUTH = SAMPLE.with_name("synthetic_T2_brain_truth.nii.gz")
 PANEL_SIZE = (460, 1000)
 VIEW_SIZE = (460, 500)
 STALL_MS = 200
+TOP_LAYER = 3
 Wait = Callable[..., float]
 
 
@@ -134,8 +135,9 @@ def look(slicer_app: SimpleNamespace) -> None:
 
 def segment_size(slicer_app: SimpleNamespace) -> int:
     segmentation = slicer_app.panel.findings.live.nodes.segmentation.GetSegmentation()
-    image = segmentation.GetNthSegment(0).GetRepresentation("Binary labelmap")
-    return int(np.frombuffer(image.GetPointData().GetScalars(), np.uint8).astype(bool).sum())
+    segments = [segmentation.GetNthSegment(index) for index in range(segmentation.GetNumberOfSegments())]
+    arrays = [segment.GetRepresentation("Binary labelmap").GetPointData().GetScalars() for segment in segments]
+    return sum(int(np.frombuffer(array, np.uint8).astype(bool).sum()) for array in arrays)
 
 
 def test_volume_and_contrast_are_there_at_once(slicer_app: SimpleNamespace) -> None:
@@ -195,7 +197,7 @@ def test_the_lesion_is_shown(slicer_app: SimpleNamespace) -> None:
     composite = slicer_app.mrml.scene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
     if composite:
         assert composite.GetBackgroundVolumeID() == slicer_app.scan.GetID()
-        assert composite.GetForegroundVolumeID() == live.nodes.heatmap.GetID()
+        assert composite.GetNthLayerVolumeID(TOP_LAYER) == live.nodes.heatmap.GetID()
     if slicer_app.views:
         look(slicer_app)
     slicer_app.ui.findingsTable.selectRow(0)
@@ -267,12 +269,12 @@ def test_opacity_comparison_and_the_way_back(slicer_app: SimpleNamespace) -> Non
     ui, nodes = slicer_app.ui, slicer_app.panel.findings.live.nodes
     composite = {name: view.composite_node for name, view in slicer_app.views.items()}
     ui.opacitySlider.value = 30
-    assert composite["Red"].GetForegroundOpacity() == pytest.approx(0.3)
+    assert composite["Red"].GetNthLayerOpacity(TOP_LAYER) == pytest.approx(0.3)
     ui.compareBox.currentIndex = 1
-    assert composite["Green"].GetForegroundVolumeID() == nodes.reconstruction.GetID()
-    assert composite["Green"].GetForegroundOpacity() == 0.5
+    assert composite["Green"].GetNthLayerVolumeID(TOP_LAYER) == nodes.reconstruction.GetID()
+    assert composite["Green"].GetNthLayerOpacity(TOP_LAYER) == 0.5
     ui.fadeSlider.value = 100
-    assert composite["Green"].GetForegroundOpacity() == 1.0
+    assert composite["Green"].GetNthLayerOpacity(TOP_LAYER) == 1.0
     picture(slicer_app, "5-faded")
     ui.compareBox.currentIndex = 2
     assert composite["Red"].GetBackgroundVolumeID() == slicer_app.scan.GetID()
@@ -283,11 +285,11 @@ def test_opacity_comparison_and_the_way_back(slicer_app: SimpleNamespace) -> Non
     assert yellow.GetOrientation() == "Axial"
     ui.compareBox.currentIndex = 0
     assert yellow.GetOrientation() == "Sagittal"
-    assert composite["Yellow"].GetForegroundVolumeID() == nodes.heatmap.GetID()
+    assert composite["Yellow"].GetNthLayerVolumeID(TOP_LAYER) == nodes.heatmap.GetID()
     ui.opacitySlider.value = 60
     assert ui.restoreButton.enabled
     ui.restoreButton.click()
-    assert composite["Red"].GetForegroundVolumeID() is None
+    assert composite["Red"].GetNthLayerVolumeID(TOP_LAYER) is None
     assert composite["Red"].GetBackgroundVolumeID() == slicer_app.scan.GetID()
     assert not ui.restoreButton.enabled
 
@@ -321,7 +323,7 @@ def test_export(slicer_app: SimpleNamespace, tmp_path: Path) -> None:
     assert set(np.unique(live.numbers())) == {0} | {f.number for f in live.selection.findings if f.status != "rejected"}
     ui.exportSegmentationButton.click()
     header = (tmp_path / "c.seg.nrrd").read_bytes()[:6000].decode("ascii", "replace")
-    assert "Candidate anomaly" in header and "AUTOMATIC" in header and "Suspected" in header
+    assert "Candidate 1, accepted" in header and "AUTOMATIC" in header and "Suspected" in header
     ui.exportFindingsButton.click()
     with (tmp_path / "findings.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -383,8 +385,11 @@ def test_a_closed_scene_empties_the_panel_and_a_loaded_one_fills_it(
     picture(slicer_app, "6-loaded-again")
 
 
-def test_a_deleted_result_leaves_the_panel(slicer_app: SimpleNamespace) -> None:
-    nodes = slicer_app.panel.findings.live.nodes
-    slicer_app.mrml.scene.RemoveNode(nodes.segmentation)
+def test_a_deleted_part_is_made_again_and_a_deleted_result_leaves_the_panel(slicer_app: SimpleNamespace) -> None:
+    live = slicer_app.panel.findings.live
+    slicer_app.mrml.scene.RemoveNode(live.nodes.segmentation)
+    slicer_app.ui.sensitivitySlider.value = 190
+    assert slicer_app.panel.findings.live is not None and segment_size(slicer_app) > 0
+    slicer_app.mrml.scene.RemoveNode(slicer_app.panel.findings.live.nodes.heatmap)
     assert slicer_app.panel.findings.live is None
     assert slicer_app.ui.detectionBox.count == 0

@@ -14,6 +14,7 @@ from PIL import Image
 
 from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput
 from CondDiffusionUADLib.scene.Nodes import findDetections
+from CondDiffusionUADLib.scene.ViewsState import TOP_LAYER
 
 
 @pytest.mark.usefixtures("_can_draw")
@@ -27,7 +28,7 @@ def test_scene_and_picture_are_written(
     assert nodes.input.GetName() == "scan_T2"
     composites = mrml.scene.GetNodesByClass("vtkMRMLSliceCompositeNode")
     assert composites.GetNumberOfItems() == 3
-    assert composites.GetItemAsObject(0).GetForegroundVolumeID() == nodes.heatmap.GetID()
+    assert composites.GetItemAsObject(0).GetNthLayerVolumeID(TOP_LAYER) == nodes.heatmap.GetID()
     with Image.open(picture) as image:
         pixels = np.asarray(image).astype(int)
     width = demo.VIEW_SIZE[0]

@@ -12,12 +12,17 @@ import slicer
 import vtk
 from mrml_application import MrmlApplication, create_mrml_application, load_scene, save_scene
 
-from CondDiffusionUADLib.run.ResultFiles import voxels
-from CondDiffusionUADLib.scene.CandidateSegmentation import SEGMENT_ID
-from CondDiffusionUADLib.scene.HeatmapColors import NUMBER_OF_COLORS, SCORE_RANGE, scoreColor
-from CondDiffusionUADLib.scene.HeatmapDisplay import LEGEND_TITLE, setThreshold, thresholdOf
-from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
-from CondDiffusionUADLib.scene.Terminology import CANDIDATE_ANOMALY
+from CondDiffusionUADLib.scene.CandidateSegmentation import CANDIDATE_ANOMALY, SEGMENT_ID
+from CondDiffusionUADLib.scene.Heatmap import (
+    LEGEND_TITLE,
+    NUMBER_OF_COLORS,
+    SCORE_RANGE,
+    legendOf,
+    scoreColor,
+    setThreshold,
+    thresholdOf,
+)
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections, voxels
 
 
 @pytest.fixture
@@ -68,10 +73,12 @@ def test_colors_and_threshold_are_kept(loaded: DetectionNodes) -> None:
         np.testing.assert_allclose(shown[:3], scoreColor(index / (NUMBER_OF_COLORS - 1)), atol=1 / 255)
 
 
-def test_legend_is_kept(again: MrmlApplication, loaded: DetectionNodes) -> None:
-    legend = again.logics.colors.GetColorLegendDisplayNode(loaded.heatmap)
+def test_legend_is_kept_with_its_scale(loaded: DetectionNodes) -> None:
+    legend = legendOf(loaded.heatmap)
     assert legend.GetTitleText() == LEGEND_TITLE
-    assert legend.GetVisibility()
+    scale = legend.GetPrimaryDisplayNode()
+    assert scale.IsA("vtkMRMLModelDisplayNode") and scale.GetScalarRange() == SCORE_RANGE
+    assert scale.GetColorNode() is loaded.heatmap.GetDisplayNode().GetColorNode()
 
 
 def test_segment_is_kept(loaded: DetectionNodes, case: Any) -> None:

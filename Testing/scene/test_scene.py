@@ -15,8 +15,7 @@ from mrml_application import MrmlApplication, load_volume
 
 from conddiffusion_uad.protocol import result_files
 from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput, DetectionOutputError, readDetectionOutput
-from CondDiffusionUADLib.run.ResultFiles import voxels
-from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections, voxels
 from CondDiffusionUADLib.scene.Scene import SceneError, addDetection
 
 

@@ -11,12 +11,20 @@ import vtk
 from mrml_application import MrmlApplication, load_volume
 from vtk.util import numpy_support
 
-from CondDiffusionUADLib.panel.FindingsTable import setFindings
 from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput, readDetectionOutput
-from CondDiffusionUADLib.scene.CandidateSegmentation import SEGMENT_ID, setCandidateVoxels
+from CondDiffusionUADLib.run.Paths import resource
+from CondDiffusionUADLib.scene.CandidateSegmentation import (
+    CANDIDATE_ANOMALY,
+    CONTEXT_NAME,
+    OPEN_COLOR,
+    SEGMENT_ID,
+    Piece,
+    loadTerminology,
+    writePieces,
+)
+from CondDiffusionUADLib.scene.Findings import setFindings
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes
 from CondDiffusionUADLib.scene.Scene import addDetection
-from CondDiffusionUADLib.scene.Terminology import CANDIDATE_ANOMALY, CONTEXT_NAME, loadTerminology, terminologyFile
 
 
 def segment_voxels(mrml: MrmlApplication, nodes: DetectionNodes) -> np.ndarray:
@@ -42,7 +50,8 @@ def test_segment_holds_exactly_the_labeled_voxels(mrml: MrmlApplication, any_cas
 
 def test_voxels_are_replaced_also_by_none(mrml: MrmlApplication, case: Any, nodes: DetectionNodes) -> None:
     for mask in (case.labels == 2, np.zeros_like(case.labels), np.ones_like(case.labels), case.labels == 1):
-        setCandidateVoxels(mrml.logics.segmentations, nodes.segmentation, nodes.input, mask)
+        piece = Piece(SEGMENT_ID, "Candidate anomaly", OPEN_COLOR, mask)
+        writePieces(mrml.logics.segmentations, nodes.segmentation, nodes.input, [piece], "software")
         if mask.any():
             np.testing.assert_array_equal(segment_voxels(mrml, nodes), mask > 0)
         else:
@@ -69,7 +78,7 @@ def test_dicom_will_say_that_software_drew_the_segment(nodes: DetectionNodes) ->
 def test_terminology_of_the_segment_is_in_the_shipped_file(mrml: MrmlApplication, nodes: DetectionNodes) -> None:
     segment = nodes.segmentation.GetSegmentation().GetSegment(SEGMENT_ID)
     assert segment.GetTerminology() == CANDIDATE_ANOMALY
-    file = json.loads(terminologyFile().read_text(encoding="utf-8"))
+    file = json.loads(resource("Terminologies/CondDiffusionUAD.term.json").read_text(encoding="utf-8"))
     (category,) = file["SegmentationCodes"]["Category"]
     (kind,) = category["Type"]
     (modifier,) = kind["Modifier"]
@@ -98,7 +107,7 @@ def test_outline_lets_the_heatmap_through(nodes: DetectionNodes) -> None:
 def test_table_has_the_findings_with_units(nodes: DetectionNodes, output: DetectionOutput) -> None:
     table = nodes.findings.GetTable()
     assert table.GetNumberOfRows() == len(output.findings) == 2
-    row = [table.GetValue(0, column).ToDouble() for column in range(table.GetNumberOfColumns() - 1)]
+    row = [table.GetValue(0, column).ToDouble() for column in range(7)]
     first = output.findings[0]
     expected = [first.number, first.volumeMl, first.peakScore, first.meanScore, *first.centerRas]
     np.testing.assert_allclose(row, expected, atol=0.01)  # as finely as the engine rounds
@@ -109,7 +118,7 @@ def test_table_has_the_findings_with_units(nodes: DetectionNodes, output: Detect
 def test_table_is_replaced_also_by_nothing(nodes: DetectionNodes) -> None:
     setFindings(nodes.findings, [])
     assert nodes.findings.GetNumberOfRows() == 0
-    assert nodes.findings.GetNumberOfColumns() == 8
+    assert nodes.findings.GetNumberOfColumns() == 11
 
 
 def test_engine_and_slicer_agree_where_a_finding_is(nodes: DetectionNodes, output: DetectionOutput, case: Any) -> None:

@@ -13,10 +13,11 @@ from scipy import ndimage
 from slice_views import VIEWS, SliceView
 
 from CondDiffusionUADLib.run.DetectionOutput import readDetectionOutput
-from CondDiffusionUADLib.scene import HeatmapDisplay
-from CondDiffusionUADLib.scene.CandidateSegmentation import SEGMENT_COLOR
-from CondDiffusionUADLib.scene.Nodes import DetectionNodes
+from CondDiffusionUADLib.scene import Heatmap
+from CondDiffusionUADLib.scene.CandidateSegmentation import OPEN_COLOR
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
 from CondDiffusionUADLib.scene.Scene import addDetection
+from CondDiffusionUADLib.scene.Views import HEATMAP, Views
 
 
 def colored(picture: np.ndarray) -> np.ndarray:
@@ -54,18 +55,19 @@ def assert_colored_where_the_score_says(view: SliceView, nodes: DetectionNodes, 
     assert not shown[~possible & inside].any()
 
 
-def show(mrml: MrmlApplication, case: Any, transform: Any = None) -> DetectionNodes:
+def show(mrml: MrmlApplication, case: Any, transform: Any = None, *, legend: bool = False) -> DetectionNodes:
     scan = load_volume(mrml, case.scan, "scan")
     if transform:
         scan.SetAndObserveTransformNodeID(transform.GetID())
     nodes = addDetection(mrml.scene, mrml.logics, scan, readDetectionOutput(case.folder))
-    HeatmapDisplay.showLayers(mrml.scene, scan, nodes.heatmap, opacity=1.0)
+    shown = Views(mrml.scene)
+    shown.setLegendVisible(legend)
+    shown.show(nodes, opacity=1.0)
     return nodes
 
 
-def only_heatmap(mrml: MrmlApplication, nodes: DetectionNodes) -> None:
+def only_heatmap(nodes: DetectionNodes) -> None:
     nodes.segmentation.GetDisplayNode().SetVisibility(False)
-    HeatmapDisplay.setLegendVisible(mrml.logics.colors, nodes.heatmap, False)
 
 
 def world_center(nodes: DetectionNodes, case: Any, number: int = 1) -> tuple[float, float, float]:
@@ -85,7 +87,7 @@ def test_heatmap_is_drawn_where_the_finding_is(
     views: dict[str, SliceView], mrml: MrmlApplication, any_case: Any
 ) -> None:
     nodes = show(mrml, any_case)
-    only_heatmap(mrml, nodes)
+    only_heatmap(nodes)
     for view in views.values():
         view.look_at(world_center(nodes, any_case))
         assert_colored_where_the_score_says(view, nodes, any_case.score, 2.0)
@@ -98,7 +100,7 @@ def test_heatmap_follows_the_parent_transform(views: dict[str, SliceView], mrml:
     pose.RotateZ(20)
     transform.SetMatrixTransformToParent(pose.GetMatrix())
     nodes = show(mrml, case, transform)
-    only_heatmap(mrml, nodes)
+    only_heatmap(nodes)
     views["Axial"].look_at(world_center(nodes, case))
     assert_colored_where_the_score_says(views["Axial"], nodes, case.score, 2.0)
 
@@ -107,7 +109,7 @@ def test_patient_right_is_left_and_anterior_is_up(
     views: dict[str, SliceView], mrml: MrmlApplication, any_case: Any
 ) -> None:
     nodes = show(mrml, any_case)
-    only_heatmap(mrml, nodes)
+    only_heatmap(nodes)
     view = views["Axial"]
     first, second = (world_center(nodes, any_case, number) for number in (1, 2))
     view.look_at(first)
@@ -124,53 +126,83 @@ def test_nothing_is_colored_below_the_threshold(
     views: dict[str, SliceView], mrml: MrmlApplication, case: Any, threshold: float, pixels: bool
 ) -> None:
     nodes = show(mrml, case)
-    only_heatmap(mrml, nodes)
-    HeatmapDisplay.setThreshold(nodes.heatmap, threshold)
+    only_heatmap(nodes)
+    Heatmap.setThreshold(nodes.heatmap, threshold)
     views["Coronal"].look_at(world_center(nodes, case))
     assert colored(views["Coronal"].picture()).any() == pixels
 
 
 def test_opacity_lets_the_scan_through(views: dict[str, SliceView], mrml: MrmlApplication, case: Any) -> None:
     nodes = show(mrml, case)
-    only_heatmap(mrml, nodes)
+    shown = Views(mrml.scene)
+    shown.setLegendVisible(False)
+    shown.show(nodes, opacity=1.0)
+    only_heatmap(nodes)
     view = views["Axial"]
     view.look_at(world_center(nodes, case))
     opaque = view.picture()
-    HeatmapDisplay.setOpacity(mrml.scene, nodes.heatmap, 0.0)
+    shown.setOpacity(0.0)
     assert not colored(view.picture()).any()
     assert colored(opaque).any()
 
 
 def test_outline_surrounds_the_finding(views: dict[str, SliceView], mrml: MrmlApplication, case: Any) -> None:
     nodes = show(mrml, case)
-    HeatmapDisplay.setLegendVisible(mrml.logics.colors, nodes.heatmap, False)
     view = views["Axial"]
     view.look_at(world_center(nodes, case))
-    outline = np.abs(view.picture() - 255 * np.array(SEGMENT_COLOR)).sum(axis=2) < 60
+    outline = np.abs(view.picture() - 255 * np.array(OPEN_COLOR)).sum(axis=2) < 60
     filled = ndimage.binary_fill_holes(outline)
     row, column = view.pixel_of(world_center(nodes, case))
     assert outline.sum() > 30
     assert filled[row, column] and not outline[row, column]
 
 
-def test_legend_is_drawn_in_the_colors_of_the_score(
-    views: dict[str, SliceView], mrml: MrmlApplication, case: Any
-) -> None:
-    nodes = show(mrml, case)
+def legend_pixels(view: SliceView) -> np.ndarray:
+    """Row and column of the colored pixels; nothing else is colored."""
+    return np.argwhere(colored(view.picture()))
+
+
+def test_legend_is_drawn_once_below_the_brain(views: dict[str, SliceView], mrml: MrmlApplication, case: Any) -> None:
+    nodes = show(mrml, case, legend=True)
     nodes.segmentation.GetDisplayNode().SetVisibility(False)
-    HeatmapDisplay.setThreshold(nodes.heatmap, 9.0)
-    view = views["Sagittal"]
-    view.look_at(world_center(nodes, case))
-    bar = np.argwhere(colored(view.picture()))
+    Heatmap.setThreshold(nodes.heatmap, 9.0)
+    for view in views.values():
+        view.look_at(world_center(nodes, case))
+    bar = legend_pixels(views["Axial"])
     assert len(bar) > 100
-    height, width = view.picture().shape[:2]
-    assert bar[:, 0].min() > height / 2 and bar[:, 1].min() > width / 2
+    assert bar[:, 0].min() > 0.8 * views["Axial"].picture().shape[0]
+    for name in ("Sagittal", "Coronal"):
+        assert not len(legend_pixels(views[name]))
+
+
+@pytest.mark.usefixtures("_can_draw")
+@pytest.mark.parametrize("size", [(400, 300), (1200, 900)])
+def test_text_of_the_legend_is_as_large_in_any_view(mrml: MrmlApplication, case: Any, size: tuple[int, int]) -> None:
+    view = SliceView(mrml, "Red", size)
+    nodes = show(mrml, case, legend=True)
+    nodes.segmentation.GetDisplayNode().SetVisibility(False)
+    Heatmap.setThreshold(nodes.heatmap, 9.0)
+    view.look_at(world_center(nodes, case))
+    lit = np.argwhere(view.picture()[-44:].max(axis=2) > 150)  # below the brain
+    view.close()
+    np.testing.assert_allclose(np.ptp(lit, axis=0), (38, 205), atol=12)
+
+
+def test_a_drag_changes_the_window_of_the_scan(views: dict[str, SliceView], mrml: MrmlApplication, case: Any) -> None:
+    """Slicer's own answer to which layer a drag edits, at a place inside of the finding."""
+    nodes = show(mrml, case)
+    place = world_center(nodes, case)
+    view = views["Axial"]
+    view.look_at(place)
+    assert colored(view.picture()).any()
+    layer = view.logic.GetEditableLayerAtWorldPosition(place)
+    assert view.logic.GetLayerVolumeNode(layer) is nodes.input
 
 
 def test_loaded_scene_looks_as_it_did(
     views: dict[str, SliceView], mrml: MrmlApplication, case: Any, tmp_path: Path
 ) -> None:
-    nodes = show(mrml, case)
+    nodes = show(mrml, case, legend=True)
     place = world_center(nodes, case)
     for view in views.values():
         view.look_at(place)
@@ -182,6 +214,8 @@ def test_loaded_scene_looks_as_it_did(
     others = [SliceView(again, name, (240, 200)) for name in VIEWS]
     try:
         load_scene(again, tmp_path / "scene.mrb")
+        (loaded,) = findDetections(again.scene)
+        assert Views(again.scene).resume(loaded, HEATMAP, 1.0, 0.0)
         for view, picture in zip(others, before, strict=True):
             view.look_at(place)
             np.testing.assert_array_equal(view.picture(), picture)

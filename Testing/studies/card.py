@@ -15,7 +15,6 @@ import numpy as np
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.bundle import Bundle
-from conddiffusion_uad.bundle.calibration import anomaly_score
 from conddiffusion_uad.evaluation import record
 from conddiffusion_uad.evaluation.experiment import SUMMARY
 from conddiffusion_uad.evaluation.record import Record
@@ -24,8 +23,7 @@ from conddiffusion_uad.evaluation.shifts import CLEAN
 from conddiffusion_uad.io import volume as volumes
 from conddiffusion_uad.io.contrast import choose
 from conddiffusion_uad.io.lattice import part
-from conddiffusion_uad.method.anomaly_map.residual import residual
-from conddiffusion_uad.method.restore.one_step import reconstruct
+from conddiffusion_uad.method import run
 from conddiffusion_uad.preprocessing import atlas
 from conddiffusion_uad.preprocessing.preparation import Prepared, prepare
 from conddiffusion_uad.protocol.events import Quiet
@@ -68,9 +66,7 @@ def score(file: Path, bundle: Bundle) -> Scored:
     scan = volumes.read(file)
     contrast = choose("auto", str(file), scan)
     prepared = prepare(scan, grid=bundle.config.grid, atlas=atlas.load(), progress=Quiet())
-    healthy = reconstruct(prepared.volume, prepared.mask, bundle.model, levels=bundle.config.levels)
-    residuals = residual(prepared.volume, healthy, prepared.mask, bundle.config.residual[contrast])
-    return prepared, anomaly_score(residuals, prepared.mask, bundle.calibration[contrast])
+    return prepared, run.score(bundle, prepared, contrast).score
 
 
 def insert(card: Path, text: str) -> None:

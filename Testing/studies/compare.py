@@ -22,11 +22,12 @@ from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.evaluation.data.cases import Case, Examined
 from conddiffusion_uad.evaluation.data.examine import examine
 from conddiffusion_uad.evaluation.data.find import find, some
-from conddiffusion_uad.evaluation.methods import BASELINES, UNTRAINED
+from conddiffusion_uad.evaluation.methods import BASELINES, UNTRAINED, smoothing_of
 from conddiffusion_uad.evaluation.metrics.score_counts import count
 from conddiffusion_uad.io.lattice import on_grid
-from conddiffusion_uad.method.anomaly_map.residual import ResidualRule, residual
-from conddiffusion_uad.method.restore.one_step import reconstruct
+from conddiffusion_uad.method.anomaly_map.residual import Residual
+from conddiffusion_uad.method.restored import Restored
+from conddiffusion_uad.method.run import restore
 from conddiffusion_uad.training import recipe as recipes
 from conddiffusion_uad.training.data.corpus import load_corpus
 
@@ -56,9 +57,9 @@ def columns(cases: Sequence[Case]) -> dict[Case, tuple[str, str]]:
     return {c: (c.patient if len(patients[c.dataset]) <= FEW else c.dataset, c.contrast) for c in cases}
 
 
-def variants(bundle: Bundle, contrast: str, *, all_rules: bool) -> Iterator[tuple[str, Sequence[int], ResidualRule]]:
+def variants(bundle: Bundle, contrast: str, *, all_rules: bool) -> Iterator[tuple[str, Sequence[int], Residual]]:
     """What to try with a bundle: name, noise levels and residual rule."""
-    rule, levels = bundle.config.residual[contrast], bundle.config.levels
+    rule, levels = smoothing_of(bundle, contrast), bundle.config.timesteps
     yield bundle.name, levels, rule
     if all_rules:
         for level in levels:
@@ -96,7 +97,7 @@ def compare(
         if not truth.any():
             continue
         for name, scores in _maps(loaded, examined, all_rules, healthy or {}, seed):
-            value = count(examined.native(scores)[brain], truth).average_precision()
+            value = count(scores[brain], truth).average_precision()
             result[name][place[case]].append(value)
     return result
 
@@ -104,22 +105,22 @@ def compare(
 def _maps(
     loaded: Sequence[Bundle], examined: Examined, all_rules: bool, healthy: HealthyMaps, seed: int
 ) -> Iterator[tuple[str, np.ndarray]]:
-    volume, mask, contrast = examined.volume, examined.mask, examined.case.contrast
+    contrast = examined.case.contrast
     for name in BASELINES:
         if name != UNTRAINED:
             yield name, BASELINES[name](examined, loaded[0], seed)
     for bundle in loaded:
         if contrast not in bundle.config.contrasts:
             continue
-        estimates: dict[Sequence[int], np.ndarray] = {}
+        estimates: dict[Sequence[int], Restored] = {}
         for name, levels, rule in variants(bundle, contrast, all_rules=all_rules):
             if levels not in estimates:
-                estimates[levels] = reconstruct(volume, mask, bundle.model, levels=levels, seed=seed)
-            yield name, residual(volume, estimates[levels], mask, rule)
+                estimates[levels] = restore(bundle, examined.brain, contrast, timesteps=levels, seed=seed)
+            yield name, examined.native(rule(estimates[levels], bundle.model))
         if examined.grid and (bundle.name, contrast) in healthy:
             usual = on_grid(healthy[bundle.name, contrast], bundle.config.grid, examined.grid)
-            own = residual(volume, estimates[bundle.config.levels], mask, bundle.config.residual[contrast])
-            yield f"{bundle.name}, divided by the healthy residual", divided(own, usual)
+            own = smoothing_of(bundle, contrast)(estimates[bundle.config.timesteps], bundle.model)
+            yield f"{bundle.name}, divided by the healthy residual", examined.native(divided(own, usual))
 
 
 def table(precisions: Precisions) -> str:

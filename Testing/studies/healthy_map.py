@@ -8,8 +8,8 @@ import numpy as np
 from scipy import ndimage
 
 from conddiffusion_uad.bundle.bundle import Bundle
-from conddiffusion_uad.method.anomaly_map.residual import residual
-from conddiffusion_uad.method.restore.one_step import reconstruct
+from conddiffusion_uad.method.brain import Volume
+from conddiffusion_uad.method.run import score
 from conddiffusion_uad.training.calibration import healthy_volumes
 from conddiffusion_uad.training.data.corpus import Part
 
@@ -27,8 +27,7 @@ def healthy_map(bundle: Bundle, corpus: Sequence[Part], contrast: str, seed: int
         if part.source.kind == "slices":
             continue
         for _, volume, mask in healthy_volumes(part, contrast, seed):
-            estimate = reconstruct(volume, mask, bundle.model, levels=bundle.config.levels, seed=seed)
-            total += residual(volume, estimate, mask, bundle.config.residual[contrast])
+            total += score(bundle, Volume(volume, mask), contrast, seed=seed).anomaly_map
             count += mask
     share = ndimage.gaussian_filter(count, SMOOTHING)
     mean = ndimage.gaussian_filter(total, SMOOTHING) / np.maximum(share, 1e-3)

@@ -19,7 +19,8 @@ import torch
 def main() -> None:
     """Serve until stdin ends."""
     from conddiffusion_uad.bundle import bundle as bundles
-    from conddiffusion_uad.method.restore.one_step import reconstruct
+    from conddiffusion_uad.method.brain import Volume
+    from conddiffusion_uad.method.run import restore
     from conddiffusion_uad.model.device import choose
 
     variant = json.loads(sys.argv[1])
@@ -31,7 +32,7 @@ def main() -> None:
     volume, mask = synthetic_brain(bundle.config.grid.size, variant["slices"])
     for _ in sys.stdin:
         wall, busy = time.perf_counter(), time.process_time()
-        result = reconstruct(volume, mask, bundle.model, levels=bundle.config.levels)
+        result = restore(bundle, Volume(volume, mask), bundle.config.contrasts[0]).mean
         passed = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - busy}
         np.save(variant["result"], result)
         print(json.dumps({**passed, "threads": torch.get_num_threads()}), flush=True)

@@ -8,12 +8,12 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from CondDiffusionUADLib.run.DetectionOutput import Finding
-from CondDiffusionUADLib.run.ResultFiles import voxels
+from CondDiffusionUADLib.run.Problems import ProblemError
 from CondDiffusionUADLib.run.Steps import Steps
-from CondDiffusionUADLib.scene.Components import Components, linkingSteps
+from CondDiffusionUADLib.scene.Components import Components
 from CondDiffusionUADLib.scene.Decisions import ACCEPTED, OPEN, REJECTED
-from CondDiffusionUADLib.scene.HeatmapColors import SCORE_RANGE
+from CondDiffusionUADLib.scene.Findings import Finding
+from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE, scoreText
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes
 
@@ -29,11 +29,11 @@ class FindingsPanel:
     Args:
         ui: The widgets of the panel by name.
         segmentationsLogic: Slicer's segmentations logic.
-        jump: Called with the heatmap and the center (R, A, S) of a finding that was chosen.
+        jump: Called with the place (R, A, S) of a finding that was chosen.
     """
 
     def __init__(
-        self, ui: Any, segmentationsLogic: Any, jump: Callable[[Any, tuple[float, float, float]], None]
+        self, ui: Any, segmentationsLogic: Any, jump: Callable[[tuple[float, float, float]], None]
     ) -> None:
         self._ui = ui
         self._logic = segmentationsLogic
@@ -76,13 +76,14 @@ class FindingsPanel:
         self._live = None
         if nodes is None:
             self._refresh()
-        elif components is not None:
-            self._setLive(nodes, components)
+        elif components is not None:  # just found, so nothing takes long
+            self._live = LiveFindings.fromScene(self._logic, nodes, components)
+            self._refresh()
         else:
-            result: list[Components] = []
+            result: list[LiveFindings] = []
             self._ui.findingsLabel.text = _("Loading the findings...")
-            steps = linkingSteps(voxels(nodes.heatmap), SCORE_RANGE[0], result)
-            self._steps.run(steps, lambda error: self._setLive(nodes, result[0]) if error is None else None)
+            steps = LiveFindings.openingSteps(self._logic, nodes, result)
+            self._steps.run(steps, lambda error: self._onOpened(result, error))
 
     def close(self) -> None:
         """The panel goes."""
@@ -91,14 +92,15 @@ class FindingsPanel:
 
     def refresh(self) -> None:
         """Show the threshold again: it may have been changed elsewhere."""
-        shown = self._ui.sensitivitySlider.value / SLIDER_STEPS
-        if self._live is not None and abs(self._live.threshold - shown) > 1 / SLIDER_STEPS:
-            self._live.show(self._live.threshold, self._live.minVolumeMl)
+        if self._live is not None and self._live.refresh():
             self._refresh()
 
-    def _setLive(self, nodes: DetectionNodes, components: Components) -> None:
-        self._live = LiveFindings.fromScene(self._logic, nodes, components)
+    def _onOpened(self, result: list[LiveFindings], error: Exception | None) -> None:
+        if error is None:
+            self._live = result[0]
         self._refresh()
+        if isinstance(error, ProblemError):
+            self._ui.findingsLabel.text = error.problem.text
 
     def _setUpTable(self) -> None:
         titles = (_("No."), _("Volume (ml)"), _("Peak"), _("Mean"), _("R, A, S (mm)"), _("Status"))
@@ -159,7 +161,7 @@ class FindingsPanel:
             self._live.showInThreeD(bool(shown))
 
     def _fillTable(self) -> None:
-        findings = self._live.selection.findings if self._live and self._live.selection else ()
+        findings = self._live.selection.findings if self._live else ()
         table = self._ui.findingsTable
         blocked = table.blockSignals(True)
         table.rowCount = 0
@@ -189,7 +191,7 @@ class FindingsPanel:
 
     def _selected(self) -> Finding | None:
         row = self._ui.findingsTable.currentRow()
-        findings = self._live.selection.findings if self._live and self._live.selection else ()
+        findings = self._live.selection.findings if self._live else ()
         chosen = self._ui.findingsTable.selectedItems()
         return findings[row] if chosen and 0 <= row < len(findings) else None
 
@@ -197,7 +199,7 @@ class FindingsPanel:
         self._enableDecisions()
         finding = self._selected()
         if finding is not None and self._live is not None:
-            self._jump(self._live.nodes.heatmap, finding.centerRas)
+            self._jump(finding.centerRas)
 
     def _enableDecisions(self) -> None:
         finding = self._selected()
@@ -222,8 +224,8 @@ def _cells(finding: Finding) -> tuple[str, ...]:
     return (
         str(finding.number),
         f"{finding.volumeMl:.2f}",
-        f"{finding.peakScore:.1f}",
-        f"{finding.meanScore:.1f}",
+        scoreText(finding.peakScore),
+        scoreText(finding.meanScore),
         ", ".join(f"{coordinate:.0f}" for coordinate in finding.centerRas),
         status,
     )

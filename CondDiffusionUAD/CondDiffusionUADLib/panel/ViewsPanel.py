@@ -7,8 +7,8 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from CondDiffusionUADLib.panel.ComboBox import choose, chosen, fill
-from CondDiffusionUADLib.scene.Comparison import FADE, HEATMAP, SIDE_BY_SIDE, Comparison
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes
+from CondDiffusionUADLib.scene.Views import FADE, HEATMAP, SIDE_BY_SIDE, Views
 
 
 class ViewsPanel:
@@ -21,7 +21,7 @@ class ViewsPanel:
 
     def __init__(self, ui: Any, scene: Any) -> None:
         self._ui = ui
-        self._comparison = Comparison(scene)
+        self._views = Views(scene)
         self._nodes: DetectionNodes | None = None
         self._parameters: Any = None
         modes = [
@@ -51,17 +51,19 @@ class ViewsPanel:
         if nodes is not None and show:
             choose(self._ui.compareBox, HEATMAP)
             self._show()
+        elif nodes is not None:
+            self._views.resume(nodes, self._mode(), self._ui.opacitySlider.value / 100, self._ui.fadeSlider.value / 100)
         self._enable()
 
     def forget(self) -> None:
         """The scene is another one."""
         self._nodes = None
-        self._comparison.forget()
+        self._views.forget()
         self._enable()
 
-    def jump(self, volumeNode: Any, ras: tuple[float, float, float]) -> None:
-        """Move the views to a place in the coordinates of a volume."""
-        self._comparison.jump(volumeNode, ras)
+    def jump(self, place: tuple[float, float, float]) -> None:
+        """Move the views to a place in the world."""
+        self._views.jump(place)
 
     def _mode(self) -> str:
         return chosen(self._ui.compareBox)
@@ -70,7 +72,7 @@ class ViewsPanel:
         if self._nodes is None:
             return
         opacity, fade = self._ui.opacitySlider.value / 100, self._ui.fadeSlider.value / 100
-        self._comparison.show(self._nodes, self._mode(), opacity, fade)
+        self._views.show(self._nodes, self._mode(), opacity, fade)
         if self._parameters is not None:
             self._parameters.comparison = self._mode()
         self._enable()
@@ -81,20 +83,18 @@ class ViewsPanel:
         self._ui.opacitySlider.enabled = there
         self._ui.compareBox.enabled = complete
         self._ui.fadeSlider.enabled = complete and self._mode() == FADE
-        self._ui.restoreButton.enabled = self._comparison.canRestore
+        self._ui.restoreButton.enabled = self._views.canRestore
 
     def _onOpacity(self, percent: int) -> None:
         self._ui.opacityLabel.text = f"{percent} %"
         if self._parameters is not None:
             self._parameters.opacity = percent / 100
-        if self._nodes is not None:
-            self._comparison.setForegroundOpacity(self._nodes.heatmap, percent / 100)
+        self._views.setOpacity(percent / 100)
 
     def _onFade(self, percent: int) -> None:
         if self._parameters is not None:
             self._parameters.fade = percent / 100
-        if self._nodes is not None and self._nodes.reconstruction is not None:
-            self._comparison.setForegroundOpacity(self._nodes.reconstruction, percent / 100)
+        self._views.setFade(percent / 100)
 
     def _onMode(self, *_index: Any) -> None:
         if self._mode() == FADE and self._ui.fadeSlider.value == 0:
@@ -102,5 +102,5 @@ class ViewsPanel:
         self._show()
 
     def _onRestore(self, *_checked: Any) -> None:
-        self._comparison.restore()
+        self._views.restore()
         self._enable()

@@ -26,8 +26,8 @@ from CondDiffusionUADLib.run.Problems import Problem, ProblemError
 from CondDiffusionUADLib.run.Requirements import TORCH, Installed, PythonPackages
 from CondDiffusionUADLib.run.Steps import Steps
 from CondDiffusionUADLib.scene.Components import importingSteps
-from CondDiffusionUADLib.scene.Nodes import findDetections
-from CondDiffusionUADLib.scene.ParameterNode import ParameterNode
+from CondDiffusionUADLib.scene.Nodes import findDetections, resultTitle
+from CondDiffusionUADLib.scene.ParameterNode import openParameters
 
 
 class Panel(VTKObservationMixin):
@@ -128,11 +128,11 @@ class Panel(VTKObservationMixin):
         self.ui.exportSection.enabled = True
         first = self.findings.live.selection.findings[:1] if self.findings.live else ()
         for finding in first:
-            self.views.jump(outcome.nodes.heatmap, finding.centerRas)
+            self.views.jump(finding.centerRas)
 
     def _listDetections(self, heatmapId: str) -> None:
         detections = findDetections(slicer.mrmlScene)
-        entries = [(nodes.heatmap.GetName(), nodes.heatmap.GetID()) for nodes in detections]
+        entries = [(resultTitle(nodes), nodes.heatmap.GetID()) for nodes in detections]
         fill(self.ui.detectionBox, entries, heatmapId)
         self.ui.detectionBox.enabled = bool(entries)
 
@@ -158,7 +158,7 @@ class Panel(VTKObservationMixin):
 
     def _onSceneChanged(self, *_: Any) -> None:
         """Another scene, or more in it: take up the choices and results that are in it."""
-        self._parameters = ParameterNode(self._moduleLogic.getParameterNode())
+        self._parameters = openParameters(self._moduleLogic.getParameterNode())
         self.input.setParameters(self._parameters)
         self.views.setParameters(self._parameters)
         shown = self._parameters.heatmap
@@ -177,7 +177,7 @@ class Panel(VTKObservationMixin):
         live = self.findings.live
         known = {nodes.heatmap.GetID() for nodes in findDetections(slicer.mrmlScene)}
         listed = {self.ui.detectionBox.itemData(index) for index in range(self.ui.detectionBox.count)}
-        if known != listed or (live is not None and live.nodes.segmentation.GetScene() is None):
+        if known != listed or (live is not None and live.nodes.heatmap.GetScene() is None):
             self._listDetections(chosen(self.ui.detectionBox))
             self._showDetection(chosen(self.ui.detectionBox), show=False)
         self._updateButton()

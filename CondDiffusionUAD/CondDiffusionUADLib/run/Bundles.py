@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from conddiffusion_uad.protocol.bundle_folders import imported_bundles
+from conddiffusion_uad.protocol.bundle_section import SECTION, contrasts, timesteps
 from conddiffusion_uad.protocol.job import DetectionJob
 from CondDiffusionUADLib.run.Paths import resource
 
@@ -66,13 +67,13 @@ def readBundle(folder: Path) -> BundleInfo | None:
     """What a bundle says about itself; None when the folder holds none that can be understood."""
     try:
         metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
-        section = metadata["conddiffusion_uad"]
+        section = metadata[SECTION]
         card = folder / "docs" / "README.md"
         return BundleInfo(
             name=folder.name,
             folder=folder,
-            contrasts=tuple(map(str, section["residual"])),
-            levels=tuple(map(int, section["levels"])),
+            contrasts=contrasts(section),
+            levels=timesteps(section),
             version=str(metadata.get("version", "")),
             description=str(metadata.get("description", "")),
             card=card.read_text(encoding="utf-8") if card.is_file() else "",

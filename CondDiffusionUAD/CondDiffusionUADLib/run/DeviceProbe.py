@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import qt
 from slicer.i18n import tr as _
 
 from CondDiffusionUADLib.run import Problems
+from CondDiffusionUADLib.run.ChildProcess import ChildProcess
 from CondDiffusionUADLib.run.WorkerMessages import readEvent
-from CondDiffusionUADLib.run.WorkerProcess import engineLaunch, engineProcess
+from CondDiffusionUADLib.run.WorkerProcess import engineLaunch
+
+_MOST_TEXT = 64 * 1024  # bytes
 
 
 @dataclass(frozen=True)
@@ -39,38 +41,36 @@ class DeviceProbe:
 
     def __init__(self, done: Callable[[Devices], None]) -> None:
         self._done = done
-        self._process: Any = None
+        self._process: ChildProcess | None = None
+        self._text = b""
 
     def start(self) -> None:
         """Ask, unless that is under way."""
         if self._process is None:
-            launch = engineLaunch("devices", "--json")
-            self._process = engineProcess(launch)
-            self._process.finished.connect(self._onFinished)
-            self._process.errorOccurred.connect(self._onError)
-            self._process.start(launch.program, list(launch.arguments))
+            self._text = b""
+            self._process = ChildProcess(engineLaunch("devices", "--json"), self._onEnded, self._onOutput, _ignore)
+            self._process.start()
 
     def stop(self) -> None:
         """Give up asking."""
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
-            process.waitForFinished(1000)
-            process.deleteLater()
+            process.abandon()
 
-    def _onFinished(self, *_code: Any) -> None:
-        process, self._process = self._process, None
-        if process is None:
+    def _onOutput(self, data: bytes) -> None:
+        self._text = (self._text + data)[:_MOST_TEXT]
+
+    def _onEnded(self, started: bool, _code: int) -> None:
+        self._process = None
+        if not started:
+            self._done(Devices((), _("PythonSlicer does not run.")))
             return
-        text = bytes(process.readAllStandardOutput().data()).decode("utf-8", "replace")
-        process.deleteLater()
-        events = [event for event in map(readEvent, text.splitlines()) if event]
+        events = [event for event in map(readEvent, self._text.decode("utf-8", "replace").splitlines()) if event]
         self._done(_understood(events[-1]) if events else Devices((), _("What can compute could not be found out.")))
 
-    def _onError(self, error: Any) -> None:
-        if self._process is not None and error == qt.QProcess.FailedToStart:
-            self._process = None
-            self._done(Devices((), _("PythonSlicer does not run.")))
+
+def _ignore(data: bytes) -> None:
+    """What libraries say."""
 
 
 def _understood(event: dict[str, Any]) -> Devices:

@@ -14,16 +14,16 @@ import sysconfig
 from collections.abc import Callable
 from typing import Any
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 
 from CondDiffusionUADLib.run import Problems
+from CondDiffusionUADLib.run.ChildProcess import ChildProcess, Launch
 from CondDiffusionUADLib.run.Paths import resource
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
 from CondDiffusionUADLib.run.Requirements import TORCH, Installed, Requirement, missing, readRequirements
 from CondDiffusionUADLib.run.WorkerMessages import LineBuffer
-from CondDiffusionUADLib.run.WorkerProcess import Launch, engineLaunch, engineProcess
+from CondDiffusionUADLib.run.WorkerProcess import VARIABLES, slicerPython
 
 # What an install must not touch: they come with Slicer, or through the extension PyTorch.
 KEPT = (TORCH, "SimpleITK", "numpy", "requests")
@@ -53,7 +53,7 @@ class Installer:
         self._before = before
         self._after = after
         self._log = log
-        self._process: Any = None
+        self._process: ChildProcess | None = None
         self._lines = LineBuffer()
         self._done: Callable[[Problem | None], None] = lambda problem: None
 
@@ -94,9 +94,7 @@ class Installer:
         self._done = lambda problem: None
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
-            process.waitForFinished(1000)
-            process.deleteLater()
+            process.abandon()
             self._after()
 
     def _check(self, wanted: list[Requirement]) -> None:
@@ -133,32 +131,18 @@ class Installer:
             self._startPip(wanted)
 
     def _startPip(self, wanted: list[Requirement]) -> None:
-        launch = pipLaunch(wanted)
         self._lines = LineBuffer()
-        self._process = engineProcess(launch)
-        self._process.setProcessChannelMode(qt.QProcess.MergedChannels)
-        self._process.readyReadStandardOutput.connect(self._onOutput)
-        self._process.finished.connect(self._onFinished)
-        self._process.errorOccurred.connect(self._onError)
-        self._process.start(launch.program, list(launch.arguments))
+        self._process = ChildProcess(pipLaunch(wanted), self._onEnded, self._onOutput)
+        self._process.start()
 
-    def _onOutput(self) -> None:
-        if self._process is not None:
-            for line in self._lines.feed(self._process.readAllStandardOutput().data()):
-                self._log(line)
+    def _onOutput(self, data: bytes) -> None:
+        for line in self._lines.feed(data):
+            self._log(line)
 
-    def _onFinished(self, *_code: Any) -> None:
-        process = self._process
-        if process is not None:
-            self._onOutput()
-            self._process = None
-            process.deleteLater()
-            self._finish(int(process.exitCode()) == 0, _("pip ended with an error, see the log"))
-
-    def _onError(self, error: Any) -> None:
-        if self._process is not None and error == qt.QProcess.FailedToStart:
-            self._process = None
-            self._finish(False, _("PythonSlicer does not run"))
+    def _onEnded(self, started: bool, code: int) -> None:
+        self._process = None
+        reason = _("pip ended with an error, see the log") if started else _("PythonSlicer does not run")
+        self._finish(code == 0, reason)
 
     def _finish(self, succeeded: bool, reason: str) -> None:
         self._after()
@@ -230,6 +214,5 @@ def installTorch(requirement: Requirement) -> None:
 
 def pipLaunch(wanted: list[Requirement]) -> Launch:
     """How to run pip in Slicer's Python: what Slicer brings stays as it is."""
-    engine = engineLaunch()
     arguments = ("-m", "pip", "install", "--disable-pip-version-check", "--prefer-binary", *map(str, wanted))
-    return Launch(engine.program, arguments, {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"})
+    return Launch(slicerPython(), arguments, VARIABLES)

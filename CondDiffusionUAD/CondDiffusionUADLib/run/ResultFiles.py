@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import slicer
-import vtk
-from vtk.util import numpy_support
 
 from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput
 from CondDiffusionUADLib.scene.Components import Components, linkComponents, linkingSteps
-from CondDiffusionUADLib.scene.HeatmapColors import SCORE_RANGE
+from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE
+from CondDiffusionUADLib.scene.Nodes import matrixOf, voxels, vtkMatrix
 
 _CHUNK = 1 << 20  # compressed bytes a step: some hundredths of a second
 
@@ -99,23 +98,7 @@ def takeHandedness(node: Any, scan: Any) -> None:
         array[:] = array[::-1].copy()
         matrix[:3, 3] += matrix[:3, 2] * (len(array) - 1)
         matrix[:3, 2] *= -1
-        turned = vtk.vtkMatrix4x4()
-        turned.DeepCopy(matrix.ravel())
-        node.SetIJKToRASMatrix(turned)
-
-
-def matrixOf(volumeNode: Any) -> np.ndarray:
-    """The matrix (4 x 4) from voxel indices (i, j, k) to patient coordinates (R, A, S), mm."""
-    matrix = vtk.vtkMatrix4x4()
-    volumeNode.GetIJKToRASMatrix(matrix)
-    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
-
-
-def voxels(volumeNode: Any) -> np.ndarray:
-    """The voxels of a volume node, axes (z, y, x), without copying them."""
-    image = volumeNode.GetImageData()
-    array = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
-    return array.reshape(tuple(reversed(image.GetDimensions())))
+        node.SetIJKToRASMatrix(vtkMatrix(matrix))
 
 
 def _unpack(packed: Path, unpacked: Path) -> Iterator[None]:

@@ -3,55 +3,41 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import qt
+import slicer
 
 from conddiffusion_uad.protocol.events import encode
+from CondDiffusionUADLib.run.ChildProcess import ChildProcess, Launch
 from CondDiffusionUADLib.run.Paths import moduleFolder
 from CondDiffusionUADLib.run.WorkerMessages import LineBuffer, readEvent
 
+VARIABLES = {
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONIOENCODING": "utf-8",
+    "PYTHONNOUSERSITE": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
 # The cancel ladder. In all less than the three seconds that a user is promised.
 ANSWER_MS = 1300  # for the answer to "cancel", until its input is closed, which ends it at once
 CLOSED_MS = 700  # until it is terminated
 TERMINATED_MS = 500  # until it is killed
 
 
-@dataclass(frozen=True)
-class Launch:
-    """How to start the worker."""
-
-    program: str
-    arguments: tuple[str, ...]
-    environment: Mapping[str, str] = field(default_factory=dict)
-
-
 def engineLaunch(*arguments: str) -> Launch:
     """How to run the engine with Slicer's own Python, in a process that only sees what it needs."""
-    path = os.pathsep.join(filter(None, (str(moduleFolder()), os.environ.get("PYTHONPATH", ""))))
-    environment = {
-        "PYTHONPATH": path,
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONIOENCODING": "utf-8",
-        "PYTHONNOUSERSITE": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    program = shutil.which("PythonSlicer") or sys.executable
-    return Launch(program, ("-m", "conddiffusion_uad", *arguments), environment)
+    # The launcher of Slicer's Python sets the variables of Python itself, so the folder is told as an argument.
+    script = "import runpy, sys; sys.path.insert(0, sys.argv[1]); del sys.argv[1]; runpy.run_module({!r}, None, {!r})"
+    arguments = ("-c", script.format("conddiffusion_uad", "__main__"), str(moduleFolder()), *arguments)
+    return Launch(slicerPython(), arguments, VARIABLES)
 
 
-def engineProcess(launch: Launch) -> Any:
-    """A QProcess, not started yet, with the environment of the launch."""
-    process = qt.QProcess()
-    environment = qt.QProcessEnvironment.systemEnvironment()
-    for name, value in launch.environment.items():
-        environment.insert(name, value)
-    process.setProcessEnvironment(environment)
-    return process
+def slicerPython() -> str:
+    """Slicer's Python, by its absolute path."""
+    return str(Path(slicer.app.slicerHome) / "bin" / ("PythonSlicer.exe" if os.name == "nt" else "PythonSlicer"))
 
 
 class WorkerListener(Protocol):
@@ -78,7 +64,7 @@ class WorkerProcess:
     def __init__(self, launch: Callable[[], Launch], listener: WorkerListener) -> None:
         self._launch = launch
         self._listener = listener
-        self._process: Any = None
+        self._process: ChildProcess | None = None
         self._closing = False
         self._stdout, self._stderr = LineBuffer(), LineBuffer()
         self._ladder: list[tuple[int, Callable[[], None]]] = []
@@ -93,7 +79,7 @@ class WorkerProcess:
     @property
     def processId(self) -> int:
         """The number of the process; 0 when there is none."""
-        return int(self._process.processId()) if self._process else 0
+        return self._process.processId if self._process else 0
 
     def prepare(self) -> None:
         """Wait for the end of a process that was told to end, so that the next order goes to a new one."""
@@ -134,33 +120,27 @@ class WorkerProcess:
             return
         for end, patience in ((self._close, 1500), (self._terminate, 500), (self._kill, 1000)):
             end()
-            if process.state() == qt.QProcess.NotRunning or process.waitForFinished(patience):
+            if process.waitForEnd(patience):
                 break
+        process.abandon()
         self._gone()
 
     def _start(self) -> None:
-        launch = self._launch()
-        process = engineProcess(launch)
-        process.readyReadStandardOutput.connect(self._readOutput)
-        process.readyReadStandardError.connect(self._readLog)
-        process.finished.connect(self._onFinished)
-        process.errorOccurred.connect(self._onError)
-        self._process, self._closing = process, False
+        self._closing = False
         self._stdout, self._stderr = LineBuffer(), LineBuffer()
-        process.start(launch.program, list(launch.arguments))
+        self._process = ChildProcess(self._launch(), self._onEnded, self._onOutput, self._onLog)
+        self._process.start()
 
     def _write(self, order: Mapping[str, Any]) -> None:
         if self._process is not None:
-            self._process.write(qt.QByteArray((encode(order) + "\n").encode("ascii")))
+            self._process.write((encode(order) + "\n").encode("ascii"))
 
-    def _readOutput(self) -> None:
-        if self._process is not None:
-            self._handle(self._stdout.feed(self._process.readAllStandardOutput().data()))
+    def _onOutput(self, data: bytes) -> None:
+        self._handle(self._stdout.feed(data))
 
-    def _readLog(self) -> None:
-        if self._process is not None:
-            for line in self._stderr.feed(self._process.readAllStandardError().data()):
-                self._listener.onLog(line)
+    def _onLog(self, data: bytes) -> None:
+        for line in self._stderr.feed(data):
+            self._listener.onLog(line)
 
     def _handle(self, lines: list[str]) -> None:
         for line in lines:
@@ -170,32 +150,19 @@ class WorkerProcess:
             else:
                 self._listener.onEvent(event)
 
-    def _onFinished(self, *_: Any) -> None:
-        process = self._process
-        if process is None:
+    def _onEnded(self, started: bool, code: int) -> None:
+        if self._process is None:
             return
-        self._readOutput()
-        self._readLog()
         self._handle(self._stdout.rest())
         for line in self._stderr.rest():
             self._listener.onLog(line)
-        crashed = process.exitStatus() == qt.QProcess.CrashExit
-        code = -1 if crashed else int(process.exitCode())
         self._gone()
-        self._listener.onEnded(True, code)
-
-    def _onError(self, error: Any) -> None:
-        # Every other error is followed by "finished".
-        if self._process is not None and error == qt.QProcess.FailedToStart:
-            self._gone()
-            self._listener.onEnded(False, -1)
+        self._listener.onEnded(started, code)
 
     def _gone(self) -> None:
         self.settled()
-        process, self._process = self._process, None
+        self._process = None
         self._closing = False
-        if process is not None:  # waiting for the end tells about it too
-            process.deleteLater()
 
     def _climb(self) -> None:
         self._timer.stop()
@@ -208,7 +175,7 @@ class WorkerProcess:
     def _close(self) -> None:
         if self._process is not None:
             self._closing = True
-            self._process.closeWriteChannel()
+            self._process.closeInput()
 
     def _terminate(self) -> None:
         if self._process is not None:

@@ -3,12 +3,14 @@
 A decision is about a region: the voxels that were connected to the finding's peak above the threshold it was made at.
 A finding has the status of the latest decision whose region holds the finding's peak. So a rejected finding stays
 rejected when a lower threshold makes it grow and when a higher one breaks it up, but not when it becomes a part of a
-finding with a higher peak elsewhere.
+finding with a higher peak elsewhere. A finding that was drawn by hand where no threshold reaches is known by its peak.
 """
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -19,69 +21,118 @@ OPEN = "open"
 ACCEPTED = "accepted"
 REJECTED = "rejected"
 STATUSES = (OPEN, ACCEPTED, REJECTED)
+MOST_MARKS = 1000  # of a text: a scene may come from anybody, and each takes some hundredths of a second
+LONGEST_TEXT = 200_000
+
+Voxel = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Mark:
     """One decision: the peak's voxel (z, y, x), the threshold at which it was made, and what was decided."""
 
-    voxel: tuple[int, int, int]
+    voxel: Voxel
     threshold: float
     status: str
 
 
+@dataclass(frozen=True)
+class _Judged:
+    """A decision with its region: for each place in the components, up to some place, whether it is inside."""
+
+    mark: Mark
+    region: np.ndarray
+
+    def covers(self, other: _Judged) -> bool:
+        """Whether nothing of the other one is left."""
+        if not self.region.size or not other.region.size:
+            return self.mark.voxel == other.mark.voxel
+        return len(self.region) >= len(other.region) and bool(self.region[: len(other.region)][other.region].all())
+
+
 class Decisions:
-    """The decisions about one heatmap.
+    """The decisions about one heatmap, with the way back to each earlier state.
 
     Args:
         components: Of the heatmap.
-        text: As `text` gave it, to go on from there; what cannot be understood is left out.
     """
 
-    def __init__(self, components: Components, text: str = "") -> None:
+    def __init__(self, components: Components) -> None:
         self._components = components
-        self._marks: list[Mark] = []
-        self._regions: list[np.ndarray] = []
+        self._states: list[tuple[_Judged, ...]] = [()]
+        self._now = 0
+
+    def restoring(self, text: str) -> Iterator[None]:
+        """Go on from what `text` gave, a decision a step; what cannot be understood is left out.
+
+        Afterwards nothing can be undone.
+        """
         for mark in _parse(text):
             self._add(mark)
+            yield
+        self._states, self._now = [self._states[self._now]], 0
 
-    def decide(self, peak: int, threshold: float, status: str) -> None:
-        """Accept, reject or open again the finding with this peak (a place in the components) at this threshold."""
-        self._add(Mark(tuple(int(index) for index in self._components.indices[:, peak]), float(threshold), status))
+    def decide(self, voxel: Voxel, threshold: float, status: str) -> None:
+        """Accept, reject or open again the finding with this peak (z, y, x) at this threshold."""
+        self._add(Mark(voxel, float(threshold), status))
 
-    def statusOf(self, peak: int) -> str:
-        """The status of the finding with this peak (a place in the components)."""
-        for mark, region in zip(reversed(self._marks), reversed(self._regions), strict=True):
-            if peak < len(region) and region[peak]:
-                return mark.status
+    def statusOf(self, voxel: Voxel, place: int | None) -> str:
+        """The status of the finding with this peak: its voxel, and its place in the components if it has one."""
+        for judged in reversed(self._states[self._now]):
+            if place is not None and place < len(judged.region) and judged.region[place]:
+                return judged.mark.status
+            if place is None and judged.mark.voxel == voxel:
+                return judged.mark.status
         return OPEN
+
+    @property
+    def canUndo(self) -> bool:
+        """Whether there is a decision to take back."""
+        return self._now > 0
+
+    @property
+    def canRedo(self) -> bool:
+        """Whether a decision was taken back."""
+        return self._now < len(self._states) - 1
+
+    def undo(self) -> Voxel | None:
+        """Take the latest decision back; returns the peak of the finding that it was about."""
+        if not self.canUndo:
+            return None
+        self._now -= 1
+        return self._states[self._now + 1][-1].mark.voxel
+
+    def redo(self) -> Voxel | None:
+        """Decide again what was taken back; returns the peak of the finding that it is about."""
+        if not self.canRedo:
+            return None
+        self._now += 1
+        return self._states[self._now][-1].mark.voxel
 
     def text(self) -> str:
         """The decisions as text, for a node's attribute."""
-        return json.dumps([astuple(mark) for mark in self._marks])
+        return json.dumps([astuple(judged.mark) for judged in self._states[self._now]])
 
     def _add(self, mark: Mark) -> None:
         place = self._components.placeOf(mark.voxel)
         labels = self._components.regions(mark.threshold).labels
-        if place is None or place >= len(labels):
-            return
-        region = labels == labels[place]
+        inside = place is not None and place < len(labels)
+        added = _Judged(mark, labels == labels[place] if inside else np.zeros(0, bool))
         # What the new decision covers completely need not be kept.
-        kept = [number for number, old in enumerate(self._regions) if not _covers(region, old)]
-        self._marks = [self._marks[number] for number in kept] + [mark]
-        self._regions = [self._regions[number] for number in kept] + [region]
-
-
-def _covers(region: np.ndarray, other: np.ndarray) -> bool:
-    return len(region) >= len(other) and bool(region[: len(other)][other].all())
+        kept = tuple(judged for judged in self._states[self._now] if not added.covers(judged))
+        self._states[self._now + 1 :] = [(*kept, added)]
+        self._now += 1
 
 
 def _parse(text: str) -> list[Mark]:
+    if len(text) > LONGEST_TEXT:
+        return []
     try:
-        return [
+        found = [
             Mark((int(z), int(y), int(x)), float(threshold), str(status))
-            for (z, y, x), threshold, status in json.loads(text or "[]")
+            for (z, y, x), threshold, status in json.loads(text or "[]")[-MOST_MARKS:]
             if status in STATUSES
         ]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, KeyError, OverflowError, RecursionError):
         return []
+    return [mark for mark in found if math.isfinite(mark.threshold)]

@@ -1,34 +1,23 @@
-"""From the anomaly score to the findings at any threshold and smallest volume, by the engine's rules, at once."""
+"""From the anomaly score to the findings at any threshold and smallest volume, by the engine's rules, at once.
+
+What a hand changed holds at every threshold; see `Edits`.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
-from CondDiffusionUADLib.run.DetectionOutput import Finding
-from CondDiffusionUADLib.scene.Components import Components, Regions
-from CondDiffusionUADLib.scene.Decisions import REJECTED, Decisions
+from CondDiffusionUADLib.scene.Components import Components
+from CondDiffusionUADLib.scene.Decisions import ACCEPTED, OPEN, Decisions, Voxel
+from CondDiffusionUADLib.scene.Edits import Edits, Hand, Parts
+from CondDiffusionUADLib.scene.Findings import Finding, Selection
 
 MOST_FINDINGS = 65535  # as many as the engine tells apart in its 16-bit segmentation
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The findings at one threshold and smallest volume.
-
-    Attributes:
-        findings: Most important first, also those that were rejected.
-        mask: uint8, axes (z, y, x): 1 inside the findings that were not rejected; only the box that holds them all.
-        offset: Voxel index (z, y, x) of the first voxel of the box.
-        numbers: For each voxel of the components above the threshold, the number of its finding; 0 for none.
-    """
-
-    findings: tuple[Finding, ...]
-    mask: np.ndarray
-    offset: tuple[int, int, int]
-    numbers: np.ndarray
+MIDDLE_MM = 8.0  # nearer to the middle of the brain than this, no side is told
 
 
 class FindingsModel:
@@ -38,73 +27,138 @@ class FindingsModel:
         components: Of the heatmap.
         ijkToRas: The heatmap's matrix (4 x 4) from voxel indices (i, j, k) to patient coordinates (R, A, S), mm.
         decisions: What a person decided about the findings.
+        scores: The voxels of the heatmap, axes (z, y, x); only needed for edits and for the sides.
     """
 
-    def __init__(self, components: Components, ijkToRas: np.ndarray, decisions: Decisions) -> None:
+    def __init__(
+        self, components: Components, ijkToRas: np.ndarray, decisions: Decisions, scores: np.ndarray | None = None
+    ) -> None:
         self.components = components
         self.decisions = decisions
-        self._ijkToRas = np.asarray(ijkToRas, float)
-        self._voxelMl = abs(float(np.linalg.det(self._ijkToRas[:3, :3]))) / 1000.0
-        self._spacing = np.linalg.norm(self._ijkToRas[:3, :3], axis=0)[::-1, None]  # z, y, x
+        self.ijkToRas = np.asarray(ijkToRas, float)
+        self._scores = scores
+        self._voxelMl = abs(float(np.linalg.det(self.ijkToRas[:3, :3]))) / 1000.0
+        self._spacing = np.linalg.norm(self.ijkToRas[:3, :3], axis=0)[::-1, None]  # z, y, x
+        self._middle = _middle(scores, self.ijkToRas)
+        self._edits = Edits()
+        self._hand: Hand | None = None
+
+    @property
+    def edits(self) -> Edits:
+        """What a hand changed."""
+        return self._edits
+
+    @edits.setter
+    def edits(self, edits: Edits) -> None:
+        self._edits = edits
+        self._hand = Hand(edits, self.components, self._scores) if edits and self._scores is not None else None
 
     def select(self, threshold: float, minVolumeMl: float) -> Selection:
         """The findings at a threshold (score) that are at least this large."""
-        regions = self.components.regions(threshold)
-        kept = self._kept(regions, minVolumeMl)
-        centers = self._centers(regions, kept)
-        findings = tuple(
-            Finding(
-                number=number,
-                volumeMl=float(regions.sizes[region]) * self._voxelMl,
-                peakScore=float(self.components.scores[regions.peaks[region]]),
-                meanScore=float(regions.sums[region] / regions.sizes[region]),
-                centerRas=self._ras(self.components.indices[:, center]),
-                status=self.decisions.statusOf(int(regions.peaks[region])),
+        parts = self._parts(threshold)
+        sizes = np.bincount(parts.labels, minlength=parts.count)
+        sums = np.bincount(parts.labels, weights=parts.scores, minlength=parts.count)
+        peaks = np.zeros(parts.count, np.intp)
+        # Assigned from the weakest to the strongest: what remains is the strongest.
+        peaks[parts.labels[::-1]] = np.arange(len(parts.labels) - 1, -1, -1)
+        kept = self._kept(parts, sizes, sums, minVolumeMl)
+        centers = self._centers(parts, sizes)[kept]
+        findings = []
+        for number, (region, center) in enumerate(zip(kept, centers, strict=True), start=1):
+            peak, place = _voxel(parts.indices[:, peaks[region]]), int(parts.places[peaks[region]])
+            status = self.decisions.statusOf(peak, place if place >= 0 else None)
+            findings.append(
+                self._finding(
+                    number,
+                    sizes[region],
+                    parts.scores[peaks[region]],
+                    sums[region] / sizes[region],
+                    parts.indices[:, center],
+                    status=ACCEPTED if status == OPEN and region in parts.drawn else status,
+                    peak=peak,
+                    edited=int(region) in parts.touched,
+                )
             )
-            for number, (region, center) in enumerate(zip(kept, centers, strict=True), start=1)
-        )
-        numbers = np.zeros(regions.count, np.uint16)
+        numbers = np.zeros(parts.count, np.uint16)
         numbers[kept] = np.arange(1, len(kept) + 1)
-        shown = numbers > 0
-        shown[[region for region, finding in zip(kept, findings, strict=True) if finding.status == REJECTED]] = False
-        mask, offset = self._mask(shown[regions.labels])
-        return Selection(findings, mask, offset, numbers[regions.labels])
+        return Selection(tuple(findings), parts.indices, numbers[parts.labels])
 
-    def decide(self, threshold: float, minVolumeMl: float, number: int, status: str) -> None:
-        """Accept, reject or open again the finding of that number at this threshold and smallest volume."""
+    def withOwn(self, selection: Selection, segments: Iterable[tuple[str, np.ndarray]]) -> Selection:
+        """A selection with the user's own segments: name and sorted flat voxel indices of each, if it has any."""
+        for name, flat in segments:
+            if not flat.size or self._scores is None:
+                continue
+            indices = np.stack(np.unravel_index(flat, self._scores.shape))
+            scores = self._scores[tuple(indices)]
+            number, center = len(selection.findings) + 1, _central(indices * self._spacing)
+            facts = (len(flat), scores.max(), scores.mean(), indices[:, center])
+            peak = _voxel(indices[:, int(scores.argmax())])
+            own = self._finding(number, *facts, status=ACCEPTED, peak=peak, segment=name or "?", edited=True)
+            selection = Selection(
+                (*selection.findings, own),
+                np.concatenate([selection.indices, indices], axis=1),
+                np.concatenate([selection.numbers, np.full(len(flat), number, np.uint16)]),
+            )
+        return selection
+
+    def _finding(
+        self, number: int, size: int, peakScore: float, meanScore: float, center: np.ndarray, **facts: object
+    ) -> Finding:
+        r, a, s = (self.ijkToRas @ np.append(center[::-1], 1.0))[:3]
+        side = "" if self._middle is None else "right" if r > self._middle else "left"
+        if self._middle is not None and abs(r - self._middle) < MIDDLE_MM:
+            side = "middle"
+        found = Finding(number, float(size) * self._voxelMl, float(peakScore), float(meanScore), (r, a, s))
+        return replace(found, side=side, slice=int(center[0]) + 1, **facts)
+
+    def _parts(self, threshold: float) -> Parts:
         regions = self.components.regions(threshold)
-        region = self._kept(regions, minVolumeMl)[number - 1]
-        self.decisions.decide(int(regions.peaks[region]), threshold, status)
+        voxels = len(regions.labels)
+        parts = Parts(
+            self.components.indices[:, :voxels],
+            self.components.scores[:voxels],
+            regions.labels,
+            np.arange(voxels),
+            regions.count,
+        )
+        return self._hand.change(parts) if self._hand is not None else parts
 
-    def _kept(self, regions: Regions, minVolumeMl: float) -> np.ndarray:
-        """The regions that are large enough, in descending order of volume times mean score."""
-        fewest = minVolumeMl / self._voxelMl - 1e-6
-        large = np.flatnonzero(regions.sizes >= fewest)
-        return large[np.argsort(-regions.sums[large], kind="stable")][:MOST_FINDINGS]
+    def _kept(self, parts: Parts, sizes: np.ndarray, sums: np.ndarray, minVolumeMl: float) -> np.ndarray:
+        """The regions that are large enough or drawn, in descending order of volume times mean score."""
+        large = sizes >= max(minVolumeMl / self._voxelMl - 1e-6, 1)
+        large[list(parts.drawn)] = True
+        chosen = np.flatnonzero(large)
+        return chosen[np.argsort(-sums[chosen], kind="stable")][:MOST_FINDINGS]
 
-    def _centers(self, regions: Regions, kept: np.ndarray) -> np.ndarray:
-        """For each kept region, the place of its voxel nearest to its centroid."""
-        places = self.components.indices[:, : len(regions.labels)] * self._spacing
-        sizes = np.maximum(regions.sizes, 1)
-        centroids = np.stack([np.bincount(regions.labels, axis, regions.count) / sizes for axis in places])
-        distances = ((places - centroids[:, regions.labels]) ** 2).sum(axis=0)
-        nearest = np.full(regions.count, math.inf)
-        np.minimum.at(nearest, regions.labels, distances)
-        centers = np.zeros(regions.count, np.intp)
-        candidates = np.flatnonzero(distances <= nearest[regions.labels])
-        centers[regions.labels[candidates[::-1]]] = candidates[::-1]
-        return centers[kept]
+    def _centers(self, parts: Parts, sizes: np.ndarray) -> np.ndarray:
+        """For each region, the voxel nearest to its centroid."""
+        places = parts.indices * self._spacing
+        centroids = np.stack([np.bincount(parts.labels, axis, parts.count) / np.maximum(sizes, 1) for axis in places])
+        distances = ((places - centroids[:, parts.labels]) ** 2).sum(axis=0)
+        nearest = np.full(parts.count, math.inf)
+        np.minimum.at(nearest, parts.labels, distances)
+        centers = np.zeros(parts.count, np.intp)
+        candidates = np.flatnonzero(distances <= nearest[parts.labels])
+        centers[parts.labels[candidates[::-1]]] = candidates[::-1]
+        return centers
 
-    def _ras(self, zyx: np.ndarray) -> tuple[float, float, float]:
-        r, a, s = (self._ijkToRas @ np.append(zyx[::-1], 1.0))[:3]
-        return float(r), float(a), float(s)
 
-    def _mask(self, shown: np.ndarray) -> tuple[np.ndarray, tuple[int, int, int]]:
-        inside = np.flatnonzero(shown)
-        if not inside.size:
-            return np.zeros((1, 1, 1), np.uint8), (0, 0, 0)
-        voxels = self.components.indices[:, inside]
-        low = voxels.min(axis=1)
-        mask = np.zeros(voxels.max(axis=1) - low + 1, np.uint8)
-        mask[tuple(voxels - low[:, None])] = 1
-        return mask, (int(low[0]), int(low[1]), int(low[2]))
+def _central(places: np.ndarray) -> int:
+    """Which of some places, shape (3, n), is nearest to their centroid."""
+    return int(((places - places.mean(axis=1, keepdims=True)) ** 2).sum(axis=0).argmin())
+
+
+def _voxel(index: np.ndarray) -> Voxel:
+    return int(index[0]), int(index[1]), int(index[2])
+
+
+def _middle(scores: np.ndarray | None, ijkToRas: np.ndarray) -> float | None:
+    """Where the middle of the brain is from right to left (R), mm: the score is 0 outside of the brain."""
+    if scores is None:
+        return None
+    step = tuple(slice(None, None, max(1, size // 32)) for size in scores.shape)
+    inside = np.argwhere(scores[step] > 0) * np.array([one.step for one in step])
+    if not inside.size:
+        return None
+    ras = inside[:, ::-1] @ ijkToRas[0, :3] + ijkToRas[0, 3]
+    return float((ras.min() + ras.max()) / 2)

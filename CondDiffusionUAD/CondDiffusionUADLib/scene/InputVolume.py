@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import vtk
 from slicer.i18n import tr as _
 
 from conddiffusion_uad.protocol.contrast_names import named_in
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
-from CondDiffusionUADLib.run.ResultFiles import voxels
-from CondDiffusionUADLib.scene.Nodes import isResult
+from CondDiffusionUADLib.scene.Nodes import canBeScan, isResult, matrixOf, voxels
 
 SERIES_DESCRIPTION = "0008,103E"
 PROTOCOL_NAME = "0018,1030"
+INSTANCE_NUMBER = "0020,0013"
 _BYTES_A_STEP = 16 << 20
 
 # The engine reads NRRD with all digits of the geometry; NIfTI would round it to single precision.
@@ -41,7 +40,7 @@ def preselected(volumes: Iterable[Any], shown: Any) -> Any:
         volumes: Of the scene, in the order they were loaded.
         shown: The background of the slice views, or None.
     """
-    candidates = [volume for volume in volumes if volume.IsA("vtkMRMLScalarVolumeNode") and not _isOther(volume)]
+    candidates = [volume for volume in volumes if canBeScan(volume)]
     return shown if shown in candidates else (candidates[-1] if candidates else None)
 
 
@@ -60,8 +59,26 @@ def guessContrast(volumeNode: Any, dicomValue: Callable[[str, str], str]) -> tup
     return (contrast, "name") if contrast else None
 
 
+def seriesSlice(volumeNode: Any, number: int, dicomValue: Callable[[str, str], str]) -> str:
+    """What the series calls a slice of the volume: its instance number where DICOM tells it, else its number.
+
+    Args:
+        volumeNode: The scan, or None when it is gone.
+        number: Of the slice in the volume, from 1 on.
+        dicomValue: The value of a tag ("gggg,eeee") of a DICOM instance (UID); empty when it is unknown.
+    """
+    instances = (volumeNode.GetAttribute("DICOM.instanceUIDs") or "").split() if volumeNode is not None else []
+    image = volumeNode.GetImageData() if volumeNode is not None else None
+    if image is None or len(instances) != image.GetDimensions()[2] or not 1 <= number <= len(instances):
+        return str(number)
+    return dicomValue(instances[number - 1], INSTANCE_NUMBER).strip() or str(number)
+
+
 def checkScan(volumeNode: Any) -> None:
     """Raise ProblemError unless the volume can be a scan; the engine checks the rest."""
+    if isResult(volumeNode):
+        message = _("The chosen volume is a result of this module, or a copy of one.")
+        raise ProblemError(Problem("is_result", message, _("Choose the volume with the scan.")))
     image = volumeNode.GetImageData()
     if image is None or not image.GetNumberOfPoints():
         hint = _("Choose the volume with the scan.")
@@ -83,9 +100,7 @@ def writingSteps(volumeNode: Any, path: Path) -> Iterator[None]:
 
 
 def _header(volumeNode: Any, array: np.ndarray) -> str:
-    matrix = vtk.vtkMatrix4x4()
-    volumeNode.GetIJKToRASMatrix(matrix)
-    columns = [[matrix.GetElement(row, column) for row in range(3)] for column in range(4)]
+    columns = matrixOf(volumeNode)[:3].T.tolist()
     *directions, origin = ("(" + ",".join(f"{value!r}" for value in column) + ")" for column in columns)
     endian = "little" if array.dtype.newbyteorder("=").str[0] in "<|" else "big"
     lines = (
@@ -103,7 +118,3 @@ def _header(volumeNode: Any, array: np.ndarray) -> str:
         "",
     )
     return "\n".join(lines)
-
-
-def _isOther(volumeNode: Any) -> bool:
-    return volumeNode.IsA("vtkMRMLLabelMapVolumeNode") or isResult(volumeNode)

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from typing import Any
+
 from slicer import vtkMRMLScalarVolumeNode
 from slicer.parameterNodeWrapper import parameterNodeWrapper
 
-from CondDiffusionUADLib.run.Bundles import FULL
-from CondDiffusionUADLib.scene.HeatmapDisplay import DEFAULT_OPACITY
+from conddiffusion_uad.protocol.job import CONTRASTS
+from CondDiffusionUADLib.run.Bundles import FAST, FULL
+from CondDiffusionUADLib.scene.Heatmap import DEFAULT_OPACITY
+from CondDiffusionUADLib.scene.Nodes import canBeScan
+from CondDiffusionUADLib.scene.Views import MODES
 
 
 @parameterNodeWrapper
 class ParameterNode:
-    """The choices in the panel.
+    """The choices in the panel. To be made with `openParameters`.
 
     Attributes:
         inputVolume: The scan.
         heatmap: The heatmap of the detection that is shown.
         contrast: T1, T2 or FLAIR; empty while nobody says it.
-        bundle: Name of a shipped model or the folder of another; empty for the default one.
+        bundle: Name of an installed model, never a folder: scenes are handed on. Empty for the default one.
         device: As the engine takes it.
         quality: "full" or "fast".
         skull: "auto", "on" or "off".
         seed: Of the noise.
         opacity: Of the heatmap, 0..1.
-        comparison: What the slice views show, one of `Comparison.MODES`.
+        comparison: What the slice views show, one of `Views.MODES`.
         fade: Of the reconstruction over the scan, 0..1.
+        legend: Whether the color legend is shown.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -38,3 +46,57 @@ class ParameterNode:
     opacity: float = DEFAULT_OPACITY
     comparison: str = "heatmap"
     fade: float = 0.0
+    legend: bool = True
+
+
+def isBundleName(text: str) -> bool:
+    """Whether a text can be the name of an installed model: one that leads into a folder is none."""
+    return not set(text) & set('/\\:<>"|?*') and not text.startswith(".") and text.isprintable() and len(text) <= 100
+
+
+def _isFraction(text: str) -> bool:
+    return 0 <= float(text) <= 1
+
+
+def _isSeed(text: str) -> bool:
+    return 0 <= int(text) < 2**31 and str(int(text)) == text.strip()
+
+
+def _isDevice(text: str) -> bool:
+    return text.partition(":")[0] in ("auto", "cpu", "mps", "cuda") and text.isprintable() and len(text) <= 20
+
+
+_ACCEPTABLE: dict[str, Callable[[str], bool]] = {
+    "contrast": lambda text: text in ("", *CONTRASTS),
+    "bundle": isBundleName,
+    "device": _isDevice,
+    "quality": lambda text: text in (FULL, FAST),
+    "skull": lambda text: text in ("auto", "on", "off"),
+    "seed": _isSeed,
+    "opacity": _isFraction,
+    "comparison": lambda text: text in MODES,
+    "fade": _isFraction,
+    "legend": lambda text: text in ("True", "False"),
+}
+
+
+def openParameters(parameterNode: Any) -> ParameterNode:
+    """The choices in a parameter node, whatever is in it: what cannot be understood is taken out first.
+
+    A scene may come from anybody, and Slicer's wrapper raises over the first value that it cannot read.
+    """
+    for name, isAcceptable in _ACCEPTABLE.items():
+        if parameterNode.HasParameter(name) and not _holds(isAcceptable, parameterNode.GetParameter(name)):
+            parameterNode.UnsetParameter(name)
+    for name in ("inputVolume", "heatmap"):
+        node = parameterNode.GetNodeReference(name)
+        if node is not None and not (canBeScan(node) if name == "inputVolume" else node.IsA("vtkMRMLScalarVolumeNode")):
+            parameterNode.SetNodeReferenceID(name, None)
+    return ParameterNode(parameterNode)
+
+
+def _holds(isAcceptable: Callable[[str], bool], text: str) -> bool:
+    try:
+        return isAcceptable(text) and not (isAcceptable is _isFraction and math.isnan(float(text)))
+    except (ValueError, OverflowError):
+        return False

@@ -62,6 +62,5 @@ def registerSampleData() -> None:
             fileNames=sample.fileName,
             nodeNames=sample.name,
             thumbnailFileName=str(thumbnail) if thumbnail else None,
-            loadFileType="VolumeFile",
             checksums=f"SHA256:{sample.sha256}",
         )

@@ -11,15 +11,25 @@ import numpy as np
 
 from conddiffusion_uad.protocol.failures import RESEARCH_USE
 from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput
-from CondDiffusionUADLib.run.ResultFiles import ResultVolumes, UnreadableVolumeError, matrixOf, readResults
-from CondDiffusionUADLib.scene.CandidateSegmentation import createCandidateSegmentation
+from CondDiffusionUADLib.run.ResultFiles import ResultVolumes, UnreadableVolumeError, readResults
+from CondDiffusionUADLib.scene.CandidateSegmentation import createSegmentation
 from CondDiffusionUADLib.scene.Decisions import Decisions
 from CondDiffusionUADLib.scene.FindingsModel import FindingsModel
-from CondDiffusionUADLib.scene.HeatmapColors import SCORE_RANGE
-from CondDiffusionUADLib.scene.HeatmapDisplay import addLegend, showAsHeatmap
-from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
-from CondDiffusionUADLib.scene.Nodes import DetectionNodes, linkNodes
-from CondDiffusionUADLib.scene.SubjectHierarchy import createResultFolder, nameDicomSource, putIntoFolder
+from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE, addLegend, showAsHeatmap
+from CondDiffusionUADLib.scene.LiveFindings import ALGORITHM_ATTRIBUTE, LiveFindings
+from CondDiffusionUADLib.scene.Nodes import (
+    DetectionNodes,
+    batch,
+    createResultFolder,
+    heatmapName,
+    linkNodes,
+    matrixOf,
+    nameDicomSource,
+    putIntoFolder,
+    resultName,
+    voxels,
+)
+from CondDiffusionUADLib.scene.Views import copyWindow, showOnly
 
 GRID_TOLERANCE = 0.05  # of the smallest voxel spacing: well above what NIfTI's float32 header rounds away
 
@@ -63,10 +73,13 @@ def addDetection(
         _takeGrid(node, inputNode)
     with _allOrNothing(scene):
         nodes = _addNodes(scene, logics, inputNode, output, volumes)
-        model = FindingsModel(volumes.components, matrixOf(nodes.heatmap), Decisions(volumes.components))
+        decisions = Decisions(volumes.components)
+        model = FindingsModel(volumes.components, matrixOf(nodes.heatmap), decisions, voxels(nodes.heatmap))
         LiveFindings(logics.segmentations, nodes, model).show(max(output.threshold, SCORE_RANGE[0]), output.minVolumeMl)
         addLegend(logics.colors, nodes.heatmap)
-        folder = createResultFolder(scene, inputNode, f"{inputNode.GetName()} anomalies")
+        showOnly(scene, nodes)
+        name = nodes.heatmap.GetName().removesuffix(heatmapName(""))
+        folder = createResultFolder(scene, inputNode, f"{name} anomalies")
         for node in (nodes.heatmap, nodes.segmentation, nodes.reconstruction, nodes.findings, nodes.report):
             putIntoFolder(scene, folder, node)
         nameDicomSource(scene, nodes.segmentation, inputNode)
@@ -76,16 +89,15 @@ def addDetection(
 def _addNodes(
     scene: Any, logics: Logics, inputNode: Any, output: DetectionOutput, volumes: ResultVolumes
 ) -> DetectionNodes:
-    name = inputNode.GetName()
-    heatmap = _addVolume(scene, volumes.heatmap, inputNode, f"{name} anomaly score")
+    name = resultName(scene, inputNode.GetName() or "scan")
+    heatmap = _addVolume(scene, volumes.heatmap, inputNode, heatmapName(name))
     showAsHeatmap(scene, heatmap, output.threshold)
+    heatmap.SetAttribute(ALGORITHM_ATTRIBUTE, f"CondDiffusionUAD {output.version} ({output.bundle})")
     heatmap.SetDescription(f"Anomaly score, -log10(p) of healthy tissue. {RESEARCH_USE}.")
     reconstruction = _addVolume(scene, volumes.reconstruction, inputNode, f"{name} reconstruction")
     reconstruction.SetDescription(f"The scan as a model of healthy brains would draw it. {RESEARCH_USE}.")
-    _copyWindowLevel(inputNode, reconstruction)
-    algorithm = f"CondDiffusionUAD {output.version} ({output.bundle})"
-    segmentation = createCandidateSegmentation(scene, inputNode, f"{name} candidate anomalies", algorithm)
-    segmentation.SetAndObserveTransformNodeID(inputNode.GetTransformNodeID())
+    copyWindow(inputNode, reconstruction)
+    segmentation = createSegmentation(scene, inputNode, heatmap, f"{name} candidate anomalies")
     segmentation.SetDescription(f"Candidate anomalies, unconfirmed. {RESEARCH_USE}.")
     findings = scene.AddNewNodeByClass("vtkMRMLTableNode", f"{name} findings")
     report = scene.AddNewNodeByClass("vtkMRMLTextNode", f"{name} report")
@@ -99,17 +111,15 @@ def _addNodes(
 def _allOrNothing(scene: Any) -> Iterator[None]:
     """Take out again what was added to the scene when the block fails."""
     before = {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
-    scene.StartState(scene.BatchProcessState)
-    try:
-        yield
-    except BaseException:
-        added = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]
-        for node in added:
-            if node.GetID() not in before:
-                scene.RemoveNode(node)
-        raise
-    finally:
-        scene.EndState(scene.BatchProcessState)
+    with batch(scene):
+        try:
+            yield
+        except BaseException:
+            added = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]
+            for node in added:
+                if node.GetID() not in before:
+                    scene.RemoveNode(node)
+            raise
 
 
 def _addVolume(scene: Any, node: Any, inputNode: Any, name: str) -> Any:
@@ -134,12 +144,3 @@ def _takeGrid(node: Any, inputNode: Any) -> None:
     if node.GetImageData().GetDimensions() != size or away > GRID_TOLERANCE * min(inputNode.GetSpacing()):
         raise SceneError(f"The results do not lie on the grid of {inputNode.GetName()}.")
     node.CopyOrientation(inputNode)
-
-
-def _copyWindowLevel(inputNode: Any, reconstruction: Any) -> None:
-    """Show the reconstruction as bright as the input, so that the eye compares tissue and not window settings."""
-    source, target = inputNode.GetDisplayNode(), reconstruction.GetDisplayNode()
-    if source is None:
-        target.AutoWindowLevelOn()
-    else:
-        target.SetWindowLevel(source.GetWindow(), source.GetLevel())

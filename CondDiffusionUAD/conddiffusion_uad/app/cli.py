@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from types import ModuleType
 from typing import NoReturn
 
@@ -137,28 +138,14 @@ def _detect(arguments: argparse.Namespace) -> int:
 
 
 def _job(arguments: argparse.Namespace) -> DetectionJob:
-    return DetectionJob(
-        inputs=tuple(arguments.inputs),
-        output=arguments.output,
-        bundle=arguments.bundle,
-        contrast=arguments.contrast,
-        device=arguments.device,
-        levels=_levels(arguments.levels),
-        healthy_flagged=arguments.healthy_flagged,
-        min_volume_ml=arguments.min_volume_ml,
-        skull=arguments.skull,
-        seed=arguments.seed,
-        batch=arguments.batch,
-        precision=arguments.precision,
-        force=arguments.force,
-        accept_any_scan=arguments.accept_any_scan,
-    )
+    given = {field.name: getattr(arguments, field.name) for field in fields(DetectionJob)}
+    return DetectionJob(**{**given, "inputs": tuple(arguments.inputs), "levels": _levels(arguments.levels)})
 
 
 def _repeated(arguments: argparse.Namespace) -> tuple[DetectionJob, Repetition]:
     """The job that repeats a run. Raises BadInput when options contradict the report."""
     asked = _job(arguments)
-    for name in repetition.PARAMETERS:
+    for name in DetectionJob.parameters():
         if getattr(asked, name) != getattr(DEFAULTS, name):
             option = "--" + name.replace("_", "-")
             raise BadInput("bad_option", f"{option} cannot go with --repeat: the report decides it.", "Leave it out.")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import platform
 import shutil
 import tempfile
 import threading
@@ -19,8 +21,10 @@ from conddiffusion_uad.protocol.failures import OutputFailure
 from conddiffusion_uad.protocol.result_files import FILES
 
 _PREFIX = ".conddiffusion-uad-"
+_OWN = f"{_PREFIX}{hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()}-"  # of this computer's runs
 _PATIENCE_S = 10.0  # for another run to move its results into place, which takes milliseconds
 _SETTLING_S = 10.0  # a younger private folder may be one whose run is just about to lock it
+_ELSEWHERE_S = 7 * 86400.0  # a network drive may show another computer's files, but not its locks
 _CAN_HOLD = os.name == "posix"  # Windows cannot remove a folder whose lock is held
 _private: set[Path] = set()
 _moving = threading.Lock()
@@ -44,7 +48,7 @@ def staged(output: Path, *, force: bool) -> Iterator[Path]:
         _refuse_existing(output, force)
         nearest = _nearest_folder(output)
         _remove_remains(nearest)
-        private = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=nearest))
+        private = Path(tempfile.mkdtemp(prefix=_OWN, dir=nearest))
     _private.add(private)
     held = acquire(private) if _CAN_HOLD else None
     try:
@@ -147,7 +151,8 @@ def _remove_remains(folder: Path) -> None:
     """Remove the private folders of runs that were killed: those that nobody holds the lock of any more."""
     for private in folder.glob(f"{_PREFIX}*") if _CAN_HOLD else ():
         with suppress(OSError, LockedError):
-            if time.time() - private.stat().st_mtime < _SETTLING_S or not private.is_dir() or private.is_symlink():
+            settled = _SETTLING_S if private.name.startswith(_OWN) else _ELSEWHERE_S
+            if time.time() - private.stat().st_mtime < settled or not private.is_dir() or private.is_symlink():
                 continue
             descriptor = acquire(private)
             if descriptor is not None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from itertools import pairwise
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from conddiffusion_uad.app import computer
 from conddiffusion_uad.detection.recorder import Recorder
-from conddiffusion_uad.protocol.events import Progress
+from conddiffusion_uad.protocol.events import Progress, Quiet
 from conddiffusion_uad.protocol.explanation import is_out_of_memory
 from conddiffusion_uad.protocol.failures import Cancelled
 
@@ -23,14 +23,28 @@ if TYPE_CHECKING:
 LEAST_FREE_MB = 2000.0  # of memory: two scans are held at once
 LOOK_S = 0.2  # how often a run that waits looks whether it was cancelled
 
+Result = TypeVar("Result")
 Read = Callable[[str], "tuple[sitk.Image, str]"]
-Call = tuple[str, tuple[Any, ...]]
+
+
+class Unwatched(Quiet):
+    """The progress of work that nobody watches: it says nothing, and ends the work once that is unwanted."""
+
+    def __init__(self) -> None:
+        self.unwanted = threading.Event()
+
+    def stage(self, name: str) -> None:
+        """Raise Cancelled when the work is unwanted."""
+        self.advance(0.0)
+
+    def advance(self, fraction: float) -> None:
+        """Raise Cancelled when the work is unwanted."""
+        if self.unwanted.is_set():
+            raise Cancelled()
 
 
 class Preparing(threading.Thread):
-    """A scan that is being read and prepared by a thread of its own.
-
-    Everything that it would tell is kept, and told when its turn has come; so is the error that it ends with.
+    """A scan that is being read and prepared on a thread of its own, which does not keep the program alive.
 
     Args:
         path: The scan.
@@ -40,86 +54,50 @@ class Preparing(threading.Thread):
     Attributes:
         path: The scan.
         options: What it is prepared with.
-        recorder: Knows the seconds of its stages once it is done.
+        scan: Its image and contrast, once it is read.
+        prepared: What the preparation gives, once it is done.
+        recorder: Knows the stages and warnings, once it is done.
     """
 
     def __init__(self, path: str, read: Read, options: Mapping[str, Any]) -> None:
         super().__init__(daemon=True)
         self.path, self.options = path, dict(options)
-        self.recorder = Recorder(self)
+        self.scan: Future[tuple[sitk.Image, str]] = Future()
+        self.prepared: Future[Prepared] = Future()
+        self._progress = Unwatched()
+        self.recorder = Recorder(self._progress)
         self._read = read
-        self._scan: tuple[sitk.Image, str] | None = None
-        self._prepared: Prepared | None = None
-        self._error: BaseException | None = None
-        self._unwanted, self._is_read = threading.Event(), threading.Event()
-        self._told: SimpleQueue[Call | None] = SimpleQueue()
 
     def run(self) -> None:
+        """Read, then prepare; what goes wrong is kept for those who ask for the result."""
+        _fulfil(self.scan, lambda: self._read(self.path))
+        _fulfil(self.prepared, self._prepare)
+
+    def _prepare(self) -> Prepared:
         from conddiffusion_uad.preprocessing.preparation import prepare
 
         try:
-            self.recorder.stage("read")
-            self._scan = self._read(self.path)
-            self._is_read.set()
-            self._prepared = prepare(self._scan[0], **self.options, progress=self.recorder)
-            self.recorder.stop()
-        except BaseException as error:
-            self._error = error
+            return prepare(self.scan.result()[0], **self.options, progress=self.recorder)
         finally:
-            self._is_read.set()
-            self._told.put(None)
-
-    def scan(self, progress: Progress) -> tuple[sitk.Image, str]:
-        """The scan and its contrast. Raises what reading them raised, and Cancelled from `progress`."""
-        while not self._is_read.wait(LOOK_S):
-            progress.advance(0.0)
-        if self._scan is None:
-            raise self._error
-        return self._scan
-
-    def prepared(self, progress: Progress) -> Prepared:
-        """The prepared scan; tells `progress` all that happened. Raises what the preparation, or `progress`, raises."""
-        fraction = 0.0
-        while (call := self._next()) is not None:
-            name, arguments = call or ("advance", (fraction,))
-            fraction = arguments[0] if name == "advance" else 0.0
-            getattr(progress, name)(*arguments)
-        if self._prepared is None:
-            raise self._error
-        return self._prepared
+            self.recorder.stop()
 
     def drop(self) -> None:
         """Let it end as soon as it can: nobody waits for it."""
-        self._unwanted.set()
+        self._progress.unwanted.set()
 
-    def stage(self, name: str) -> None:
-        """Keep for later. Raises Cancelled when it was dropped."""
-        self._keep("stage", name)
 
-    def advance(self, fraction: float) -> None:
-        """Keep for later. Raises Cancelled when it was dropped."""
-        self._keep("advance", fraction)
+def _fulfil(future: Future[Result], work: Callable[[], Result]) -> None:
+    try:
+        future.set_result(work())
+    except BaseException as error:
+        future.set_exception(error)
 
-    def warning(self, code: str, message: str, hint: str = "") -> None:
-        """Keep for later."""
-        self._keep("warning", code, message, hint)
 
-    def expect(self, seconds: Mapping[str, float]) -> None:
-        """Keep for later."""
-        self._keep("expect", seconds)
-
-    def _keep(self, name: str, *arguments: Any) -> None:
-        if self._unwanted.is_set():
-            raise Cancelled()
-        if (name, *arguments) != ("stage", "read"):  # told already by the run that takes the scan over
-            self._told.put((name, arguments))
-
-    def _next(self) -> Call | tuple[()] | None:
-        """What comes next; () when there is nothing new yet, None when there is nothing more."""
-        try:
-            return self._told.get(timeout=LOOK_S)
-        except Empty:
-            return ()
+def settled(future: Future[Result], progress: Progress) -> Future[Result]:
+    """The future once it is over, well or badly. Raises Cancelled from `progress` while waiting."""
+    while not wait((future,), LOOK_S).done:
+        progress.advance(0.0)
+    return future
 
 
 class Ahead:
@@ -139,7 +117,7 @@ class Ahead:
         """The scan at a path and its contrast, read already or now."""
         if self._next is not None and self._next.path == path:
             try:
-                return self._next.scan(progress)
+                return settled(self._next.scan, progress).result()
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -168,20 +146,17 @@ class Ahead:
 
     def _prepared_ahead(self, path: str, options: Mapping[str, Any], recorder: Recorder) -> Prepared | None:
         """What was begun for this scan and with these options; None without it, or when its memory did not suffice."""
-        started, self._next = self._next, None
-        if started is None:
-            return None
-        if started.path != path or started.options != options:
-            started.drop()
-            return None
+        started = self._next
         try:
-            prepared = started.prepared(recorder)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            return None
-        recorder.replace(started.recorder.seconds)
-        return prepared
+            if started is None or started.path != path or started.options != options:
+                return None
+            error = settled(started.prepared, recorder).exception()
+            if error is not None and is_out_of_memory(error):
+                return None
+            recorder.take_over(started.recorder)
+            return started.prepared.result()
+        finally:
+            self.drop()
 
     def drop(self, path: str | None = None) -> None:
         """End what was begun for the scan at a path, or for any, because nobody wants it any more."""

@@ -17,19 +17,6 @@ from conddiffusion_uad.protocol.result_files import REPORT_FORMAT
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-PARAMETERS = (
-    "contrast",
-    "levels",
-    "healthy_flagged",
-    "min_volume_ml",
-    "skull",
-    "seed",
-    "batch",
-    "precision",
-    "accept_any_scan",
-)
-"""What a report decides; the other options of a job say where things are and which processor computes."""
-
 MOST_THREADS = 1024
 
 ROUNDING = 1e-4
@@ -61,7 +48,7 @@ class Repetition:
             BadInput: "report_unusable".
         """
         try:
-            parameters = {name: self.report["parameters"][name] for name in PARAMETERS}
+            parameters = {name: self.report["parameters"][name] for name in DetectionJob.parameters()}
             return DetectionJob.from_json(
                 {
                     **parameters,

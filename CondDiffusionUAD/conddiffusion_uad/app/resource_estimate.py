@@ -12,7 +12,8 @@ import SimpleITK as sitk
 
 from conddiffusion_uad.app import computer
 from conddiffusion_uad.bundle.bundle import Bundle
-from conddiffusion_uad.method.restore.one_step import reconstruct
+from conddiffusion_uad.method.brain import Volume
+from conddiffusion_uad.method.run import restore
 from conddiffusion_uad.protocol.events import STAGES, Progress
 from conddiffusion_uad.protocol.failures import DeviceFailure, OutputFailure
 
@@ -85,14 +86,14 @@ def estimate(scan: sitk.Image, bundle: Bundle, *, levels: Sequence[int] | None, 
     memory, seconds = BYTES_PER_VOXEL * voxels, None
     if next(bundle.model.parameters()).device.type == "cpu":
         memory += batch * _bytes_per_slice(bundle)
-        seconds = _seconds(voxels, bundle, levels or bundle.config.levels)
+        seconds = _seconds(voxels, bundle, levels or bundle.config.timesteps)
     return Needs(memory / 1e6, DISK_BYTES_PER_VOXEL * voxels / 1e6, seconds)
 
 
 def _bytes_per_slice(bundle: Bundle) -> float:
     """Memory of the network's feature maps, float32, for one slice."""
     columns, rows, _ = bundle.config.grid.size
-    denoiser = bundle.config.model["denoiser"]
+    denoiser = bundle.config.denoiser
     return MAPS * 4.0 * denoiser["base"] * columns * rows / denoiser.get("patch", 1) ** 2
 
 
@@ -101,9 +102,9 @@ def _seconds(voxels: float, bundle: Bundle, levels: Sequence[int]) -> dict[str, 
     growth = voxels / USUAL_VOXELS
     seconds = {name: usual * growth if name in GROWING else usual for name, usual in STAGES.items()}
     columns, rows, slices = bundle.config.grid.size
-    blank, full = np.zeros((1, rows, columns), np.float32), np.ones((1, rows, columns), bool)
+    blank = Volume(np.zeros((1, rows, columns), np.float32), np.ones((1, rows, columns), bool))
     for _ in range(2):  # the first time also sets things up
         begin = time.perf_counter()
-        reconstruct(blank, full, bundle.model, levels=levels[:1])
+        restore(bundle, blank, bundle.config.contrasts[0], timesteps=levels[:1])
         one = time.perf_counter() - begin
     return {**seconds, "reconstruct": one * slices * len(levels)}

@@ -5,18 +5,21 @@
        configs/calibration.json    residuals of healthy scans, by contrast
        configs/gate.json           features of healthy scans, by contrast
        configs/recipe.toml         how it was trained
-       models/model.safetensors    weights, half precision
+       configs/inference.json      how MONAI runs it
+       models/model.safetensors    weights of encoder and denoiser, half precision
+       models/<name>.safetensors   weights of further networks that parts of the method have
        docs/README.md  LICENSE     model card and licence
 ```
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +29,12 @@ from safetensors.torch import load_file, save_file
 
 from conddiffusion_uad.bundle import limits as bundle_limits
 from conddiffusion_uad.bundle.calibration import Calibration
+from conddiffusion_uad.bundle.config import FORMAT, BundleConfig
 from conddiffusion_uad.bundle.healthy_features import HealthyFeatures
+from conddiffusion_uad.bundle.limits import require_finite
+from conddiffusion_uad.bundle.monai_bundle import INFERENCE, inference_config
 from conddiffusion_uad.io.resources import resources
-from conddiffusion_uad.io.scan_checks import MAX_EXTENT_MM
-from conddiffusion_uad.io.volume import Grid
-from conddiffusion_uad.method.anomaly_map.residual import ResidualRule
+from conddiffusion_uad.method.method import Method
 from conddiffusion_uad.model import precision as precisions
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.fast.inference import accelerated
@@ -38,62 +42,18 @@ from conddiffusion_uad.preprocessing.resampling import STEP
 from conddiffusion_uad.protocol.bundle_folders import imported_bundles
 from conddiffusion_uad.protocol.explanation import first_line, is_out_of_memory
 from conddiffusion_uad.protocol.failures import BundleFailure, shown
-from conddiffusion_uad.protocol.job import CONTRASTS, are_levels
 
-MOST_SLICES = 1024  # of the grid, along each axis
-FORMAT = 1  # of the section "conddiffusion_uad"; raised when older programs could misread a bundle
 METADATA = "configs/metadata.json"
 CALIBRATION = "configs/calibration.json"
 GATE = "configs/gate.json"
 RECIPE = "configs/recipe.toml"
-WEIGHTS = "models/model.safetensors"
+MODEL = "model"  # name of the weights of encoder and denoiser
+WEIGHTS = f"models/{MODEL}.safetensors"
+NETWORKS = "networks."  # begins the names of weights that lie in files of their own
 CARD = "docs/README.md"
 PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin")
 _DAMAGE = (OSError, LookupError, TypeError, ValueError, RecursionError)  # what wrong contents of a file lead to
 _REINSTALL = "Install the bundle again."
-
-
-@dataclass(frozen=True)
-class BundleConfig:
-    """How a bundle is run.
-
-    Attributes:
-        grid: The grid in atlas space that scans are brought to; its z axis counts the slices.
-        model: Configuration of :class:`ConditionedDiffusion`.
-        levels: Noise levels that the reconstruction is averaged over.
-        residual: How the residual is formed, by contrast; its keys are the contrasts that the bundle is made for.
-    """
-
-    grid: Grid
-    model: Mapping[str, Any]
-    levels: tuple[int, ...]
-    residual: Mapping[str, ResidualRule]
-
-    @property
-    def contrasts(self) -> tuple[str, ...]:
-        """The contrasts that the bundle is made for."""
-        return tuple(self.residual)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
-            "grid": self.grid.to_json(),
-            "model": self.model,
-            "levels": list(self.levels),
-            "residual": {contrast: asdict(rule) for contrast, rule in self.residual.items()},
-        }
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> BundleConfig:
-        """Raises KeyError, TypeError or ValueError when something is missing or wrong."""
-        grid, levels = Grid.from_json(values["grid"]), tuple(values["levels"])
-        far = max(map(abs, grid.origin)) > MAX_EXTENT_MM
-        if far or max(grid.size) > MOST_SLICES or max(grid.spacing) > MAX_EXTENT_MM or not are_levels(levels):
-            raise ValueError("its grid or its noise levels are impossible")
-        residual = {contrast: ResidualRule(**rule) for contrast, rule in values["residual"].items()}
-        if not residual or not set(residual) <= set(CONTRASTS):
-            raise ValueError(f"its contrasts are not among {', '.join(CONTRASTS)}")
-        return cls(grid=grid, model=values["model"], levels=levels, residual=residual)
 
 
 @dataclass(frozen=True)
@@ -106,7 +66,8 @@ class Bundle:
         sha256: Hash of the weights and of the files in ``configs`` that decide the result.
         config: How it is run.
         calibration: By contrast; empty before ``train calibrate``.
-        model: The network in evaluation mode.
+        model: The networks that compute, in evaluation mode.
+        trainable: The same as they were loaded: in the plain form, with gradients, on the CPU. Copy before changing.
         metadata: All of its metadata.json.
         gate: Features of healthy scans by contrast, for the input gate; empty when it does not know them.
     """
@@ -117,16 +78,24 @@ class Bundle:
     config: BundleConfig
     calibration: Mapping[str, Calibration]
     model: ConditionedDiffusion
+    trainable: ConditionedDiffusion
     metadata: Mapping[str, Any]
     gate: Mapping[str, HealthyFeatures] = field(default_factory=dict)
 
     @property
+    def method(self) -> Method:
+        """The parts of its method."""
+        return self.config.method
+
+    @property
     def precision(self) -> str:
         """Number format that the network computes in: "fp32" or "bf16"."""
-        return precisions.name_of(getattr(self.model.denoiser, "dtype", torch.float32))
+        return precisions.name_of(self._dtype)
 
     def to(self, device: torch.device | str, precision: str = "auto") -> Bundle:
         """The bundle with its model on a device, in the form in which it reconstructs fastest there.
+
+        This bundle stays as it is.
 
         Args:
             device: That will compute.
@@ -136,7 +105,19 @@ class Bundle:
             BadInput: ``bad_option`` for another precision.
         """
         dtype = precisions.choose(precision, torch.device(device))
-        return replace(self, model=accelerated(self.model.to(device), dtype))
+        return replace(self, model=accelerated(self.trainable, dtype).to(device))
+
+    def adaptable(self) -> ConditionedDiffusion:
+        """A copy of the networks in their plain form, on the device that computes, that may be changed."""
+        return copy.deepcopy(self.trainable).to(self.model.device)
+
+    def accelerated(self, model: ConditionedDiffusion) -> ConditionedDiffusion:
+        """Networks in their plain form as a copy in the form that this bundle computes in."""
+        return model if self.model is self.trainable else accelerated(model, self._dtype)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return getattr(self.model.denoiser, "dtype", torch.float32)
 
 
 def shipped() -> list[str]:
@@ -181,9 +162,10 @@ def digest(folder: Path) -> str:
     """
     try:
         total = hashlib.sha256(json.dumps(_section(folder), sort_keys=True).encode())
-        for file in (CALIBRATION, WEIGHTS, GATE):
-            if (folder / file).is_file():
-                total.update((folder / file).read_bytes())
+        others = sorted(set((folder / WEIGHTS).parent.glob("*.safetensors")) - {folder / WEIGHTS})
+        for file in (folder / CALIBRATION, folder / WEIGHTS, folder / GATE, *others):
+            if file.is_file():
+                total.update(file.read_bytes())
     except _DAMAGE as error:
         raise _damaged(folder, error) from error
     return total.hexdigest()
@@ -213,7 +195,7 @@ def load(name_or_path: str) -> Bundle:
             )
         config = BundleConfig.from_json(section)
         calibration, model = _load_calibration(folder), _load_model(folder, config)
-        return Bundle(folder.name, folder, found, config, calibration, model, metadata, _load_gate(folder))
+        return Bundle(folder.name, folder, found, config, calibration, model, model, metadata, _load_gate(folder))
     except (*_DAMAGE, AttributeError, ArithmeticError, AssertionError, RuntimeError, SafetensorError) as error:
         if is_out_of_memory(error):
             raise
@@ -228,17 +210,31 @@ def save(
     Args:
         folder: The bundle's folder, made if needed.
         config: How it is run.
-        model: The trained network; its weights are stored in half precision.
+        model: The trained network in its plain form; its weights are stored in half precision where that can hold
+            them, else in single precision.
         metadata: Further fields of MONAI's metadata.json.
+
+    Raises:
+        BundleFailure: ``weights_not_finite`` when the weights are not numbers; nothing is written then.
     """
+    networks = _separated(model)
+    try:
+        for weights in networks.values():
+            require_finite(weights)
+    except ValueError as error:
+        raise BundleFailure(
+            "weights_not_finite", f"The bundle {folder.name} cannot be saved: {error}.", "Train with a lower rate."
+        ) from error
     for file in (METADATA, WEIGHTS):
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
     for file in (CALIBRATION, GATE):
         (folder / file).unlink(missing_ok=True)  # of other weights
-    half = {key: value.half() if value.is_floating_point() else value for key, value in model.state_dict().items()}
-    save_file({key: value.contiguous().cpu() for key, value in half.items()}, folder / WEIGHTS)
-    (folder / WEIGHTS).chmod(0o644)  # safetensors lets nobody else read what it writes
+    for name, weights in networks.items():
+        file = _weights_file(folder, name)
+        save_file({key: _stored(value) for key, value in weights.items()}, file)
+        file.chmod(0o644)  # safetensors lets nobody else read what it writes
     _write_json(folder / METADATA, {**(metadata or {}), "conddiffusion_uad": config.to_json()})
+    _write_json(folder / INFERENCE, inference_config())
 
 
 def save_calibration(folder: Path, calibration: Mapping[str, Calibration]) -> None:
@@ -286,16 +282,48 @@ def _damaged(folder: Path, error: Exception) -> BundleFailure:
 
 
 def _load_model(folder: Path, config: BundleConfig) -> ConditionedDiffusion:
-    bundle_limits.require_moderate(config.model)
-    bundle_limits.require_noise(config.model["noise"])
-    with bundle_limits.no_larger_than(folder / WEIGHTS):
-        model = ConditionedDiffusion(config.model)
+    files = {name: _weights_file(folder, name) for name in (MODEL, *config.method.learned())}
+    bundle_limits.require_no_larger(lambda: _without_networks(config), files[MODEL])
+    for name, part in config.method.learned().items():
+        bundle_limits.require_no_larger(part.build, files[name])
+    model = config.build()
     if STEP % model.divisor or any(size % model.divisor for size in config.grid.size[:2]):
         raise ValueError(f"its slices cannot be divided by {model.divisor}")
-    weights = load_file(folder / WEIGHTS)
-    bundle_limits.require_finite(weights)
-    model.load_state_dict(weights)
+    weights = {name: load_file(file) for name, file in files.items()}
+    for values in weights.values():
+        require_finite(values)
+    for name, network in model.networks.items():
+        network.load_state_dict(weights.pop(name))
+    missing, unknown = model.load_state_dict(weights[MODEL], strict=False)
+    missing = [name for name in missing if not name.startswith(NETWORKS)]
+    if missing or unknown:
+        raise ValueError(f"its weights do not fit its network: {(*missing, *unknown)[0]}")
     return model.eval()
+
+
+def _without_networks(config: BundleConfig) -> ConditionedDiffusion:
+    """What the weights in ``WEIGHTS`` are of."""
+    model = config.build()
+    model.networks.clear()
+    return model
+
+
+def _separated(model: ConditionedDiffusion) -> dict[str, dict[str, torch.Tensor]]:
+    """The weights of a model by the file that they lie in."""
+    shared = {name: value for name, value in model.state_dict().items() if not name.startswith(NETWORKS)}
+    return {MODEL: shared, **{name: dict(network.state_dict()) for name, network in model.networks.items()}}
+
+
+def _stored(values: torch.Tensor) -> torch.Tensor:
+    """Weights in half precision, unless one of them is too large for it."""
+    if values.is_floating_point():
+        half = values.half()
+        values = half if bool(torch.isfinite(half).all()) else values.float()
+    return values.contiguous().cpu()
+
+
+def _weights_file(folder: Path, name: str) -> Path:
+    return (folder / WEIGHTS).with_name(f"{name}.safetensors")
 
 
 def _read_json(path: Path) -> Any:

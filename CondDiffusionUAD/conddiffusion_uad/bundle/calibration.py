@@ -12,6 +12,8 @@ import numpy as np
 # The tail probabilities at which a calibration stores residuals: from half of the healthy voxels to 1 in 10,000.
 TAIL_SCORES = tuple(np.round(np.concatenate([[-math.log10(0.5)], np.arange(0.4, 4.01, 0.1)]), 4).tolist())
 
+HIGHEST = 1000.0  # score; no probability is told to be smaller than 1e-1000
+FLATTEST = 0.02  # share of the last residual that the last unit of score spans at least: healthy maps have plateaus
 _LEAST_VOXELS = 10  # that must exceed a residual for its probability to be known
 
 
@@ -52,6 +54,29 @@ class Calibration:
         residuals = _strictly_increasing(np.nanmax(curves[:, known], axis=0))
         return cls(scores, tuple(residuals), sum(map(len, healthy)))
 
+    def score(self, anomaly_map: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """The anomaly score: ``-log10`` of the fraction of healthy voxels where the map is as large.
+
+        Linear between the calibrated points. Above the last point the line through the last whole unit of score goes
+        on (an exponential tail), so that large values keep their order; below the first point the score falls linearly
+        to 0 at 0.
+
+        Args:
+            anomaly_map: Not negative, any shape.
+            mask: Brain, boolean, same shape.
+
+        Returns:
+            float32, same shape, 0 to ``HIGHEST``, 0 outside the mask.
+        """
+        known = np.array(self.residuals) > 0
+        scores = np.append(0.0, np.array(self.scores)[known])
+        points = np.append(0.0, np.array(self.residuals)[known])
+        last = min(np.searchsorted(scores, scores[-1] - 1), len(scores) - 2)
+        rise = max(points[-1] - points[last], FLATTEST * points[-1])
+        beyond = np.maximum(anomaly_map - points[-1], 0) * ((scores[-1] - scores[last]) / rise)
+        scored = np.where(mask, np.interp(anomaly_map, points, scores) + beyond, 0)
+        return np.minimum(scored, HIGHEST).astype(np.float32)
+
     def to_json(self) -> dict[str, Any]:
         return {"scores": list(self.scores), "residuals": list(self.residuals), "scans": self.scans}
 
@@ -65,8 +90,9 @@ class Calibration:
             or not np.isfinite([*scores, *residuals]).all()
             or np.any(np.diff(scores) <= 0)
             or np.any(np.diff(residuals) <= 0)
+            or min(scores[0], residuals[0]) < 0
         ):
-            raise ValueError("scores and residuals must be of one length and increase")
+            raise ValueError("scores and residuals must be of one length, increase and not be negative")
         return cls(scores, residuals, int(values["scans"]))
 
 
@@ -84,25 +110,6 @@ def _exceeded(scans: Sequence[np.ndarray]) -> np.ndarray:
 def _strictly_increasing(values: np.ndarray, least: float = 1e-6) -> list[float]:
     steps = least * np.arange(len(values))
     return (np.maximum.accumulate(values - steps) + steps).tolist()
-
-
-def anomaly_score(residuals: np.ndarray, mask: np.ndarray, calibration: Calibration) -> np.ndarray:
-    """The heatmap: ``-log10`` of the fraction of healthy voxels with a residual as large.
-
-    Linear between the calibrated points. Above the last point the line through the last whole unit of score goes on
-    (an exponential tail), so that large residuals keep their order; below the first point the score falls linearly to 0
-    at residual 0.
-
-    Returns:
-        float32, same shape, not negative, 0 outside the mask.
-    """
-    known = np.array(calibration.residuals) > 0
-    scores = np.append(0.0, np.array(calibration.scores)[known])
-    points = np.append(0.0, np.array(calibration.residuals)[known])
-    last = min(np.searchsorted(scores, scores[-1] - 1), len(scores) - 2)
-    slope = (scores[-1] - scores[last]) / (points[-1] - points[last])
-    beyond = np.maximum(residuals - points[-1], 0) * slope
-    return np.where(mask, np.interp(residuals, points, scores) + beyond, 0).astype(np.float32)
 
 
 def threshold(healthy_flagged: float) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+from conddiffusion_uad.model.slices import Slices
 
 BATCH = 16  # slices at once
 LEAST_MM2 = 1600.0  # of brain in a slice; smaller ones say little
@@ -121,11 +122,11 @@ def slice_features(
         model: On the device that shall compute.
     """
     shown = np.flatnonzero(mask.sum(axis=(1, 2)) * spacing[0] * spacing[1] >= LEAST_MM2)
-    device = next(model.parameters()).device
-    features = [np.zeros((0, model.encoder(torch.zeros(1, 1, *volume.shape[1:], device=device)).shape[1]), np.float32)]
+    features = [np.zeros((0, model.features), np.float32)]
     for start in range(0, len(shown), BATCH):
-        slices = np.ascontiguousarray(volume[shown[start : start + BATCH]], np.float32)
-        features.append(model.encoder(torch.from_numpy(slices).unsqueeze(1).to(device)).cpu().numpy())
+        images = np.ascontiguousarray(volume[shown[start : start + BATCH]], np.float32)
+        slices = Slices.of(torch.from_numpy(images).unsqueeze(1).to(model.device))
+        features.append(model.encoder(slices).cpu().numpy())
     return np.concatenate(features)
 
 

@@ -2,59 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch import nn
 
-from conddiffusion_uad.model.noise import OCTAVES, PERSISTENCE, WAVELENGTH
-from conddiffusion_uad.protocol.job import is_number
-
-MOST_ENTRIES, MOST = 16, 2048  # in the configuration of a network; the published one has 4 and 512
-MOST_OCTAVES = 10
+MOST_ENTRIES, MOST = 8, 2048  # resolutions and channels of a denoiser; the published one has 3 and 128
+MOST_BLOCKS = 64  # of each resolution
 
 
-@contextmanager
-def no_larger_than(weights: Path) -> Iterator[None]:
-    """Meanwhile, raise ValueError as soon as a network that is being made has more weights than a file can hold."""
-    room = weights.stat().st_size  # a weight takes two bytes and more
-
-    def count(module: torch.nn.Module, name: str, weight: torch.nn.Parameter | None) -> None:
-        nonlocal room
-        room -= 0 if weight is None else weight.numel()
-        if room < 0:
-            raise ValueError("its network is larger than its weights")
-
-    handle = register_module_parameter_registration_hook(count)
-    try:
-        yield
-    finally:
-        handle.remove()
+def require_no_larger(build: Callable[[], nn.Module], weights: Path) -> None:
+    """Raise ValueError when a network has more weights than a file can hold. The network takes no memory meanwhile."""
+    with torch.device("meta"):
+        values = sum(value.numel() for value in build().parameters())
+    if 2 * values > weights.stat().st_size:  # a weight takes two bytes or more
+        raise ValueError(f"its network is larger than its weights {weights.name}")
 
 
-def require_moderate(values: Any) -> None:
-    """Raise ValueError when a configuration asks for more than any network of this kind has."""
-    if isinstance(values, Mapping):
-        values = list(values.values())
-    if isinstance(values, (list, tuple)):
-        if len(values) > MOST_ENTRIES:
-            raise ValueError(f"a list of {len(values)} entries")
-        for value in values:
-            require_moderate(value)
-    elif isinstance(values, (int, float)) and not 0 <= values <= MOST:
-        raise ValueError(f"{values} in its configuration")
-
-
-def require_noise(values: Mapping[str, Any]) -> None:
-    """Raise ValueError unless the noise can be made: its finest octave has waves of one pixel at least."""
-    octaves, wavelength = values.get("octaves", OCTAVES), values.get("wavelength", WAVELENGTH)
-    possible = isinstance(octaves, int) and is_number(octaves, 1, MOST_OCTAVES)
-    possible = possible and is_number(wavelength, 2 ** (octaves - 1), MOST)
-    if not possible or not is_number(values.get("persistence", PERSISTENCE), 0, 1):
-        raise ValueError("its noise is impossible")
+def require_moderate(denoiser: Mapping[str, Any]) -> None:
+    """Raise ValueError when a denoiser shall be larger than any network of this kind is."""
+    for name, value in denoiser.items():
+        values = value if isinstance(value, (list, tuple)) else (value,)
+        most = MOST_BLOCKS if name == "blocks" else MOST
+        whole = all(isinstance(each, int) and not isinstance(each, bool) and 1 <= each <= most for each in values)
+        if not whole or not 1 <= len(values) <= MOST_ENTRIES or (name == "multipliers") != (values is value):
+            raise ValueError(f"denoiser: {name} cannot be {str(value)[:80]}")
 
 
 def require_finite(weights: Mapping[str, torch.Tensor]) -> None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import SimpleITK as sitk
 import torch
 
 from conddiffusion_uad.bundle.bundle import Bundle
-from conddiffusion_uad.bundle.calibration import anomaly_score, threshold
+from conddiffusion_uad.bundle.calibration import threshold
 from conddiffusion_uad.detection.findings import Finding, find
 from conddiffusion_uad.detection.input_check import gate
-from conddiffusion_uad.method.anomaly_map.residual import residual
-from conddiffusion_uad.method.restore.one_step import BATCH, reconstruct_within_memory
+from conddiffusion_uad.method.run import BATCH, score
 from conddiffusion_uad.preprocessing import atlas
 from conddiffusion_uad.preprocessing.preparation import Prepared, prepare
 from conddiffusion_uad.protocol.events import Progress, Quiet
@@ -36,6 +34,7 @@ class Detection:
         batch: Slices that were reconstructed at once.
         prepared: How the scan was prepared.
         assessment: What the input gate found.
+        measures: Figures of the whole scan that the bundle's method gives, by their names.
     """
 
     heatmap: sitk.Image
@@ -47,6 +46,7 @@ class Detection:
     batch: int
     prepared: Prepared
     assessment: gate.Assessment
+    measures: Mapping[str, float] = field(default_factory=dict)
 
 
 def prepare_now(scan: sitk.Image, options: Mapping[str, Any], progress: Progress) -> Prepared:
@@ -80,7 +80,7 @@ def detect(
         bundle: Trained model; its network is on `device`.
         contrast: One that the bundle is calibrated for.
         device: Processor of the network and of the skull stripping.
-        levels: Noise levels to average over; None for the bundle's own.
+        levels: Timesteps to average over; None for the bundle's own.
         healthy_flagged: Fraction of healthy tissue that the threshold may flag.
         min_volume_ml: Smallest volume of a finding in ml.
         skull: "auto", "on" or "off".
@@ -96,8 +96,8 @@ def detect(
     progress = progress or Quiet()
     require_contrast(bundle, contrast)
 
-    levels = tuple(levels or bundle.config.levels)
-    _warn_of_other_levels(levels, bundle, progress)
+    if levels is not None:
+        _warn_of_other_timesteps(levels, bundle, progress)
 
     # orient, strip the skull, register to the atlas, correct the bias field, normalize, slice
     options = {"grid": bundle.config.grid, "atlas": atlas.load(), "skull": skull, "device": device}
@@ -107,48 +107,27 @@ def detect(
     progress.stage("check")
     assessment = gate.check(prepared, bundle, contrast, progress, accept=accept_any_scan)
 
-    # encode, noise, denoise, average over the noise levels
-    progress.stage("reconstruct")
-    healthy, batch = reconstruct_within_memory(
-        prepared.volume,
-        prepared.mask,
-        bundle.model,
-        levels=levels,
-        seed=seed,
-        batch=batch,
-        progress=progress,
-    )
-
-    if not np.isfinite(healthy).all():
-        raise BundleFailure(
-            "not_finite_result",
-            "The network gave values that are not numbers, so nothing can be said about this scan.",
-            "Try --precision fp32 or --device cpu; if it happens again, install the bundle again.",
-        )
-
-    # residual, smoothed; calibrated on healthy scans
-    progress.stage("score")
-    residuals = residual(prepared.volume, healthy, prepared.mask, bundle.config.residual[contrast])
-    scores = anomaly_score(residuals, prepared.mask, bundle.calibration[contrast])
-
+    # encode, noise, denoise, average over the timesteps; residual, smoothed; calibrated on healthy scans
+    scored = score(bundle, prepared, contrast, timesteps=levels, seed=seed, batch=batch, progress=progress)
     # back to the patient's grid
     progress.stage("restore")
-    heatmap = prepared.score_to_native(scores)
+    assert isinstance(scored.brain, Prepared)
+    heatmap = scored.brain.score_to_native(scored.score)
     progress.advance(0.5)
-    reconstruction = prepared.intensity_to_native(healthy)
+    reconstruction = prepared.intensity_to_native(scored.restored.mean)
 
     # threshold, findings
     progress.stage("findings")
     level = threshold(healthy_flagged)
     segmentation, findings = find(heatmap, level, min_volume_ml)
     images = (heatmap, reconstruction, prepared.native_mask, segmentation)
-    return Detection(*images, findings, level, batch, prepared, assessment)
+    return Detection(*images, findings, level, scored.restored.batch, prepared, assessment, scored.measures)
 
 
-def _warn_of_other_levels(levels: tuple[int, ...], bundle: Bundle, progress: Progress) -> None:
-    """The calibration holds for the noise levels that it was made with."""
-    if set(levels) != set(bundle.config.levels):
-        asked, own = (", ".join(map(str, numbers)) for numbers in (levels, bundle.config.levels))
+def _warn_of_other_timesteps(timesteps: Sequence[int], bundle: Bundle, progress: Progress) -> None:
+    """The calibration holds for the timesteps that it was made with."""
+    if set(timesteps) != set(bundle.config.timesteps):
+        asked, own = (", ".join(map(str, numbers)) for numbers in (timesteps, bundle.config.timesteps))
         progress.warning(
             "other_levels",
             f"The noise levels are {asked}, but the bundle is calibrated for {own}: the scores are less exact.",

@@ -44,10 +44,14 @@ class Recorder:
         self.warnings.append(told)
         self._progress.warning(**told)
 
-    def replace(self, seconds: Mapping[str, float]) -> None:
-        """Take over the seconds of stages that ran elsewhere; the current stage ends uncounted."""
+    def take_over(self, other: Recorder) -> None:
+        """Tell what was recorded elsewhere, and take over its seconds; the current stage ends uncounted."""
         self._name = None
-        self.seconds.update(seconds)
+        for name in other.seconds:
+            self._progress.stage(name)
+        for warning in other.warnings:
+            self.warning(**warning)
+        self.seconds.update(other.seconds)
 
     def stop(self) -> None:
         """End the current stage."""

@@ -55,15 +55,12 @@ def build(
         "device": device_name(bundle),
         "bundle": {"name": bundle.name, "sha256": bundle.sha256},
         "parameters": {
+            **{name: getattr(job, name) for name in job.parameters()},
+            # What was decided in the run, where the job had left it open:
             "contrast": contrast,
-            "levels": list(job.levels or bundle.config.levels),
-            "healthy_flagged": job.healthy_flagged,
+            "levels": list(job.levels or bundle.config.timesteps),
             "threshold": detection.threshold,
-            "min_volume_ml": job.min_volume_ml,
-            "skull": job.skull,
-            "seed": job.seed,
             "batch": detection.batch,
-            "accept_any_scan": job.accept_any_scan,
             "precision": bundle.precision,
         },
         "input": scan_facts(scan),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,14 +14,15 @@ from scipy import ndimage
 from scipy.stats import rankdata
 
 from conddiffusion_uad.bundle.bundle import Bundle
-from conddiffusion_uad.bundle.calibration import anomaly_score
 from conddiffusion_uad.evaluation.data.cases import Case, Examined
 from conddiffusion_uad.evaluation.metrics.score_counts import LARGEST
 from conddiffusion_uad.evaluation.record import MODEL
 from conddiffusion_uad.evaluation.settings import Settings
-from conddiffusion_uad.method.anomaly_map.residual import equalized, residual, smoothed
-from conddiffusion_uad.method.restore.one_step import reconstruct
-from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+from conddiffusion_uad.method.anomaly_map.residual import Residual
+from conddiffusion_uad.method.intensity import rank_normalized
+from conddiffusion_uad.method.run import Scored as BrainScored
+from conddiffusion_uad.method.run import score
+from conddiffusion_uad.preprocessing.preparation import Prepared
 from conddiffusion_uad.protocol.failures import BadInput
 
 BLUR_VOXELS = 4.0  # standard deviation of the blur residual's Gaussian
@@ -45,39 +47,27 @@ class Scored:
     score: np.ndarray
 
 
-@dataclass(frozen=True)
-class Restored:
-    """What a bundle makes of a scan, float32 (z, y, x) on the bundle's grid.
-
-    Attributes:
-        estimate: The reconstruction, in [0, 1].
-        anomaly_map: In its own unit.
-        score: The anomaly score.
-    """
-
-    estimate: np.ndarray
-    anomaly_map: np.ndarray
-    score: np.ndarray
-
-
-def run_model(examined: Examined, bundle: Bundle, seed: int) -> Restored:
+def run_model(examined: Examined, bundle: Bundle, seed: int) -> BrainScored:
     """Reconstruct and score a scan: all that the evaluation asks of a network."""
-    volume, mask, contrast = examined.volume, examined.mask, examined.case.contrast
-    estimate = reconstruct(volume, mask, bundle.model, levels=bundle.config.levels, seed=seed)
-    anomaly_map = residual(volume, estimate, mask, bundle.config.residual[contrast])
-    return Restored(estimate, anomaly_map, anomaly_score(anomaly_map, mask, bundle.calibration[contrast]))
+    return score(bundle, examined.brain, examined.case.contrast, seed=seed)
 
 
-def model_map(examined: Examined, restored: Restored) -> Scored:
+def native(examined: Examined, scored: BrainScored, values: np.ndarray) -> np.ndarray:
+    """Bring values from the grid of a bundle's map, which may be finer than the model's, to the scan's own grid."""
+    brain = scored.brain
+    return replace(examined, prepared=brain if isinstance(brain, Prepared) else None).native(values)
+
+
+def model_map(examined: Examined, scored: BrainScored) -> Scored:
     """The anomaly score of the bundle, which counts both as the raw map and as the score."""
-    heatmap = examined.native(restored.score)
+    heatmap = native(examined, scored, scored.score)
     return Scored(MODEL, heatmap, heatmap)
 
 
 def baseline_maps(examined: Examined, bundle: Bundle, settings: Settings) -> Iterator[Scored]:
     """The maps of the baselines asked for, smoothed as the bundle smooths its own, ranked in their own brain."""
     for name in settings.baselines:
-        own = examined.native(BASELINES[name](examined, bundle, settings.seed))
+        own = BASELINES[name](examined, bundle, settings.seed)
         yield Scored(name, own, rank_score(own, examined.native_mask))
 
 
@@ -130,33 +120,44 @@ def _mirrored(values: np.ndarray, middle: float) -> np.ndarray:
 
 
 def untrained(bundle: Bundle) -> Bundle:
-    """The bundle with a network that has learned nothing, on the same device."""
+    """The bundle with networks that have learned nothing, on the same device, in their plain form."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = ConditionedDiffusion(bundle.config.model)
-    return replace(bundle, model=model.to(next(bundle.model.parameters()).device).eval())
+        model = bundle.config.build().eval()
+    return replace(bundle, model=copy.deepcopy(model).to(bundle.model.device), trainable=model)
+
+
+def smoothing_of(bundle: Bundle, contrast: str) -> Residual:
+    """How baselines are smoothed: as the bundle smooths its residual, if that is its map."""
+    part = bundle.method.anomaly_map[contrast]
+    return part if isinstance(part, Residual) else Residual()
 
 
 def _smoothed(make: Callable[[Examined, int], np.ndarray]) -> Callable[[Examined, Bundle, int], np.ndarray]:
-    """A baseline map that is smoothed as the bundle smooths residuals of the scan's contrast."""
+    """A baseline on the model's grid, smoothed as the bundle smooths."""
 
-    def smoothed_map(examined: Examined, bundle: Bundle, seed: int) -> np.ndarray:
-        rule = bundle.config.residual[examined.case.contrast]
-        return smoothed(make(examined, seed), examined.mask, rule)
+    def smoothed(examined: Examined, bundle: Bundle, seed: int) -> np.ndarray:
+        rule = smoothing_of(bundle, examined.case.contrast)
+        return examined.native(rule.smoothed(make(examined, seed), examined.mask))
 
-    return smoothed_map
+    return smoothed
+
+
+def _untrained_map(examined: Examined, bundle: Bundle, seed: int) -> np.ndarray:
+    scored = run_model(examined, untrained(bundle), seed)
+    return native(examined, scored, scored.anomaly_map)
 
 
 BASELINES: Mapping[str, Callable[[Examined, Bundle, int], np.ndarray]] = {
-    "equalized intensity": _smoothed(lambda e, _: equalized(e.volume, e.mask)),
-    "1 - equalized intensity": _smoothed(lambda e, _: e.mask - equalized(e.volume, e.mask)),
+    "equalized intensity": _smoothed(lambda e, _: rank_normalized(e.volume, e.mask)),
+    "1 - equalized intensity": _smoothed(lambda e, _: e.mask - rank_normalized(e.volume, e.mask)),
     "robust z-score": _smoothed(lambda e, _: robust_z(e.volume, e.mask)),
     "blur residual": _smoothed(lambda e, _: blur_residual(e.volume, e.mask)),
     "asymmetry": _smoothed(lambda e, _: asymmetry(e.volume, e.mask, mid_sagittal(e))),
     "random": _smoothed(lambda e, seed: np.random.default_rng(seed).random(e.volume.shape, np.float32)),
-    UNTRAINED: lambda e, bundle, seed: run_model(e, untrained(bundle), seed).anomaly_map,
+    UNTRAINED: _untrained_map,
 }
-"""What has to be beaten: (scan, bundle, seed) -> map on the bundle's grid (z, y, x), 0 outside the mask.
+"""What has to be beaten: (scan, bundle, seed) -> map on the scan's own grid, float32 (z, y, x), 0 outside the brain.
 
 What is brightest is suspect (Meissen et al. 2021), or what is darkest, or what is unusual in this brain, or what
 differs from its surroundings or from the other side; what chance says; and what an untrained network says.

@@ -28,7 +28,7 @@ from conddiffusion_uad.evaluation import record as records
 from conddiffusion_uad.evaluation.data.cases import Case, Examined
 from conddiffusion_uad.evaluation.data.examine import examine
 from conddiffusion_uad.evaluation.measure import compared, measure, volume_ml
-from conddiffusion_uad.evaluation.methods import Restored, Scored
+from conddiffusion_uad.evaluation.methods import Scored
 from conddiffusion_uad.evaluation.metrics.fidelity import fidelity, histogram_kl
 from conddiffusion_uad.evaluation.metrics.lesions import finding_mask
 from conddiffusion_uad.evaluation.protocols import published
@@ -41,6 +41,7 @@ from conddiffusion_uad.evaluation.shifts.geometry import GEOMETRIC_CHANGES, Chan
 from conddiffusion_uad.io import volume as volumes
 from conddiffusion_uad.io.output_failure import as_output_failure
 from conddiffusion_uad.io.volume import Grid
+from conddiffusion_uad.method.run import Scored as BrainScored
 from conddiffusion_uad.model.device import choose
 from conddiffusion_uad.preprocessing.orientation import orient
 from conddiffusion_uad.protocol.events import Quiet
@@ -56,7 +57,7 @@ class Result:
 
     Attributes:
         examined: The scan on the model's grid.
-        restored: What the bundle makes of it; None when maps of other software are judged.
+        made: What the bundle makes of it; None when maps of other software are judged.
         first: The map of what is judged, on the scan's own grid.
         others: The maps of the baselines there, each made when it is asked for: they are large.
         seconds: Of each part of the run.
@@ -64,7 +65,7 @@ class Result:
     """
 
     examined: Examined
-    restored: Restored | None
+    made: BrainScored | None
     first: Scored
     others: Iterable[Scored]
     seconds: Mapping[str, float]
@@ -96,7 +97,7 @@ def _clean(trial: Trial, settings: Settings) -> Kept:
     examined = result.examined
     about = _about(trial, result, settings, _fidelity(result))
     if settings.protocol == PUBLISHED:
-        return about, published.arrays(examined, result.restored.estimate), None
+        return about, published.arrays(examined, result.made.restored.mean), None
     before = result if settings.shifts else None
     record, arrays = _measured(about, examined, chain([result.first], result.others), before, settings)
     return record, arrays, gallery.draw(_views(result, settings.rule))
@@ -117,7 +118,7 @@ def _shifted(trial: Trial, settings: Settings) -> Record:
     except BadInput as failure:
         return replace(about, refused=failure.code)
     place = result.examined
-    divergence = histogram_kl(place.volume, result.restored.estimate, place.mask)
+    divergence = histogram_kl(place.volume, result.made.restored.mean, place.mask)
     about = _about(trial, result, settings, {"histogram_kl": divergence})
     reference, original = place.prepared.reference, Grid.of(scan)
 
@@ -164,16 +165,16 @@ def _run(case: Case, number: int, settings: Settings) -> Result:
     device = choose(settings.device)
     examined = examine(case, bundle.config.grid, skull=settings.skull, device=device, progress=recorder)
     prepared = time.perf_counter()
-    restored = None if settings.maps else methods.run_model(examined, bundle, settings.seed)
+    made = None if settings.maps else methods.run_model(examined, bundle, settings.seed)
     first = (
-        methods.model_map(examined, restored)
-        if restored
+        methods.model_map(examined, made)
+        if made
         else methods.existing_map(settings.maps, examined, settings.maps_threshold)
     )
     end = time.perf_counter()
     seconds = {"prepare": prepared - begin, "reconstruct": end - prepared, "total": end - begin}
     others = methods.baseline_maps(examined, bundle, settings)
-    return Result(examined, restored, first, others, seconds, [warning["code"] for warning in recorder.warnings])
+    return Result(examined, made, first, others, seconds, [warning["code"] for warning in recorder.warnings])
 
 
 @lru_cache(maxsize=1)
@@ -213,7 +214,7 @@ def _identity(trial: Trial) -> Record:
 def _about(trial: Trial, result: Result, settings: Settings, figures: Mapping[str, float | None] | None) -> Record:
     """All of a record but what the methods did."""
     examined = result.examined
-    computed = {"device": str(choose(settings.device)), "precision": settings.precision} if result.restored else {}
+    computed = {"device": str(choose(settings.device)), "precision": settings.precision} if result.made else {}
     return replace(
         _identity(trial),
         warnings=result.warnings,
@@ -227,9 +228,9 @@ def _about(trial: Trial, result: Result, settings: Settings, figures: Mapping[st
 
 def _fidelity(result: Result) -> Mapping[str, float | None] | None:
     examined = result.examined
-    if result.restored is None:
+    if result.made is None:
         return None
-    return fidelity(examined.volume, result.restored.estimate, examined.mask, examined.truth_on_grid())
+    return fidelity(examined.volume, result.made.restored.mean, examined.mask, examined.truth_on_grid())
 
 
 def _measured(
@@ -278,7 +279,7 @@ def _notes(examined: Examined) -> list[str]:
 def _views(result: Result, rule: Rule) -> gallery.Views:
     """What is drawn of a scan, its axes turned to L, P, S."""
     examined, first = result.examined, result.first
-    estimate = examined.native_intensity(result.restored.estimate) if result.restored else None
+    estimate = examined.native_intensity(result.made.restored.mean) if result.made else None
     findings = finding_mask(first.score, rule.threshold, examined.spacing, rule.min_volume_ml)
     truth = examined.native_truth & examined.native_mask
     arrays = (examined.native_intensity(examined.volume), estimate, first.score, findings, truth, examined.native_mask)

@@ -2,64 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 
 from conddiffusion_uad.model.denoiser import Denoiser
-from conddiffusion_uad.model.encoder import RESNET_50, build_encoder
-from conddiffusion_uad.model.noise import simplex_noise
 from conddiffusion_uad.model.schedule import CosineSchedule
+from conddiffusion_uad.model.slices import Slices
 
-# The published configuration: 44.07 M parameters in the denoiser and 24.55 M in the encoder.
-PAPER: Mapping[str, Any] = {
-    "condition": 512,
-    "encoder": dict(RESNET_50),
-    "denoiser": {"base": 128, "multipliers": (1, 2, 2), "blocks": 3, "head_channels": 64, "groups": 32, "patch": 1},
-    "noise": {"octaves": 6, "persistence": 0.8, "wavelength": 64.0},
-}
+Noise = Callable[[Sequence[int], torch.Tensor], torch.Tensor]
 
 
 class ConditionedDiffusion(nn.Module):
     """One-step pseudo-healthy reconstruction of axial slices.
 
-    Args:
-        config: ``condition`` (length of the feature vector), ``encoder``, ``denoiser`` and ``noise`` (keyword arguments
-            of the parts); :data:`PAPER` is the published one.
+    Attributes:
+        encoder: From slices to their condition, (B, D); D may be 0, and the model is a plain DDPM then.
+        denoiser: Predicts the clean slice from a noisy one.
+        schedule: How much noise there is at a timestep.
+        noise: Given seeds and a tensor (B, 1, H, W), a noise field of its own for each seed, (seeds, 1, H, W).
+        networks: Further networks of a method's parts by their names, such as one that makes the anomaly map. Their
+            weights lie in files of their own.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, encoder: nn.Module, denoiser: Denoiser, noise: Noise) -> None:
         super().__init__()
-        self.encoder = build_encoder(config["encoder"], config["condition"])
-        self.denoiser = Denoiser(config["condition"], **config["denoiser"])
+        self.encoder = encoder
+        self.denoiser = denoiser
         self.schedule = CosineSchedule()
-        self._noise = dict(config["noise"])
+        self.networks = nn.ModuleDict()
+        self.noise = noise
 
     @property
     def divisor(self) -> int:
         """Height and width of the slices must be multiples of this."""
         return self.denoiser.divisor
 
-    def noise(self, seeds: Sequence[int], slices: torch.Tensor) -> torch.Tensor:
-        """A noise field of its own for each of the slices (B, 1, H, W), determined by its seed."""
-        return simplex_noise(seeds, *slices.shape[2:], device=slices.device, **self._noise)
+    @property
+    def features(self) -> int:
+        """Length D of the condition."""
+        return int(self.denoiser.embed_condition[0].in_features)
+
+    @property
+    def device(self) -> torch.device:
+        """The processor that the weights are on."""
+        return next(self.parameters()).device
 
     def forward(
-        self, slices: torch.Tensor, level: torch.Tensor, noise: torch.Tensor, features: torch.Tensor | None = None
+        self, slices: Slices, timestep: torch.Tensor, noise: torch.Tensor, condition: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Noise clean slices to a level and predict them back in one step.
+        """Noise clean slices to a timestep and predict them back in one step.
 
         Args:
-            slices: Clean slices in [0, 1], shape (B, 1, H, W).
-            level: Noise level t of each, 1..1000, shape (B,).
-            noise: Noise fields, same shape as the slices.
-            features: ``encoder(slices)`` if it is known already.
+            slices: Clean ones.
+            timestep: t of each, 1..1000, shape (B,).
+            noise: Noise fields, shape (B, 1, H, W).
+            condition: ``encoder(slices)`` if it is known already, shape (B, D).
 
         Returns:
-            The estimate of the slices on the same scale, not clamped.
+            The estimate of the slices on the same scale, not clamped, shape (B, 1, H, W).
         """
-        features = self.encoder(slices) if features is None else features
-        noisy = self.schedule.noised(2 * slices - 1, noise, level)
-        return (self.denoiser(noisy, level, features).float() + 1) / 2  # the scale in full precision
+        condition = self.encoder(slices) if condition is None else condition
+        noisy = self.schedule.add_noise(2 * slices.image - 1, noise, timestep)
+        return self.predict(noisy, timestep, condition, slices.context)
+
+    def predict(
+        self, noisy: torch.Tensor, timestep: torch.Tensor, condition: torch.Tensor, context: torch.Tensor
+    ) -> torch.Tensor:
+        """Predict clean slices in [0, 1], not clamped, from noisy ones x_t in [-1, 1]; both (B, 1, H, W)."""
+        estimate = self.denoiser(noisy, timestep, condition, context)
+        return (estimate.float() + 1) / 2  # the scale in full precision

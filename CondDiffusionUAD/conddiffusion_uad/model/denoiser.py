@@ -1,4 +1,4 @@
-"""The denoising U-Net: predicts the clean slice from a noisy one, modulated by the noise level and the condition."""
+"""The denoising U-Net: predicts the clean slice from a noisy one, modulated by the timestep and the condition."""
 
 from __future__ import annotations
 
@@ -17,16 +17,22 @@ def zeroed(module: nn.Module) -> nn.Module:
     return module
 
 
-class Level(nn.Module):
-    """Sinusoidal embedding of the noise level: (B,) to (B, channels)."""
+def beside(noisy: torch.Tensor, context: torch.Tensor | None) -> torch.Tensor:
+    """The noisy slice (B, 1, H, W) and its context (B, C, H, W) as channels of one tensor."""
+    return noisy if context is None or not context.shape[1] else torch.cat([noisy, context], dim=1)
+
+
+class TimestepEmbedding(nn.Module):
+    """Sinusoidal embedding of the timestep (Vaswani et al. 2017, section 3.5): (B,) to (B, channels)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         half = channels // 2
         self.register_buffer("frequency", torch.exp(-math.log(10000) * torch.arange(half) / half), persistent=False)
 
-    def forward(self, level: torch.Tensor) -> torch.Tensor:
-        phase = level.float()[:, None] * self.frequency
+    def forward(self, timestep: torch.Tensor) -> torch.Tensor:
+        """Embed timesteps of shape (B,)."""
+        phase = timestep.float()[:, None] * self.frequency
         return torch.cat([phase.cos(), phase.sin()], dim=1)
 
 
@@ -68,6 +74,7 @@ class Denoiser(nn.Module):
         groups: Groups of the group normalization.
         patch: Side of the pixel blocks that become channels before the first layer (1: none). 2 makes a network about
             four times cheaper at nearly the same detail.
+        context: Channels that it sees beside the noisy slice.
     """
 
     def __init__(
@@ -79,15 +86,18 @@ class Denoiser(nn.Module):
         head_channels: int = 64,
         groups: int = 32,
         patch: int = 1,
+        context: int = 0,
     ) -> None:
         super().__init__()
         hidden, widths = 4 * base, [base * m for m in multipliers]
         embedding = 2 * hidden
         self.divisor = patch * 2 ** (len(widths) - 1)
-        self.embed_level = nn.Sequential(Level(base), nn.Linear(base, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
+        self.embed_level = nn.Sequential(
+            TimestepEmbedding(base), nn.Linear(base, hidden), nn.SiLU(), nn.Linear(hidden, hidden)
+        )
         self.embed_condition = nn.Sequential(nn.Linear(condition, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
         self.to_patches, self.from_patches = nn.PixelUnshuffle(patch), nn.PixelShuffle(patch)
-        self.stem = nn.Conv2d(patch**2, base, 3, padding=1)
+        self.stem = nn.Conv2d((1 + context) * patch**2, base, 3, padding=1)
 
         self.down = nn.ModuleList()
         channels, skips = base, [base]
@@ -117,19 +127,22 @@ class Denoiser(nn.Module):
             nn.GroupNorm(groups, channels), nn.SiLU(), zeroed(nn.Conv2d(channels, patch**2, 3, padding=1))
         )
 
-    def forward(self, noisy: torch.Tensor, level: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, noisy: torch.Tensor, timestep: torch.Tensor, condition: torch.Tensor, context: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Predict the clean slice.
 
         Args:
             noisy: x_t, shape (B, 1, H, W); H and W are multiples of ``divisor``.
-            level: t in 1..1000, shape (B,).
-            condition: Encoder features of the clean slice, shape (B, condition).
+            timestep: t in 1..1000, shape (B,).
+            condition: Features of the clean slice from the encoder, shape (B, condition).
+            context: What else is known of the slice, shape (B, context, H, W); None for a network without context.
 
         Returns:
-            Estimate of x_0 in [-1, 1] (not clamped), shape (B, 1, H, W).
+            The estimate of x_0 in [-1, 1] (not clamped), shape (B, 1, H, W).
         """
-        embedding = torch.cat([self.embed_level(level), self.embed_condition(condition)], dim=1)
-        h = self.stem(self.to_patches(noisy))
+        embedding = torch.cat([self.embed_level(timestep), self.embed_condition(condition)], dim=1)
+        h = self.stem(self.to_patches(beside(noisy, context)))
         skips = [h]
         for block in self.down:
             h = block(h, embedding)

@@ -9,6 +9,8 @@ import torch
 from monai.networks.nets import ResNet
 from torch import nn
 
+from conddiffusion_uad.model.slices import Slices
+
 RESNET_50: Mapping[str, Any] = {
     "block": "bottleneck",
     "layers": (3, 4, 6, 3),
@@ -16,24 +18,32 @@ RESNET_50: Mapping[str, Any] = {
 }
 
 
+class ImageEncoder(ResNet):  # type: ignore[misc]  # MONAI is not typed
+    """MONAI's residual network, told to look at the image of the slices."""
+
+    def forward(self, slices: Slices) -> torch.Tensor:
+        """Features of the image, (B, features)."""
+        features: torch.Tensor = super().forward(slices.image)
+        return features
+
+
 class Unconditioned(nn.Module):
     """The encoder of a model without a condition: (B, 1, H, W) to (B, 0)."""
 
-    def forward(self, slices: torch.Tensor) -> torch.Tensor:
-        return slices.new_zeros(len(slices), 0)
+    def forward(self, slices: Slices) -> torch.Tensor:
+        """No features, (B, 0)."""
+        return slices.image.new_zeros(len(slices), 0)
 
 
-def build_encoder(config: Mapping[str, Any], features: int) -> ResNet | Unconditioned:
-    """The encoder F_enc: (B, 1, H, W) in [0, 1] to (B, features).
+def build_encoder(config: Mapping[str, Any], features: int) -> ImageEncoder:
+    """The encoder F_enc: slices, whose images are (B, 1, H, W) in [0, 1], to features (B, features).
 
     Args:
         config: ``block`` ("basic" or "bottleneck"), ``layers`` and ``block_inplanes`` of MONAI's ResNet;
             :data:`RESNET_50` is the paper's.
-        features: Length of the condition; 0 for a model without one, which is a plain DDPM.
+        features: Length of the condition.
     """
-    if not features:
-        return Unconditioned()
-    return ResNet(
+    return ImageEncoder(
         block=config["block"],
         layers=list(config["layers"]),
         block_inplanes=list(config["block_inplanes"]),

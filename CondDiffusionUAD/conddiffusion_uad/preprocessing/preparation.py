@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
+from conddiffusion_uad.io.geometry import is_thin
 from conddiffusion_uad.io.volume import Grid
-from conddiffusion_uad.preprocessing import bias, normalization, orientation, registration, resampling
+from conddiffusion_uad.preprocessing import background, bias, normalization, orientation, registration, resampling
 from conddiffusion_uad.preprocessing import skull as stripping
 from conddiffusion_uad.preprocessing.atlas import Atlas
 from conddiffusion_uad.protocol.events import Progress
@@ -23,6 +24,7 @@ class Way:
 
     source: sitk.Image
     oriented: orientation.Oriented
+    leveled: background.Leveled
     corrected: bias.Corrected
     normalized: normalization.Normalized
     resampled: resampling.Resampled
@@ -59,11 +61,21 @@ class Prepared:
     def intensity_to_native(self, array: np.ndarray) -> sitk.Image:
         """Bring intensities (z, y, x) on `grid` to the scan's own grid and units, float32.
 
-        Inside the brain normalization and bias correction are undone; outside of it the scan's own values stand.
+        Inside the brain normalization, bias correction and leveling are undone; outside of it the scan's own values
+        stand.
         """
-        units = self.way.corrected.undo(self.way.normalized.undo(self._to_scan(array)))
+        corrected = self.way.normalized.undo(self._to_scan(array))
+        units = self.way.leveled.undo(self.way.corrected.undo(corrected))
         outside = sitk.MaskNegated(self.way.source, self.native_mask)
         return sitk.Mask(self.way.oriented.undo(units), self.native_mask) + outside
+
+    def at(self, spacing: float) -> Prepared:
+        """The same brain on a grid with voxels of ``spacing`` mm, with the detail that the scan has."""
+        grid = resampling.with_spacing(self.grid, spacing)
+        brain = orientation.orient(self.native_mask).image
+        resampled = resampling.to_grid(self.way.normalized.image, brain, grid, self.registration.to_atlas)
+        way = replace(self.way, resampled=resampled)
+        return replace(self, volume=resampled.volume, mask=resampled.mask, grid=resampled.grid, way=way)
 
     def _to_scan(self, array: np.ndarray) -> sitk.Image:
         return self.way.resampled.back_inside(array, Grid.of(self.way.oriented.image))
@@ -73,6 +85,9 @@ def prepare(
     image: sitk.Image, *, grid: Grid, atlas: Atlas, skull: str = "auto", device: Any = "cpu", progress: Progress
 ) -> Prepared:
     """Bring a scan to the model's grid and intensities.
+
+    A thin volume, which covers less than `geometry.MIN_EXTENT_MM` along one axis, shows too little of a head to be
+    stripped, registered or corrected. It has to be in the atlas' space already, and 0 outside the brain.
 
     Args:
         image: float32 scan as `volume.read` returns it.
@@ -88,13 +103,10 @@ def prepare(
     """
     progress.stage("orient")
     oriented = orientation.orient(image)
-    progress.stage("strip")
-    brain = stripping.brain_mask(oriented.image, skull, device, progress)
-    progress.stage("register")
-    registered = registration.register(oriented.image, brain.mask, atlas, progress)
-    _warn(registered, progress)
-    progress.stage("bias")
-    corrected = bias.correct(oriented.image, brain.mask, progress)
+    thin = is_thin(image)
+    leveled = background.Leveled(oriented.image) if thin else background.level(oriented.image)
+    known = _thin(oriented.image) if thin else None
+    brain, registered, corrected = known or _found(leveled.image, atlas, skull, device, progress)
     progress.stage("normalize")
     normalized = normalization.normalize(corrected.image, brain.mask)
     progress.stage("resample")
@@ -107,8 +119,28 @@ def prepare(
         reference=oriented.source,
         skull_method=brain.method,
         registration=registered,
-        way=Way(image, oriented, corrected, normalized, resampled),
+        way=Way(image, oriented, leveled, corrected, normalized, resampled),
     )
+
+
+def _found(
+    image: sitk.Image, atlas: Atlas, skull: str, device: Any, progress: Progress
+) -> tuple[stripping.BrainMask, registration.Registered, bias.Corrected]:
+    """The brain of a head, where it lies in the atlas, and its picture without shading."""
+    progress.stage("strip")
+    brain = stripping.brain_mask(image, skull, device, progress)
+    progress.stage("register")
+    registered = registration.register(image, brain.mask, atlas, progress)
+    _warn(registered, progress)
+    progress.stage("bias")
+    return brain, registered, bias.correct(image, brain.mask, progress)
+
+
+def _thin(image: sitk.Image) -> tuple[stripping.BrainMask, registration.Registered, bias.Corrected]:
+    """The same of a thin volume, in which all of this is as it should be."""
+    brain = stripping.BrainMask(sitk.Cast(image > 0, sitk.sitkUInt8), stripping.ALREADY_STRIPPED)
+    in_place = registration.Registered(sitk.AffineTransform(3), quality=1.0, ok=True)
+    return brain, in_place, bias.Corrected(image, image * 0 + 1)
 
 
 def _warn(registered: registration.Registered, progress: Progress) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -39,7 +40,7 @@ def brain_mask(image: sitk.Image, mode: str, device: Any, progress: Progress) ->
     """Find the brain in a scan.
 
     Args:
-        image: float32 scan, axes near L, P, S.
+        image: float32 scan, axes near L, P, S, its background at 0 (`background.level`).
         mode: "auto" (look whether the skull is there), "on" (it is: strip it) or "off" (it is not: the foreground
             is the brain).
         device: torch device, or its name, for deepbet.
@@ -57,6 +58,9 @@ def brain_mask(image: sitk.Image, mode: str, device: Any, progress: Progress) ->
     return BrainMask(mask=mask, method=ALREADY_STRIPPED if already else DEEPBET)
 
 
+_EXTRACTING = threading.Lock()  # deepbet keeps a scan's bounding box in itself while it is at work
+
+
 def _deepbet(image: sitk.Image, device: Any) -> sitk.Image:
     """Return deepbet's brain mask (Fisch et al., Comput Biol Med 179:108845, 2024), uint8."""
     import nibabel
@@ -64,7 +68,8 @@ def _deepbet(image: sitk.Image, device: Any) -> sitk.Image:
     extraction = _extraction(str(device))
     values = np.ascontiguousarray(sitk.GetArrayViewFromImage(image).transpose(2, 1, 0))
     try:
-        _, mask, _ = extraction.run(nibabel.Nifti1Image(values, _affine(image)))
+        with _EXTRACTING:
+            _, mask, _ = extraction.run(nibabel.Nifti1Image(values, _affine(image)))
     except (AssertionError, ValueError):  # what deepbet raises when its first look finds no brain
         return image * 0 > 0
     found = np.asarray(mask.dataobj).transpose(2, 1, 0).astype(np.uint8)
@@ -91,13 +96,12 @@ def below_skull(mask: sitk.Image, image: sitk.Image) -> sitk.Image:
     """
     kept = sitk.GetArrayFromImage(mask)
     values = sitk.GetArrayViewFromImage(image)
-    background = float(values.min())
     for z in np.flatnonzero(kept.any(axis=(1, 2))):
-        typical = float(np.median(values[z][kept[z] > 0])) - background
+        typical = float(np.median(values[z][kept[z] > 0]))
         if typical <= 0:
             kept[z] = 0
             continue
-        head, depth = outline(image[:, :, int(z)] > background + SCALP * typical)
+        head, depth = outline(image[:, :, int(z)] > SCALP * typical)
         brain = kept[z] > 0
         if np.mean(head[brain]) >= LEAST_INSIDE:
             kept[z][~head | (depth < SKULL_MM)] = 0

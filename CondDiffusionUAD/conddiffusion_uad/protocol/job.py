@@ -18,6 +18,9 @@ PRECISIONS = ("auto", "fp32", "bf16")
 MOST_VOLUME_ML = 10_000.0  # no head is larger
 
 
+_PLACES = ("inputs", "output", "bundle", "device", "force")
+
+
 @dataclass(frozen=True)
 class DetectionJob:
     """One request to look for anomalies; the same for the command line, the worker and Slicer.
@@ -61,6 +64,11 @@ class DetectionJob:
             if not accepts(value):
                 option = "--" + name.replace("_", "-")
                 raise BadInput("bad_option", f"{option} cannot be {shown(value)}.", f"Accepted: {accepted}.")
+
+    @classmethod
+    def parameters(cls) -> tuple[str, ...]:
+        """The names of the options that decide the result; the others say where things are and what computes."""
+        return tuple(field.name for field in fields(cls) if field.name not in _PLACES)
 
     def to_json(self) -> dict[str, Any]:
         """The job as plain JSON values."""

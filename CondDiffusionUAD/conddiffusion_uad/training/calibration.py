@@ -9,8 +9,8 @@ import torch
 
 from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.bundle.calibration import Calibration
-from conddiffusion_uad.method.anomaly_map.residual import residual
-from conddiffusion_uad.method.restore.one_step import reconstruct
+from conddiffusion_uad.method.brain import Volume
+from conddiffusion_uad.method.run import score
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.training.data.corpus import Part
 from conddiffusion_uad.training.data.sampling import AnatomySampler, ScanSampler
@@ -41,7 +41,7 @@ def healthy_volumes(
 def calibrate(bundle: Bundle, corpus: Sequence[Part], seed: int, log: Log) -> Mapping[str, Calibration]:
     """Measure the residuals of the held-out healthy scans, for each contrast of the bundle.
 
-    Residuals are formed as in a detection, with the bundle's levels and residual rules.
+    Residuals are formed as in a detection, by the bundle's method.
 
     Raises:
         BadInput: ``no_healthy_scan`` when no held-out scan can show a contrast.
@@ -71,5 +71,5 @@ def _groups(bundle: Bundle, part: Part, contrast: str, seed: int) -> list[list[n
 
 
 def _residuals(bundle: Bundle, volume: np.ndarray, mask: np.ndarray, contrast: str, seed: int) -> np.ndarray:
-    estimate = reconstruct(volume, mask, bundle.model, levels=bundle.config.levels, seed=seed)
-    return residual(volume, estimate, mask, bundle.config.residual[contrast])[mask]
+    scored = score(bundle, Volume(volume, mask), contrast, seed=seed)
+    return scored.anomaly_map[scored.mask]

@@ -19,7 +19,7 @@ def measure_features(bundle: Bundle, corpus: Sequence[Part], seed: int, log: Log
 
     A contrast that is shown by the data of one kind only is left out.
     """
-    if not bundle.config.model["condition"]:
+    if not bundle.method.condition.features:
         return {}
     result = {}
     for contrast in bundle.config.contrasts:

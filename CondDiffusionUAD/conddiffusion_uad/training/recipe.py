@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conddiffusion_uad.bundle.bundle import BundleConfig
+from conddiffusion_uad.bundle.config import BundleConfig
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.protocol.job import CONTRASTS
 from conddiffusion_uad.training.data.augmentation import Augmentation
@@ -292,7 +292,7 @@ def parse(values: Mapping[str, Any], text: str = "", folder: Path = Path()) -> R
         KeyError, TypeError or ValueError: When something is missing or wrong.
     """
     fit = FitSettings.from_toml(values["fit"])
-    bundle = BundleConfig.from_json(values)
+    bundle = BundleConfig.from_recipe(values)
     recipe = Recipe(
         name=values["name"],
         seed=values["seed"],
@@ -300,7 +300,7 @@ def parse(values: Mapping[str, Any], text: str = "", folder: Path = Path()) -> R
         pretrain=PretrainSettings.from_toml(values.get("pretrain", {}), fit),
         fit=fit,
         sampling=SamplingSettings.from_toml(values.get("sampling", {})),
-        validation=ValidationSettings.from_toml(values.get("validation", {}), bundle.levels),
+        validation=ValidationSettings.from_toml(values.get("validation", {}), bundle.timesteps),
         sources=tuple(Source(**source) for source in values["source"]),
         encoder=folder / values["encoder"] if "encoder" in values else None,
         text=text,

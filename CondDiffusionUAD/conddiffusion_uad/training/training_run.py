@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import torch
 from conddiffusion_uad import __version__
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.method.condition.encoder import Encoder
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.device import choose
 from conddiffusion_uad.model.encoder import build_encoder
@@ -92,7 +92,7 @@ def pretrain_encoder(recipe: recipes.Recipe, output: Path, means: Means, log: Tr
         log = log if together.first else TrainingLog()
         corpus = means.corpus(recipe, log, together)
         torch.manual_seed(recipe.seed)
-        config = recipe.bundle.model["encoder"]
+        config = _encoder(recipe).network
         encoder = build_encoder(config, 1)  # its head is not pre-trained
         model = MaskedAutoencoder(encoder, recipe.pretrain.width).to(device)
         plan = _plan(recipe, recipe.pretrain, corpus, device, together, augment=False)
@@ -128,12 +128,10 @@ def fit_bundle(
         OutputFailure: The bundle cannot be written.
     """
     torch.manual_seed(recipe.seed)
-    model = ConditionedDiffusion(recipe.bundle.model)
+    model = recipe.bundle.build()
     earlier = _go_on_from(start, model, recipe) if start else None
     weights = encoder or recipe.encoder
-    if weights and not recipe.bundle.model["condition"]:
-        raise BadInput("no_encoder", "A model without condition has no encoder.", "Leave out --encoder.")
-    digest = weights and load_encoder(weights, model.encoder, recipe.bundle.model["encoder"])
+    digest = weights and load_encoder(weights, model.encoder, _encoder(recipe).network)
     checkpoint = _made(output) / CHECKPOINT
     with processes(means.device) as (together, device):
         together.check(recipe.fit.batch)
@@ -184,16 +182,24 @@ def calibrate_bundle(folder: Path, means: Means, log: TrainingLog, *, gate_only:
     log(f"Calibrated {folder}")
 
 
+def _encoder(recipe: recipes.Recipe) -> Encoder:
+    """The encoder of a recipe. Raises BadInput when it has none."""
+    condition = recipe.bundle.method.condition
+    if not isinstance(condition, Encoder):
+        raise BadInput("no_encoder", "A model without condition has no encoder.", "Leave out --encoder.")
+    return condition
+
+
 def _go_on_from(start: str, model: ConditionedDiffusion, recipe: recipes.Recipe) -> Bundle:
     """Give a model the weights of a bundle, and return the bundle. Raises BadInput or BundleFailure."""
     earlier = bundles.load(start)
-    if json.dumps(earlier.config.model, sort_keys=True) != json.dumps(recipe.bundle.model, sort_keys=True):
+    if earlier.config.network != recipe.bundle.network:
         raise BadInput(
             "other_network",
             f"The bundle {earlier.name} has another network than the recipe {recipe.name}.",
             "Start from a bundle whose recipe has the same [model].",
         )
-    model.load_state_dict(earlier.model.state_dict())
+    model.load_state_dict(earlier.trainable.state_dict())
     return earlier
 
 
@@ -226,7 +232,7 @@ def _plan(
 ) -> Plan:
     """How a training with these settings goes on."""
     source = batches(recipe, corpus, settings.batch, device, augment=augment)
-    decides = (recipe.seed, recipe.bundle.model, recipe.bundle.grid, settings, recipe.sampling, recipe.validation)
+    decides = (recipe.seed, recipe.bundle.network, recipe.bundle.grid, settings, recipe.sampling, recipe.validation)
     identity = repr((*decides, recipe.sources, _split(corpus), *filter(None, origins)))
     steps = settings.steps(settings.batch, source.per_epoch)
     return Plan(source, steps, recipe.seed, hashlib.sha256(identity.encode()).hexdigest(), together)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+from conddiffusion_uad.model.slices import Slices
 from conddiffusion_uad.training.data.batches import batches
 from conddiffusion_uad.training.data.corpus import Part
 from conddiffusion_uad.training.recipe import Recipe
@@ -67,7 +68,7 @@ class Validation:
                 slices, seeds = self._slices[part], level_seeds[part]
                 levels = torch.full((len(slices),), level, device=slices.device)
                 with torch.autocast(slices.device.type, torch.bfloat16, enabled=self._fit.precision == "bf16"):
-                    estimate = model(self._seen[part], levels, model.noise(seeds, slices))
+                    estimate = model(Slices.of(self._seen[part]), levels, model.noise(seeds, slices))
                 loss = restoration_loss(estimate, slices, self._where[part], self._fit.anomalies.weight)
                 total += loss.item() * len(slices)
         return total / count / len(self.settings.levels)

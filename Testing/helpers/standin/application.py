@@ -13,7 +13,7 @@ from typing import Any
 import slicer
 import slicer.util
 from mrml_application import MrmlApplication
-from PySide6.QtCore import QSettings
+from PySide6.QtCore import QProcessEnvironment, QSettings
 
 from . import ctk_module, mrml_widgets, parameter_node, qt_module, scripted_module
 
@@ -33,6 +33,7 @@ class Application:
         self.temporaryPath = str(temporary)
         self._slots: dict[str, list[Callable[[], None]]] = {"aboutToQuit()": [], "startupCompleted()": []}
         self._settings = QSettings(str(temporary.parent / "settings.ini"), QSettings.Format.IniFormat)
+        self.slicerHome = str(temporary.parent / "home")
         self.testing = True
         self.restarted = False
 
@@ -59,6 +60,10 @@ class Application:
         """Whether dialogs answer by themselves."""
         return self.testing
 
+    def startupEnvironment(self) -> Any:
+        """The variables that the application was started with."""
+        return QProcessEnvironment.systemEnvironment()
+
     def userSettings(self) -> QSettings:
         """The settings of the user; the values come back as text."""
         return self._settings
@@ -84,10 +89,7 @@ def install_python() -> None:
     qt_module.application()
     sys.modules["qt"] = qt_module.make_module(_WIDGETS)
     sys.modules["ctk"] = ctk_module.make_module()
-    translations = types.ModuleType("slicer.i18n")
-    translations.tr = lambda text: text  # type: ignore[attr-defined]
-    translations.translate = lambda context, text: text  # type: ignore[attr-defined]
-    for module in (translations, parameter_node.make_module(), scripted_module.make_module()):
+    for module in (parameter_node.make_module(), scripted_module.make_module()):
         sys.modules[module.__name__] = module
         setattr(slicer, module.__name__.rpartition(".")[2], module)
     for widget in _WIDGETS[:2]:

@@ -15,6 +15,8 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
+from .process import QProcess
+
 _FEATURE = "from __feature__ import true_property"
 
 
@@ -37,6 +39,7 @@ def make_module(custom_widgets: Sequence[type]) -> types.ModuleType:
         return made
 
     module.QUiLoader = loader  # type: ignore[attr-defined]
+    module.QProcess = QProcess  # type: ignore[attr-defined]
     module.QFileDialog = FileDialog  # type: ignore[attr-defined]
     # PythonQt: "name" is the object's name.
     QtCore.QObject.name = property(lambda self: self.objectName())  # type: ignore[attr-defined]

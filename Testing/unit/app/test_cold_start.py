@@ -22,7 +22,7 @@ def run(code: str, environment: dict[str, str]) -> dict:
 def test_help_imports_nothing_that_takes_time(environment: dict[str, str]) -> None:
     code = f"""
 import contextlib, io, json, sys
-from conddiffusion_uad import cli
+from conddiffusion_uad.app import cli
 for arguments in (["--help"], ["detect", "--help"], ["benchmark", "--help"], ["train", "fit", "--help"]):
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
         cli.main(arguments)
@@ -42,8 +42,8 @@ def two_jobs(
     code = f"""
 import json, sys
 from dataclasses import replace
-from conddiffusion_uad.detection.job import Models, run
-from conddiffusion_uad.protocol import DetectionJob
+from conddiffusion_uad.app.detection_job import Models, run
+from conddiffusion_uad.protocol.job import DetectionJob
 seen, loaded = [], []
 def emit(event):
     seen.append((event["event"], event.get("name"), {LIBRARIES}))
@@ -51,7 +51,7 @@ models = Models()
 job = DetectionJob(inputs=({str(scan_file)!r},), output={str(output)!r}, bundle={str(small_bundle)!r})
 codes = [run(job, emit, models=models)]
 before = set(sys.modules)
-from conddiffusion_uad.model import bundle
+from conddiffusion_uad.bundle import bundle
 load, accelerated = bundle.load, bundle.accelerated
 bundle.load = lambda *arguments: loaded.append("bundle") or load(*arguments)
 bundle.accelerated = lambda *arguments: loaded.append("network") or accelerated(*arguments)

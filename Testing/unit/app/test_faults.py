@@ -64,9 +64,11 @@ def test_a_run_that_is_canceled_at_any_stage_leaves_nothing(
 # Imports everything once, then is killed as a child of itself at each stage.
 KILLED = """
 import os, signal, sys
-from conddiffusion_uad import protocol, volume
+from conddiffusion_uad.io import volume
+from conddiffusion_uad.protocol.events import STAGES
+from conddiffusion_uad.protocol.job import DetectionJob
 from conddiffusion_uad.detection import overview, pipeline, report
-from conddiffusion_uad.detection.job import run
+from conddiffusion_uad.app.detection_job import run
 
 for stage in STAGES:
     def kill(event):

@@ -133,14 +133,17 @@ def test_results_of_processes_that_write_at_once_do_not_mix(tmp_path: Path) -> N
 @needs_posix
 def test_what_a_killed_run_left_is_removed_by_the_next_one_and_what_a_live_one_holds_is_not(tmp_path: Path) -> None:
     old = time.time() - 60
-    killed = tmp_path / ".conddiffusion-uad-killed"
+    with output.staged(tmp_path / "name", force=False) as private:
+        own = private.name.rpartition("-")[0]
+        write_all(private, "0")
+    killed = tmp_path / f"{own}-killed"
     killed.mkdir()
     (killed / result_files.HEATMAP).write_text("of a patient")
-    young = tmp_path / ".conddiffusion-uad-young"
+    young = tmp_path / f"{own}-young"
     young.mkdir()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (tmp_path / ".conddiffusion-uad-link").symlink_to(elsewhere)
+    (tmp_path / f"{own}-link").symlink_to(elsewhere)
     with output.staged(tmp_path / "live", force=False) as live:
         for path in (killed, live, elsewhere):
             os.utime(path, (old, old))
@@ -149,3 +152,15 @@ def test_what_a_killed_run_left_is_removed_by_the_next_one_and_what_a_live_one_h
         assert live.exists() and young.exists() and elsewhere.exists() and not killed.exists()
         write_all(live, "2")
     assert contents(tmp_path / "live") == {"2"}
+
+
+@needs_posix
+def test_what_runs_on_another_computer_hold_is_kept_though_their_locks_are_not_seen(tmp_path: Path) -> None:
+    """As on a network drive whose locks are of each computer only; after a week nobody can be at work any more."""
+    running, killed = tmp_path / ".conddiffusion-uad-0123abcd-running", tmp_path / ".conddiffusion-uad-0123abcd-killed"
+    for path, days in ((running, 1), (killed, 8)):
+        path.mkdir()
+        os.utime(path, 2 * (time.time() - days * 86400,))
+    with output.staged(tmp_path / "next", force=False) as private:
+        write_all(private, "1")
+    assert running.exists() and not killed.exists()

@@ -36,7 +36,7 @@ def watch(name, arguments):
         if isinstance(arguments[2], int) and arguments[2] & WRITING:
             print("WATCH open", os.path.abspath(os.fsdecode(arguments[0])), file=sys.__stderr__)
 sys.addaudithook(watch)
-from conddiffusion_uad.cli import main
+from conddiffusion_uad.app.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 PATIENT = ("Doe^Jane", "Doe_Jane", "19700131", "MRN4711", "Memorial")

@@ -155,38 +155,51 @@ class Told(Quiet):
         self.calls.append(("warning", code))
 
 
+def begun(read: Callable[[str], tuple[str, str]], **options: object) -> Ahead:
+    """One that has begun with the scan "b" while "a" is at work."""
+    both = Ahead(("a", "b"), read)
+    both.prepare("a", "a", options, Recorder(Quiet()))
+    return both
+
+
 def test_what_a_preparation_tells_and_raises_comes_when_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(scan: object, *, skull: str, progress: Quiet) -> None:
-        progress.stage("orient")
-        progress.warning("odd", f"{scan} {skull}")
-        raise BadInput("no_brain", "There is none.")
+    def failing(scan: str, *, skull: str, progress: Quiet) -> None:
+        if scan == "b":
+            progress.stage("orient")
+            progress.warning("odd", f"{scan} {skull}")
+            raise BadInput("no_brain", "There is none.")
 
     monkeypatch.setattr(preparation, "prepare", failing)
-    started, progress = Preparing("path", lambda path: (path, "T1"), {"skull": "on"}), Told()
-    started.start()
-    assert started.scan(progress) == ("path", "T1")
+    both, progress = begun(lambda path: (path, "T1"), skull="on"), Told()
+    assert both.scan("b", progress) == ("b", "T1")
     with pytest.raises(BadInput, match="There is none"):
-        started.prepared(progress)
+        both.prepare("b", "b", {"skull": "on"}, Recorder(progress))
     assert progress.calls == [("stage", "orient"), ("warning", "odd")]
 
 
-def test_waiting_for_a_preparation_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    go_on = threading.Event()
+def test_one_that_is_cancelled_while_it_waits_ends_what_it_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_work, go_on, ended = threading.Event(), threading.Event(), []
 
-    def slow(scan: object, *, progress: Quiet) -> None:
-        go_on.wait(20)
-        progress.advance(0.5)
+    def slow(scan: str, *, progress: Quiet) -> None:
+        if scan == "b":
+            at_work.set()
+            go_on.wait(20)
+            try:
+                progress.advance(0.5)
+            except Cancelled:
+                ended.append(scan)
+                raise
 
     class Impatient(Quiet):
         def advance(self, fraction: float) -> None:
+            at_work.wait(20)
             raise Cancelled()
 
     monkeypatch.setattr(preparation, "prepare", slow)
-    started = Preparing("path", lambda path: (path, "T1"), {})
-    started.start()
+    both = begun(lambda path: (path, "T1"))
+    (thread,) = (thread for thread in threading.enumerate() if isinstance(thread, Preparing))
     with pytest.raises(Cancelled):
-        started.prepared(Impatient())
-    started.drop()
+        both.prepare("b", "b", {}, Recorder(Impatient()))
     go_on.set()
-    started.join(20)
-    assert not started.is_alive()
+    thread.join(20)
+    assert ended == ["b"] and not thread.is_alive()

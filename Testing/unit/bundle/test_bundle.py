@@ -4,31 +4,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_model import tiny_config
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.calibration import Calibration
-from conddiffusion_uad.io.volume import Grid
-from conddiffusion_uad.method.anomaly_map.residual import ResidualRule
-from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+from conddiffusion_uad.bundle.config import FORMAT
 from conddiffusion_uad.protocol.failures import BundleFailure
 
-CONFIG = bundles.BundleConfig(
-    grid=Grid(size=(16, 16, 8), spacing=(8.0, 8.0, 8.0), origin=(-60.0, -60.0, -30.0)),
-    model={
-        "condition": 4,
-        "encoder": {"block": "basic", "layers": [1, 1, 1, 1], "block_inplanes": [4, 4, 4, 4]},
-        "denoiser": {"base": 4, "multipliers": [1, 1], "blocks": 1, "head_channels": 4, "groups": 2},
-        "noise": {"octaves": 2, "wavelength": 8.0},
-    },
-    levels=(250, 500),
-    residual={"T2": ResidualRule("positive")},
-)
+CONFIG = tiny_config()
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    bundles.save(tmp_path / "tiny", CONFIG, ConditionedDiffusion(CONFIG.model), {"version": "1"})
+    bundles.save(tmp_path / "tiny", CONFIG, CONFIG.build(), {"version": "1"})
     bundles.save_calibration(tmp_path / "tiny", {"T2": Calibration.measure([[np.linspace(0, 1, 1000)]])})
     return tmp_path / "tiny"
 
@@ -51,7 +40,7 @@ def edit(folder: Path, **changes: object) -> None:
 def test_what_was_saved_is_loaded(folder: Path) -> None:
     bundle = bundles.load(str(folder))
     torch.manual_seed(0)
-    original = ConditionedDiffusion(CONFIG.model)
+    original = CONFIG.build()
     assert bundle.config == CONFIG
     assert bundle.name == "tiny"
     assert bundle.config.contrasts == ("T2",)
@@ -88,7 +77,7 @@ def test_truncated_files_are_noticed(folder: Path, file: str) -> None:
 
 
 def test_new_weights_do_not_keep_the_calibration_of_others(folder: Path) -> None:
-    bundles.save(folder, CONFIG, ConditionedDiffusion(CONFIG.model))
+    bundles.save(folder, CONFIG, CONFIG.build())
     assert bundles.load(str(folder)).calibration == {}
 
 
@@ -100,7 +89,7 @@ def test_slices_that_the_network_cannot_halve_are_damage(folder: Path) -> None:
 
 
 def test_newer_format_is_refused(folder: Path) -> None:
-    edit(folder, format=bundles.FORMAT + 1)
+    edit(folder, format=FORMAT + 1)
     assert code_of(folder) == "bundle_too_new"
 
 
@@ -110,6 +99,6 @@ def test_pickled_weights_are_refused(folder: Path) -> None:
 
 
 def test_a_wrong_rule_is_damage(folder: Path) -> None:
-    edit(folder, residual={"T2": {"sign": "upwards"}})
+    edit(folder, anomaly_map={"T2": {"kind": "residual", "sign": "upwards"}})
     bundles.seal(folder)
     assert code_of(folder) == "bundle_damaged"

@@ -13,6 +13,8 @@ import torch
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.healthy_features import DIRECTIONS, HealthyFeatures, slice_features
+from conddiffusion_uad.method.condition.none import Unconditional
+from conddiffusion_uad.model.slices import Slices
 from conddiffusion_uad.protocol.failures import BundleFailure
 from conddiffusion_uad.training.data.corpus import Part, Scan
 from conddiffusion_uad.training.healthy_features import measure_features
@@ -86,8 +88,10 @@ def test_too_little_to_measure_is_an_error() -> None:
 
 
 def test_slices_with_little_brain_do_not_count() -> None:
-    model: Any = torch.nn.Linear(1, 1)
-    model.encoder = lambda slices: slices.flatten(1).mean(1, keepdim=True)
+    def encoder(slices: Slices) -> torch.Tensor:
+        return slices.image.flatten(1).mean(1, keepdim=True)
+
+    model: Any = SimpleNamespace(encoder=encoder, features=1, device=torch.device("cpu"))
     volume = np.stack([np.full((20, 20), value, np.float32) for value in (0.1, 0.2, 0.3)])
     mask = np.ones(volume.shape, bool)
     mask[1, 10:] = False
@@ -107,7 +111,7 @@ def test_a_bundle_is_measured_on_what_it_learned_from_and_judged_on_what_it_did_
 
 
 def test_a_model_without_encoder_has_no_features() -> None:
-    bundle: Any = SimpleNamespace(config=SimpleNamespace(model={"condition": 0}, contrasts=("T1",)))
+    bundle: Any = SimpleNamespace(method=SimpleNamespace(condition=Unconditional()))
     assert measure_features(bundle, [], 0, print) == {}
 
 
@@ -134,7 +138,7 @@ def test_healthy_features_are_part_of_the_bundle(small_bundle: Path, healthy: He
     (folder / bundles.GATE).write_text(text.replace('"scans": 20', '"scans": 21'))
     with pytest.raises(BundleFailure, match="was altered"):
         bundles.load(str(folder))
-    bundles.save(folder, after.config, after.model)
+    bundles.save(folder, after.config, after.trainable)
     assert bundles.load(str(folder)).gate == {}  # they were of other weights
 
 

@@ -331,10 +331,10 @@ def test_every_system_has_its_place(system: str, monkeypatch: pytest.MonkeyPatch
 def test_nobody_has_no_place(environment: dict[str, str]) -> None:
     """A user that is in no list of users, and has no HOME."""
     program = (
-        "from pathlib import Path; from conddiffusion_uad import bundle_folders\n"
+        "from pathlib import Path; from conddiffusion_uad.protocol import bundle_folders\n"
         "def nobody(): raise RuntimeError('no home')\n"
         "Path.home = nobody; assert bundle_folders.imported_bundles() is None\n"
-        "from conddiffusion_uad.model import bundle; assert bundle.available()"
+        "from conddiffusion_uad.bundle import bundle; assert bundle.available()"
     )
     bare = {key: value for key, value in environment.items() if key not in ("HOME", VARIABLE, "XDG_DATA_HOME")}
     subprocess.run([sys.executable, "-c", program], env=bare, check=True)

@@ -55,7 +55,7 @@ def bundle() -> Any:
     """What the report needs to know of a bundle."""
     import torch
 
-    config = SimpleNamespace(levels=(250, 500))
+    config = SimpleNamespace(timesteps=(250, 500))
     return SimpleNamespace(
         name="starter", sha256="f0" * 32, config=config, precision="bf16", model=torch.nn.Linear(1, 1)
     )

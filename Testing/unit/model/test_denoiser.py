@@ -1,9 +1,11 @@
 import torch
+from tiny_model import tiny_method
 from torch import nn
 
-from conddiffusion_uad.model.cddpm import PAPER, ConditionedDiffusion
+from conddiffusion_uad.method.condition.none import Unconditional
 from conddiffusion_uad.model.denoiser import Denoiser, ResidualBlock
-from conddiffusion_uad.model.encoder import build_encoder
+from conddiffusion_uad.model.slices import Slices
+from conddiffusion_uad.training import recipe as recipes
 
 SMALL = {"base": 16, "multipliers": (1, 2, 2), "blocks": 1, "head_channels": 16, "groups": 4}
 
@@ -14,8 +16,9 @@ def millions(module: nn.Module) -> float:
 
 def test_paper_size_has_the_published_numbers_of_parameters() -> None:
     with torch.device("meta"):
-        assert millions(Denoiser(PAPER["condition"], **PAPER["denoiser"])) == 44.07
-        assert millions(build_encoder(PAPER["encoder"], PAPER["condition"])) == 24.55
+        model = recipes.load("paper").bundle.build()
+    assert millions(model.denoiser) == 44.07
+    assert millions(model.encoder) == 24.55
 
 
 def test_output_has_the_shape_of_the_slices_whatever_the_patch() -> None:
@@ -38,12 +41,11 @@ def test_level_and_condition_modulate_the_output() -> None:
 
 
 def test_a_model_without_condition_sees_nothing_but_the_noisy_slice() -> None:
-    config = {**PAPER, "condition": 0, "denoiser": SMALL, "noise": {"octaves": 2}}
-    model = ConditionedDiffusion(config)
-    slices = torch.rand(2, 1, 32, 32)
-    assert model.encoder(slices).shape == (2, 0)
-    estimate = model(slices, torch.tensor([100, 300]), model.noise([1, 2], slices))
-    assert estimate.shape == slices.shape
+    model = tiny_method(condition=Unconditional()).build(SMALL)
+    slices = Slices.of(torch.rand(2, 1, 32, 32))
+    assert model.encoder(slices).shape == (2, 0) and model.features == 0
+    estimate = model(slices, torch.tensor([100, 300]), model.noise([1, 2], slices.image))
+    assert estimate.shape == slices.image.shape
 
 
 def test_residual_block_starts_as_its_skip_and_film_scales_and_shifts() -> None:
@@ -70,15 +72,21 @@ class Constant(nn.Module):
 
 
 def test_condition_comes_from_the_clean_slice_and_not_from_the_noise() -> None:
-    config = {
-        "condition": 8,
-        "encoder": {"block": "basic", "layers": (1, 1, 1, 1), "block_inplanes": (4, 8, 8, 8)},
-        "denoiser": SMALL,
-        "noise": {"octaves": 2, "wavelength": 16.0},
-    }
-    model = ConditionedDiffusion(config).eval()
+    model = tiny_method().build(SMALL).eval()
     seen = []
     model.encoder.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
-    slices, level = torch.rand(2, 1, 32, 32), torch.tensor([500, 500])
-    model(slices, level, model.noise([1, 2], slices))
-    assert torch.equal(seen[0], slices)
+    slices, timestep = Slices.of(torch.rand(2, 1, 32, 32)), torch.tensor([500, 500])
+    model(slices, timestep, model.noise([1, 2], slices.image))
+    assert torch.equal(seen[0].image, slices.image)
+
+
+def test_the_denoiser_sees_its_context() -> None:
+    torch.manual_seed(0)
+    denoiser = Denoiser(8, **SMALL, context=3)
+    for parameter in denoiser.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    noisy, timestep, condition = torch.randn(1, 1, 32, 32), torch.tensor([200]), torch.randn(1, 8)
+    first, second = torch.randn(2, 1, 3, 32, 32)
+    assert not torch.allclose(
+        denoiser(noisy, timestep, condition, first), denoiser(noisy, timestep, condition, second)
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -10,8 +11,10 @@ from launches import Launches
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.evaluation.benchmark.network import counted_flop
-from conddiffusion_uad.model.cddpm import PAPER, ConditionedDiffusion
+from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.fast.inference import FastDenoiser, accelerated
+from conddiffusion_uad.model.slices import Slices
+from conddiffusion_uad.training import recipe as recipes
 
 SLICES = 4
 
@@ -31,9 +34,9 @@ def shipped() -> ConditionedDiffusion:
     return bundles.load("default").model
 
 
-def arguments(model: ConditionedDiffusion, height: int, width: int) -> tuple[torch.Tensor, ...]:
-    slices = torch.rand(SLICES, 1, height, width)
-    return slices, torch.full((SLICES,), 200), torch.randn_like(slices), model.encoder(slices)
+def arguments(model: ConditionedDiffusion, height: int, width: int) -> tuple[Any, ...]:
+    slices = Slices.of(torch.rand(SLICES, 1, height, width))
+    return slices, torch.full((SLICES,), 200), torch.randn_like(slices.image), model.encoder(slices)
 
 
 def test_flop_of_the_shipped_network(shipped: ConditionedDiffusion) -> None:
@@ -46,8 +49,8 @@ def test_flop_of_the_shipped_network(shipped: ConditionedDiffusion) -> None:
 
 def test_flop_of_the_published_network() -> None:
     with torch.device("meta"):
-        model = ConditionedDiffusion(PAPER).eval()
-        condition = torch.zeros(SLICES, PAPER["condition"])
+        model = recipes.load("paper").bundle.build().eval()
+        condition = torch.zeros(SLICES, model.features)
         level, noisy = torch.zeros(SLICES, dtype=torch.long), torch.zeros(SLICES, 1, 96, 96)
     flop = counted_flop(lambda: model.denoiser(noisy, level, condition)) / SLICES / 1e9
     assert flop == pytest.approx(149.1, abs=0.1)

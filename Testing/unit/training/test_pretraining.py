@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_model import DENOISER, tiny_method
 
-from conddiffusion_uad.model.cddpm import PAPER, ConditionedDiffusion
+from conddiffusion_uad.method.condition.encoder import Encoder
 from conddiffusion_uad.model.encoder import RESNET_50, build_encoder
+from conddiffusion_uad.model.slices import Slices
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.training.data.batches import Mixture
 from conddiffusion_uad.training.distributed import Processes
@@ -71,7 +73,7 @@ def test_statistics_are_those_of_the_seen_pixels() -> None:
 def test_with_all_patches_seen_the_encoder_is_the_dense_one() -> None:
     dense = build_encoder(SMALL, 8).train()
     slices = torch.rand(2, 1, 64, 64)
-    pooled = dense(slices)
+    pooled = dense(Slices.of(slices))
     head = dense.fc
     sparse = SparseEncoder(dense)
     last = sparse(slices, ActiveSites(torch.ones(2, 1, 2, 2, dtype=torch.bool)))[-1]
@@ -122,7 +124,7 @@ def test_weights_arrive_in_the_encoder_without_its_head(tmp_path: Path) -> None:
     training, file = pretraining(), tmp_path / "encoder.safetensors"
     training.advance()
     save_encoder(file, training.model.encoder.encoder, SMALL)
-    model = ConditionedDiffusion({**PAPER, "condition": 16, "encoder": SMALL})
+    model = tiny_method(condition=Encoder(16, "basic", (1, 1, 1, 1), (8, 16, 32, 64))).build(DENOISER)
     head = {name: value.clone() for name, value in model.encoder.fc.state_dict().items()}
     load_encoder(file, model.encoder, SMALL)
     arrived, given = model.encoder.state_dict(), training.model.encoder.encoder.state_dict()

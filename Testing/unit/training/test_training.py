@@ -14,10 +14,9 @@ from tiny_recipe import TINY_MODEL
 
 from conddiffusion_uad.app.cli import main
 from conddiffusion_uad.bundle import bundle as bundles
-from conddiffusion_uad.bundle.calibration import anomaly_score, threshold
-from conddiffusion_uad.method.anomaly_map.residual import residual
-from conddiffusion_uad.method.restore.one_step import reconstruct
-from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+from conddiffusion_uad.bundle.calibration import threshold
+from conddiffusion_uad.method.brain import Volume
+from conddiffusion_uad.method.run import score
 from conddiffusion_uad.preprocessing import atlas as atlases
 from conddiffusion_uad.protocol.failures import EXIT_BAD_INPUT, BadInput, OutputFailure
 from conddiffusion_uad.training import recipe as recipes
@@ -87,7 +86,7 @@ def recipe() -> recipes.Recipe:
 def fitting_of(recipe: recipes.Recipe, data: Path, *, validated: bool = False) -> Fitting:
     corpus, cpu = corpus_of(recipe, data), torch.device("cpu")
     torch.manual_seed(recipe.seed)
-    model = ConditionedDiffusion(recipe.bundle.model)
+    model = recipe.bundle.build()
     source = batches(recipe, corpus, recipe.fit.batch, cpu)
     steps = recipe.fit.steps(source.size, source.per_epoch)
     plan = Plan(source, steps, recipe.seed, repr(recipe.fit), Processes())
@@ -137,9 +136,8 @@ def test_bundle_is_fitted_calibrated_and_flags_what_its_threshold_says(data: Pat
     flagged = []
     for part in corpus:
         for _, volume, mask in healthy_volumes(part, "T2", recipe.seed + 1):
-            estimate = reconstruct(volume, mask, bundle.model, levels=bundle.config.levels, seed=recipe.seed + 1)
-            residuals = residual(volume, estimate, mask, bundle.config.residual["T2"])
-            flagged.append((anomaly_score(residuals, mask, bundle.calibration["T2"])[mask] > threshold(0.05)).mean())
+            scores = score(bundle, Volume(volume, mask), "T2", seed=recipe.seed + 1).score
+            flagged.append((scores[mask] > threshold(0.05)).mean())
     assert np.mean(flagged) == pytest.approx(0.05, abs=0.03)
 
 
@@ -259,13 +257,13 @@ def test_too_little_data_is_refused(recipe: recipes.Recipe, tmp_path: Path) -> N
 def test_shipped_recipes_can_be_used(path: Path) -> None:
     recipe = recipes.load(path.stem)
     assert recipe.name == path.stem
-    model = ConditionedDiffusion(recipe.bundle.model)
+    model = recipe.bundle.build()
     assert not any(size % model.divisor for size in recipe.bundle.grid.size[:2])
 
 
 def test_the_paper_is_the_published_training() -> None:
     paper = recipes.load("paper")
-    model = ConditionedDiffusion(paper.bundle.model)
+    model = paper.bundle.build()
     millions = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (model.denoiser, model.encoder)]
     assert millions == pytest.approx([44.07, 24.55], abs=0.02)
     assert paper.bundle.grid.size == (96, 96, 50)

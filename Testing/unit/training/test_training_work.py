@@ -14,7 +14,6 @@ from tiny_recipe import TINY_MODEL
 from conddiffusion_uad.app import cli
 from conddiffusion_uad.evaluation.benchmark import tables, training
 from conddiffusion_uad.evaluation.benchmark.network import counted_flop
-from conddiffusion_uad.model.cddpm import PAPER, ConditionedDiffusion
 from conddiffusion_uad.training import recipe as recipes
 
 CPU = torch.device("cpu")
@@ -68,7 +67,7 @@ def test_flop_and_launches_of_a_step_of_the_shipped_training() -> None:
 
 def test_flop_of_a_step_of_the_published_training() -> None:
     with torch.device("meta"):
-        model = ConditionedDiffusion(PAPER)
+        model = recipes.load("paper").bundle.build()
         given = torch.zeros(SLICES, 1, 96, 96), torch.zeros(SLICES, dtype=torch.long), torch.zeros(SLICES, 512)
     flop = counted_flop(lambda: model.denoiser(*given).sum().backward()) / SLICES / 1e9
     assert flop == pytest.approx(3 * 149.1, abs=0.5)

@@ -47,7 +47,7 @@ def _show(arguments: argparse.Namespace) -> int:
         f"sha256     {loaded.sha256}",
         f"contrasts  {', '.join(loaded.config.contrasts)}",
         f"calibrated {', '.join(loaded.calibration) or 'no'}",
-        f"levels     {', '.join(map(str, loaded.config.levels))}",
+        f"timesteps  {', '.join(map(str, loaded.config.timesteps))}",
         f"parameters {sum(weights.numel() for weights in loaded.model.parameters()):,}",
     ]
     show("\n".join([*lines, *(["", card.read_text(encoding="utf-8").rstrip()] if card.is_file() else [])]))

@@ -14,8 +14,10 @@ from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.evaluation.benchmark.ceiling import ceiling
 from conddiffusion_uad.evaluation.benchmark.timing import in_turns
 from conddiffusion_uad.model import precision
-from conddiffusion_uad.model.cddpm import PAPER, ConditionedDiffusion
+from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.fast.inference import FastDenoiser, accelerated
+from conddiffusion_uad.model.slices import Slices
+from conddiffusion_uad.training import recipe as recipes
 
 PAPER_SIZE = (96, 96)  # height and width of the published slices
 LEVEL = 300
@@ -52,7 +54,7 @@ class Speed:
 def paper_network() -> ConditionedDiffusion:
     """An untrained network of the published size, with no weight that is zero."""
     torch.manual_seed(0)
-    model = ConditionedDiffusion(PAPER).eval().requires_grad_(False)
+    model = recipes.load("paper").bundle.build().eval().requires_grad_(False)
     for parameter in model.parameters():
         if not parameter.any():
             nn.init.normal_(parameter, std=0.02)
@@ -85,13 +87,14 @@ def measure(name: str, model: ConditionedDiffusion, size: tuple[int, int], *, sl
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(0)
     image, noise = (torch.rand(slices, 1, *size, generator=generator).to(device) for _ in range(2))
-    level, features = torch.full((slices,), LEVEL, device=device), model.encoder(image)
+    seen, level = Slices.of(image), torch.full((slices,), LEVEL, device=device)
+    features = model.encoder(seen)
     forms = {"plain fp32": model} | {
         f"fast {name}": accelerated(model, dtype) for name, dtype in precision.DTYPES.items()
     }
 
     def run(form: ConditionedDiffusion) -> Callable[[], torch.Tensor]:
-        return lambda: form(image, level, noise, features)
+        return lambda: form(seen, level, noise, features)
 
     seconds = np.array(in_turns([run(form) for form in forms.values()], device, rounds))
     plain, found = run(model)(), []

@@ -13,7 +13,6 @@ from conddiffusion_uad.evaluation.benchmark.brain import synthetic_brain
 from conddiffusion_uad.evaluation.benchmark.ceiling import ceiling
 from conddiffusion_uad.evaluation.benchmark.network import counted_flop
 from conddiffusion_uad.evaluation.benchmark.timing import in_turns
-from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.fast.inference import PART
 from conddiffusion_uad.model.precision import DTYPES
 from conddiffusion_uad.training import recipe as recipes
@@ -114,7 +113,7 @@ def synthetic_training(recipe: Recipe, device: torch.device, precision: str, sli
     """The fit of a recipe with another batch and number format, on a synthetic brain in place of its sources."""
     torch.manual_seed(recipe.seed)
     settings = replace(recipe.fit, batch=slices, precision=precision)
-    model = ConditionedDiffusion(recipe.bundle.model).to(device)
+    model = recipe.bundle.build().to(device)
     source = batches(recipe, _corpus(recipe, slices), slices, device)
     return Fitting(model, settings, Plan(source, _STEPS, recipe.seed, "", Processes()))
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from conddiffusion_uad.io import nifti_file
+from conddiffusion_uad.io import volume as volumes
 from conddiffusion_uad.io.volume import Grid
+from conddiffusion_uad.method.brain import Brain, Volume
 from conddiffusion_uad.preprocessing.preparation import Prepared
 
 _LONGEST_ID = 120  # characters; file systems allow 255 bytes, of which suffixes and temporary names need some
@@ -109,6 +110,11 @@ class Examined:
     spacing: tuple[float, float, float]
     prepared: Prepared | None
 
+    @property
+    def brain(self) -> Brain:
+        """The case as a method looks at it."""
+        return self.prepared or Volume(self.volume, self.mask, self.grid)
+
     def native(self, scores: np.ndarray) -> np.ndarray:
         """Bring scores (z, y, x) from the model's grid to the scan's own: float32, 0 outside ``native_mask``."""
         if self.prepared is None:
@@ -133,16 +139,8 @@ class Examined:
 
 
 def read_labels(path: Path) -> sitk.Image:
-    """Read a label map of whole numbers; others are rounded. Raises RuntimeError or BadInput when it is none."""
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        if "orthonormal" not in str(error):
-            raise
-        image = nifti_file.read_straightened(path)
-    if image.GetDimension() == 4 and image.GetSize()[3] == 1:
-        image = image[:, :, :, 0]
-    return sitk.Cast(sitk.Round(image), sitk.sitkInt32) if "float" in image.GetPixelIDTypeAsString() else image
+    """Read a label map of whole numbers; others are rounded. Raises BadInput when it is none."""
+    return sitk.Cast(sitk.Round(volumes.read_values(path)), sitk.sitkInt32)
 
 
 def is_lesion(case: Case, labels: np.ndarray) -> np.ndarray:

@@ -10,10 +10,10 @@ from typing import TypeVar
 
 from conddiffusion_uad.evaluation.data import slice_archive
 from conddiffusion_uad.evaluation.data.cases import Case, Problem
-from conddiffusion_uad.evaluation.data.image_files import alike, read_grid
+from conddiffusion_uad.evaluation.data.image_files import alike
 from conddiffusion_uad.evaluation.data.label_checks import label_problems
 from conddiffusion_uad.evaluation.data.trained_on import TrainedOn
-from conddiffusion_uad.io.volume import Grid
+from conddiffusion_uad.io.volume import Grid, read_grid
 from conddiffusion_uad.protocol.failures import BadInput
 
 _THREADS = 4  # that read files

@@ -9,8 +9,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from conddiffusion_uad.evaluation.data.cases import Case, Problem, is_lesion, read_labels
-from conddiffusion_uad.evaluation.data.image_files import inside, points, read_grid, same_grid
-from conddiffusion_uad.io.volume import Grid
+from conddiffusion_uad.evaluation.data.image_files import inside, points, same_grid
+from conddiffusion_uad.io.volume import Grid, read_grid
 from conddiffusion_uad.protocol.failures import BadInput
 
 MOST_LESION_ML = 1000.0  # more than that is a brain, not what is wrong with it

@@ -1,4 +1,33 @@
-"""From a scan and its reconstruction to a map of what does not look healthy.
+"""From a scan and its reconstructions to a map of what does not look healthy.
 
-One rule a file; the unit of a map is free, the calibration gives it one.
+One map a file; the unit of a map is free, the calibration gives it one.
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from conddiffusion_uad.method.anomaly_map.residual import Residual
+from conddiffusion_uad.method.restored import Restored
+from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+
+
+class AnomalyMap(Protocol):
+    """A way of making the map. One with a network of its own is also ``parts.Learned``.
+
+    A map may have an attribute ``spacing``: it is then given the scan on a grid with voxels of so many mm.
+    """
+
+    def __call__(self, restored: Restored, model: ConditionedDiffusion) -> np.ndarray:
+        """The map on the grid of ``restored``: float32 (z, y, x), not negative, 0 outside the mask.
+
+        Args:
+            restored: The scan and its reconstructions.
+            model: What they were made with; ``model.networks`` holds the networks of the method's parts.
+        """
+
+
+ANOMALY_MAPS: Mapping[str, type[AnomalyMap]] = {"residual": Residual}

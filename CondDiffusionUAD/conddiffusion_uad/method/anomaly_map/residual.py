@@ -5,24 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
-from scipy.stats import rankdata
 
-SIGNS = ("absolute", "positive", "negative")
+from conddiffusion_uad.method.intensity import rank_normalized, require_smoothing, smoothed
+from conddiffusion_uad.method.restored import Restored
+from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 
-SMOOTHING = ("gaussian", "median", "none")
-
-MOST_SIZE = 16.0  # voxels that smoothing may reach; more would blur whole lobes and take minutes
+SIGNS = ("absolute", "hyperintense", "hypointense")
 TISSUES = ("any", "bright", "dark")
 
 
 @dataclass(frozen=True)
-class ResidualRule:
-    """How a residual is formed; part of a bundle's configuration, one for each contrast.
+class Residual:
+    """What the reconstruction does not explain, smoothed, where tissue is expected.
 
     Attributes:
-        sign: "positive" keeps what is brighter than the reconstruction, "negative" what is darker, "absolute" both.
-        smoothing: "gaussian" (normalized inside the mask), "median" or "none".
+        sign: "hyperintense" keeps what is brighter than the reconstruction, "hypointense" what is darker, "absolute"
+            both.
+        smoothing: "gaussian" (normalized inside the mask), "median" (of what is inside the mask) or "none".
         size: Standard deviation of the Gaussian, or side of the median's cube, in voxels of the bundle's grid.
         tissue: Where residuals count: "bright" weights them by the rank of the reconstruction's intensity in the brain,
             "dark" by one minus this rank, "any" not at all. Fluid is the darkest tissue of T1 and FLAIR and the
@@ -35,58 +34,33 @@ class ResidualRule:
     tissue: str = "any"
 
     def __post_init__(self) -> None:
-        if (
-            self.sign not in SIGNS
-            or self.smoothing not in SMOOTHING
-            or not 0 < self.size <= MOST_SIZE
-            or self.tissue not in TISSUES
-        ):
-            raise ValueError(
-                f"{self} is no residual rule: the sign is one of {SIGNS}, the smoothing one of {SMOOTHING}, "
-                f"the tissue one of {TISSUES}."
-            )
+        if self.sign not in SIGNS or self.tissue not in TISSUES:
+            raise ValueError(f"the sign of a residual is one of {SIGNS}, its tissue one of {TISSUES}")
+        require_smoothing(self.smoothing, self.size)
 
+    def __call__(self, restored: Restored, model: ConditionedDiffusion) -> np.ndarray:
+        """The map, float32 (z, y, x); the model is not looked at."""
+        return self.between(restored.volume, restored.mean, restored.mask)
 
-def equalized(volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Rank of each intensity inside the brain, in (0, 1].
+    def between(self, volume: np.ndarray, reconstruction: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """The residual of a volume and a reconstruction, both (z, y, x).
 
-    Args:
-        volume: Scan or reconstruction, any units.
-        mask: Brain, boolean, same shape.
+        A signed difference is smoothed before its sign is cut, so that noise of both signs cancels.
 
-    Returns:
-        float32, 0 outside the mask.
-    """
-    ranks = np.zeros(volume.shape, np.float32)
-    if mask.any():
-        ranks[mask] = rankdata(volume[mask]) / mask.sum()
-    return ranks
+        Returns:
+            float32, same shape, not negative, 0 outside the mask.
+        """
+        difference = volume - reconstruction
+        if self.sign == "absolute":
+            unexplained = self.smoothed(np.abs(difference), mask)
+        else:
+            signed = difference if self.sign == "hyperintense" else -difference
+            unexplained = np.maximum(self.smoothed(signed, mask), 0)
+        if self.tissue == "any":
+            return unexplained
+        rank = self.smoothed(rank_normalized(reconstruction, mask), mask)
+        return unexplained * (rank if self.tissue == "bright" else 1 - rank)
 
-
-def smoothed(values: np.ndarray, mask: np.ndarray, rule: ResidualRule) -> np.ndarray:
-    """Smooth a map inside the mask; the Gaussian is normalized so that the rim of the brain keeps its level."""
-    if rule.smoothing == "median":
-        values = ndimage.median_filter(values, size=round(rule.size))
-    elif rule.smoothing == "gaussian":
-        weight = ndimage.gaussian_filter(mask.astype(np.float32), rule.size)
-        values = ndimage.gaussian_filter(values * mask, rule.size) / np.maximum(weight, 1e-6)
-    return np.where(mask, values, 0).astype(np.float32)
-
-
-def residual(volume: np.ndarray, reconstruction: np.ndarray, mask: np.ndarray, rule: ResidualRule) -> np.ndarray:
-    """What the reconstruction does not explain, smoothed, where tissue is expected.
-
-    A signed difference is smoothed before its sign is cut, so that noise of both signs cancels.
-
-    Returns:
-        float32, same shape (z, y, x), not negative, 0 outside the mask.
-    """
-    difference = volume - reconstruction
-    if rule.sign == "absolute":
-        unexplained = smoothed(np.abs(difference), mask, rule)
-    else:
-        unexplained = np.maximum(smoothed(difference if rule.sign == "positive" else -difference, mask, rule), 0)
-    if rule.tissue == "any":
-        return unexplained
-    rank = smoothed(equalized(reconstruction, mask), mask, rule)
-    return unexplained * (rank if rule.tissue == "bright" else 1 - rank)
+    def smoothed(self, values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """A map (z, y, x) smoothed as this residual is, float32, 0 outside the mask."""
+        return smoothed(values, mask, self.smoothing, self.size)

@@ -1,4 +1,38 @@
-"""From a scan to its pseudo-healthy reconstruction.
+"""From slices to what they would look like healthy.
 
 One way of restoring a file.
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+
+from conddiffusion_uad.method.restore.one_step import OneStep
+from conddiffusion_uad.method.seeds import Seeds
+from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+from conddiffusion_uad.model.slices import Slices
+
+
+class Restorer(Protocol):
+    """A way of restoring slices."""
+
+    @property
+    def timesteps(self) -> tuple[int, ...]:
+        """How much noise it uses, t in 1..1000; a run may replace them."""
+
+    def __call__(self, model: ConditionedDiffusion, slices: Slices, seeds: Seeds) -> torch.Tensor:
+        """Estimates of the healthy slices in [0, 1], not clamped, float32 (samples, B, 1, H, W).
+
+        Their mean is the reconstruction, how far they disagree its uncertainty.
+
+        Args:
+            model: Trained.
+            slices: On the model's device.
+            seeds: Of these slices.
+        """
+
+
+RESTORERS: Mapping[str, type[Restorer]] = {"one_step": OneStep}

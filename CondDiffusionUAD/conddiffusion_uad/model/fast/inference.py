@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
-from conddiffusion_uad.model.denoiser import Denoiser
+from conddiffusion_uad.model.denoiser import Denoiser, beside
 from conddiffusion_uad.model.fast.fused import FusedBlock, folded_modulation, normalized_activation
 from conddiffusion_uad.model.fast.parallel import side_by_side
 
@@ -18,17 +18,20 @@ PART = 4  # samples at most, so that a batch has parts for all cores
 
 
 def accelerated(model: ConditionedDiffusion, dtype: torch.dtype) -> ConditionedDiffusion:
-    """The model with its denoiser in the fast form; the given one is left as it is.
+    """A copy of the model with its denoiser in the fast form; the given one is left as it is.
 
     Args:
-        model: Trained, in evaluation mode; it may be accelerated already.
+        model: Trained, in its plain form.
         dtype: In which convolutions compute; statistics, modulation, attention and the encoder stay in float32.
+
+    Raises:
+        TypeError: The model is accelerated already: the weights that it came from are needed.
     """
-    if isinstance(model.denoiser, FastDenoiser):
-        return model
-    device = next(model.denoiser.parameters()).device
+    if not isinstance(model.denoiser, Denoiser):
+        raise TypeError("Only the plain form of a model can be accelerated.")
     fast = copy.copy(model)
-    fast._modules = {**model._modules, "denoiser": FastDenoiser(model.denoiser, dtype).to(device)}
+    fast._modules = {name: copy.deepcopy(part) for name, part in model._modules.items() if name != "denoiser"}
+    fast.denoiser = FastDenoiser(model.denoiser, dtype).to(model.device)  # which copies it, too
     return fast.eval().requires_grad_(False)
 
 
@@ -69,12 +72,15 @@ class FastDenoiser(nn.Module):
                 module.to(dtype=dtype, memory_format=torch.channels_last)
         self.norm, _, self.head = source.head
 
-    def forward(self, noisy: torch.Tensor, level: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, noisy: torch.Tensor, timestep: torch.Tensor, condition: torch.Tensor, context: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """See :meth:`Denoiser.forward`; the estimate is float32."""
-        embedding = torch.cat([self.embed_level(level), self.embed_condition(condition)], dim=1)
+        embedding = torch.cat([self.embed_level(timestep), self.embed_condition(condition)], dim=1)
         modulation = self.modulation(functional.silu(embedding))
-        together = self.together(noisy)
-        parts = list(zip(noisy.split(together), modulation.split(together), strict=True))
+        seen = beside(noisy, context)
+        together = self.together(seen)
+        parts = list(zip(seen.split(together), modulation.split(together), strict=True))
         return torch.cat(side_by_side(lambda part: self._forward(*part), parts))
 
     def together(self, noisy: torch.Tensor) -> int:
@@ -85,9 +91,9 @@ class FastDenoiser(nn.Module):
         fitting = round(CACHE_BYTES / (self.stem.out_channels * pixels * self.dtype.itemsize))
         return min(max(fitting, 1), PART)
 
-    def _forward(self, noisy: torch.Tensor, modulation: torch.Tensor) -> torch.Tensor:
+    def _forward(self, seen: torch.Tensor, modulation: torch.Tensor) -> torch.Tensor:
         pairs = (pair.chunk(2, dim=1) for pair in modulation.split([2 * width for width in self._widths], dim=1))
-        h = self.stem(self.to_patches(noisy).contiguous(memory_format=torch.channels_last)).to(self.dtype)
+        h = self.stem(self.to_patches(seen).contiguous(memory_format=torch.channels_last)).to(self.dtype)
         skips = [h]
         for block in self.down:
             h = block(h, *next(pairs))

@@ -11,6 +11,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+from conddiffusion_uad.model.slices import Slices
 from conddiffusion_uad.training.loop import Plan, Training
 from conddiffusion_uad.training.progress import TrainingLog
 from conddiffusion_uad.training.recipe import FitSettings
@@ -86,7 +87,7 @@ class Fitting(Training[Corrupted]):
         errors where the anomalies were count more.
         """
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            estimate = self._parallel(example.seen, example.level, example.noise)
+            estimate = self._parallel(Slices.of(example.seen), example.level, example.noise)
         loss = restoration_loss(estimate, example.slices, example.where, self.settings.anomalies.weight)
         self._update(loss)
         return self._processes.mean(loss)

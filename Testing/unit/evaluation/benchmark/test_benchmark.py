@@ -10,6 +10,7 @@ from conddiffusion_uad.evaluation.benchmark import ceiling, network, stages, tim
 from conddiffusion_uad.evaluation.benchmark.brain import synthetic_brain
 from conddiffusion_uad.model.denoiser import Denoiser
 from conddiffusion_uad.model.fast.inference import accelerated
+from conddiffusion_uad.model.slices import Slices
 from conddiffusion_uad.protocol.failures import Failure
 from conddiffusion_uad.protocol.job import DetectionJob
 
@@ -28,8 +29,8 @@ def test_flop_are_those_of_a_convolution_counted_by_hand() -> None:
 
 def test_flop_are_counted_whatever_threads_compute(small_bundle: Path) -> None:
     model = accelerated(bundles.load(str(small_bundle)).model, torch.float32)
-    image, usual = torch.rand(9, 1, 32, 32), torch.get_num_threads()
-    given = image, torch.full((9,), 200), torch.rand_like(image), model.encoder(image)
+    image, usual = Slices.of(torch.rand(9, 1, 32, 32)), torch.get_num_threads()
+    given = image, torch.full((9,), 200), torch.rand_like(image.image), model.encoder(image)
     counted = []
     for threads in (1, 2):
         torch.set_num_threads(threads)

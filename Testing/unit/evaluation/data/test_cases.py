@@ -14,6 +14,12 @@ from conddiffusion_uad.io.volume import Grid
 GRID = Grid((16, 24, 16), (2.0, 2.0, 2.0), (-15.0, -23.0, -15.0))
 
 
+def write(values: np.ndarray, file: Path) -> None:
+    image = sitk.GetImageFromArray(values)
+    image.SetSpacing((10.0, 10.0, 10.0))
+    sitk.WriteImage(image, str(file))
+
+
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
     """An archive of slices with lesions."""
@@ -28,18 +34,18 @@ def archive(tmp_path: Path) -> Path:
 @pytest.fixture
 def labels(tmp_path: Path) -> Path:
     """A label map with 1 on the diagonal of each slice and 2 in a corner off it."""
-    values = np.eye(4, dtype=np.uint8)[None].repeat(4, 0)
-    values[:, 0, 3] = 2
-    sitk.WriteImage(sitk.GetImageFromArray(values), str(tmp_path / "seg.nii.gz"))
+    values = np.eye(8, dtype=np.uint8)[None].repeat(8, 0)
+    values[:, 0, 7] = 2
+    write(values, tmp_path / "seg.nii.gz")
     return tmp_path / "seg.nii.gz"
 
 
 @pytest.fixture
 def finer_scan() -> sitk.Image:
     """An empty scan with eight voxels for each of the label map's."""
-    scan = sitk.Image([8, 8, 8], sitk.sitkFloat32)
-    scan.SetSpacing((0.5, 0.5, 0.5))
-    scan.SetOrigin((-0.25, -0.25, -0.25))
+    scan = sitk.Image([16, 16, 16], sitk.sitkFloat32)
+    scan.SetSpacing((5.0, 5.0, 5.0))
+    scan.SetOrigin((-2.5, -2.5, -2.5))
     return scan
 
 
@@ -89,20 +95,20 @@ def test_a_volume_is_judged_on_its_own_grid(scan_file: Path, tmp_path: Path) -> 
 
 def test_lesion_is_brought_to_the_grid_of_the_scan(labels: Path, finer_scan: sitk.Image) -> None:
     marked, ignored = examining._marked(Case("a", "set", "T2", labels, labels, lesion_labels=(1,)), finer_scan)
-    assert np.array_equal(marked[0], np.eye(4).repeat(2, 0).repeat(2, 1) > 0)
+    assert np.array_equal(marked[0], np.eye(8).repeat(2, 0).repeat(2, 1) > 0)
     assert not ignored.any()
     assert not examining._marked(Case("a", "set", "T2", labels), finer_scan)[0].any()
 
 
 def test_which_labels_are_lesion_is_the_case_s_to_say(labels: Path, finer_scan: sitk.Image) -> None:
     every = examining._marked(Case("a", "set", "T2", labels, labels), finer_scan)[0]
-    assert every.sum() == (4 + 1) * 4 * 8
+    assert every.sum() == (8 + 1) * 8 * 8
     other, ignored = examining._marked(Case("a", "set", "T2", labels, labels, ignored_labels=(2,)), finer_scan)
-    assert (other.sum(), ignored.sum()) == (4 * 4 * 8, 4 * 8)
+    assert (other.sum(), ignored.sum()) == (8 * 8 * 8, 8 * 8)
 
 
 def test_labels_stored_as_fractions_are_rounded(tmp_path: Path) -> None:
-    sitk.WriteImage(sitk.GetImageFromArray(np.full((3, 3, 3), 0.9999, np.float32)), str(tmp_path / "seg.nii.gz"))
+    write(np.full((8, 8, 8), 0.9999, np.float32), tmp_path / "seg.nii.gz")
     assert set(sitk.GetArrayFromImage(read_labels(tmp_path / "seg.nii.gz")).flat) == {1}
 
 

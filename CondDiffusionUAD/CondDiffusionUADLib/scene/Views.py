@@ -1,0 +1,281 @@
+"""What the slice views show: scan and heatmap, scan and reconstruction, one over the other or side by side.
+
+The heatmap and the fading reconstruction lie on a layer above the classic three where Slicer has one (from 5.10 on), so
+that a drag with the mouse changes the window of the scan and never theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import slicer
+
+from CondDiffusionUADLib.scene.Heatmap import DEFAULT_OPACITY, pinScale, showLegend
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
+from CondDiffusionUADLib.scene.ViewsState import ViewsState, crosshairOf, layoutOf, look, put, setTop, sliceViews
+
+HEATMAP, FADE, SIDE_BY_SIDE, THREE_UP = MODES = ("heatmap", "fade", "sideBySide", "threeUp")
+_THREE_UP_LAYOUT = 27182  # above the numbers that Slicer and its extensions use
+_THREE_UP_XML = (
+    '<layout type="horizontal">'
+    + "".join(
+        f'<item><view class="vtkMRMLSliceNode" singletontag="{name}"/></item>' for name in ("Red", "Yellow", "Green")
+    )
+    + "</layout>"
+)
+
+
+class Views:
+    """Shows a detection in the slice views, and what they showed before.
+
+    Args:
+        scene: The MRML scene.
+    """
+
+    def __init__(self, scene: Any) -> None:
+        self._scene = scene
+        self._before: ViewsState | None = None
+        self._arranged: ViewsState | None = None
+        self._shown: DetectionNodes | None = None
+        self._mode = HEATMAP
+        self._fade = 0.0
+        self._opacity = DEFAULT_OPACITY
+        self._legend = True
+        self._flickering = self._hidden = False
+        self._observed: list[tuple[Any, int]] = []
+        self._aligning = False
+
+    @property
+    def canRestore(self) -> bool:
+        """Whether it is known what the views showed before."""
+        return self._before is not None
+
+    def show(
+        self, nodes: DetectionNodes, mode: str = HEATMAP, opacity: float = DEFAULT_OPACITY, fade: float = 0.5
+    ) -> None:
+        """Show a detection, and hide the outlines and surfaces of all others.
+
+        Args:
+            nodes: Of the detection; without input or reconstruction, the heatmap is shown whatever the mode.
+            mode: One of `MODES`.
+            opacity: Of the heatmap, 0..1.
+            fade: Of the reconstruction over the scan, 0..1.
+        """
+        if self._before is None:
+            self._before = look(self._scene)
+        complete = nodes.input is not None and nodes.reconstruction is not None
+        self._shown, self._mode = nodes, mode if complete and mode in MODES else HEATMAP
+        self._opacity, self._fade = opacity, fade
+        self._flickering = self._hidden = False
+        showOnly(self._scene, nodes)
+        pinScale(nodes.heatmap)
+        if self._mode in (SIDE_BY_SIDE, THREE_UP):
+            self._arrange()
+        else:
+            self._arrangeAsBefore()
+        self._layers()
+        self._follow()
+
+    def resume(self, nodes: DetectionNodes, mode: str, opacity: float, fade: float) -> bool:
+        """Go on with what a loaded scene shows of a detection; the views stay as they are if that is nothing."""
+        ours = {node.GetID() for node in (nodes.heatmap, nodes.reconstruction) if node is not None}
+        shown = look(self._scene).views.values()
+        if not any(ours & {view.background, view.foreground, view.top} for view in shown):
+            showOnly(self._scene, nodes)
+            return False
+        self.show(nodes, mode, opacity, fade)
+        return True
+
+    def setOpacity(self, opacity: float) -> None:
+        """Set the opacity (0..1) of the heatmap."""
+        self._opacity = opacity
+        self._layers()
+
+    def setFade(self, fade: float) -> None:
+        """Set the opacity (0..1) of the reconstruction over the scan."""
+        self._fade = fade
+        self._layers()
+
+    def setLegendVisible(self, visible: bool) -> None:
+        """Show the color legend where the heatmap is, or not."""
+        self._legend = visible
+        self._layers()
+
+    def toggleHeatmap(self) -> bool:
+        """Take the heatmap off the scan, or put it back; returns whether it is shown now."""
+        self._hidden = not self._hidden
+        self._layers()
+        return not self._hidden
+
+    def flicker(self) -> bool:
+        """Show the reconstruction in the place of the scan, or the scan again; returns whether it is the former."""
+        self._flickering = not self._flickering
+        self._layers()
+        return self._flickering
+
+    def restore(self) -> None:
+        """Show again what the views showed before the first `show`."""
+        before = self._before
+        if before is None:
+            return
+        self._arrangeAsBefore()
+        self.forget()
+        put(self._scene, before, layers=True)
+        for node in findDetections(self._scene):
+            showLegend(node.heatmap, None)
+
+    def forget(self) -> None:
+        """What was shown before is gone: another scene, or the panel goes."""
+        for node, tag in self._observed:
+            node.RemoveObserver(tag)
+        self._observed = []
+        self._before = self._arranged = self._shown = None
+
+    def jump(self, place: tuple[float, float, float]) -> None:
+        """Center all slice views on a place in the world (R, A, S), mm, and mark it with the crosshair."""
+        slicer.vtkMRMLSliceNode.JumpAllSlices(self._scene, *place, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
+        crosshair = crosshairOf(self._scene)
+        if crosshair is not None:
+            if crosshair.GetCrosshairMode() == crosshair.NoCrosshair:
+                crosshair.SetCrosshairMode(crosshair.ShowSmallBasic)
+            crosshair.SetCrosshairRAS(*place)
+
+    def _layers(self) -> None:
+        """Bring the volumes into the layers of the views."""
+        nodes = self._shown
+        if nodes is None or nodes.heatmap.GetScene() is not self._scene:
+            return
+        shown = []
+        for sliceNode, composite in sliceViews(self._scene):
+            background, top, opacity = self._content(sliceNode.GetLayoutName())
+            modifying = composite.StartModify()
+            composite.SetBackgroundVolumeID(background.GetID() if background is not None else None)
+            composite.SetForegroundVolumeID(None)
+            setTop(composite, top.GetID() if top is not None else None, opacity)
+            composite.EndModify(modifying)
+            if top is nodes.heatmap:
+                shown.append(sliceNode)
+        shown.sort(key=lambda sliceNode: not sliceNode.IsMappedInLayout())
+        showLegend(nodes.heatmap, shown[0] if shown and self._legend else None)
+
+    def _content(self, view: str) -> tuple[Any, Any, float]:
+        """Background, top layer and its opacity of a view."""
+        nodes = self._shown
+        scan = nodes.input
+        if self._flickering and nodes.reconstruction is not None:
+            scan = nodes.reconstruction
+        heatmap = None if self._hidden else nodes.heatmap
+        if self._mode == FADE:
+            return scan, nodes.reconstruction, self._fade
+        if self._mode == SIDE_BY_SIDE:
+            return (nodes.reconstruction, None, 0.0) if view == "Yellow" else (scan, None, 0.0)
+        if self._mode == THREE_UP and view != "Green":
+            return (nodes.reconstruction, None, 0.0) if view == "Yellow" else (scan, None, 0.0)
+        return scan, heatmap, self._opacity
+
+    def _arrange(self) -> None:
+        """Let Red, Yellow (and Green) stand side by side and look at the same."""
+        if self._arranged is None:
+            self._arranged = look(self._scene)
+        layout = layoutOf(self._scene)
+        if layout is not None and self._mode == SIDE_BY_SIDE:
+            layout.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView)
+        elif layout is not None:
+            if not layout.IsLayoutDescription(_THREE_UP_LAYOUT):
+                layout.AddLayoutDescription(_THREE_UP_LAYOUT, _THREE_UP_XML)
+            layout.SetViewArrangement(_THREE_UP_LAYOUT)
+        for sliceNode, composite in sliceViews(self._scene):
+            if sliceNode.GetLayoutName() in self._besides:
+                composite.SetLinkedControl(True)
+        self.align()
+
+    @property
+    def _besides(self) -> tuple[str, ...]:
+        return ("Red", "Yellow") if self._mode == SIDE_BY_SIDE else ("Red", "Yellow", "Green")
+
+    def align(self) -> None:
+        """Let the views that stand side by side look at what the left one does, as near as it does."""
+        views = {sliceNode.GetLayoutName(): sliceNode for sliceNode, _composite in sliceViews(self._scene)}
+        if self._aligning or "Red" not in views or self._mode not in (SIDE_BY_SIDE, THREE_UP):
+            return
+        self._aligning = True
+        left = views["Red"]
+        width, height, _depth = left.GetDimensions()
+        field = left.GetFieldOfView()
+        for name in self._besides[1:]:
+            if name not in views:
+                continue
+            other = views[name]
+            wide, high, _depth = other.GetDimensions()
+            scale = max(field[0] / max(width, 1), field[1] / max(height, 1))  # mm in a pixel
+            modifying = other.StartModify()
+            other.GetSliceToRAS().DeepCopy(left.GetSliceToRAS())
+            other.SetFieldOfView(scale * wide, scale * high, field[2])
+            other.SetXYZOrigin(*left.GetXYZOrigin())
+            other.UpdateMatrices()
+            other.EndModify(modifying)
+        self._aligning = False
+
+    def _arrangeAsBefore(self) -> None:
+        """Leave the side-by-side layout."""
+        before, self._arranged = self._arranged, None
+        layout = layoutOf(self._scene)
+        ours = (slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView, _THREE_UP_LAYOUT)
+        if before is not None:
+            put(self._scene, before, layers=False)
+        elif layout is not None and layout.GetViewArrangement() in ours and self._before is not None:
+            # A scene that was saved side by side: nobody knows what was before.
+            layout.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView)
+            for sliceNode, composite in sliceViews(self._scene):
+                composite.SetLinkedControl(False)
+                sliceNode.SetOrientationToDefault()
+
+    def _follow(self) -> None:
+        """Keep the brightness of the reconstruction that of the scan, the legend's size, and the views aligned."""
+        for node, tag in self._observed:
+            node.RemoveObserver(tag)
+        self._observed = []
+        nodes = self._shown
+        if nodes is None:
+            return
+        if nodes.input is not None and nodes.reconstruction is not None and nodes.input.GetDisplayNode() is not None:
+            self._observe(nodes.input.GetDisplayNode(), lambda *_: copyWindow(nodes.input, nodes.reconstruction))
+            copyWindow(nodes.input, nodes.reconstruction)
+        sizes = {}
+        for sliceNode, _composite in sliceViews(self._scene):
+            sizes[sliceNode.GetID()] = tuple(sliceNode.GetDimensions()[:2])
+            self._observe(sliceNode, lambda caller, _event: self._onResized(caller, sizes))
+
+    def _observe(self, node: Any, call: Callable[..., None]) -> None:
+        self._observed.append((node, node.AddObserver("ModifiedEvent", call)))
+
+    def _onResized(self, sliceNode: Any, sizes: dict[str, tuple[int, ...]]) -> None:
+        size = tuple(sliceNode.GetDimensions()[:2])
+        if sizes.get(sliceNode.GetID()) != size:
+            sizes[sliceNode.GetID()] = size
+            self._layers()
+            self.align()
+
+
+def showOnly(scene: Any, shown: DetectionNodes | None) -> None:
+    """Show the outlines, the surfaces and the legend of one detection only; None: of no detection."""
+    for nodes in findDetections(scene):
+        chosen = shown is not None and nodes.heatmap is shown.heatmap
+        display = nodes.segmentation.GetDisplayNode() if nodes.segmentation is not None else None
+        if display is not None and bool(display.GetVisibility()) != chosen:
+            display.SetVisibility(chosen)
+        if not chosen:
+            showLegend(nodes.heatmap, None)
+
+
+def copyWindow(scan: Any, reconstruction: Any) -> None:
+    """Show the reconstruction as bright as the scan, so that the eye compares tissue and not window settings."""
+    source, target = scan.GetDisplayNode(), reconstruction.GetDisplayNode()
+    if target is None:
+        return
+    if source is None:
+        target.AutoWindowLevelOn()
+    elif (target.GetWindow(), target.GetLevel()) != (source.GetWindow(), source.GetLevel()):
+        target.AutoWindowLevelOff()
+        target.SetWindowLevel(source.GetWindow(), source.GetLevel())

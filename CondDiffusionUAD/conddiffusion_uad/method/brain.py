@@ -1,0 +1,81 @@
+"""A prepared brain as a method looks at it, and its slices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+from conddiffusion_uad.io.volume import Grid
+from conddiffusion_uad.method.context import Context
+from conddiffusion_uad.model.slices import UNKNOWN, Slices
+from conddiffusion_uad.preprocessing import resampling
+from conddiffusion_uad.protocol.job import CONTRASTS
+
+
+class Brain(Protocol):
+    """What can be scored; ``preprocessing.preparation.Prepared`` is one, :class:`Volume` another."""
+
+    @property
+    def volume(self) -> np.ndarray:
+        """Intensities in [0, 1], 0 outside the mask, float32 (z, y, x)."""
+
+    @property
+    def mask(self) -> np.ndarray:
+        """Where the brain is, boolean, same shape."""
+
+    @property
+    def grid(self) -> Grid | None:
+        """Where the voxels lie in the atlas; None when that is not known."""
+
+    def at(self, spacing: float) -> Brain:
+        """The same brain on a grid of other voxels, with the detail that the scan has; ``spacing`` in mm."""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A brain of which nothing but its voxels is known. The attributes are those of :class:`Brain`."""
+
+    volume: np.ndarray
+    mask: np.ndarray
+    grid: Grid | None = None
+
+    def at(self, spacing: float) -> Volume:
+        """The same with other voxels, linear between the old ones. Raises ValueError without a grid."""
+        if self.grid is None:
+            raise ValueError("a volume without a grid cannot be brought to another one")
+        finer = resampling.with_spacing(self.grid, spacing)
+        mask = resampled(self.mask.astype(np.float32), self.grid, finer) >= 0.5
+        return Volume(np.where(mask, resampled(self.volume, self.grid, finer), 0).astype(np.float32), mask, finer)
+
+
+def resampled(values: np.ndarray, grid: Grid, to: Grid) -> np.ndarray:
+    """Values (z, y, x) on a grid, linear between its voxels, on another grid; 0 outside; float32."""
+    image = grid.with_array(values.astype(np.float32))
+    return sitk.GetArrayFromImage(sitk.Resample(image, to.blank(), sitk.Transform(), sitk.sitkLinear, 0.0))
+
+
+def slices_of(brain: Brain, context: Sequence[Context], contrast: str | None, index: np.ndarray) -> Slices:
+    """Some axial slices of a brain, on the CPU.
+
+    Args:
+        brain: Prepared.
+        context: What the denoiser sees beside the noisy slice.
+        contrast: Of the scan; None when it is not told.
+        index: Positions of the slices along z, whole numbers.
+    """
+    volume, mask, grid = brain.volume, brain.mask, brain.grid
+    image = torch.from_numpy(np.ascontiguousarray(volume[index], np.float32)).unsqueeze(1)
+    heights = np.full(len(index), np.nan) if grid is None else grid.origin[2] + index * grid.spacing[2]
+    beside = [image.new_zeros(len(index), 0, *image.shape[2:]), *(part(volume, mask, grid, index) for part in context)]
+    return Slices(
+        image=image,
+        brain=torch.from_numpy(np.ascontiguousarray(mask[index], bool)).unsqueeze(1),
+        context=torch.cat(beside, dim=1),
+        z=torch.from_numpy(heights.astype(np.float32)),
+        contrast=torch.full((len(index),), UNKNOWN if contrast is None else CONTRASTS.index(contrast)),
+    )

@@ -1,0 +1,28 @@
+"""Figures of a whole scan for the report, such as how far the reconstructions disagree.
+
+One idea a file; a configuration lists any number of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from conddiffusion_uad.method.measures.disagreement import Disagreement
+from conddiffusion_uad.method.restored import Restored
+from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+
+
+class ScanMeasure(Protocol):
+    """One or several figures. A measure with a network of its own is also ``parts.Learned``."""
+
+    def __call__(self, restored: Restored, model: ConditionedDiffusion) -> Mapping[str, float]:
+        """The figures by their names, finite numbers.
+
+        Args:
+            restored: The scan and its reconstructions.
+            model: What they were made with.
+        """
+
+
+MEASURES: Mapping[str, type[ScanMeasure]] = {"disagreement": Disagreement}

@@ -1,0 +1,19 @@
+"""What a bundle's metadata tells before its network is loaded. Standard library only, for Slicer to ask too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+SECTION = "conddiffusion_uad"
+"""Of metadata.json: how the bundle is run."""
+
+
+def contrasts(section: Mapping[str, Any]) -> tuple[str, ...]:
+    """The contrasts that a bundle is made for. Raises KeyError or TypeError when the section is none."""
+    return tuple(map(str, section["residual" if section["format"] == 1 else "anomaly_map"]))
+
+
+def timesteps(section: Mapping[str, Any]) -> tuple[int, ...]:
+    """The timesteps that its reconstruction uses. Raises KeyError, TypeError or ValueError."""
+    return tuple(map(int, section["levels"] if section["format"] == 1 else section["restore"]["timesteps"]))

@@ -1,0 +1,108 @@
+"""From tissue to a scan as it reaches the model: coil, slices, resolution, motion, noise, brain mask, normalization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .lattice import Lattice, SmoothField, blurred
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """How a scan was taken.
+
+    Attributes:
+        bias: Field of the coil, one channel; its strength is the standard deviation of its logarithm.
+        bias_strength: See there.
+        thickness: Of the slices, mm; 2 or less leaves the lattice's slices alone.
+        blur: Standard deviation of the blur in plane, pixels.
+        noise: Standard deviation, as a share of the spread of intensities.
+        smooth_noise: Whether resampling has smoothed the noise.
+        ghost: (axis, every which line, strength) of a moving head; None without.
+        rim: Where the brain mask ends: share of brain, and strength of a smooth error.
+        rim_field: That error.
+        rind: Brightness of what the mask wrongly holds around the brain; None when it holds nothing.
+        gamma: Exponent after normalization.
+    """
+
+    bias: SmoothField
+    bias_strength: float
+    thickness: float
+    blur: float
+    noise: float
+    smooth_noise: bool
+    ghost: tuple[int, int, float] | None
+    rim: tuple[float, float]
+    rim_field: SmoothField
+    rind: float | None
+    gamma: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, *, real: bool) -> Acquisition:
+        """A random one; milder in blur and noise for a real scan, which has its own."""
+        ghost = (
+            (int(rng.integers(1, 3)), int(rng.integers(2, 6)), rng.uniform(0.05, 0.35)) if rng.random() < 0.1 else None
+        )
+        return cls(
+            bias=SmoothField.draw(rng, 1, 4),
+            bias_strength=rng.uniform(0.06, 0.14) if rng.random() < 0.15 else rng.uniform(0, 0.05),
+            thickness=rng.uniform(2.5, 7.0) if rng.random() < 0.5 else 2.0,
+            blur=rng.uniform(0, 0.6) if real else rng.uniform(0.45, 1.0),
+            noise=rng.uniform(0, 0.015 if real else 0.035),
+            smooth_noise=bool(rng.random() < 0.6),
+            ghost=ghost,
+            rim=(rng.uniform(0.3, 0.7), rng.uniform(0.1, 0.35) if rng.random() < 0.3 else 0.0),
+            rim_field=SmoothField.draw(rng, 1, 24),
+            rind=rng.uniform(0, 1.3) if rng.random() < 0.1 and not real else None,
+            gamma=float(np.exp(rng.uniform(-0.2, 0.2))),
+        )
+
+    def shade(self, image: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+        """The image under the coil's field."""
+        return image * torch.exp(self.bias_strength * self.bias.on(lattice)[0])
+
+    def mask(self, brain: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+        """The brain mask, boolean, from the share of brain (Z, Y, X)."""
+        share = blurred(brain, (0.0, 1.5, 1.5)) if self.rim[1] or self.rind is not None else brain
+        if self.rim[1]:
+            share = share + self.rim[1] * self.rim_field.on(lattice)[0] * ((share > 0.02) & (share < 0.98))
+        return share > (0.1 if self.rind is not None else self.rim[0])
+
+    def slices(self, lattice: Lattice) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Matrices that average thin slices to thick ones, and that interpolate these back; None for thin ones."""
+        z = lattice.z
+        if self.thickness <= 2.0 or len(z) < 3:
+            return None
+        centers = torch.arange(float(z[0]), float(z[-1]) + self.thickness, self.thickness, device=z.device)
+        share = (self.thickness / 2 + 1.0 - (z[None] - centers[:, None]).abs()).clamp(0, 2.0)
+        share = share / share.sum(1, keepdim=True).clamp(min=1e-6)
+        place = ((z - centers[0]) / self.thickness).clamp(0, len(centers) - 1)
+        back = (1 - (place[:, None] - torch.arange(len(centers), device=z.device)).abs()).clamp(min=0)
+        return share, back
+
+    def acquired(self, image: torch.Tensor, lattice: Lattice, spread: float, rng: np.random.Generator) -> torch.Tensor:
+        """Thick slices, blur, ghosts and noise, on (Z, Y, X) intensities."""
+        matrices = self.slices(lattice)
+        if matrices is not None:
+            image = torch.einsum("kz,zyx->kyx", matrices[0], image)
+        image = blurred(image, (0.0, self.blur, self.blur))
+        if self.ghost is not None:
+            image = _ghosted(image, *self.ghost)
+        noise = torch.from_numpy(rng.standard_normal(tuple(image.shape), np.float32)).to(image)
+        if self.smooth_noise:
+            noise = 1.8 * blurred(noise, (0.0, 0.6, 0.6))
+        image = image + self.noise * spread * noise
+        return image if matrices is None else torch.einsum("zk,kyx->zyx", matrices[1], image)
+
+
+def _ghosted(image: torch.Tensor, axis: int, every: int, strength: float) -> torch.Tensor:
+    """Every ``every``-th line of k-space along an axis weakened, but for those around its center."""
+    size = image.shape[axis]
+    line = torch.fft.fftfreq(size, 1 / size, device=image.device).round().long().abs()
+    factors = 1 - strength * ((line % every == 0) & (line > 2)).to(image.dtype)
+    shape = [1, 1, 1]
+    shape[axis] = size
+    return torch.fft.ifft(torch.fft.fft(image, dim=axis) * factors.view(shape), dim=axis).real

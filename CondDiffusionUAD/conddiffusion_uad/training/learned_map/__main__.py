@@ -1,0 +1,46 @@
+"""Train the learned anomaly map in the background: ``python -m conddiffusion_uad.training.learned_map``."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from pathlib import Path
+
+import torch
+
+from conddiffusion_uad.bundle import bundle
+
+from . import material
+from .batches import Batches
+from .loop import Settings, Training
+
+
+def main() -> None:
+    """Prepare the data or take it from the cache, then train, going on from the folder's checkpoint."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="development data")
+    parser.add_argument("--cache", type=Path, required=True, help="folder of prepared healthy inputs")
+    parser.add_argument("--output", type=Path, required=True, help="checkpoint and learning curve")
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--last", type=float, default=float("inf"), help="step to stop before")
+    parser.add_argument("--bundle", default="default", help="whose denoiser reconstructs")
+    parser.add_argument("--reconstructed", type=int, default=Settings.reconstructed, help="every how many-th batch")
+    parser.add_argument("--cool-down", type=int, nargs=2, metavar=("STEP", "STEPS"), default=None)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=0, help="processes that make batches")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    cool_down = None if options.cool_down is None else tuple(options.cool_down)
+    settings = Settings(reconstructed=options.reconstructed, cool_down=cool_down)
+    denoiser = bundle.load(options.bundle).to(options.device).model if options.reconstructed else None
+    batches = Batches(material.load(options.data, options.cache), settings.seed)
+    training = Training(batches, settings, options.output, denoiser, options.device, options.workers)
+    training.resume()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: setattr(training, "stopped", True))
+    training.run(options.seconds, options.last)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Endless batches of synthetic slices for the learned map; batch n is a function of the seed and n alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from conddiffusion_uad.method.anomaly_map.learned_inputs import NEIGHBORS, SliceInputs, atlas_place, slice_inputs
+
+from .material import HELD_OUT_SLICES, Material
+from .scans import Slab, axis, synthesize
+
+SCANS, SLICES = 4, 8  # of a batch: scans, and slices of each
+_SOURCES = {"labels": 0.5, "T1 scans": 0.3, "slices": 0.13, "other scans": 0.07}
+_CONTRASTS = {"T1": 0.3, "T2": 0.34, "FLAIR": 0.31, "random": 0.05}
+_UNKNOWN_CONTRAST, _UNKNOWN_PLACE = 0.06, 0.06  # shares in which the network is not told
+_DOUBTFUL_HEIGHTS = {"p01_s1": (40, 66)}  # slices of FINE near a known lesion that nobody outlined
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Slices with their labels, each (B, 1, H, W) beside the inputs.
+
+    Attributes:
+        inputs: Channels.
+        label: 1 for anomaly, float32.
+        weight: 0 where nobody knows, float32.
+    """
+
+    inputs: SliceInputs
+    label: torch.Tensor
+    weight: torch.Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        parts = (part.to(device, non_blocking=True) for part in vars(self.inputs).values())
+        return Batch(SliceInputs(*parts), self.label.to(device), self.weight.to(device))
+
+
+class Batches:
+    """Batches by number.
+
+    Args:
+        material: Healthy inputs and lesion shapes.
+        seed: Of the whole training.
+    """
+
+    def __init__(self, material: Material, seed: int) -> None:
+        self._material, self._seed, self.priors = material, seed, material.priors
+        self._place = atlas_place(axis(2), axis(1, 2), axis(0, 2), material.priors)
+        groups: dict[str, list[str]] = {name: [] for name in _SOURCES}
+        for name, inputs in material.sources.items():
+            other = inputs.kind == "scan" and (inputs.contrast != "T1" or name.startswith("p0"))
+            groups["other scans" if other else "T1 scans" if inputs.kind == "scan" else inputs.kind].append(name)
+        self._groups = {name: members for name, members in groups.items() if members}
+
+    def __getitem__(self, number: int) -> Batch:
+        """Batch ``number``."""
+        return _joined([self._part(np.random.default_rng([self._seed, number, k])) for k in range(SCANS)])
+
+    def _part(self, rng: np.random.Generator) -> Batch:
+        """The slices of one scan, or as many single slices."""
+        shares = np.array([_SOURCES[name] for name in self._groups])
+        group = list(self._groups)[rng.choice(len(shares), p=shares / shares.sum())]
+        names = self._groups[group]
+        name = names[rng.integers(len(names))] if group != "slices" else names[int(rng.random() < 0.25) % len(names)]
+        inputs = self._material.sources[name]
+        if inputs.kind == "slices":
+            chosen = rng.integers(0, len(inputs.image) - HELD_OUT_SLICES, SLICES)
+            slabs = [synthesize(inputs, inputs.contrast, self._material.shapes, rng, 1, int(k)) for k in chosen]
+            return _joined([self._batch(slab, rng) for slab in slabs])
+        contrast = rng.choice(list(_CONTRASTS), p=list(_CONTRASTS.values()))
+        if inputs.kind == "scan" and (contrast == "random" or group == "other scans"):
+            contrast = inputs.contrast
+        for _ in range(8):
+            slab = synthesize(inputs, str(contrast), self._material.shapes, rng, SLICES)
+            low, high = _DOUBTFUL_HEIGHTS.get(name[:6], (0, -1))
+            if slab.heights is None or not ((slab.heights >= low) & (slab.heights <= high)).any():
+                break
+        return self._batch(slab, rng)
+
+    def _batch(self, slab: Slab, rng: np.random.Generator) -> Batch:
+        known = slab.heights is not None and rng.random() >= _UNKNOWN_PLACE
+        place = self._place[:, slab.heights] if known else None
+        contrast = slab.contrast if rng.random() >= _UNKNOWN_CONTRAST else None
+        last = len(slab.volume) - NEIGHBORS
+        chosen = torch.arange(NEIGHBORS, last)
+        inputs = slice_inputs(slab.volume, slab.rank, slab.mask, chosen, contrast, place)
+        return Batch(inputs, slab.label[chosen, None].float(), slab.weight[chosen, None] * inputs.brain)
+
+
+def _joined(parts: list[Batch]) -> Batch:
+    inputs = SliceInputs(*(torch.cat([getattr(p.inputs, k) for p in parts]) for k in ("fine", "coarse", "brain")))
+    return Batch(inputs, torch.cat([p.label for p in parts]), torch.cat([p.weight for p in parts]))

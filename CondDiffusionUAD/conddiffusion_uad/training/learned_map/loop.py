@@ -1,0 +1,211 @@
+"""Train the learned anomaly map: endless synthetic slices, checkpoints, a learning curve; stop and go on at will."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.utils.data import DataLoader
+
+from conddiffusion_uad.method.anomaly_map.learned_inputs import COARSE_CHANNELS, FINE_CHANNELS, with_reconstruction
+from conddiffusion_uad.method.anomaly_map.learned_network import LearnedMapNetwork
+from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+
+from .batches import Batch, Batches
+from .reconstructions import reconstructions
+
+CHECKPOINT, CURVE = "checkpoint.pt", "curve.jsonl"
+_FAR = 2**31  # steps: without end
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the map is trained.
+
+    Attributes:
+        seed: Of all randomness.
+        learning_rate: After the warm-up.
+        warm_up: Steps.
+        cool_down: (step, steps): from which step the rate falls to zero within how many; None for not yet.
+        weight_decay: Of AdamW.
+        clip: Largest norm of the gradient.
+        ema: Weight of the past in the running mean of the weights.
+        reconstructed: Every how many-th batch comes with reconstructions; 0 for none.
+        bf16: Whether convolutions compute in bfloat16.
+    """
+
+    seed: int = 1
+    learning_rate: float = 2e-3
+    warm_up: int = 100
+    cool_down: tuple[int, int] | None = None
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    ema: float = 0.997
+    reconstructed: int = 3
+    bf16: bool = True
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step."""
+        rate = self.learning_rate * min(1.0, (step + 1) / self.warm_up)
+        if self.cool_down is not None and step >= self.cool_down[0]:
+            rate *= max(0.0, 1 - (step - self.cool_down[0] + 1) / self.cool_down[1])
+        return rate
+
+
+def network() -> LearnedMapNetwork:
+    """The untrained network."""
+    return LearnedMapNetwork(FINE_CHANNELS, COARSE_CHANNELS)
+
+
+def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Weighted cross-entropy inside the brain plus soft Dice over the batch.
+
+    A voxel of an anomaly weighs 5 in a large one, and up to 13 where hardly anything around it is anomalous.
+    """
+    label, known = batch.label, batch.weight
+    crowd = functional.avg_pool2d(functional.avg_pool2d(label, 4), 5, stride=1, padding=2)
+    crowd = functional.interpolate(crowd, scale_factor=4, mode="nearest")
+    weight = known * (1 + label * (4 + 8 * (1 - crowd)))
+    entropy = functional.binary_cross_entropy_with_logits(logits, label, weight, reduction="sum") / known.sum().clamp(
+        min=1
+    )
+    found = torch.sigmoid(logits) * known
+    dice = (2 * (found * label).sum() + 1) / (found.sum() + (label * known).sum() + 1)
+    return entropy + 1 - dice
+
+
+class Training:
+    """A training that can be stopped after any step and goes on as if it had not been.
+
+    Args:
+        batches: Synthetic slices by number.
+        settings: How to train.
+        folder: For the checkpoint and the learning curve; made if needed.
+        denoiser: Frozen, on the device; None to train without reconstructions.
+        device: That trains.
+        workers: Processes that make batches beside the training; 0 makes them in between. The batches are the same.
+    """
+
+    def __init__(
+        self,
+        batches: Batches,
+        settings: Settings,
+        folder: Path,
+        denoiser: ConditionedDiffusion | None = None,
+        device: torch.device | str = "cpu",
+        workers: int = 0,
+    ) -> None:
+        torch.manual_seed(settings.seed)
+        self.settings, self.folder, self.step = settings, folder, 0
+        self.stopped = False  # set it, from a signal handler, to end after the step in progress
+        self._batches, self._denoiser = batches, denoiser
+        self._device, self._workers = torch.device(device), workers
+        self.model, self.mean = network().to(device), network().to(device)
+        self.mean.load_state_dict(self.model.state_dict())
+        self._optimizer = torch.optim.AdamW(
+            self.model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def run(
+        self, seconds: float = math.inf, last: float = math.inf, keep_every: float = 180.0, report: int = 20
+    ) -> None:
+        """Train until the time is over or step ``last`` is reached.
+
+        Args:
+            seconds: Wall time.
+            last: Step to stop before.
+            keep_every: Seconds between checkpoints.
+            report: Steps between lines of the learning curve.
+        """
+        start = kept = time.monotonic()
+        recent: list[float] = []
+        for batch in self._endless():
+            if self.stopped or self.step >= last or time.monotonic() - start >= seconds:
+                break
+            recent.append(self.advance(batch()))
+            if self.step % report == 0:
+                self._note(sum(recent) / len(recent))
+                recent = []
+            if time.monotonic() - kept > keep_every:
+                self.save()
+                kept = time.monotonic()
+        self.save()
+
+    def _endless(self) -> Iterator[Callable[[], Batch]]:
+        """From the next step on, what gives the batch of each step."""
+        if not self._workers:
+            while True:
+                yield lambda: self._batches[self.step]
+        numbers = range(self.step, self.step + _FAR)
+        loader = DataLoader(self._batches, batch_size=None, sampler=numbers, num_workers=self._workers)
+        for made in loader:
+            yield lambda made=made: made
+
+    def advance(self, batch: Batch) -> float:
+        """One step; its loss."""
+        settings, batch = self.settings, batch.to(self._device)
+        inputs = batch.inputs
+        if self._denoiser is not None and settings.reconstructed and self.step % settings.reconstructed == 0:
+            inputs = with_reconstruction(inputs, reconstructions(inputs, self._denoiser, self.step))
+        for group in self._optimizer.param_groups:
+            group["lr"] = settings.rate(self.step)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=settings.bf16):
+            logits = self.model(inputs.fine, inputs.coarse)
+        value = loss(logits, batch)
+        self._optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
+        self._optimizer.step()
+        self.step += 1
+        self._average()
+        return float(value.detach())
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        past = min(self.settings.ema, self.step / (self.step + 10))
+        for mean, current in zip(self.mean.parameters(), self.model.parameters(), strict=True):
+            mean.lerp_(current, 1 - past)
+
+    def _note(self, value: float) -> None:
+        line = {
+            "step": self.step,
+            "loss": round(value, 4),
+            "rate": self.settings.rate(self.step),
+            "time": round(time.time()),
+        }
+        with (self.folder / CURVE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def save(self) -> None:
+        """Write the checkpoint; the old one stays until the new one is whole."""
+        state: dict[str, Any] = {
+            "step": self.step,
+            "settings": asdict(self.settings),
+            "model": self.model.state_dict(),
+            "mean": self.mean.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "priors": self._batches.priors,
+        }
+        partial = self.folder / (CHECKPOINT + ".partial")
+        torch.save(state, partial)
+        partial.replace(self.folder / CHECKPOINT)
+
+    def resume(self) -> bool:
+        """Go on from the folder's checkpoint; False when there is none. Its settings do not override the given ones."""
+        file = self.folder / CHECKPOINT
+        if not file.is_file():
+            return False
+        state = torch.load(file, map_location=self._device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.mean.load_state_dict(state["mean"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        return True

@@ -1,0 +1,87 @@
+"""Which anomalies a scan has: none, many small ones, a large one, both, or the lesions of a real patient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from conddiffusion_uad.training.data.geometry import Push
+from conddiffusion_uad.training.data.signal_equations import Palette
+
+from . import intensity
+from .anomaly import ANY, SOLID, Anomaly, Core, Halo
+from .fade import Fade
+from .intensity import Texture
+from .place import Places
+from .shape import Blob, RealShape
+
+_KINDS = {"none": 0.12, "small": 0.36, "mixed": 0.18, "large": 0.18, "real": 0.16}
+_SMALL_MM, _LARGE_MM = (1.3, 7.0), (8.0, 30.0)
+_SMALL_PLACES = {"ventricles": 0.35, "cortex": 0.2, "white": 0.25, "anywhere": 0.2}
+Shapes = Sequence[tuple[torch.Tensor, tuple[float, float, float]]]  # masks of real lesions and their origins
+
+
+def draw(
+    palette: Palette, places: Places, shapes: Shapes, rng: np.random.Generator
+) -> tuple[list[Anomaly], list[Push]]:
+    """The anomalies of one scan, and how they push or pull the tissue around them.
+
+    Args:
+        palette: Intensities of the scan.
+        places: Where there is what.
+        shapes: Real lesions; none of them is drawn when there are none.
+        rng: Source of randomness.
+    """
+    kind = rng.choice(list(_KINDS), p=list(_KINDS.values()))
+    texture = Texture.draw(rng)
+    found: list[Anomaly] = []
+    pushes: list[Push] = []
+    if kind in ("small", "mixed") or (kind == "real" and not shapes):
+        value = intensity.draw(palette, rng)
+        for _ in range(1 + int(24 * rng.random() ** 2) if kind == "small" else int(rng.integers(1, 5))):
+            value = value if rng.random() < 0.7 else intensity.draw(palette, rng)  # lesions of one scan are alike
+            found.append(_small(palette, places, texture, value, rng))
+    if kind in ("large", "mixed"):
+        anomaly, push = _large(palette, places, texture, rng)
+        found.append(anomaly)
+        pushes += push
+    if kind == "real" and shapes:
+        found.append(_real(palette, shapes, texture, rng))
+    return found, pushes
+
+
+def _small(palette: Palette, places: Places, texture: Texture, value: float, rng: np.random.Generator) -> Anomaly:
+    radius = float(np.exp(rng.uniform(*np.log(_SMALL_MM))))
+    center = places.draw(rng.choice(list(_SMALL_PLACES), p=list(_SMALL_PLACES.values())), rng)
+    center = center + np.array([rng.uniform(-0.7, 0.7) * radius, 0, 0])
+    shape = Blob.draw(center, radius, rng)
+    halo = None
+    if rng.random() < 0.15:
+        halo = Halo(rng.uniform(1.3, 1.8), value, rng.uniform(0.1, 0.4))
+    return Anomaly(shape, value, Fade.draw(center, 2 * radius, rng), texture, SOLID, None, halo)
+
+
+def _large(palette: Palette, places: Places, texture: Texture, rng: np.random.Generator) -> tuple[Anomaly, list[Push]]:
+    radius = float(np.exp(rng.uniform(*np.log(_LARGE_MM))))
+    center = places.draw("anywhere", rng)
+    shape = Blob.draw(center, radius, rng)
+    value = intensity.draw(palette, rng)
+    core = Core(rng.uniform(0.4, 0.8), palette.fluid * rng.uniform(0.9, 1.3)) if rng.random() < 0.4 else None
+    halo = None
+    if rng.random() < 0.4:
+        halo = Halo(rng.uniform(1.2, 1.9), intensity.draw(palette, rng), rng.uniform(0.2, 0.8))
+    groups = ANY if rng.random() < 0.35 else SOLID
+    pushes = []
+    if rng.random() < 0.5:
+        strength = rng.uniform(0.05, 0.35) * (-0.7 if core is not None and rng.random() < 0.4 else 1)
+        pushes = [Push(center, radius, strength)]
+    return Anomaly(shape, value, Fade.draw(center, 2 * radius, rng), texture, groups, core, halo), pushes
+
+
+def _real(palette: Palette, shapes: Shapes, texture: Texture, rng: np.random.Generator) -> Anomaly:
+    mask, origin = shapes[rng.integers(len(shapes))]
+    shape = RealShape(mask, origin, bool(rng.random() < 0.5), rng.uniform(-6, 6, 3))
+    fade = Fade.draw(np.zeros(3), 100.0, rng)
+    return Anomaly(shape, intensity.draw(palette, rng), fade, texture, SOLID)

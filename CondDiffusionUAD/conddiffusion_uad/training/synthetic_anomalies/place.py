@@ -1,0 +1,67 @@
+"""Where anomalies lie: beside the ventricles, under the cortex, in white matter, anywhere in the brain."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from conddiffusion_uad.training.data.healthy_sources import DEEP, FLUID, GRAY, VENTRICLE, WHITE
+from conddiffusion_uad.training.data.lattice import Lattice
+
+_NEAR = 2  # voxels of the coarse lattice
+
+
+class Places:
+    """Candidate centers on a coarse lattice.
+
+    Args:
+        tissue: uint8 (Z, Y, X), groups of :mod:`healthy_sources`.
+        lattice: Where it was sampled.
+    """
+
+    def __init__(self, tissue: torch.Tensor, lattice: Lattice) -> None:
+        groups = tissue.cpu().numpy()
+        solid = np.isin(groups, (GRAY, WHITE, DEEP))
+        white = np.isin(groups, (WHITE, DEEP))
+        self._axes = [axis.cpu().numpy() for axis in lattice.axes]
+        self._steps = [float(axis[1] - axis[0]) if len(axis) > 1 else 0.0 for axis in self._axes]
+        maps = {
+            "ventricles": white & _near(groups == VENTRICLE),
+            "cortex": white & _near(groups == GRAY),
+            "white": white,
+            "anywhere": solid,
+            "fluid": groups == FLUID,
+            "inside ventricles": groups == VENTRICLE,
+            "sinuses": (groups > 0) & _near(groups == 0) & self._beside_sinuses(),
+        }
+        self._found = {name: np.argwhere(where) for name, where in maps.items()}
+
+    def _beside_sinuses(self) -> np.ndarray:
+        """The mid-line, and the back of the brain below: where the sagittal and the transverse sinuses run."""
+        z, y, x = np.meshgrid(*self._axes, indexing="ij")
+        return (np.abs(x) < 8) | ((z < 5) & (y > 40))
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a place."""
+        return len(self._found[name]) > 0
+
+    def draw(self, name: str, rng: np.random.Generator) -> np.ndarray:
+        """A random point of a kind of place, mm (z, y, x); anywhere when there is none of it."""
+        candidates = self._found[name] if self.has(name) else self._found["anywhere"]
+        if not len(candidates):
+            return np.zeros(3)
+        index = candidates[rng.integers(len(candidates))]
+        steps = np.array(self._steps)
+        middle = np.array([axis[i] for axis, i in zip(self._axes, index, strict=True)])
+        return middle + steps * rng.uniform(-0.5, 0.5, 3)
+
+
+def _near(where: np.ndarray) -> np.ndarray:
+    """Voxels within a step of the places along each axis."""
+    near = where.copy()
+    for axis in range(3):
+        for _ in range(_NEAR - 1):
+            padded = np.pad(near, [(1, 1) if k == axis else (0, 0) for k in range(3)])
+            lower, upper = (np.take(padded, range(s, s + near.shape[axis]), axis) for s in (0, 2))
+            near = near | lower | upper
+    return near

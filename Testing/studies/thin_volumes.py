@@ -1,0 +1,135 @@
+"""Turn an .npz archive of single axial slices into thin volumes, which `train` and `evaluate` read as volumes.
+
+    PYTHONPATH=CondDiffusionUAD python Testing/studies/thin_volumes.py soop_flair_z18.npz thin/soop_flair \\
+        --contrast FLAIR --z 18 --cleanest 0.4
+    PYTHONPATH=CondDiffusionUAD python Testing/studies/thin_volumes.py ixi_t2_slices.npz thin/ixi_t2 \\
+        --contrast T2 --turns 3 --skull
+
+The archive holds ``image`` (slices, y, x), and optionally ``mask`` of the same shape (lesions), ``id`` (who is shown)
+and ``bright`` (how much each slice deviates from health). A thin volume is 6 mm of a brain in the space of the MNI152
+atlas, 0 outside the brain, all of its slices alike: so a thick slice looks on a finer grid.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+from skimage.measure import regionprops
+from skimage.morphology import disk
+
+from conddiffusion_uad.io import volume as volumes
+from conddiffusion_uad.io.scan_checks import MIN_SIZE
+from conddiffusion_uad.io.volume import Grid
+from conddiffusion_uad.protocol.job import CONTRASTS
+
+THICKNESS_MM = 6.0
+CENTER_LPS_MM = (0.0, 16.0)  # of the slices in the atlas: the middle of the brain, left to right and front to back
+
+_BLUR = 0.7  # pixels
+_HEAD = 0.06  # of the brightest intensity: what is brighter is not air
+_DEEP = 25  # pixels below the scalp there is only brain
+_BRAIN = 0.55  # of the median intensity deep inside: bone is darker, brain and fluid are brighter
+_BRIDGE = 4  # pixels: what connects brain and scalp is thinner than twice this
+_SULCUS = 6  # pixels: sulci up to twice this wide are closed
+_SMOOTH = 3
+_SOLIDITY = 0.955  # area against that of the convex hull; slices through the skull base, with eyes, have less
+_SMALLEST = 4000  # pixels
+
+
+def outline(image: np.ndarray) -> np.ndarray | None:
+    """Find the brain by the dark ring of bone around it.
+
+    Args:
+        image: Axial T2-weighted slice with about 1 mm pixels, float, air near 0.
+
+    Returns:
+        Boolean mask of the brain with its sulci; None when the slice does not show a brain in a closed ring.
+    """
+    smooth = ndimage.gaussian_filter(image, _BLUR)
+    head = ndimage.binary_fill_holes(smooth > _HEAD * smooth.max())
+    deep = ndimage.binary_erosion(head, disk(_DEEP))
+    if not deep.any():
+        return None
+    bright = head & (smooth > _BRAIN * np.median(smooth[deep]))
+    core = _largest(ndimage.binary_erosion(bright, disk(_BRIDGE)))
+    brain = ndimage.binary_dilation(core, disk(_SULCUS)) & bright
+    brain = ndimage.binary_fill_holes(ndimage.binary_closing(brain, disk(_SULCUS)))
+    brain = ndimage.binary_opening(brain, disk(_SMOOTH))
+    return brain if brain.sum() >= _SMALLEST and _solidity(brain) >= _SOLIDITY else None
+
+
+def _largest(mask: np.ndarray) -> np.ndarray:
+    labels, count = ndimage.label(mask)
+    sizes = ndimage.sum_labels(mask, labels, range(1, count + 1))
+    return labels == 1 + int(np.argmax(sizes)) if count else mask
+
+
+def _solidity(mask: np.ndarray) -> float:
+    return float(regionprops(mask.astype(np.uint8))[0].solidity)
+
+
+def thin_volume(image: np.ndarray, z: float, spacing: float) -> sitk.Image:
+    """A slice as a thin volume.
+
+    Args:
+        image: Axial slice (y, x), the forehead at the top and the patient's left at the right.
+        z: Where it lies above the origin of the atlas, mm.
+        spacing: Of its pixels, mm.
+    """
+    size = np.array([image.shape[1], image.shape[0], MIN_SIZE])
+    steps = np.array([spacing, spacing, THICKNESS_MM / MIN_SIZE])
+    origin = np.array([*CENTER_LPS_MM, z]) - steps * (size - 1) / 2
+    grid = Grid(tuple(size.tolist()), tuple(steps.tolist()), tuple(origin.tolist()))
+    return grid.with_array(np.repeat(image[None], MIN_SIZE, axis=0))
+
+
+def convert(archive: Path, folder: Path, options: argparse.Namespace) -> list[Path]:
+    """Write the slices that show a brain, named after their position and subject; returns their files."""
+    with np.load(archive) as stored:
+        images, masks = stored["image"], stored.get("mask")
+        names = stored.get("id", [""] * len(images))
+        bright = stored.get("bright", np.zeros(len(images)))
+    ranks = np.argsort(np.argsort(bright, kind="stable"), kind="stable")
+    written = []
+    for index, stored_image in enumerate(images):
+        image = np.rot90(stored_image, options.turns)
+        brain = outline(image.astype(np.float32)) if options.skull else image > 0
+        if brain is None or not brain.any():
+            continue
+        clean = "clean" if ranks[index] < round(options.cleanest * len(images)) else "other"
+        place = folder / clean if options.cleanest < 1 else folder
+        place.mkdir(parents=True, exist_ok=True)
+        start = place / "_".join(filter(None, (f"{index:04d}", str(names[index]), options.contrast.lower())))
+        pixels = image if image.dtype == np.uint8 else image.astype(np.float32)
+        volumes.write(thin_volume(pixels * brain, options.z, options.spacing), f"{start}.nii.gz")
+        if masks is not None:
+            lesion = np.rot90(masks[index], options.turns).astype(np.uint8)
+            volumes.write(thin_volume(lesion, options.z, options.spacing), f"{start}_seg.nii.gz")
+        written.append(Path(f"{start}.nii.gz"))
+    return written
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Convert what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("archive", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--contrast", choices=CONTRASTS, required=True)
+    parser.add_argument("--spacing", type=float, default=1.0, help="of the pixels, mm")
+    parser.add_argument("--z", type=float, default=0.0, help="of the slices above the atlas' origin, mm")
+    parser.add_argument("--turns", type=int, default=0, help="quarter turns that bring the forehead to the top")
+    parser.add_argument("--skull", action="store_true", help="cut the brain out of T2-weighted slices of heads")
+    parser.add_argument(
+        "--cleanest", type=float, default=1.0, help="share with the lowest `bright`, for `clean`; others go to `other`"
+    )
+    options = parser.parse_args(arguments)
+    print(f"Wrote {len(convert(options.archive, options.folder, options))} thin volumes to {options.folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Archives of single slices become thin volumes that are prepared as volumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from scipy import ndimage
+from studies.thin_volumes import main, outline
+
+from conddiffusion_uad.io import volume as volumes
+from conddiffusion_uad.io.volume import Grid
+from conddiffusion_uad.preprocessing import atlas
+from conddiffusion_uad.preprocessing.preparation import prepare
+from conddiffusion_uad.protocol.events import Quiet
+from conddiffusion_uad.protocol.failures import BadInput
+
+
+def head(radius: float = 60.0) -> tuple[np.ndarray, np.ndarray]:
+    """A T2-like slice of a head, and its brain: brain in fluid, in dark bone, in bright scalp."""
+    y, x = np.indices((190, 150))
+    distance = np.hypot((y - 95) / 1.25, x - 75)
+    image = np.select(
+        [distance < 0.85 * radius, distance < 0.92 * radius, distance < radius, distance < 1.08 * radius],
+        [0.35, 0.9, 0.05, 0.6],
+        0.0,
+    )
+    image[80:110, 70:80] = 0.9  # ventricles
+    return ndimage.gaussian_filter(image + np.random.default_rng(0).normal(0, 0.01, image.shape), 0.6), (
+        distance < 0.92 * radius
+    )
+
+
+def test_brain_is_cut_out_of_the_ring_of_bone() -> None:
+    image, brain = head()
+    found = outline(image)
+    assert found is not None
+    assert 2 * (found & brain).sum() / (found.sum() + brain.sum()) > 0.97
+
+
+def test_a_slice_without_a_closed_ring_is_refused() -> None:
+    image, _ = head()
+    image[60:130, 100:] = 0.0  # as where bone and air cut into the brain
+    assert outline(image) is None
+    assert outline(head(radius=20.0)[0]) is None
+    assert outline(np.zeros((64, 64))) is None
+
+
+def test_slices_of_heads_lie_where_the_command_says_without_their_skull(tmp_path: Path) -> None:
+    image, brain = head()
+    np.savez(tmp_path / "t2.npz", image=np.rot90(np.stack([image, 0 * image]), -1, axes=(1, 2)).astype(np.float16))
+    main([str(tmp_path / "t2.npz"), str(tmp_path / "out"), "--contrast", "T2", "--turns", "1", "--skull", "--z", "18"])
+    (file,) = (tmp_path / "out").iterdir()  # the second slice shows nothing
+    assert file.name == "0000_t2.nii.gz"
+    with pytest.raises(BadInput):  # no scan for a detection
+        volumes.read(file)
+    grid = Grid((80, 96, 80), (2.0, 2.0, 2.0), (-79.0, -79.0, -75.0))
+    scan = volumes.read(file, thin=True)
+    made = prepare(scan, grid=grid, atlas=atlas.load(), progress=Quiet())
+    assert made.grid == grid
+    shown = np.flatnonzero(made.mask.any(axis=(1, 2)))
+    assert shown.tolist() == [45, 46, 47]  # 15 to 19 mm
+    assert made.mask.sum() * 8 / 6 == pytest.approx(brain.sum(), rel=0.04)
+    y, x = ndimage.center_of_mass(made.mask[46])
+    assert (-79 + 2 * x, -79 + 2 * y) == pytest.approx((0.5, 16.5), abs=0.6)
+    inside = made.volume[shown][made.mask[shown]]
+    assert 0 <= inside.min() < 0.2 and 0.9 < inside.max() <= 1
+    back = made.score_to_native(made.volume + 1)
+    assert back.GetSize() == scan.GetSize()
+    native = sitk.GetArrayFromImage(back)
+    assert np.array_equal(native > 0, sitk.GetArrayFromImage(scan) > 0)
+
+
+def test_subjects_lesions_and_the_cleanest_keep_their_names(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(50, 250, (3, 48, 40)).astype(np.uint8)
+    masks = np.zeros(images.shape, bool)
+    masks[:, 20:25, 20:25] = True
+    extra = {"mask": masks, "id": ["sub-1", "sub-2", "sub-3"], "bright": [0.3, 0.1, 0.2]}
+    np.savez(tmp_path / "flair.npz", image=images, **extra)
+    main([str(tmp_path / "flair.npz"), str(tmp_path / "out"), "--contrast", "FLAIR", "--cleanest", "0.34"])
+    names = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*flair.nii.gz"))
+    assert names == ["clean/0001_sub-2_flair.nii.gz", "other/0000_sub-1_flair.nii.gz", "other/0002_sub-3_flair.nii.gz"]
+    truth = sitk.ReadImage(str(tmp_path / "out" / "other" / "0002_sub-3_flair_seg.nii.gz"))
+    scan = volumes.read(tmp_path / "out" / names[2], thin=True)
+    assert Grid.of(truth).size == Grid.of(scan).size
+    assert sitk.GetArrayFromImage(truth)[4].sum() == 25

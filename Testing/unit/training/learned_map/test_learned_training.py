@@ -1,0 +1,122 @@
+"""Training the learned map: it learns, stops and goes on as if it had not stopped."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from made_up_head import head, slices_of_heads
+
+from conddiffusion_uad.method.anomaly_map.learned_inputs import COARSE_CHANNELS, FINE_CHANNELS, SliceInputs
+from conddiffusion_uad.training.learned_map import loop
+from conddiffusion_uad.training.learned_map.batches import Batch, Batches
+from conddiffusion_uad.training.learned_map.loop import CHECKPOINT, CURVE, Settings, Training
+from conddiffusion_uad.training.learned_map.material import Material, priors
+from conddiffusion_uad.training.synthetic_anomalies.second_opinion import implant
+
+
+class Easy:
+    """Batches with a bright square to be found, by number."""
+
+    priors = torch.zeros(4, 2, 2, 2)
+
+    def __getitem__(self, number: int) -> Batch:
+        generator = torch.Generator().manual_seed(number)
+        fine = 0.3 * torch.rand(4, FINE_CHANNELS, 64, 64, generator=generator)
+        label = torch.zeros(4, 1, 64, 64)
+        for k, (y, x) in enumerate(torch.randint(4, 48, (4, 2), generator=generator).tolist()):
+            label[k, :, y : y + 9, x : x + 9] = 1
+        fine[:, 1:2] += 0.5 * label
+        brain = torch.ones(4, 1, 64, 64, dtype=torch.bool)
+        return Batch(SliceInputs(fine, torch.zeros(4, COARSE_CHANNELS, 32, 32), brain), label, brain.float())
+
+
+def trained(folder, *runs: int) -> Training:
+    """A training in runs that end before these steps, each from the checkpoint of the one before."""
+    for last in runs:
+        training = Training(Easy(), Settings(warm_up=5, reconstructed=0, bf16=False), folder)
+        training.resume()
+        training.run(last=last, report=2)
+    return training
+
+
+def test_a_stopped_training_goes_on_as_if_it_had_not(tmp_path):
+    whole, parts = trained(tmp_path / "whole", 6), trained(tmp_path / "parts", 3, 6)
+    assert whole.step == parts.step == 6
+    for name in ("model", "mean"):
+        pairs = zip(getattr(whole, name).parameters(), getattr(parts, name).parameters(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_it_learns_what_is_bright(tmp_path):
+    training = trained(tmp_path, 40)
+    batch = Easy()[1000]
+    with torch.inference_mode():
+        found = torch.sigmoid(training.model.eval()(batch.inputs.fine, batch.inputs.coarse))
+    assert float(found[batch.label > 0].mean()) > 3 * float(found[batch.label == 0].mean())
+    curve = [json.loads(line) for line in (tmp_path / CURVE).read_text().splitlines()]
+    assert [line["step"] for line in curve] == list(range(2, 41, 2)) and curve[-1]["loss"] < 0.8 * curve[0]["loss"]
+
+
+def test_it_ends_after_the_step_in_progress_when_asked(tmp_path):
+    training = Training(Easy(), Settings(reconstructed=0, bf16=False), tmp_path)
+    advance = training.advance
+    training.advance = lambda batch: (setattr(training, "stopped", True), advance(batch))[1]
+    training.run(last=10)
+    assert training.step == 1 and (tmp_path / CHECKPOINT).is_file()
+
+
+def test_the_rate_warms_up_and_cools_down():
+    settings = Settings(learning_rate=1.0, warm_up=10, cool_down=(100, 20))
+    assert [settings.rate(step) for step in (0, 9, 99, 109, 119, 200)] == pytest.approx([0.1, 1, 1, 0.5, 0, 0])
+
+
+def test_what_nobody_knows_does_not_count():
+    batch = Easy()[0]
+    logits = torch.zeros_like(batch.label)
+    logits[:, :, :2] = 50.0
+    known = batch.weight.clone()
+    known[:, :, :2] = 0
+    with_row, without = loop.loss(logits, batch), loop.loss(logits, Batch(batch.inputs, batch.label, known))
+    assert float(without) < float(with_row) and float(without) == pytest.approx(
+        float(loop.loss(torch.zeros_like(logits), Batch(batch.inputs, batch.label, known)))
+    )
+
+
+def test_a_small_lesion_weighs_more_than_as_many_voxels_of_a_large_one():
+    logits = torch.full((1, 1, 64, 64), -3.0)
+    inputs, known = Easy()[0].inputs, torch.ones(1, 1, 64, 64)
+    small, large = torch.zeros(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)
+    small[..., 30:33, 30:33] = 1
+    large[..., 10:50, 10:50] = 1
+    costs = [float(loop.loss(logits, Batch(inputs, label, known)) - 1) / float(label.sum()) for label in (small, large)]
+    assert costs[0] > costs[1]
+
+
+def test_real_batches_train(tmp_path):
+    labels = head()
+    material = Material({"head.nii.gz": labels, "slices.npz": slices_of_heads()}, [], priors([labels]))
+    batches = Batches(material, 0)
+    training = Training(batches, Settings(reconstructed=0), tmp_path)
+    assert np.isfinite(training.advance(batches[0]))
+
+
+def test_processes_beside_the_training_make_the_same_batches(tmp_path):
+    alone = trained(tmp_path / "alone", 4)
+    helped = Training(Easy(), Settings(warm_up=5, reconstructed=0, bf16=False), tmp_path / "helped", workers=2)
+    helped.run(last=4)
+    assert all(torch.equal(a, b) for a, b in zip(alone.model.parameters(), helped.model.parameters(), strict=True))
+
+
+def test_the_second_generator_puts_lesions_of_the_wanted_kind():
+    image, solid = np.full((30, 60, 60), 0.5, np.float32), np.zeros((30, 60, 60), bool)
+    solid[5:25, 10:50, 10:50] = True
+    image += 0.05 * np.random.default_rng(0).standard_normal(image.shape)
+    for sign in (-1, 1):
+        made = implant(image * solid, solid, (2.0, 1.0, 1.0), sign, 4, 0, 7)
+        inside = made.lesions > 0
+        assert not inside[~solid].any() and set(np.unique(made.lesions)) <= set(range(5)) and inside.any()
+        assert sign * float((made.image - image)[inside].mean()) > 0
+        assert np.array_equal((made.image != image * solid) & ~solid, np.zeros_like(solid))
+        again = implant(image * solid, solid, (2.0, 1.0, 1.0), sign, 4, 0, 7)
+        assert np.array_equal(again.image, made.image)

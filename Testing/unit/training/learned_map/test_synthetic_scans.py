@@ -1,0 +1,128 @@
+"""Synthetic scans as a whole: reproducible, labeled where they were changed, nothing outside the brain."""
+
+import numpy as np
+import pytest
+import torch
+from made_up_head import head, slices_of_heads
+
+from conddiffusion_uad.training.data import signal_equations
+from conddiffusion_uad.training.data.acquisition import Acquisition
+from conddiffusion_uad.training.data.healthy_sources import LabelSource
+from conddiffusion_uad.training.data.lattice import Lattice, SmoothField, blurred
+from conddiffusion_uad.training.learned_map import scans
+from conddiffusion_uad.training.learned_map.batches import SCANS, SLICES, Batches
+from conddiffusion_uad.training.learned_map.material import Material, priors
+from conddiffusion_uad.training.learned_map.scans import synthesize
+from conddiffusion_uad.training.synthetic_anomalies import draws, look_alikes
+from conddiffusion_uad.training.synthetic_anomalies.place import Places
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return head()
+
+
+def made(labels, seed, contrast="FLAIR", count=2):
+    return synthesize(labels, contrast, [], np.random.default_rng(seed), count)
+
+
+def test_the_same_seed_makes_the_same_scan_and_another_one_another(labels):
+    first, second, third = made(labels, 3), made(labels, 3), made(labels, 4)
+    assert torch.equal(first.volume, second.volume) and torch.equal(first.label, second.label)
+    assert not torch.equal(first.volume, third.volume)
+
+
+def test_nothing_lies_outside_the_brain(labels):
+    for seed in range(6):
+        slab = made(labels, seed, ("T1", "T2", "FLAIR")[seed % 3])
+        assert not slab.volume[~slab.mask].any() and not slab.rank[~slab.mask].any()
+        assert not slab.label[~slab.mask].any() and not slab.weight[~slab.mask].min() < 0
+        assert float(slab.volume.min()) >= 0 and float(slab.volume.max()) <= 1
+
+
+def test_the_label_is_where_the_scan_was_changed(labels):
+    """Before acquisition and normalization: every labeled voxel changed visibly, every visible change is labeled."""
+    rng = np.random.default_rng(1)
+    scan = scans._Scan(LabelSource(labels, signal_equations.draw("T2", rng, 0.0)), False, rng)
+    grid = Lattice(scans.axis(2)[30:50], scans.axis(1), scans.axis(0))
+    healthy = scan.healthy(grid, [])
+    labeled = 0
+    for _ in range(12):
+        anomalies, _ = draws.draw(scan.palette, Places(healthy.tissue, grid), [], rng)
+        image, label = scan.changed(healthy, grid, anomalies)
+        change = (image - healthy.image).abs() / scan.spread
+        assert not change[label == 0].gt(0.15).any(), "a sum of changes too small to count each"
+        assert not (label > 0.4)[healthy.tissue == 0].any()
+        if len(anomalies) == 1:  # a later one may undo an earlier one
+            assert not (change[label > 0] <= 0.05).any()
+        labeled += int((label > 0.4).sum())
+    assert labeled > 100
+
+
+def test_look_alikes_are_not_labeled(labels, monkeypatch):
+    monkeypatch.setattr(draws, "_KINDS", {"none": 1.0})
+    monkeypatch.setattr(look_alikes, "draw", _all_look_alikes(look_alikes.draw))
+    for seed in range(4):
+        assert not made(labels, seed, "T2").label.any()
+
+
+def _all_look_alikes(drawn):
+    """Look-alikes of as many draws as it takes to have some of them."""
+
+    def draw(palette, places, rng):
+        found = [anomaly for _ in range(6) for anomaly in drawn(palette, places, rng)]
+        assert found and not any(anomaly.counts for anomaly in found)
+        return found
+
+    return draw
+
+
+def test_a_single_slice_is_its_own_neighbor():
+    slab = synthesize(slices_of_heads(), "FLAIR", [], np.random.default_rng(0), 1, 1)
+    assert slab.volume.shape[0] == 5 and all(torch.equal(slab.volume[0], other) for other in slab.volume)
+
+
+def test_thick_slices_keep_the_mean_and_blur_through_plane():
+    z = torch.arange(0, 24, 2.0)
+    taken = Acquisition.draw(np.random.default_rng(0), real=True)
+    taken = type(taken)(**{**vars(taken), "thickness": 6.0})
+    share, back = taken.slices(Lattice(z, z, z))
+    assert torch.allclose(share.sum(1), torch.ones(len(share))) and torch.allclose(back.sum(1), torch.ones(len(z)))
+    single = torch.zeros(len(z))
+    single[5] = 1
+    assert 0.2 < float((back @ share @ single).max()) < 0.6
+
+
+def test_smooth_fields_have_about_unit_variance_and_do_not_depend_on_the_lattice():
+    rng = np.random.default_rng(0)
+    axis = torch.arange(-70, 80, 2.0)
+    field = SmoothField.draw(rng, 40, 8)
+    whole, coarse = field.on(Lattice(axis, axis, axis)), field.on(Lattice(axis[::3], axis, axis))
+    assert 0.7 < float(whole.std()) < 1.3
+    assert torch.allclose(whole[:, ::3], coarse, atol=1e-4)
+
+
+def test_a_blur_keeps_the_mean():
+    values = torch.rand(6, 30, 30, generator=torch.Generator().manual_seed(0))
+    soft = blurred(values, (0.5, 2.0, 2.0))
+    assert float(soft.std()) < 0.5 * float(values.std())
+    assert float(soft.mean()) == pytest.approx(float(values.mean()), abs=0.01)
+
+
+def test_batches_are_a_function_of_their_number(labels):
+    material = Material({"head.nii.gz": labels, "slices.npz": slices_of_heads()}, [], priors([labels]))
+    first, again = Batches(material, 1)[5], Batches(material, 1)[5]
+    assert first.inputs.fine.shape == (SCANS * SLICES, 5, 192, 160) and first.label.shape == (
+        SCANS * SLICES,
+        1,
+        192,
+        160,
+    )
+    assert torch.equal(first.inputs.fine, again.inputs.fine) and torch.equal(first.label, again.label)
+    assert not torch.equal(first.inputs.fine, Batches(material, 2)[5].inputs.fine)
+
+
+def test_priors_say_how_often_a_tissue_is_somewhere(labels):
+    known = priors([labels])
+    assert known.shape == (4, 40, 48, 40) and float(known.min()) >= 0 and float(known.max()) == 1
+    assert float(known[0, 20, 24, 20]) == 1, "the ventricle of the made-up head is in the middle"
