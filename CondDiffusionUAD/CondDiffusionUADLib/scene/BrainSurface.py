@@ -1,7 +1,8 @@
-"""A faint surface of the brain around the findings in the 3D views. The heatmap tells where the brain is: 0 outside."""
+"""A faint surface of the brain in the 3D views, so that findings there have a place."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,83 +15,93 @@ from CondDiffusionUADLib.scene.Nodes import (
     DetectionNodes,
     matrixOf,
     nodesOf,
+    putBeside,
     voxels,
     vtkMatrix,
 )
 
 OPACITY = 0.15
-COLOR = (0.85, 0.8, 0.75)
-_COARSE_MM = 2.5  # a surface that is hardly seen needs no finer grid, and is made in a tenth of a second
-_SMOOTHING = 1.0  # standard deviation, coarse voxels
+COLOR = (0.85, 0.8, 0.78)
+MOST_SAMPLES = 72  # along each axis: a faint surface needs no more, and takes some hundredths of a second
+SMOOTHING_STEPS = 20
 _ROLE = "brainSurface"
 
 
-def showBrain(scene: Any, nodes: DetectionNodes | None, shown: bool) -> None:
-    """Show the brain of a detection in the 3D views, or not; those of others are hidden.
-
-    Args:
-        scene: The MRML scene.
-        nodes: Of the detection, with heatmap voxels; None to hide all.
-        shown: Whether to show it; the surface is made when it is needed.
-    """
-    own = None
-    for model in nodesOf(scene, "vtkMRMLModelNode"):
-        if model.GetAttribute(ROLE_ATTRIBUTE) != _ROLE:
-            continue
-        if nodes is not None and model.GetNodeReference(HEATMAP_ROLE) is nodes.heatmap:
-            own = model
-        elif model.GetDisplayNode() is not None:
-            model.GetDisplayNode().SetVisibility(False)
-    if own is None and shown and nodes is not None and nodes.hasScores:
-        own = _addModel(scene, nodes.heatmap)
-    if own is not None and own.GetDisplayNode() is not None:
-        own.SetAndObserveTransformNodeID(nodes.heatmap.GetTransformNodeID())
-        own.GetDisplayNode().SetVisibility(bool(shown))
+def brainSurfaceOf(nodes: DetectionNodes) -> Any:
+    """The surface of a detection's brain, or None."""
+    models = nodesOf(nodes.heatmap.GetScene(), "vtkMRMLModelNode")
+    ours = (model for model in models if model.GetAttribute(ROLE_ATTRIBUTE) == _ROLE)
+    return next((model for model in ours if model.GetNodeReference(HEATMAP_ROLE) is nodes.heatmap), None)
 
 
-def brainSurface(heatmapNode: Any) -> Any:
-    """The outer surface of the brain as vtkPolyData, in the coordinates (R, A, S) of the heatmap, mm."""
-    matrix = matrixOf(heatmapNode)
-    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
-    step = np.maximum(1, np.round(_COARSE_MM / spacing)).astype(int)
-    inside = voxels(heatmapNode)[:: step[2], :: step[1], :: step[0]] > 0
-    inside = np.pad(inside, 2).astype(np.float32)  # so that the surface is closed at the edge of the scan
+def showingBrainSteps(nodes: DetectionNodes) -> Iterator[None]:
+    """Show the surface of the brain in the 3D views, made on first use, in small steps."""
+    model = brainSurfaceOf(nodes)
+    if model is None:
+        inside = _inside(nodes.heatmap)
+        yield
+        surface = _surface(*inside)
+        yield
+        scene = nodes.heatmap.GetScene()
+        model = scene.AddNewNodeByClass("vtkMRMLModelNode", f"{nodes.heatmap.GetName()} brain")
+        model.SetAttribute(ROLE_ATTRIBUTE, _ROLE)
+        model.SetNodeReferenceID(HEATMAP_ROLE, nodes.heatmap.GetID())
+        model.SetSaveWithScene(False)  # it is made again in no time
+        model.SetSelectable(False)
+        model.SetAndObservePolyData(surface)
+        model.CreateDefaultDisplayNodes()
+        display = model.GetDisplayNode()
+        display.SetOpacity(OPACITY)
+        display.SetColor(*COLOR)
+        display.SetBackfaceCulling(True)
+        display.SetSaveWithScene(False)
+        putBeside(scene, model, nodes.heatmap)
+    model.SetAndObserveTransformNodeID(nodes.heatmap.GetTransformNodeID())
+    model.GetDisplayNode().SetVisibility(True)
+    yield
+
+
+def hideBrain(nodes: DetectionNodes) -> None:
+    """Hide the surface of the brain."""
+    model = brainSurfaceOf(nodes)
+    if model is not None:
+        model.GetDisplayNode().SetVisibility(False)
+
+
+def _inside(heatmap: Any) -> tuple[np.ndarray, np.ndarray]:
+    """A coarse picture of the brain (0..1, with a free margin), and its matrix from indices (i, j, k) to (R, A, S)."""
+    scores = voxels(heatmap)
+    steps = [max(1, -(-size // MOST_SAMPLES)) for size in scores.shape]
+    coarse = scores[tuple(slice(step // 2, None, step) for step in steps)] > 0  # the score is 0 outside of the brain
+    matrix = matrixOf(heatmap)
+    first = np.array([step // 2 - step for step in steps], float)[::-1]
+    matrix[:3, 3] += matrix[:3, :3] @ first
+    matrix[:3, :3] *= np.array(steps[::-1], float)
+    return np.pad(coarse, 1).astype(np.float32), matrix
+
+
+def _surface(inside: np.ndarray, matrix: np.ndarray) -> Any:
     image = vtk.vtkImageData()
     image.SetDimensions(inside.shape[::-1])
     image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(inside.ravel(), deep=True))
     smooth = vtk.vtkImageGaussianSmooth()
     smooth.SetInputData(image)
-    smooth.SetStandardDeviation(_SMOOTHING)
+    smooth.SetStandardDeviation(0.8)
     contour = vtk.vtkFlyingEdges3D()
     contour.SetInputConnection(smooth.GetOutputPort())
     contour.SetValue(0, 0.5)
-    contour.ComputeScalarsOff()
-    largest = vtk.vtkPolyDataConnectivityFilter()  # leaves out what surrounds voxels of score 0 inside of the brain
-    largest.SetInputConnection(contour.GetOutputPort())
-    largest.SetExtractionModeToLargestRegion()
-    toRas = vtk.vtkTransform()
-    toRas.SetMatrix(vtkMatrix(matrix @ np.diag([*step, 1.0]) @ _shift(-2.0)))
-    transform = vtk.vtkTransformPolyDataFilter()
-    transform.SetTransform(toRas)
-    transform.SetInputConnection(largest.GetOutputPort())
-    transform.Update()
-    return transform.GetOutput()
-
-
-def _shift(voxelsMoved: float) -> np.ndarray:
-    matrix = np.eye(4)
-    matrix[:3, 3] = voxelsMoved
-    return matrix
-
-
-def _addModel(scene: Any, heatmapNode: Any) -> Any:
-    model = scene.AddNewNodeByClass("vtkMRMLModelNode", f"{heatmapNode.GetName()} brain")
-    model.SetAttribute(ROLE_ATTRIBUTE, _ROLE)
-    model.SetNodeReferenceID(HEATMAP_ROLE, heatmapNode.GetID())
-    model.SetAndObservePolyData(brainSurface(heatmapNode))
-    model.CreateDefaultDisplayNodes()
-    display = model.GetDisplayNode()
-    display.SetColor(*COLOR)
-    display.SetOpacity(OPACITY)
-    display.SetVisibility2D(False)
-    return model
+    contour.ComputeNormalsOff()
+    even = vtk.vtkWindowedSincPolyDataFilter()
+    even.SetInputConnection(contour.GetOutputPort())
+    even.SetNumberOfIterations(SMOOTHING_STEPS)
+    transform = vtk.vtkTransform()
+    transform.SetMatrix(vtkMatrix(matrix))
+    place = vtk.vtkTransformPolyDataFilter()
+    place.SetInputConnection(even.GetOutputPort())
+    place.SetTransform(transform)
+    normals = vtk.vtkPolyDataNormals()
+    normals.SetInputConnection(place.GetOutputPort())
+    normals.SplittingOff()
+    normals.AutoOrientNormalsOn()
+    normals.Update()
+    return normals.GetOutput()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import entropy
@@ -17,30 +16,10 @@ _SSIM_SIGMA = 1.5  # voxels, of the Gaussian window of Wang et al. 2004
 _SSIM_WINDOW = 11  # voxels, its side
 
 
-@dataclass(frozen=True)
-class Fidelity:
-    """How close a reconstruction is to its scan; intensities are in [0, 1].
-
-    Attributes:
-        l1_healthy: Mean absolute difference over the healthy brain; None without healthy brain.
-        l1_lesion: Over the lesion; None without lesion.
-        l1_ratio: `l1_lesion / l1_healthy`: above 1 when the lesion is reconstructed worse, as it should be; None when
-            either is not defined or the healthy brain is reconstructed exactly.
-        ssim: See :func:`ssim`.
-        psnr: See :func:`psnr`.
-        histogram_kl: See :func:`histogram_kl`.
-    """
-
-    l1_healthy: float | None
-    l1_lesion: float | None
-    l1_ratio: float | None
-    ssim: float | None
-    psnr: float | None
-    histogram_kl: float
-
-
-def fidelity(volume: np.ndarray, reconstruction: np.ndarray, mask: np.ndarray, truth: np.ndarray) -> Fidelity:
-    """All figures of a reconstruction.
+def fidelity(
+    volume: np.ndarray, reconstruction: np.ndarray, mask: np.ndarray, truth: np.ndarray
+) -> dict[str, float | None]:
+    """How close a reconstruction is to its scan.
 
     Background counts nowhere: it is reconstructed exactly, and would make every figure better.
 
@@ -50,6 +29,11 @@ def fidelity(volume: np.ndarray, reconstruction: np.ndarray, mask: np.ndarray, t
         mask: Brain, boolean, same shape; not empty.
         truth: Whether a voxel is lesion, boolean, same shape.
 
+    Returns:
+        ``l1_healthy`` and ``l1_lesion``, mean absolute differences, None without such voxels; ``l1_ratio``, lesion to
+        healthy: above 1 when the lesion is reconstructed worse, as it should be; and :func:`ssim`, :func:`psnr` and
+        :func:`histogram_kl`.
+
     Raises:
         ValueError: The mask is empty.
     """
@@ -57,14 +41,14 @@ def fidelity(volume: np.ndarray, reconstruction: np.ndarray, mask: np.ndarray, t
         raise ValueError("A reconstruction cannot be judged without brain.")
     healthy = mean_difference(volume, reconstruction, mask & ~truth)
     lesion = mean_difference(volume, reconstruction, mask & truth)
-    return Fidelity(
-        l1_healthy=healthy,
-        l1_lesion=lesion,
-        l1_ratio=lesion / healthy if lesion is not None and healthy else None,
-        ssim=ssim(volume, reconstruction, mask),
-        psnr=psnr(volume, reconstruction, mask),
-        histogram_kl=histogram_kl(volume, reconstruction, mask),
-    )
+    return {
+        "l1_healthy": healthy,
+        "l1_lesion": lesion,
+        "l1_ratio": lesion / healthy if lesion is not None and healthy else None,
+        "ssim": ssim(volume, reconstruction, mask),
+        "psnr": psnr(volume, reconstruction, mask),
+        "histogram_kl": histogram_kl(volume, reconstruction, mask),
+    }
 
 
 def mean_difference(volume: np.ndarray, reconstruction: np.ndarray, mask: np.ndarray) -> float | None:

@@ -1,35 +1,33 @@
-"""The tables of the report and of the results document, as text, from the values that `summary.py` documents."""
+"""The tables of the report and of the results document, from the values that `summary.py` documents."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from conddiffusion_uad.evaluation.reporting.formatting import UNKNOWN, interval, number, percent, probability, ratio
-from conddiffusion_uad.evaluation.reporting.method_summary import LABEL_FREE, ORACLE, VALIDATED
+from conddiffusion_uad.evaluation.record import Record
+from conddiffusion_uad.evaluation.reporting.summary import LABEL_FREE, ORACLE, VALIDATED
+from conddiffusion_uad.evaluation.reporting.table import (
+    UNKNOWN,
+    Table,
+    amount,
+    interval,
+    number,
+    one_digit,
+    percent,
+    probability,
+    ratio,
+)
 
 Values = Mapping[str, Any]
-
-ONE_DIGIT = partial(number, digits=1)
-
-
-@dataclass(frozen=True)
-class Table:
-    """Cells as text.
-
-    Attributes:
-        heads: Of the columns.
-        rows: As many cells each.
-        caption: What a reader has to know.
-        foremost: The row of the judged method, if there is one.
-    """
-
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    caption: str = ""
-    foremost: int | None = None
+READING = (
+    "Average precision is the area under the precision-recall curve; a random score has the prevalence, so the two "
+    "stand side by side. The threshold of the findings is the score that a fixed share of healthy tissue exceeds; no "
+    "label is needed to choose it. The baselines see the same preparation, mask and smoothing; what is flagged with "
+    "them is the same share of the highest values of each brain. Intervals are 95 % bootstrap intervals over patients, "
+    "given for five patients or more; p values are not corrected for the number of comparisons."
+)
 
 
 def title(group: Values) -> str:
@@ -40,11 +38,6 @@ def title(group: Values) -> str:
 def unit(group: Values) -> str:
     """What one record of the group is."""
     return "scan" if group["dimensions"] == 3 else "slice"
-
-
-def amount(count: int, what: str) -> str:
-    """ "1 scan", "12 scans"."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def size(group: Values) -> str:
@@ -138,7 +131,7 @@ def segmentation(group: Values, main: str) -> Table:
             name,
             *(interval(values["dice"][kind]) for kind in (LABEL_FREE, VALIDATED, ORACLE)),
             interval(values["surface_dice"]),
-            interval(values["hausdorff95_mm"], ONE_DIGIT),
+            interval(values["hausdorff95_mm"], one_digit),
         )
 
     caption = (
@@ -159,8 +152,8 @@ def lesions(group: Values, main: str) -> Table:
             name,
             ratio(values["lesions"]["hits"], values["lesions"]["total"]),
             *sizes,
-            interval(values["false_findings"], ONE_DIGIT),
-            interval(values["false_ml"], ONE_DIGIT),
+            interval(values["false_findings"], one_digit),
+            interval(values["false_ml"], one_digit),
         )
 
     sizes = [size["size"] for size in group["methods"][main]["lesions"]["by_size"]]
@@ -179,9 +172,9 @@ def healthy(group: Values, main: str) -> Table:
         return (
             name,
             interval(flagged["flagged_fraction"], percent),
-            interval(flagged["flagged_ml"], ONE_DIGIT),
+            interval(flagged["flagged_ml"], one_digit),
             interval(flagged["any_finding"], percent),
-            interval(flagged["false_findings"], ONE_DIGIT),
+            interval(flagged["false_findings"], one_digit),
         )
 
     heads = ("Method", "Healthy brain flagged", "Findings (ml)", f"{unit(group).capitalize()}s with any finding")
@@ -209,45 +202,46 @@ def cost(summary: Values) -> Table:
     rows = []
     for group in summary["groups"]:
         known = group["seconds"]
-        figures = (ONE_DIGIT(known[stage]["mean"]) if stage in known else UNKNOWN for stage in stages)
+        figures = (one_digit(known[stage]["mean"]) if stage in known else UNKNOWN for stage in stages)
         rows.append((title(group), amount(group["scans"], unit(group)), *figures, number(group["peak_memory_mb"], 0)))
     heads = ("Data", "Amount", "Preparing (s)", "Reconstructing (s)", "Total (s)", "Peak memory (MB)")
     return Table(heads, tuple(rows), "Mean seconds for one; the highest memory of any.")
 
 
-def scans(records: Sequence[Values], main: str) -> Table:
+def scans(records: Sequence[Record], main: str) -> Table:
     """Every scan, the ones with the lowest average precision first, healthy ones at the end."""
     heads = ("Scan", "Prevalence", "Lesion (ml)", "Average precision", f"Dice, {LABEL_FREE}", f"Dice, {ORACLE}")
     return Table(
         (*heads, "Lesions found", "False findings", "False ml", "Healthy brain flagged", "Seconds"),
-        tuple(_scan(record, record["methods"][main]) for record in ranked(records, main)),
+        [_scan(record, main) for record in ranked(records, main)],
     )
 
 
-def _scan(record: Values, own: Values) -> tuple[str, ...]:
-    found = sum(lesion["detected"] for lesion in own["lesions"])
+def _scan(record: Record, main: str) -> tuple[str, ...]:
+    own = record.methods[main]
+    found = sum(lesion["detected"] for lesion in own.lesions)
     return (
-        record["id"],
-        percent(record["prevalence"]) if record["labeled"] else "healthy",
-        number(record["lesion_ml"], 2) if record["labeled"] else UNKNOWN,
-        number(own["average_precision"]),
-        number(own["dice"]),
-        number(own["oracle_dice"]),
-        f"{found} of {len(own['lesions'])}" if own["lesions"] else UNKNOWN,
-        str(own["false_findings"]),
-        number(own["false_ml"], 2),
-        percent(own["flagged_fraction"]),
-        ONE_DIGIT(record["seconds"]["total"]),
+        record.id,
+        percent(record.prevalence) if record.labeled else "healthy",
+        number(record.lesion_ml, 2) if record.labeled else UNKNOWN,
+        number(own.average_precision),
+        number(own.dice),
+        number(own.oracle_dice),
+        f"{found} of {len(own.lesions)}" if own.lesions else UNKNOWN,
+        str(own.false_findings),
+        number(own.false_ml, 2),
+        percent(own.flagged_fraction),
+        one_digit(record.seconds["total"]),
     )
 
 
-def ranked(records: Sequence[Values], main: str) -> list[Values]:
+def ranked(records: Sequence[Record], main: str) -> list[Record]:
     """The worst first: labeled scans by average precision, then those without lesion by what is flagged in them."""
 
-    def key(record: Values) -> tuple[bool, float]:
-        own = record["methods"][main]
-        unknown = own["average_precision"] is None
-        return unknown, -own["false_ml"] if unknown else own["average_precision"]
+    def key(record: Record) -> tuple[bool, float]:
+        own = record.methods[main]
+        unknown = own.average_precision is None
+        return unknown, -own.false_ml if unknown else own.average_precision
 
     return sorted(records, key=key)
 
@@ -256,7 +250,49 @@ def _with(summary: Values, kind: str) -> list[Values]:
     return [group for group in summary["groups"] if group[kind]]
 
 
-def _by_method(group: Values, main: str, heads: Sequence[str], row: Any, caption: str) -> Table:
-    methods = group["methods"]
-    rows = tuple(row(name, values) for name, values in methods.items())
-    return Table(tuple(heads), rows, caption, list(methods).index(main))
+def _by_method(
+    group: Values, main: str, heads: Sequence[str], row: Callable[[str, Values], Sequence[str]], caption: str
+) -> Table:
+    rows = [row(name, values) for name, values in group["methods"].items()]
+    return Table(heads, rows, caption, list(group["methods"]).index(main))
+
+
+def of_group(group: Values, main: str) -> list[Table]:
+    """The tables of a data set and contrast."""
+    labeled = [separation, segmentation, lesions] if group["labeled_scans"] else []
+    return [make(group, main) for make in (*labeled, *([healthy] if group["healthy_scans"] else []))]
+
+
+def published(summary: Values) -> Table:
+    """The figures by the published protocol: a row for each data set and contrast."""
+    heads = ("Data", "Scans", "Patients", "Dice, %", "AUPRC, %", "Thresholds")
+    caption = (
+        "Dice and AUPRC: mean and standard deviation over five folds of patients; the threshold of each fold was "
+        "chosen with the labels of its validation patients (a fifth). AUPRC over the whole box, background included. "
+        "l1: mean absolute error inside the healthy brain; l1 ratio: that inside the lesion divided by it. Not "
+        "comparable with figures of the native protocol."
+    )
+    rows = [_published(group) for group in summary["groups"]]
+    return Table((*heads, "l1, 1e-3", "l1 ratio", "SSIM, %", "PSNR, dB"), rows, caption)
+
+
+def _published(group: Values) -> tuple[str, ...]:
+    def spread(values: Mapping[str, float] | None) -> str:
+        return UNKNOWN if values is None else f"{values['mean']:.2f} ± {values['deviation']:.2f}"
+
+    def scaled(name: str, factor: float) -> str:
+        value = group["reconstruction"][name]
+        return number(None if value is None else factor * value, 2)
+
+    return (
+        title(group),
+        str(group["scans"]),
+        str(group["patients"]),
+        spread(group["dice"]),
+        spread(group["average_precision"]),
+        ", ".join(number(threshold) for threshold in group["thresholds"]) or UNKNOWN,
+        scaled("l1_healthy", 1000),
+        scaled("l1_ratio", 1),
+        scaled("ssim", 100),
+        scaled("psnr", 1),
+    )
