@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from desk import Desk
-from mrml_application import MrmlApplication
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from standin.application import Application
@@ -152,25 +151,22 @@ def test_the_overview_is_shown_and_saved(desk: Desk, tmp_path: Path) -> None:
     assert desk.panel.export._overview.dialog is None and not desk.ui.overviewButton.enabled
 
 
-def test_the_brain_is_shown_around_the_findings(desk: Desk, mrml: MrmlApplication) -> None:
+def test_the_brain_is_shown_around_the_findings_of_the_chosen_result_only(desk: Desk) -> None:
+    from CondDiffusionUADLib.scene.BrainSurface import brainSurfaceOf
+
+    def shown(nodes: Any) -> bool:
+        surface = brainSurfaceOf(nodes)
+        return surface is not None and bool(surface.GetDisplayNode().GetVisibility())
+
+    first = desk.panel.findings.live.nodes
     desk.ui.brainBox.checked = True
-    (model,) = (
-        node
-        for node in (mrml.scene.GetNthNode(index) for index in range(mrml.scene.GetNumberOfNodes()))
-        if node.IsA("vtkMRMLModelNode") and node.GetAttribute("CondDiffusionUAD.Role") == "brainSurface"
-    )
-    assert model.GetDisplayNode().GetVisibility() and model.GetDisplayNode().GetOpacity() < 0.3
+    desk.wait(lambda: shown(first), 10)
     desk.detect()
-    models = mrml.scene.GetNodesByClass("vtkMRMLModelNode")
-    models.UnRegister(None)
-    shown = [
-        models.GetItemAsObject(index)
-        for index in range(models.GetNumberOfItems())
-        if models.GetItemAsObject(index).GetAttribute("CondDiffusionUAD.Role") == "brainSurface"
-    ]
-    assert [node.GetDisplayNode().GetVisibility() for node in shown] == [0, 1], "only that of the chosen result"
+    second = desk.panel.findings.live.nodes
+    desk.wait(lambda: shown(second), 10)
+    assert second.heatmap is not first.heatmap and not shown(first)
     desk.ui.brainBox.checked = False
-    assert not shown[1].GetDisplayNode().GetVisibility()
+    assert not shown(second)
 
 
 def test_slicers_own_button_shows_the_findings_in_3d(desk: Desk) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 import slicer
 
-from CondDiffusionUADLib.scene.BrainSurface import showBrain
+from CondDiffusionUADLib.run.Steps import Steps
+from CondDiffusionUADLib.scene.BrainSurface import hideBrain, showingBrainSteps
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
+from CondDiffusionUADLib.scene.Nodes import findDetections
 
 
 class MorePanel:
@@ -22,6 +24,7 @@ class MorePanel:
     def __init__(self, ui: Any, live: Callable[[], LiveFindings | None]) -> None:
         self._ui = ui
         self._live = live
+        self._steps = Steps()
         ui.editButton.clicked.connect(self._onEdit)
         ui.brainBox.toggled.connect(self.showBrain)
 
@@ -29,7 +32,16 @@ class MorePanel:
         """Show the brain of the result that is shown, if that is wanted, and no other."""
         live = self._live()
         self._ui.brainBox.enabled = live is not None
-        showBrain(slicer.mrmlScene, live.nodes if live is not None else None, bool(self._ui.brainBox.checked))
+        self._steps.stop()
+        for nodes in findDetections(slicer.mrmlScene):
+            if live is None or nodes.heatmap is not live.nodes.heatmap or not self._ui.brainBox.checked:
+                hideBrain(nodes)
+        if live is not None and self._ui.brainBox.checked:
+            self._steps.run(showingBrainSteps(live.nodes), lambda error: None)
+
+    def close(self) -> None:
+        """The panel goes."""
+        self._steps.stop()
 
     def _onEdit(self, *_checked: Any) -> None:
         live = self._live()

@@ -115,6 +115,7 @@ class Panel(VTKObservationMixin):
         self.keys.close()
         self.findings.close()
         self.export.close()
+        self.more.close()
         self.views.forget()
         self.probe.stop()
         self.ui.inputSelector.setMRMLScene(None)
