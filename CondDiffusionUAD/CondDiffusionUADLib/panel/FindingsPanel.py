@@ -9,9 +9,10 @@ import slicer
 from slicer.i18n import tr as _
 
 from CondDiffusionUADLib.panel.FindingsView import MOST_ROWS, FindingsView
-from CondDiffusionUADLib.panel.Widgets import setQuietly, timer
+from CondDiffusionUADLib.panel.Widgets import setQuietly
 from CondDiffusionUADLib.run.Problems import ProblemError
 from CondDiffusionUADLib.run.Steps import Steps
+from CondDiffusionUADLib.run.Timers import timer
 from CondDiffusionUADLib.scene.Components import Components
 from CondDiffusionUADLib.scene.Decisions import ACCEPTED, OPEN, REJECTED
 from CondDiffusionUADLib.scene.Findings import Finding

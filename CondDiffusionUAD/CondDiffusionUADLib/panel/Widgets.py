@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -48,13 +48,6 @@ def setQuietly(widget: Any, name: str, value: Any) -> None:
     """Set a property of a widget without telling anybody."""
     with quiet(widget):
         setattr(widget, name, value)
-
-
-def timer(timeout: Callable[[], None]) -> Any:
-    """A timer that calls a function; it repeats until it is stopped."""
-    made = qt.QTimer()
-    made.timeout.connect(timeout)
-    return made
 
 
 def toolTipText(text: str) -> str:
