@@ -10,17 +10,10 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from conddiffusion_uad.evaluation.single_slices import THICK, fit_to, normalized_slice
 from conddiffusion_uad.io import volume as volumes
 from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.method.brain import Brain, Volume
-<<<<<<< HEAD:CondDiffusionUAD/conddiffusion_uad/evaluation/cases.py
-from conddiffusion_uad.preprocessing import atlas
-from conddiffusion_uad.preprocessing.preparation import Prepared, prepare
-from conddiffusion_uad.protocol.events import Progress, Quiet
-=======
 from conddiffusion_uad.preprocessing.preparation import Prepared
->>>>>>> evaluation:CondDiffusionUAD/conddiffusion_uad/evaluation/data/cases.py
 
 _LONGEST_ID = 120  # characters; file systems allow 255 bytes, of which suffixes and temporary names need some
 
@@ -136,32 +129,6 @@ class Examined:
             return values[len(values) // 2][None].astype(np.float32)
         return sitk.GetArrayFromImage(self.prepared.intensity_to_native(values))
 
-<<<<<<< HEAD:CondDiffusionUAD/conddiffusion_uad/evaluation/cases.py
-
-def examine(
-    case: Case, grid: Grid, *, skull: str = "auto", device: Any = "cpu", progress: Progress | None = None
-) -> Examined:
-    """Bring a case to the grid of a bundle, as a detection does.
-
-    Args:
-        case: Which.
-        grid: Of the bundle.
-        skull: See :func:`prepare`.
-        device: That strips the skull.
-        progress: Told the steps of a volume.
-
-    Raises:
-        BadInput: What :func:`volumes.read` and :func:`prepare` raise.
-    """
-    if case.index is not None:
-        return _examine_slice(case, grid)
-    scan = volumes.read(case.scan, thin=True)
-    prepared = prepare(scan, grid=grid, atlas=atlas.load(), skull=skull, device=device, progress=progress or Quiet())
-    lesion, ignored = _marked(case, scan)
-    brain = sitk.GetArrayFromImage(prepared.native_mask) > 0
-    place = (prepared.volume, prepared.mask, prepared.grid)
-    return Examined(case, *place, brain & ~ignored, lesion, scan.GetSpacing()[::-1], prepared)
-=======
     def truth_on_grid(self) -> np.ndarray:
         """The lesion on the model's grid, boolean (z, y, x), by the nearest voxel."""
         if self.prepared is None:
@@ -169,7 +136,6 @@ def examine(
         truth = self.prepared.reference.with_array(self.native_truth.astype(np.uint8))
         to_atlas = self.prepared.registration.to_atlas
         return sitk.GetArrayFromImage(sitk.Resample(truth, self.grid.blank(), to_atlas, sitk.sitkNearestNeighbor)) > 0
->>>>>>> evaluation:CondDiffusionUAD/conddiffusion_uad/evaluation/data/cases.py
 
 
 def read_labels(path: Path) -> sitk.Image:

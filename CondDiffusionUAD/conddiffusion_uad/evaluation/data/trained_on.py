@@ -12,7 +12,6 @@ from pathlib import Path
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.bundle import Bundle
-from conddiffusion_uad.evaluation.data import slice_archive
 from conddiffusion_uad.evaluation.data.cases import Case
 from conddiffusion_uad.evaluation.data.image_files import content
 from conddiffusion_uad.training import recipe as recipes
@@ -100,18 +99,6 @@ def _names(case: Case) -> set[str]:
     return {case.patient, subject_in(case.scan.name) or case.patient}
 
 
-<<<<<<< HEAD:CondDiffusionUAD/conddiffusion_uad/evaluation/checks/trained_on.py
-=======
-def _subjects(entry: Entry, kept: frozenset[str]) -> Iterator[str]:
-    """Names of the subjects of a training file; of an archive, those whose slices were not kept from the training."""
-    if entry.named:
-        yield entry.subject
-    elif entry.source.kind == "slices" and entry.file.is_file():
-        named = slice_archive.subjects(entry.file)
-        yield from (name for index, name in named if f"{entry.file.name}[{index}]" not in kept)
-
-
->>>>>>> evaluation:CondDiffusionUAD/conddiffusion_uad/evaluation/data/trained_on.py
 def _by_size(files: Iterable[Path]) -> dict[int, list[Path]]:
     result: dict[int, list[Path]] = {}
     for file in dict.fromkeys(files):
