@@ -16,8 +16,8 @@ from conddiffusion_uad.evaluation.data.cases import Case
 from conddiffusion_uad.evaluation.data.image_files import content
 from conddiffusion_uad.training import recipe as recipes
 from conddiffusion_uad.training.data.datalist import find, subject_in
+from conddiffusion_uad.training.data.source import Source
 from conddiffusion_uad.training.data.splits import TRAINED_ON, subject_hash
-from conddiffusion_uad.training.recipe import Source
 
 _IXI = "IXI"  # the only collection whose subjects' names mean the same everywhere
 

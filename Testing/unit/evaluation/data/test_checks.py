@@ -168,8 +168,8 @@ weight = 0.5
 held_out = 1
 
 [[source]]
-kind = "slices"
-files = "flair.npz"
+kind = "scans"
+files = "flair/*.nii.gz"
 contrast = "FLAIR"
 weight = 0.5
 held_out = 1
@@ -178,11 +178,13 @@ held_out = 1
 
 @pytest.fixture
 def trained(small_bundle: Path, tmp_path: Path) -> Callable[..., Bundle]:
-    """A bundle whose recipe took scans of IXI and slices, and held out IXI002 and the first slice."""
-    recipe = "[fit]\nsamples = 8\nbatch = 4\nlearning_rate = 1e-3\nprecision = 'fp32'\nlevels = [1, 500]\n"
+    """A bundle whose recipe took scans of IXI and thin volumes, and held out IXI002 and one of these."""
+    recipe = (
+        "[fit]\nsamples = 8\nbatch = 4\nlearning_rate = 1e-3\nprecision = 'fp32'\nobjective = { kind = 'denoising' }\n"
+    )
     (tmp_path / bundles.RECIPE).parent.mkdir(parents=True)
     (tmp_path / bundles.RECIPE).write_text(TINY_MODEL + recipe + RECIPE)
-    held_out = ["IXI002-Guys-0828-T1.nii.gz", "flair.npz[0]"]
+    held_out = ["IXI002-Guys-0828-T1.nii.gz", "0_flair.nii.gz"]
 
     def loading(**metadata: object) -> Bundle:
         return replace(bundles.load(str(small_bundle)), path=tmp_path, metadata={"held_out": held_out, **metadata})
