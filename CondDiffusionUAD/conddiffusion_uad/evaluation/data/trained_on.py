@@ -28,10 +28,10 @@ class TrainedOn:
 
     Attributes:
         bundle: Its folder.
-        held_out: Names of files, and of slices of archives, on which it was validated and calibrated.
+        held_out: Names of files on which it was validated and calibrated.
         test: Names of those that its training did not look at.
         subjects: Hashes of the subjects that were trained on.
-        files: Files that were trained on, by their size in bytes; an archive of which a part was.
+        files: Files that were trained on, by their size in bytes.
         sources: Where its recipe took data from.
         complete: Whether what is neither among the subjects nor among the files was surely not trained on: so if the
             training data are at hand and it did not start from another model.
