@@ -82,7 +82,6 @@ def _scan(
         dataset=dataset,
         contrast=contrast,
         labeled=labeled,
-        dimensions=3,
         device="cpu",
         precision="fp32",
         voxel_ml=VOXEL_ML,

@@ -37,9 +37,9 @@ def figures(summary: Mapping[str, Any], records: Sequence[Record]) -> str:
 
     Args:
         summary: See :func:`conddiffusion_uad.evaluation.reporting.summary.summarize`.
-        records: One a scan. Single slices are in the means only.
+        records: One a scan. Thin volumes are in the means only.
     """
-    volumes_only = [each for each in records if each.dimensions == 3 and each.corruption == CLEAN]
+    volumes_only = [each for each in records if not each.thin and each.corruption == CLEAN]
     made = (
         tables.headline(summary),
         tables.healthy_headline(summary),

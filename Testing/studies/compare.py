@@ -19,8 +19,7 @@ from healthy_map import divided, healthy_map
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.bundle import Bundle
-from conddiffusion_uad.evaluation.data.cases import Case, Examined
-from conddiffusion_uad.evaluation.data.examine import examine
+from conddiffusion_uad.evaluation.data.cases import Case, Examined, examine
 from conddiffusion_uad.evaluation.data.find import find, some
 from conddiffusion_uad.evaluation.methods import BASELINES, UNTRAINED, smoothing_of
 from conddiffusion_uad.evaluation.metrics.score_counts import count
@@ -115,10 +114,10 @@ def _maps(
         estimates: dict[Sequence[int], Restored] = {}
         for name, levels, rule in variants(bundle, contrast, all_rules=all_rules):
             if levels not in estimates:
-                estimates[levels] = restore(bundle, examined.brain, contrast, timesteps=levels, seed=seed)
+                estimates[levels] = restore(bundle, examined.prepared, contrast, timesteps=levels, seed=seed)
             yield name, examined.native(rule(estimates[levels], bundle.model))
-        if examined.grid and (bundle.name, contrast) in healthy:
-            usual = on_grid(healthy[bundle.name, contrast], bundle.config.grid, examined.grid)
+        if (bundle.name, contrast) in healthy:
+            usual = on_grid(healthy[bundle.name, contrast], bundle.config.grid, examined.prepared.grid)
             own = smoothing_of(bundle, contrast)(estimates[bundle.config.timesteps], bundle.model)
             yield f"{bundle.name}, divided by the healthy residual", examined.native(divided(own, usual))
 

@@ -18,11 +18,11 @@ from conddiffusion_uad.evaluation.data.cases import Case, Examined
 from conddiffusion_uad.evaluation.metrics.score_counts import LARGEST
 from conddiffusion_uad.evaluation.record import MODEL
 from conddiffusion_uad.evaluation.settings import Settings
+from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.method.anomaly_map.residual import Residual
 from conddiffusion_uad.method.intensity import rank_normalized
 from conddiffusion_uad.method.run import Scored as BrainScored
 from conddiffusion_uad.method.run import score
-from conddiffusion_uad.preprocessing.preparation import Prepared
 from conddiffusion_uad.protocol.failures import BadInput
 
 BLUR_VOXELS = 4.0  # standard deviation of the blur residual's Gaussian
@@ -49,13 +49,12 @@ class Scored:
 
 def run_model(examined: Examined, bundle: Bundle, seed: int) -> BrainScored:
     """Reconstruct and score a scan: all that the evaluation asks of a network."""
-    return score(bundle, examined.brain, examined.case.contrast, seed=seed)
+    return score(bundle, examined.prepared, examined.case.contrast, seed=seed)
 
 
 def native(examined: Examined, scored: BrainScored, values: np.ndarray) -> np.ndarray:
     """Bring values from the grid of a bundle's map, which may be finer than the model's, to the scan's own grid."""
-    brain = scored.brain
-    return replace(examined, prepared=brain if isinstance(brain, Prepared) else None).native(values)
+    return replace(examined, prepared=scored.brain).native(values)
 
 
 def model_map(examined: Examined, scored: BrainScored) -> Scored:
@@ -88,25 +87,18 @@ def robust_z(volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(mask, z, 0).astype(np.float32)
 
 
-def asymmetry(volume: np.ndarray, mask: np.ndarray, middle: float) -> np.ndarray:
+def asymmetry(volume: np.ndarray, mask: np.ndarray, grid: Grid) -> np.ndarray:
     """``|x - x mirrored|`` at the mid-sagittal plane; 0 outside the brain and where the mirrored place is outside.
 
     Args:
         volume: Axes (z, y, x), x from right to left.
         mask: Brain, boolean, same shape.
-        middle: Index along x of the plane; see :func:`mid_sagittal`.
+        grid: Where the voxels lie in the atlas, whose plane x = 0 is the mirror.
     """
+    middle = -grid.origin[0] / grid.spacing[0]
     mirrored, there = (_mirrored(values.astype(np.float32), middle) for values in (volume * mask, mask))
     both = mask & (there > 0.5)
     return np.where(both, np.abs(volume - mirrored / np.maximum(there, 0.5)), 0).astype(np.float32)
-
-
-def mid_sagittal(examined: Examined) -> float:
-    """Index along x of the mid-sagittal plane: the atlas's x = 0, or the middle of the brain in a single slice."""
-    if examined.grid is not None:
-        return -examined.grid.origin[0] / examined.grid.spacing[0]
-    x = np.flatnonzero(examined.mask.any(axis=(0, 1)))
-    return float(x[0] + x[-1]) / 2 if len(x) else 0.0
 
 
 def _mirrored(values: np.ndarray, middle: float) -> np.ndarray:
@@ -153,7 +145,7 @@ BASELINES: Mapping[str, Callable[[Examined, Bundle, int], np.ndarray]] = {
     "1 - equalized intensity": _smoothed(lambda e, _: e.mask - rank_normalized(e.volume, e.mask)),
     "robust z-score": _smoothed(lambda e, _: robust_z(e.volume, e.mask)),
     "blur residual": _smoothed(lambda e, _: blur_residual(e.volume, e.mask)),
-    "asymmetry": _smoothed(lambda e, _: asymmetry(e.volume, e.mask, mid_sagittal(e))),
+    "asymmetry": _smoothed(lambda e, _: asymmetry(e.volume, e.mask, e.prepared.grid)),
     "random": _smoothed(lambda e, seed: np.random.default_rng(seed).random(e.volume.shape, np.float32)),
     UNTRAINED: _untrained_map,
 }
@@ -190,7 +182,7 @@ def existing_map(folder: Path, examined: Examined, threshold: float | None) -> S
     """
     case = examined.case
     file = next((f for f in map_files(folder, case) if f.is_file()), None)
-    if file is None or examined.prepared is None:
+    if file is None:
         tried = ", ".join(str(f.relative_to(folder)) for f in map_files(folder, case))
         raise BadInput("map_missing", f"There is no map of {case.id}.", f"Expected in the folder of maps: {tried}.")
     reference = examined.prepared.reference.blank()

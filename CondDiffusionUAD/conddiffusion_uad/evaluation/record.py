@@ -74,7 +74,7 @@ class Record:
         dataset: What the case belongs to.
         contrast: "T1", "T2" or "FLAIR".
         labeled: Whether the case has a truth, even one without lesion; False for healthy scans.
-        dimensions: 3, or 2 for a single slice.
+        thin: Whether it shows only a few millimeters of a head, such as a single slice.
         corruption: What was done to the scan, or :data:`CLEAN`.
         severity: 1 to 5; 0 for what has no degrees.
         bundle: Position of the bundle among those asked for, from 0.
@@ -99,7 +99,7 @@ class Record:
     dataset: str
     contrast: str
     labeled: bool
-    dimensions: int
+    thin: bool = False
     corruption: str = CLEAN
     severity: int = 0
     bundle: int = 0

@@ -84,7 +84,7 @@ class Settings:
         precision: Number format of the network: "auto", "fp32" or "bf16".
         skull: "auto", "on" or "off".
         seed: Of the noise, of corruptions and of folds; 0 or more.
-        shifts: Which changes of a volume are tried besides the scan as it is, out of :data:`SHIFTS`.
+        shifts: Which changes of a scan are tried besides the scan as it is, out of :data:`SHIFTS`.
         severities: Of the corruptions among them, out of `SEVERITIES`.
     """
 
@@ -111,13 +111,12 @@ class Settings:
             raise BadInput("bad_option", f"--seed cannot be {self.seed}.", "It is 0 or more.")
 
     def trials(self, cases: Sequence[Case]) -> list[Trial]:
-        """All that is to be done for some cases; single slices are not changed, nor judged by the published rules."""
+        """All that is to be done for some cases."""
         panel = [(CLEAN, 0), *((name, s) for name in self.shifts if name in CORRUPTIONS for s in self.severities)]
         panel += [(name, 0) for name in self.shifts if name in GEOMETRIC_CHANGES]
         if self.protocol == PUBLISHED:
-            volumes = [case for case in cases if case.index is None]
-            return [Trial(case, bundle=number) for number in range(len(self.bundles)) for case in volumes]
-        return [Trial(case, *change) for case in cases for change in (panel if case.index is None else panel[:1])]
+            return [Trial(case, bundle=number) for number in range(len(self.bundles)) for case in cases]
+        return [Trial(case, *change) for case in cases for change in panel]
 
     def resolved(self) -> Settings:
         """With the number format that "auto" means on this computer, which decides last digits. Raises Failure."""

@@ -25,8 +25,7 @@ from conddiffusion_uad.detection.recorder import Recorder
 from conddiffusion_uad.detection.report import peak_memory_mb
 from conddiffusion_uad.evaluation import methods
 from conddiffusion_uad.evaluation import record as records
-from conddiffusion_uad.evaluation.data.cases import Case, Examined
-from conddiffusion_uad.evaluation.data.examine import examine
+from conddiffusion_uad.evaluation.data.cases import Case, Examined, examine
 from conddiffusion_uad.evaluation.measure import compared, measure, volume_ml
 from conddiffusion_uad.evaluation.methods import Scored
 from conddiffusion_uad.evaluation.metrics.fidelity import fidelity, histogram_kl
@@ -39,6 +38,7 @@ from conddiffusion_uad.evaluation.shifts import CLEAN
 from conddiffusion_uad.evaluation.shifts.corruption import CORRUPTIONS, corrupt
 from conddiffusion_uad.evaluation.shifts.geometry import GEOMETRIC_CHANGES, Changed, unmoved
 from conddiffusion_uad.io import volume as volumes
+from conddiffusion_uad.io.geometry import is_thin
 from conddiffusion_uad.io.output_failure import as_output_failure
 from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.method.run import Scored as BrainScored
@@ -108,7 +108,7 @@ def _shifted(trial: Trial, settings: Settings) -> Record:
     clean = _kept_result(trial.case, trial.bundle, settings)
     if isinstance(clean, BadInput):
         raise clean
-    scan = volumes.read(trial.case.scan)
+    scan = volumes.read(trial.case.scan, thin=True)
     changed = _changed(scan, clean.examined.prepared.native_mask, trial, settings.seed)
     about = _identity(trial)
     if _is_same(scan, changed.scan):
@@ -204,7 +204,6 @@ def _identity(trial: Trial) -> Record:
         dataset=case.dataset,
         contrast=case.contrast,
         labeled=case.truth is not None,
-        dimensions=3 if case.index is None else 2,
         corruption=trial.corruption,
         severity=trial.severity,
         bundle=trial.bundle,
@@ -217,6 +216,7 @@ def _about(trial: Trial, result: Result, settings: Settings, figures: Mapping[st
     computed = {"device": str(choose(settings.device)), "precision": settings.precision} if result.made else {}
     return replace(
         _identity(trial),
+        thin=is_thin(result.examined.prepared.way.source),
         warnings=result.warnings,
         reconstruction=figures,
         seconds=result.seconds,
@@ -271,7 +271,7 @@ def _notes(examined: Examined) -> list[str]:
     outside = (truth & ~examined.native_mask).sum() / max(truth.sum(), 1)
     if outside > WORTH_A_NOTE:
         notes.append(f"{outside:.0%} of the lesion lie outside the brain mask and are not judged.")
-    if examined.prepared is not None and not examined.prepared.registration.ok:
+    if not examined.prepared.registration.ok:
         notes.append(f"The brain fits the atlas poorly (overlap {examined.prepared.registration.quality:.2f}).")
     return notes
 
@@ -284,14 +284,10 @@ def _views(result: Result, rule: Rule) -> gallery.Views:
     truth = examined.native_truth & examined.native_mask
     arrays = (examined.native_intensity(examined.volume), estimate, first.score, findings, truth, examined.native_mask)
     turned = [None if array is None else _turned(examined, array) for array in arrays]
-    spacing = examined.spacing
-    if examined.prepared is not None:
-        spacing = examined.prepared.way.oriented.image.GetSpacing()[::-1]
+    spacing = examined.prepared.way.oriented.image.GetSpacing()[::-1]
     return gallery.Views(*turned[:3], *(array > 0 for array in turned[3:]), spacing)
 
 
 def _turned(examined: Examined, array: np.ndarray) -> np.ndarray:
-    if examined.prepared is None:
-        return array
     image = examined.prepared.reference.with_array(array.astype(np.float32))
     return sitk.GetArrayFromImage(orient(image).image)

@@ -19,9 +19,6 @@ from judge_curve import draw
 from judge_figures import heat_map, learned_map, measured, rank_map
 
 from conddiffusion_uad.bundle import bundle as bundles
-from conddiffusion_uad.evaluation.learned_map import cases as judged
-from conddiffusion_uad.evaluation.learned_map.curve import draw
-from conddiffusion_uad.evaluation.learned_map.judge import heat_map, learned_map, measured, rank_map
 from conddiffusion_uad.method.anomaly_map.learned import LearnedMap
 from conddiffusion_uad.method.anomaly_map.learned_inputs import atlas_place
 from conddiffusion_uad.training.learned_map.loop import CHECKPOINT, network

@@ -23,7 +23,7 @@ def test_an_evaluation_goes_on_with_the_same_settings(tmp_path: Path) -> None:
 
 def test_other_settings_are_not_mixed_with_what_is_there(tmp_path: Path) -> None:
     experiment.open_folder(tmp_path, ASKED, "command")
-    record.save(tmp_path, Record("a", "a", "p", "set", "T1", labeled=False, dimensions=3))
+    record.save(tmp_path, Record("a", "a", "p", "set", "T1", labeled=False))
     other = {**ASKED, "options": {"seed": 1, "baselines": ["x"]}}
     with pytest.raises(OutputFailure) as refused:
         experiment.open_folder(tmp_path, other, "command")

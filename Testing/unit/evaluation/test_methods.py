@@ -11,12 +11,12 @@ from conddiffusion_uad.evaluation.methods import (
     asymmetry,
     baseline_maps,
     blur_residual,
-    mid_sagittal,
     rank_score,
     robust_z,
 )
 from conddiffusion_uad.evaluation.settings import Settings
 from conddiffusion_uad.io.volume import Grid
+from conddiffusion_uad.method.brain import Volume
 from conddiffusion_uad.method.intensity import rank_normalized
 
 GRID = Grid((8, 6, 4), (2.0, 2.0, 2.0), (-7.0, 0.0, 0.0))  # the plane x = 0 is halfway
@@ -29,37 +29,35 @@ def brain() -> tuple[np.ndarray, np.ndarray]:
     return np.where(mask, 0.5, 0).astype(np.float32), mask
 
 
-def placed(volume: np.ndarray, mask: np.ndarray, grid: Grid | None) -> Examined:
+def placed(volume: np.ndarray, mask: np.ndarray) -> Examined:
     """A brain as a scan whose own grid is the model's."""
-    case = Case("p", "set", "T1", Path("scan"))
-    return Examined(case, volume, mask, grid, mask[1:2], mask[1:2] & False, (2.0,) * 3, None)
+    prepared = Volume(volume, mask, Grid(volume.shape[::-1], (2.0,) * 3, (-31.0, 0.0, 0.0)))
+    return OnModelsGrid(Case("p", "set", "T1", Path("scan")), prepared, mask, mask & False, (2.0,) * 3)
 
 
-def mirrored(volume: np.ndarray, mask: np.ndarray, grid: Grid | None) -> np.ndarray:
-    return asymmetry(volume, mask, mid_sagittal(placed(volume, mask, grid)))
+class OnModelsGrid(Examined):
+    def native(self, scores: np.ndarray) -> np.ndarray:
+        return np.where(self.native_mask, scores, 0).astype(np.float32)
 
 
 def test_symmetric_brain_has_no_asymmetry(brain: tuple[np.ndarray, np.ndarray]) -> None:
     volume, mask = brain
-    assert not mirrored(volume, mask, GRID).any()
-    assert not mirrored(volume, mask, None).any()
+    assert not asymmetry(volume, mask, GRID).any()
 
 
 def test_lesion_and_its_mirror_image_are_asymmetric(brain: tuple[np.ndarray, np.ndarray]) -> None:
     volume, mask = brain
     volume[2, 3, 2] = 0.9
-    for grid in (GRID, None):
-        found = np.argwhere(mirrored(volume, mask, grid) > 0.3)
-        assert found.tolist() == [[2, 3, 2], [2, 3, 5]]
+    assert np.argwhere(asymmetry(volume, mask, GRID) > 0.3).tolist() == [[2, 3, 2], [2, 3, 5]]
 
 
 def test_asymmetry_mirrors_between_voxels_at_the_plane_of_the_atlas(brain: tuple[np.ndarray, np.ndarray]) -> None:
     volume, mask = brain
     volume[2, 3, 2] = 0.9
     shifted = Grid(GRID.size, GRID.spacing, (-8.0, 0.0, 0.0))  # the plane lies at index 4
-    assert np.argwhere(mirrored(volume, mask, shifted) > 0.3).tolist() == [[2, 3, 2], [2, 3, 6]]
+    assert np.argwhere(asymmetry(volume, mask, shifted) > 0.3).tolist() == [[2, 3, 2], [2, 3, 6]]
     between = Grid(GRID.size, GRID.spacing, (-7.5, 0.0, 0.0))  # at index 3.75, the mirrored place at 5.5
-    values = mirrored(volume, mask, between)[2, 3]
+    values = asymmetry(volume, mask, between)[2, 3]
     assert values[5] == pytest.approx(values[6], abs=1e-6)
     assert values[5] == pytest.approx(0.2, abs=1e-6)
 
@@ -68,7 +66,7 @@ def test_places_without_counterpart_are_not_asymmetric(brain: tuple[np.ndarray, 
     volume, mask = brain
     volume[2, 3, 1] = 0.9
     mask[:, :, 6] = False
-    assert mirrored(volume, mask, GRID)[2, 3, 1] == 0
+    assert asymmetry(volume, mask, GRID)[2, 3, 1] == 0
 
 
 def test_robust_z_counts_deviations_from_the_median() -> None:
@@ -110,20 +108,20 @@ def test_every_baseline_is_confined_to_the_brain_and_repeatable(small_bundle: Pa
     mask = np.zeros((3, 32, 32), bool)
     mask[:, 4:28, 4:28] = True
     volume = np.where(mask, np.random.default_rng(1).random(mask.shape), 0).astype(np.float32)
-    examined = placed(volume, mask, None)
+    examined = placed(volume, mask)
     for name, make in BASELINES.items():
         values = make(examined, bundle, 3)
-        assert values.shape == (1, 32, 32) and values[mask[1:2]].any() and not values[~mask[1:2]].any(), name
+        assert values.shape == mask.shape and values[mask].any() and not values[~mask].any(), name
         assert np.array_equal(values, make(examined, bundle, 3)), name
         assert np.array_equal(values, make(examined, bundle, 4)) == (name != "random"), name
 
 
 def test_only_the_baselines_asked_for_are_computed(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
-    spies = {name: lambda e, *_, name=name: made.append(name) or e.volume[1:2] for name in BASELINES}
+    spies = {name: lambda e, *_, name=name: made.append(name) or e.volume for name in BASELINES}
     monkeypatch.setattr(methods, "BASELINES", spies)
     mask = np.ones((3, 4, 4), bool)
-    examined, bundle = placed(mask.astype(np.float32), mask, None), bundles.load(str(small_bundle))
+    examined, bundle = placed(mask.astype(np.float32), mask), bundles.load(str(small_bundle))
     assert list(baseline_maps(examined, bundle, Settings())) == []
     assert [each.name for each in baseline_maps(examined, bundle, Settings(baselines=("random",)))] == ["random"]
     assert made == ["random"]

@@ -35,7 +35,6 @@ RECORD = Record(
     dataset="data",
     contrast="T2",
     labeled=True,
-    dimensions=3,
     voxel_ml=0.001,
     brain_ml=1000.0,
     lesion_ml=1.1,

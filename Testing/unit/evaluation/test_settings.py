@@ -7,28 +7,26 @@ from conddiffusion_uad.evaluation.settings import PUBLISHED, Settings
 from conddiffusion_uad.evaluation.shifts import CLEAN
 from conddiffusion_uad.protocol.failures import BadInput
 
-VOLUME = Case("p", "set", "T1", Path("scan.nii.gz"))
-SLICE = Case("q", "set", "T1", Path("slices.npz"), index=3)
+SCAN = Case("p", "set", "T1", Path("scan.nii.gz"))
 
 
-def test_each_volume_is_changed_in_each_way_and_slices_are_not() -> None:
+def test_each_scan_is_changed_in_each_way() -> None:
     few = Settings(shifts=("noise", "resampled"), severities=(1, 5))
-    assert [(t.case, t.corruption, t.severity) for t in few.trials([VOLUME, SLICE])] == [
-        (VOLUME, CLEAN, 0),
-        (VOLUME, "noise", 1),
-        (VOLUME, "noise", 5),
-        (VOLUME, "resampled", 0),
-        (SLICE, CLEAN, 0),
+    assert [(t.case, t.corruption, t.severity) for t in few.trials([SCAN])] == [
+        (SCAN, CLEAN, 0),
+        (SCAN, "noise", 1),
+        (SCAN, "noise", 5),
+        (SCAN, "resampled", 0),
     ]
-    assert [t.id for t in few.trials([VOLUME])] == [
+    assert [t.id for t in few.trials([SCAN])] == [
         "set-p-T1",
         *(f"set-p-T1+{n}" for n in ("noise-1", "noise-5", "resampled")),
     ]
 
 
-def test_every_bundle_judges_every_volume_by_the_published_protocol() -> None:
-    trials = Settings(bundles=("a", "b"), protocol=PUBLISHED).trials([VOLUME, SLICE])
-    assert [(t.case, t.bundle) for t in trials] == [(VOLUME, 0), (VOLUME, 1)]
+def test_every_bundle_judges_every_scan_by_the_published_protocol() -> None:
+    trials = Settings(bundles=("a", "b"), protocol=PUBLISHED).trials([SCAN])
+    assert [(t.case, t.bundle) for t in trials] == [(SCAN, 0), (SCAN, 1)]
     assert len({t.id for t in trials}) == 2
 
 

@@ -13,7 +13,7 @@ from conddiffusion_uad.io.volume import Grid
 
 def test_card_tells_every_data_set_every_volume_and_what_is_flagged_in_healthy_ones() -> None:
     records, counts = synthetic_evaluation.evaluation(patients=6)
-    records[0] = replace(records[0], dimensions=2)
+    records[0] = replace(records[0], thin=True)
     summary = summarize(records, lambda identifier, method: counts[identifier, method])
     text = card.figures(summary, records)
     for name in ("mslub T2", "ixi T1", "blur residual", "Healthy brain flagged"):

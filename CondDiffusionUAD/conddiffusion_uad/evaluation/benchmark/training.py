@@ -108,13 +108,8 @@ def _waiting(training: Training, steps: int) -> float:
     return (training.waited - waited) / (time.perf_counter() - began)
 
 
-<<<<<<< HEAD
-def made_up_training(recipe: Recipe, device: torch.device, precision: str, slices: int) -> Training:
-    """The fit of a recipe with another batch and number format, on a made-up brain in place of its sources."""
-=======
-def synthetic_training(recipe: Recipe, device: torch.device, precision: str, slices: int) -> Fitting:
+def synthetic_training(recipe: Recipe, device: torch.device, precision: str, slices: int) -> Training:
     """The fit of a recipe with another batch and number format, on a synthetic brain in place of its sources."""
->>>>>>> evaluation
     torch.manual_seed(recipe.seed)
     settings = replace(recipe.fit, batch=slices, precision=precision)
     model = recipe.bundle.build().to(device)

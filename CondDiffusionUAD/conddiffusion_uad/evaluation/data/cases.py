@@ -6,21 +6,16 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
-from conddiffusion_uad.evaluation.single_slices import THICK, fit_to, normalized_slice
 from conddiffusion_uad.io import volume as volumes
 from conddiffusion_uad.io.volume import Grid
-from conddiffusion_uad.method.brain import Brain, Volume
-<<<<<<< HEAD:CondDiffusionUAD/conddiffusion_uad/evaluation/cases.py
 from conddiffusion_uad.preprocessing import atlas
 from conddiffusion_uad.preprocessing.preparation import Prepared, prepare
 from conddiffusion_uad.protocol.events import Progress, Quiet
-=======
-from conddiffusion_uad.preprocessing.preparation import Prepared
->>>>>>> evaluation:CondDiffusionUAD/conddiffusion_uad/evaluation/data/cases.py
 
 _LONGEST_ID = 120  # characters; file systems allow 255 bytes, of which suffixes and temporary names need some
 
@@ -34,11 +29,10 @@ class Case:
         dataset: What it belongs to.
         contrast: "T1", "T2" or "FLAIR".
         scan: Its file.
-        truth: Label map that says where the lesion is, or the archive itself; None if healthy.
-        index: Position in an archive of slices; None for a volume.
+        truth: Label map that says where the lesion is; None if healthy.
         lesion_labels: Values of the label map that are lesion; None for all but 0.
         ignored_labels: Values where neither lesion nor healthy tissue is; nothing is judged there.
-        repeat: Tells scans apart that agree in patient, data set, contrast and index.
+        repeat: Tells scans apart that agree in patient, data set and contrast.
     """
 
     patient: str
@@ -46,7 +40,6 @@ class Case:
     contrast: str
     scan: Path
     truth: Path | None = None
-    index: int | None = None
     lesion_labels: tuple[int, ...] | None = None
     ignored_labels: tuple[int, ...] = ()
     repeat: int = 0
@@ -54,10 +47,8 @@ class Case:
     @property
     def id(self) -> str:
         """Name for files about this case; unique among cases that went through :func:`with_unique_ids`."""
-        index = [] if self.index is None else [str(self.index)]
-        repeat = [f"again{self.repeat}"] if self.repeat else []
         safe = re.sub(r"[^0-9A-Za-z._-]+", "_", "-".join([self.dataset, self.patient, self.contrast]))
-        return "-".join([safe.strip("._-")[:_LONGEST_ID], *index, *repeat])
+        return safe.strip("._-")[:_LONGEST_ID] + (f"-again{self.repeat}" if self.repeat else "")
 
 
 def with_unique_ids(cases: Iterable[Case]) -> list[Case]:
@@ -95,48 +86,55 @@ class Problem:
 class Examined:
     """A case on the model's grid, and where it is judged: on its own grid.
 
-    A slice's own grid is the model's, with one slice.
-
     Attributes:
         case: Which.
-        volume: (z, y, x) in [0, 1], 0 outside the brain.
-        mask: Brain, boolean, same shape.
-        grid: Where these voxels lie in the atlas; None for a slice.
+        prepared: The scan on the model's grid, and the way back.
         native_mask: Brain on the scan's own grid, boolean (z, y, x), without what is ignored.
         native_truth: Lesion on the scan's own grid, boolean (z, y, x); it may reach out of the brain.
         spacing: Of the scan's own grid, (z, y, x) mm.
-        prepared: What else the preparation found; None for a slice.
     """
 
     case: Case
-    volume: np.ndarray
-    mask: np.ndarray
-    grid: Grid | None
+    prepared: Prepared
     native_mask: np.ndarray
     native_truth: np.ndarray
     spacing: tuple[float, float, float]
-    prepared: Prepared | None
 
     @property
-    def brain(self) -> Brain:
-        """The case as a method looks at it."""
-        return self.prepared or Volume(self.volume, self.mask, self.grid)
+    def volume(self) -> np.ndarray:
+        """The scan on the model's grid, (z, y, x) in [0, 1], 0 outside the brain."""
+        return self.prepared.volume
+
+    @property
+    def mask(self) -> np.ndarray:
+        """The brain on the model's grid, boolean (z, y, x)."""
+        return self.prepared.mask
 
     def native(self, scores: np.ndarray) -> np.ndarray:
         """Bring scores (z, y, x) from the model's grid to the scan's own: float32, 0 outside ``native_mask``."""
-        if self.prepared is None:
-            own = scores[len(scores) // 2][None]
-        else:
-            own = sitk.GetArrayFromImage(self.prepared.score_to_native(scores))
+        own = sitk.GetArrayFromImage(self.prepared.score_to_native(scores))
         return np.where(self.native_mask, own, 0).astype(np.float32)
 
     def native_intensity(self, values: np.ndarray) -> np.ndarray:
-        """Bring intensities (z, y, x) from the model's grid to the scan's own grid and units; of a slice, 0 to 1."""
-        if self.prepared is None:
-            return values[len(values) // 2][None].astype(np.float32)
+        """Bring intensities (z, y, x) from the model's grid to the scan's own grid and units."""
         return sitk.GetArrayFromImage(self.prepared.intensity_to_native(values))
 
-<<<<<<< HEAD:CondDiffusionUAD/conddiffusion_uad/evaluation/cases.py
+    def truth_on_grid(self) -> np.ndarray:
+        """The lesion on the model's grid, boolean (z, y, x), by the nearest voxel."""
+        truth = self.prepared.reference.with_array(self.native_truth.astype(np.uint8))
+        to_atlas, grid = self.prepared.registration.to_atlas, self.prepared.grid
+        return sitk.GetArrayFromImage(sitk.Resample(truth, grid.blank(), to_atlas, sitk.sitkNearestNeighbor)) > 0
+
+
+def read_labels(path: Path) -> sitk.Image:
+    """Read a label map of whole numbers; others are rounded. Raises BadInput when it is none."""
+    return sitk.Cast(sitk.Round(volumes.read_values(path)), sitk.sitkInt32)
+
+
+def is_lesion(case: Case, labels: np.ndarray) -> np.ndarray:
+    """Which labels mean lesion in a case."""
+    return labels != 0 if case.lesion_labels is None else np.isin(labels, case.lesion_labels)
+
 
 def examine(
     case: Case, grid: Grid, *, skull: str = "auto", device: Any = "cpu", progress: Progress | None = None
@@ -148,35 +146,24 @@ def examine(
         grid: Of the bundle.
         skull: See :func:`prepare`.
         device: That strips the skull.
-        progress: Told the steps of a volume.
+        progress: Told the steps.
 
     Raises:
         BadInput: What :func:`volumes.read` and :func:`prepare` raise.
     """
-    if case.index is not None:
-        return _examine_slice(case, grid)
     scan = volumes.read(case.scan, thin=True)
     prepared = prepare(scan, grid=grid, atlas=atlas.load(), skull=skull, device=device, progress=progress or Quiet())
     lesion, ignored = _marked(case, scan)
     brain = sitk.GetArrayFromImage(prepared.native_mask) > 0
-    place = (prepared.volume, prepared.mask, prepared.grid)
-    return Examined(case, *place, brain & ~ignored, lesion, scan.GetSpacing()[::-1], prepared)
-=======
-    def truth_on_grid(self) -> np.ndarray:
-        """The lesion on the model's grid, boolean (z, y, x), by the nearest voxel."""
-        if self.prepared is None:
-            return np.repeat(self.native_truth, len(self.volume), axis=0)
-        truth = self.prepared.reference.with_array(self.native_truth.astype(np.uint8))
-        to_atlas = self.prepared.registration.to_atlas
-        return sitk.GetArrayFromImage(sitk.Resample(truth, self.grid.blank(), to_atlas, sitk.sitkNearestNeighbor)) > 0
->>>>>>> evaluation:CondDiffusionUAD/conddiffusion_uad/evaluation/data/cases.py
+    return Examined(case, prepared, brain & ~ignored, lesion, scan.GetSpacing()[::-1])
 
 
-def read_labels(path: Path) -> sitk.Image:
-    """Read a label map of whole numbers; others are rounded. Raises BadInput when it is none."""
-    return sitk.Cast(sitk.Round(volumes.read_values(path)), sitk.sitkInt32)
-
-
-def is_lesion(case: Case, labels: np.ndarray) -> np.ndarray:
-    """Which labels mean lesion in a case."""
-    return labels != 0 if case.lesion_labels is None else np.isin(labels, case.lesion_labels)
+def _marked(case: Case, scan: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
+    """Where lesion is and where nothing is judged, boolean (z, y, x) on the scan's grid; nowhere in a healthy scan."""
+    if case.truth is None:
+        nowhere = np.zeros(scan.GetSize()[::-1], bool)
+        return nowhere, nowhere
+    resampled = sitk.Resample(read_labels(case.truth), scan, sitk.Transform(), sitk.sitkNearestNeighbor)
+    labels = sitk.GetArrayFromImage(resampled)
+    ignored = np.isin(labels, case.ignored_labels)
+    return is_lesion(case, labels) & ~ignored, ignored

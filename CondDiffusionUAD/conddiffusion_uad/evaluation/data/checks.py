@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import TypeVar
 
-from conddiffusion_uad.evaluation.data import slice_archive
 from conddiffusion_uad.evaluation.data.cases import Case, Problem
 from conddiffusion_uad.evaluation.data.image_files import alike
 from conddiffusion_uad.evaluation.data.label_checks import label_problems
@@ -27,8 +26,8 @@ def problems(
 ) -> list[Problem]:
     """What is wrong with cases, and what should be known about them.
 
-    Of scans only the headers are read, and of archives and label maps, which are small, everything. So what hides among
-    the voxels of a scan is found only when it is read.
+    Of scans only the headers are read, of label maps, which are small, everything. So what hides among the voxels of a
+    scan is found only when it is read.
 
     Args:
         cases: All cases of an evaluation.
@@ -37,17 +36,14 @@ def problems(
     """
     found = [problem for case in cases for problem in _missing(case)]
     present = usable(cases, found)
-    slices, whole = ([case for case in present if (case.index is None) == is_whole] for is_whole in (False, True))
     with ThreadPoolExecutor(_THREADS) as pool:
-        scans = _grouped((case.scan, case) for case in whole)
+        scans = _grouped((case.scan, case) for case in present)
         looked = dict(zip(scans, pool.map(_look, scans.values()), strict=True))
         grids = {file: seen for file, seen in looked.items() if isinstance(seen, Grid)}
         found += [seen for seen in looked.values() if isinstance(seen, Problem)]
-        labeled = _grouped((_meaning(case), case) for case in whole if case.truth and case.scan in grids)
+        labeled = _grouped((_meaning(case), case) for case in present if case.truth and case.scan in grids)
         found += chain.from_iterable(pool.map(lambda group: label_problems(group, grids), labeled.values()))
-        archives = _grouped((case.scan, case) for case in slices)
-        found += chain.from_iterable(pool.map(slice_archive.problems, archives.values()))
-    found += _repeated(whole)
+    found += _repeated(present)
     if trained_on:
         found += _trained(present, trained_on, allow_trained)
     return found
@@ -120,7 +116,7 @@ def _look(cases: Sequence[Case]) -> Grid | Problem | None:
 
 
 def _repeated(cases: Sequence[Case]) -> Iterator[Problem]:
-    """Volumes that show the same as an earlier one: they would count twice."""
+    """Scans that show the same as an earlier one: they would count twice."""
     by_scan = _grouped((case.scan, case) for case in cases)
     first = {file: group[0] for group in alike(file for file in by_scan if file.is_file()) for file in group}
     for file, same in by_scan.items():

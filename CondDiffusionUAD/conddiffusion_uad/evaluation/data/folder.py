@@ -1,10 +1,10 @@
-"""Any folder: scans with their contrast as the end of their name, label maps beside them, archives of slices.
+"""Any folder: scans with their contrast as the end of their name, label maps beside them.
 
-- ``patient/flair.nii.gz`` and ``patient/seg.nii.gz``, or ``p01_flair.nii.gz`` and ``p01_seg.nii.gz``, in upper or lower
-  case, with ``-`` for ``_``, ``t1w`` for ``t1``, and any of :data:`LABELS` for ``seg``.
+- ``patient/flair.nii.gz`` and ``patient/seg.nii.gz``, or ``p01_flair.nii.gz`` and ``p01_seg.nii.gz`` or
+  ``p01_flair_seg.nii.gz``, in upper or lower case, with ``-`` for ``_``, ``t1w`` for ``t1``, and any of :data:`LABELS`
+  for ``seg``.
 - In a folder of scans, or of patients' folders, where no scan has a label map, all are healthy. Where some have one,
   the others lack it.
-- Archives of slices whose name says the contrast; see :mod:`conddiffusion_uad.evaluation.data.slice_archive`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from conddiffusion_uad.evaluation.data import slice_archive
 from conddiffusion_uad.evaluation.data.cases import Case
 from conddiffusion_uad.io.scan_name import scan_name
 from conddiffusion_uad.training.data.datalist import subject_in
@@ -64,9 +63,6 @@ def cases(folder: Path) -> Iterator[Case]:
     used = {scan.truth for scan in scans}
     for images in by_place.values():
         yield from _without_scan({name: file for name, file in images.items() if file not in used})
-    for file in files:
-        if file.suffix.lower() == slice_archive.SUFFIX:
-            yield from slice_archive.cases(file)
 
 
 def _hidden(path: Path) -> bool:
@@ -78,7 +74,9 @@ def _scans(images: Mapping[str, Path]) -> Iterator[_Scan]:
     for file in images.values():
         if named := _SCAN.fullmatch(scan_name(str(file))):
             prefix = named["prefix"] or ""
-            starts = (f"{prefix.lower()}_", f"{prefix.lower()}-") if prefix else ("",)
+            whole = scan_name(str(file)).lower()
+            starts = [f"{start}{sign}" for start in (whole, prefix.lower()) if start for sign in "_-"]
+            starts += [] if prefix else [""]
             names = (start + label for label in LABELS for start in starts)
             truth = next((images[name] for name in names if name in images), None)
             yield _Scan(file, prefix, named["contrast"].upper(), truth)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.bundle import Bundle
-from conddiffusion_uad.evaluation.data import slice_archive
 from conddiffusion_uad.evaluation.data.cases import Case
 from conddiffusion_uad.evaluation.data.image_files import content
 from conddiffusion_uad.training import recipe as recipes
@@ -29,10 +28,10 @@ class TrainedOn:
 
     Attributes:
         bundle: Its folder.
-        held_out: Names of files, and of slices of archives, on which it was validated and calibrated.
+        held_out: Names of files on which it was validated and calibrated.
         test: Names of those that its training did not look at.
         subjects: Hashes of the subjects that were trained on.
-        files: Files that were trained on, by their size in bytes; an archive of which a part was.
+        files: Files that were trained on, by their size in bytes.
         sources: Where its recipe took data from.
         complete: Whether what is neither among the subjects nor among the files was surely not trained on: so if the
             training data are at hand and it did not start from another model.
@@ -100,18 +99,6 @@ def _names(case: Case) -> set[str]:
     return {case.patient, subject_in(case.scan.name) or case.patient}
 
 
-<<<<<<< HEAD:CondDiffusionUAD/conddiffusion_uad/evaluation/checks/trained_on.py
-=======
-def _subjects(entry: Entry, kept: frozenset[str]) -> Iterator[str]:
-    """Names of the subjects of a training file; of an archive, those whose slices were not kept from the training."""
-    if entry.named:
-        yield entry.subject
-    elif entry.source.kind == "slices" and entry.file.is_file():
-        named = slice_archive.subjects(entry.file)
-        yield from (name for index, name in named if f"{entry.file.name}[{index}]" not in kept)
-
-
->>>>>>> evaluation:CondDiffusionUAD/conddiffusion_uad/evaluation/data/trained_on.py
 def _by_size(files: Iterable[Path]) -> dict[int, list[Path]]:
     result: dict[int, list[Path]] = {}
     for file in dict.fromkeys(files):

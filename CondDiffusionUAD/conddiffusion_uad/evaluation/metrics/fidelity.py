@@ -24,7 +24,7 @@ def fidelity(
     Background counts nowhere: it is reconstructed exactly, and would make every figure better.
 
     Args:
-        volume: The scan, (z, y, x), in [0, 1]; a single slice is (1, y, x).
+        volume: The scan, (z, y, x), in [0, 1].
         reconstruction: Same shape and units.
         mask: Brain, boolean, same shape; not empty.
         truth: Whether a voxel is lesion, boolean, same shape.
@@ -61,15 +61,13 @@ def mean_difference(volume: np.ndarray, reconstruction: np.ndarray, mask: np.nda
 def ssim(volume: np.ndarray, reconstruction: np.ndarray, mask: np.ndarray) -> float | None:
     """Structural similarity with the Gaussian window of Wang et al. (IEEE Trans. Image Process. 13, 2004).
 
-    The mean over the brain of a map computed in three dimensions, in two for a single slice. Both are 0 outside the
-    brain, so windows at its rim see equal background.
+    The mean over the brain of a map computed in three dimensions. Both are 0 outside the brain, so windows at its rim
+    see equal background.
 
     Returns:
         At most 1; None when the volume is smaller than the window of 11 voxels.
     """
     images = [np.where(mask, image, 0).astype(np.float64) for image in (volume, reconstruction)]
-    if mask.shape[0] == 1:
-        images, mask = [image[0] for image in images], mask[0]
     if min(mask.shape) < _SSIM_WINDOW:
         return None
     _, similarity = structural_similarity(

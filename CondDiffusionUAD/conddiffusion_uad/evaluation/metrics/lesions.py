@@ -35,7 +35,7 @@ def finding_mask(score: np.ndarray, threshold: float, spacing: Sequence[float], 
     """Where a detection has its findings.
 
     Args:
-        score: Anomaly score, (z, y, x), 0 outside the brain; a single slice is (1, y, x).
+        score: Anomaly score, (z, y, x), 0 outside the brain.
         threshold: Smallest score of a finding; above 0.
         spacing: (z, y, x) in mm.
         min_volume_ml: Smallest volume of a finding in ml.

@@ -1,7 +1,7 @@
 """How well the surface of what was found agrees with that of the truth, in MONAI's definitions.
 
-Surfaces are the border voxels, as MONAI and Metrics Reloaded count them. A single slice, (1, y, x), is judged by its
-outline: all of its voxels would be border voxels of a volume.
+Surfaces are the border voxels, as MONAI and Metrics Reloaded count them. A volume too thin to show a head is judged by
+the outline of its middle slice: nearly all of its voxels would be border voxels.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from monai.metrics import compute_hausdorff_distance, compute_surface_dice
+
+from conddiffusion_uad.io.geometry import MIN_EXTENT_MM
 
 TOLERANCE_MM = 2.0
 """Distance that is forgiven; of the order of what two readers differ by."""
@@ -39,8 +41,10 @@ def surface_figures(
     if not (flagged.any() and truth.any()):
         return None, None
     masks, steps = [np.asarray(mask, bool) for mask in (flagged, truth)], [float(step) for step in spacing]
-    if masks[0].shape[0] == 1:
-        masks, steps = [mask[0] for mask in masks], steps[1:]
+    if len(truth) * steps[0] < MIN_EXTENT_MM:
+        masks, steps = [mask[len(mask) // 2] for mask in masks], steps[1:]
+        if not all(mask.any() for mask in masks):
+            return None, None
     pair = [torch.from_numpy(np.ascontiguousarray(mask))[None, None] for mask in masks]
     with warnings.catch_warnings():  # MONAI calls a function of its own with an argument that it has deprecated
         warnings.filterwarnings("ignore", message=".*always_return_as_numpy", category=FutureWarning)

@@ -96,7 +96,7 @@ def froc(group: Values, main: str, threshold: float | None) -> str:
         axes.set(
             xlim=(0 if least < 0.1 else 0.8 * least, 1.2 * most),
             ylim=(0, 1.02),
-            xlabel=f"False findings per {_unit(group)}",
+            xlabel="False findings per scan",
             ylabel="Recall of lesions",
         )
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -240,10 +240,6 @@ def _methods(group: Values, main: str) -> Iterator[tuple[str, Style, Values]]:
 
 def _line(style: Style, foremost: bool) -> dict[str, Any]:
     return {"color": style.color, "linewidth": 2.2 if foremost else 1.3, "dashes": style.dashes or (None, None)}
-
-
-def _unit(group: Values) -> str:
-    return "scan" if group["dimensions"] == 3 else "slice"
 
 
 def _close(first: float, second: float) -> bool:

@@ -32,13 +32,12 @@ def summarize_shifts(records: Sequence[Record]) -> list[dict[str, Any]]:
 
         An interval is "mean", "low", "high" and "n", as in :class:`statistics.Interval`.
     """
-    volumes = [record for record in records if record.dimensions == 3]
-    clean = {record.case: record for record in volumes if record.corruption == CLEAN}
-    kinds = {(record.corruption, record.severity) for record in volumes}
+    clean = {record.case: record for record in records if record.corruption == CLEAN}
+    kinds = {(record.corruption, record.severity) for record in records}
     if kinds <= {(CLEAN, 0)}:
         return []
     ordered = sorted(kinds, key=lambda kind: (_ORDER.index(kind[0]), kind[1]))
-    return [_shift([r for r in volumes if (r.corruption, r.severity) == kind], clean) for kind in ordered]
+    return [_shift([r for r in records if (r.corruption, r.severity) == kind], clean) for kind in ordered]
 
 
 def _shift(records: Sequence[Record], clean: dict[str, Record]) -> dict[str, Any]:

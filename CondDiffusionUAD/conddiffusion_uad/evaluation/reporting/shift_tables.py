@@ -12,7 +12,6 @@ from conddiffusion_uad.evaluation.shifts.corruption import CORRUPTIONS, SEVERITI
 from conddiffusion_uad.evaluation.shifts.geometry import GEOMETRIC_CHANGES
 
 Values = Mapping[str, Any]
-CONTRAST = "contrast"
 READING = (
     "Each scan was corrupted on its own grid, then read, prepared and scored like any other. It is judged on the grid, "
     "inside the brain and against the truth of the scan as it is: what a corrupted scan loses of the brain counts as "
@@ -28,7 +27,7 @@ def all_of(group: Values) -> list[tuple[str, Table]]:
     made = {
         "Anomalies found: average precision": average_precision(group),
         "Healthy brain flagged": flagged(group),
-        "Simulated contrast": contrast(group),
+        "Reconstruction: histogram KL": histogram_kl(group),
         "The same scan, stored in another way": geometry(group),
         "Refused and warned of": troubles(group),
     }
@@ -54,24 +53,16 @@ def flagged(group: Values) -> Table:
     return _by_severity(group, [MODEL], "flagged_fraction", percent, caption)
 
 
-def contrast(group: Values) -> Table:
-    """What the model makes of other exponents of the intensities, the weakest contrast of dark tissue first."""
-    found = {each["level"]: each for each in group["shifts"] if each["corruption"] == CONTRAST}
-    if not found:
-        return Table((), ())
-    found[1.0] = entry(group, CLEAN)
-    levels = sorted(found)
-    rows = [("Histogram KL", *(number(found[level]["histogram_kl"]["mean"]) for level in levels))]
-    for name, figure, form in (
-        ("Average precision", "average_precision", number),
-        ("Healthy brain flagged", "flagged_fraction", percent),
-    ):
-        rows.append((name, *(_cell(found[level], MODEL, figure, form) for level in levels)))
-    caption = (
-        "By the exponent of the intensities; 1 is the scan as it is. Histogram KL: divergence, in nats, of the "
-        "reconstruction's intensities from those of the scan that was reconstructed."
-    )
-    return Table(("Exponent", *(f"{level:g}" for level in levels)), rows, caption)
+def histogram_kl(group: Values) -> Table:
+    """How far the model's reconstructions are from the intensities that it was given, by severity."""
+    clean = entry(group, CLEAN)
+    rows = [
+        [f"{name} ({corruption.parameter})", *(number(e and e["histogram_kl"]["mean"]) for e in (clean, *found))]
+        for name, corruption in CORRUPTIONS.items()
+        if any(found := [entry(group, name, severity) for severity in SEVERITIES])
+    ]
+    caption = "Divergence, in nats, of the reconstruction's intensities from those of the scan that was reconstructed."
+    return Table(("Corruption", *map(str, (0, *SEVERITIES))), rows, caption)
 
 
 def geometry(group: Values) -> Table:

@@ -39,8 +39,7 @@ def summarize(records: Sequence[Record], load: LoadCounts) -> Values:
 
         {"schema": 2, "methods": [name, ...], "main": name of the judged one, the others are its baselines,
          "groups": [{
-            "dataset", "contrast", "dimensions": 3 | 2,
-            "patients", "scans", "labeled_scans", "healthy_scans": counts,
+            "dataset", "contrast", "patients", "scans", "labeled_scans", "healthy_scans": counts,
             "prevalence": interval over labeled scans,
             "lesion_ml": interval over labeled scans,
             "reconstruction": {"labeled" | "healthy": {"l1_healthy", ...: interval}},
@@ -89,7 +88,7 @@ def _group(every: Sequence[Record], methods: Sequence[str], main: str, load: Loa
     for name in methods:
         figures[name]["versus_main"] = _versus(labeled, main, name) if name != main else None
     return {
-        **{key: getattr(records[0], key) for key in ("dataset", "contrast", "dimensions")},
+        **{key: getattr(records[0], key) for key in ("dataset", "contrast")},
         "patients": len({record.patient for record in records}),
         "scans": len(records),
         "labeled_scans": len(labeled),

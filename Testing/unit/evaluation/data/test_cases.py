@@ -5,30 +5,16 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from conddiffusion_uad.evaluation.data import examine as examining
-from conddiffusion_uad.evaluation.data.cases import Case, read_labels, with_unique_ids
-from conddiffusion_uad.evaluation.data.examine import examine
+from conddiffusion_uad.evaluation.data import cases
+from conddiffusion_uad.evaluation.data.cases import Case, examine, read_labels, with_unique_ids
 from conddiffusion_uad.evaluation.data.find import some
 from conddiffusion_uad.io.volume import Grid
-
-GRID = Grid((16, 24, 16), (2.0, 2.0, 2.0), (-15.0, -23.0, -15.0))
 
 
 def write(values: np.ndarray, file: Path) -> None:
     image = sitk.GetImageFromArray(values)
     image.SetSpacing((10.0, 10.0, 10.0))
     sitk.WriteImage(image, str(file))
-
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Path:
-    """An archive of slices with lesions."""
-    images = np.zeros((2, 40, 28), np.uint8)
-    images[:, 5:35, 4:24] = np.random.default_rng(0).integers(60, 120, (30, 20))
-    lesions = np.zeros(images.shape, bool)
-    lesions[:, 12:20, 10:16] = True
-    np.savez(tmp_path / "flair.npz", image=images + 100 * lesions.astype(np.uint8), mask=lesions)
-    return tmp_path / "flair.npz"
 
 
 @pytest.fixture
@@ -54,20 +40,27 @@ def test_the_id_of_a_case_is_a_file_name_and_its_own() -> None:
     ids = [case.id for case in with_unique_ids(Case(p, "set 1", "T1", Path("scan")) for p in patients)]
     assert len({i.lower() for i in ids}) == len(patients)
     assert all(re.fullmatch(r"[0-9A-Za-z_][0-9A-Za-z._-]{0,200}", i) for i in ids)
-    assert Case("p", "set", "T2", Path("scan"), index=7).id == "set-p-T2-7"
+    assert Case("p", "set", "T2", Path("scan"), repeat=2).id == "set-p-T2-again2"
 
 
-def test_a_slice_is_judged_where_its_lesion_is(archive: Path) -> None:
-    examined = examine(Case("p", "set", "FLAIR", archive, archive, 1), GRID)
-    assert examined.volume.shape == (3, 24, 16)
-    assert np.array_equal(examined.volume[0], examined.volume[2])
+def test_a_thin_volume_is_judged_where_its_lesion_is(tmp_path: Path) -> None:
+    brain = np.zeros((60, 60), np.float32)
+    brain[5:55, 8:52] = np.random.default_rng(0).uniform(60, 120, (50, 44))
+    lesion = np.zeros(brain.shape, np.uint8)
+    lesion[12:22, 12:22] = 1
+    brain[lesion > 0] += 100
+    place = Grid((60, 60, 8), (2.0, 2.0, 0.75), (-59.0, -43.0, 16.0))
+    for values, name in ((brain, "t1"), (lesion, "seg")):
+        sitk.WriteImage(place.with_array(np.repeat(values[None], 8, 0)), str(tmp_path / f"{name}.nii.gz"))
+    grid = Grid((64, 64, 48), (2.0, 2.0, 2.0), (-63.0, -47.0, -20.0))
+    examined = examine(Case("p", "set", "T1", tmp_path / "t1.nii.gz", tmp_path / "seg.nii.gz"), grid)
     scores = examined.native(examined.volume)
-    assert scores.shape == examined.native_truth.shape == examined.native_mask.shape == (1, 24, 16)
-    lesion = examined.native_truth
-    assert scores[lesion].min() > scores[examined.native_mask & ~lesion].mean()
-    assert lesion.sum() == 4 * 3  # 8 x 6 mm
-    assert examined.spacing == (2.0, 2.0, 2.0)
-    assert examined.native_intensity(examined.volume) == pytest.approx(examined.volume[:1])
+    assert scores.shape == examined.native_truth.shape == examined.native_mask.shape == (8, 60, 60)
+    truth = examined.native_truth
+    assert truth.sum() == 8 * 100 and not scores[~examined.native_mask].any()
+    assert scores[truth].mean() > scores[examined.native_mask & ~truth].mean()
+    on_grid = examined.truth_on_grid()
+    assert examined.volume[on_grid].mean() > examined.volume[examined.mask & ~on_grid].mean()
 
 
 def test_a_volume_is_judged_on_its_own_grid(scan_file: Path, tmp_path: Path) -> None:
@@ -94,16 +87,16 @@ def test_a_volume_is_judged_on_its_own_grid(scan_file: Path, tmp_path: Path) -> 
 
 
 def test_lesion_is_brought_to_the_grid_of_the_scan(labels: Path, finer_scan: sitk.Image) -> None:
-    marked, ignored = examining._marked(Case("a", "set", "T2", labels, labels, lesion_labels=(1,)), finer_scan)
+    marked, ignored = cases._marked(Case("a", "set", "T2", labels, labels, lesion_labels=(1,)), finer_scan)
     assert np.array_equal(marked[0], np.eye(8).repeat(2, 0).repeat(2, 1) > 0)
     assert not ignored.any()
-    assert not examining._marked(Case("a", "set", "T2", labels), finer_scan)[0].any()
+    assert not cases._marked(Case("a", "set", "T2", labels), finer_scan)[0].any()
 
 
 def test_which_labels_are_lesion_is_the_case_s_to_say(labels: Path, finer_scan: sitk.Image) -> None:
-    every = examining._marked(Case("a", "set", "T2", labels, labels), finer_scan)[0]
+    every = cases._marked(Case("a", "set", "T2", labels, labels), finer_scan)[0]
     assert every.sum() == (8 + 1) * 8 * 8
-    other, ignored = examining._marked(Case("a", "set", "T2", labels, labels, ignored_labels=(2,)), finer_scan)
+    other, ignored = cases._marked(Case("a", "set", "T2", labels, labels, ignored_labels=(2,)), finer_scan)
     assert (other.sum(), ignored.sum()) == (8 * 8 * 8, 8 * 8)
 
 
@@ -113,6 +106,6 @@ def test_labels_stored_as_fractions_are_rounded(tmp_path: Path) -> None:
 
 
 def test_some_cases_are_spread_over_their_data_set() -> None:
-    cases = [Case(f"p{i}", "many", contrast, Path(f"p{i}", contrast)) for i in range(7) for contrast in ("T1", "T2")]
-    assert [(c.patient, c.contrast) for c in some(cases, 3)] == [(f"p{i}", c) for i in (0, 3, 6) for c in ("T1", "T2")]
-    assert some(cases, None) == cases
+    many = [Case(f"p{i}", "many", contrast, Path(f"p{i}", contrast)) for i in range(7) for contrast in ("T1", "T2")]
+    assert [(c.patient, c.contrast) for c in some(many, 3)] == [(f"p{i}", c) for i in (0, 3, 6) for c in ("T1", "T2")]
+    assert some(many, None) == many

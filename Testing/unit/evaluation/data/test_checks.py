@@ -148,22 +148,6 @@ def test_the_same_scan_counts_once(case: Case, tmp_path: Path) -> None:
     assert usable([case, again, replace(case, repeat=1)], found) == [case]
 
 
-def test_archives_are_checked(tmp_path: Path) -> None:
-    images = RNG.integers(1, 99, (4, 8, 8))
-    images[3] = images[1]
-    masks = np.zeros(images.shape, bool)
-    masks[:3, 2, 2] = True
-    path = tmp_path / "a_t2.npz"
-    np.savez(path, image=images, mask=masks)
-    cases = [Case(str(i), "a_t2", "T2", path, path, i) for i in range(4)]
-    found = problems(cases)
-    assert [(problem.fatal, problem.cases) for problem in found] == [(False, (cases[3],)), (True, (cases[3],))]
-    np.savez(path, image=images, mask=masks[:, 1:])
-    assert "another shape" in messages(problems(cases), fatal=True)[0]
-    path.write_bytes(path.read_bytes()[:-50])
-    assert usable(cases, problems(cases)) == []
-
-
 def test_problems_of_one_kind_are_told_together(tmp_path: Path) -> None:
     many = [Problem(tmp_path / f"{i}", "It is empty.", "Fill it.") for i in range(7)]
     lines = told([*many, Problem(tmp_path / "x", "It is odd.", fatal=False)])
@@ -240,13 +224,15 @@ def test_another_contrast_of_a_subject_trained_on_is_refused(
 def test_training_data_at_hand_tell_renamed_copies(
     ixi: list[Case], trained: Callable[..., Bundle], tmp_path: Path
 ) -> None:
-    copy = tmp_path / "x_t1.nii.gz"
-    copy.write_bytes(ixi[1].scan.read_bytes())
-    scan, held_out = Case("x", "set", "T1", copy), Case("y", "set", "T1", ixi[0].scan)
+    copies = [tmp_path / f"{name}_t1.nii.gz" for name in "xy"]
+    for case, copy in zip(ixi, copies, strict=True):
+        copy.write_bytes(case.scan.read_bytes())
+    kept, seen = (Case(copy.name, "set", "T1", copy) for copy in copies)
+    by_name = Case("IXI012", "other", "T2", ixi[0].scan)
     known = TrainedOn.of(trained(), tmp_path / "data")
     assert known.complete
-    assert [known.includes(case) for case in (scan, held_out)] == [True, False]
-    assert not TrainedOn.of(trained()).includes(scan)
+    assert [known.includes(case) for case in (kept, seen, by_name)] == [False, True, True]
+    assert not TrainedOn.of(trained()).includes(seen)
 
 
 def test_without_the_training_data_names_raise_a_suspicion(ixi: list[Case], trained: Callable[..., Bundle]) -> None:

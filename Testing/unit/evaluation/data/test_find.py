@@ -2,7 +2,6 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from conddiffusion_uad.evaluation.data.cases import Case
@@ -183,19 +182,10 @@ def test_a_label_map_without_scan_is_a_case_of_no_contrast(tmp_path: Path) -> No
     assert [(case.patient, case.contrast, case.scan.exists()) for case in lacking] == [("b", "", False)]
 
 
-def test_slices_of_archives_are_cases(tmp_path: Path) -> None:
-    images = np.zeros((2, 4, 4))
-    np.savez(tmp_path / "some_flair_z3.npz", image=images, mask=images > 0, id=["p", "q"])
-    np.savez(tmp_path / "healthy_t2.npz", image=images)
-    (tmp_path / "broken_t1.npz").write_bytes(b"PK\x03\x04")
-    np.savez(tmp_path / "other.npz", image=images)
-    cases = find([tmp_path], CONTRASTS)
-    assert [(c.dataset, c.patient, c.index, c.truth is None) for c in cases] == [
-        ("broken_t1", "broken_t1[0]", 0, True),
-        ("healthy_t2", "healthy_t2[0]", 0, True),
-        ("healthy_t2", "healthy_t2[1]", 1, True),
-        ("some_flair_z3", "p", 0, False),
-        ("some_flair_z3", "q", 1, False),
+def test_a_label_map_may_be_named_after_the_whole_name_of_its_scan(tmp_path: Path) -> None:
+    folder = make(tmp_path, ["7_flair.nii.gz", "7_flair_seg.nii.gz", "8_flair.nii.gz", "8_flair_seg.nii.gz"])
+    assert told(find([folder], CONTRASTS), folder) == [
+        (patient, "FLAIR", f"{patient}_flair.nii.gz", f"{patient}_flair_seg.nii.gz") for patient in "78"
     ]
 
 

@@ -16,7 +16,7 @@ def hausdorff95(*arguments: object) -> float | None:
     return surface_figures(*arguments)[1]
 
 
-def ball(center: tuple[float, float, float], radius: float, shape: tuple[int, int, int] = (12, 20, 24)) -> np.ndarray:
+def ball(center: tuple[float, float, float], radius: float, shape: tuple[int, int, int] = (32, 20, 24)) -> np.ndarray:
     distances = sum((axis - middle) ** 2 for axis, middle in zip(np.indices(shape), center, strict=True))
     return distances <= radius**2
 
@@ -29,7 +29,7 @@ def distances(flagged: np.ndarray, truth: np.ndarray, spacing: tuple[float, ...]
 
 
 def voxel(*index: int) -> np.ndarray:
-    mask = np.zeros((6, 8, 10), bool)
+    mask = np.zeros((60, 8, 10), bool)
     mask[index] = True
     return mask
 
@@ -62,13 +62,17 @@ def test_both_agree_with_all_pairs_of_border_voxels(
     assert surface_dice(flagged, truth, spacing) == pytest.approx(near.mean(), rel=1e-5)
 
 
-def test_a_single_slice_is_judged_by_its_outline() -> None:
-    flagged, truth = ball((5, 9, 9), 5)[5:6], ball((5, 9, 14), 6)[5:6]
+def test_a_thin_volume_is_judged_by_the_outline_of_its_middle_slice() -> None:
+    flagged, truth = (
+        np.repeat(ball(center, radius)[5:6], 3, 0) for center, radius in (((5, 9, 9), 5), ((5, 9, 14), 6))
+    )
     there, back = distances(flagged[0], truth[0], (0.8, 1.2))
     near = np.concatenate([there, back]) <= 2
     assert surface_dice(flagged, truth, (5.0, 0.8, 1.2)) == pytest.approx(near.mean())
     expected = max(np.percentile(there, 95), np.percentile(back, 95))
     assert hausdorff95(flagged, truth, (5.0, 0.8, 1.2)) == pytest.approx(expected)
+    flagged[1] = False
+    assert surface_dice(flagged, truth, (5.0, 0.8, 1.2)) is None
 
 
 def test_equal_sets_agree_perfectly() -> None:

@@ -193,13 +193,6 @@ def test_a_froc_curve_ends_where_findings_begin_to_merge() -> None:
     assert plots.before_merging(points) == points[1:]
 
 
-def test_slices_are_called_slices(made: tuple[list[Record], Values]) -> None:
-    group = next(group for group in made[1]["groups"] if group["labeled_scans"])
-    sliced = {**group, "dimensions": 2}
-    assert "False findings per slice" in tables.lesions(sliced, "model").heads
-    assert "False findings per slice" in plots.froc(sliced, "model", None)
-
-
 def test_the_headline_sets_the_model_beside_the_best_baseline(made: tuple[list[Record], Values]) -> None:
     ((name, patients, scans, _, own, best, ahead, *_),) = tables.headline(made[1]).rows
     methods = made[1]["groups"][0]["methods"]

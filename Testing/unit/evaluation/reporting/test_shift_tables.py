@@ -92,14 +92,16 @@ def test_a_scan_that_is_not_changed_counts_as_it_is(trials: list[Record]) -> Non
 def test_healthy_scans_have_no_table_of_average_precision() -> None:
     group = group_of([trial("p", change, s, None) for change, s in ((CLEAN, 0), ("noise", 1))])
     assert not tables.average_precision(group).rows
-    assert [name for name, _ in tables.all_of(group)] == ["Healthy brain flagged"]
+    assert [name for name, _ in tables.all_of(group)] == [
+        "Healthy brain flagged",
+        "Reconstruction: histogram KL",
+    ]
 
 
-def test_contrasts_stand_in_the_order_of_their_exponents(trials: list[Record]) -> None:
-    group = group_of(trials)
-    table = tables.contrast(group)
-    assert table.heads == ("Exponent", "0.3", "1")
-    assert table.rows[1] == ("Average precision", "0.250", "0.450")
+def test_divergence_of_reconstructions_stands_by_severity(trials: list[Record]) -> None:
+    rows = {row[0].split(" (")[0]: row[1:] for row in tables.histogram_kl(group_of(trials)).rows}
+    assert rows["contrast"][0] == rows["contrast"][5] == "0.500"
+    assert rows["contrast"][1] == rows["contrast"][4] != "0.500"
 
 
 def test_the_report_holds_everything_and_escapes_it(trials: list[Record], tmp_path: Path) -> None:
