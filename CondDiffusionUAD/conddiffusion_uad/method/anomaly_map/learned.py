@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .learned_inputs import SliceInputs, ranks, slice_inputs, with_reconstruction
-from .learned_network import LearnedMapNetwork
+from conddiffusion_uad.method.anomaly_map.learned_inputs import SliceInputs, ranks, slice_inputs, with_reconstruction
+from conddiffusion_uad.method.anomaly_map.learned_network import LearnedMapNetwork
 
 _PROBED = 8  # every how many-th voxel of the brain the ranks are estimated from
 

@@ -8,9 +8,8 @@ import numpy as np
 import torch
 
 from conddiffusion_uad.method.anomaly_map.learned_inputs import NEIGHBORS, SliceInputs, atlas_place, slice_inputs
-
-from .material import HELD_OUT_SLICES, Material
-from .scans import Slab, axis, synthesize
+from conddiffusion_uad.training.learned_map.material import HELD_OUT_SLICES, Material
+from conddiffusion_uad.training.learned_map.scans import Slab, axis, synthesize
 
 SCANS, SLICES = 4, 8  # of a batch: scans, and slices of each
 _SOURCES = {"labels": 0.5, "T1 scans": 0.3, "slices": 0.13, "other scans": 0.07}
