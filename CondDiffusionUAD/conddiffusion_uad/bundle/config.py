@@ -8,7 +8,7 @@ from typing import Any
 
 from conddiffusion_uad.bundle import format_1
 from conddiffusion_uad.bundle.limits import require_moderate
-from conddiffusion_uad.io.scan_checks import MAX_EXTENT_MM
+from conddiffusion_uad.io.geometry import MAX_EXTENT_MM
 from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.method import method as methods
 from conddiffusion_uad.method.method import Method

@@ -13,7 +13,6 @@ import numpy as np
 import SimpleITK as sitk
 from skimage.transform import rescale
 
-from conddiffusion_uad.io import nifti_file
 from conddiffusion_uad.io import volume as volumes
 from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.method.brain import Brain, Volume
@@ -146,16 +145,8 @@ def examine(
 
 
 def read_labels(path: Path) -> sitk.Image:
-    """Read a label map of whole numbers; others are rounded. Raises RuntimeError or BadInput when it is none."""
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        if "orthonormal" not in str(error):
-            raise
-        image = nifti_file.read_straightened(path)
-    if image.GetDimension() == 4 and image.GetSize()[3] == 1:
-        image = image[:, :, :, 0]
-    return sitk.Cast(sitk.Round(image), sitk.sitkInt32) if "float" in image.GetPixelIDTypeAsString() else image
+    """Read a label map of whole numbers; others are rounded. Raises BadInput when it is none."""
+    return sitk.Cast(sitk.Round(volumes.read_values(path)), sitk.sitkInt32)
 
 
 def is_lesion(case: Case, labels: np.ndarray) -> np.ndarray:

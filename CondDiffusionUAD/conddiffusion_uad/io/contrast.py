@@ -1,4 +1,4 @@
-"""Which contrast a scan has: as the user says, or as its DICOM tags or its file name say; never guessed from pixels."""
+"""Which contrast a scan has: as the user says, or as its tags or its name say; never guessed from pixels."""
 
 from __future__ import annotations
 
@@ -6,32 +6,39 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from conddiffusion_uad.io.dicom_folder import PROTOCOL_NAME, SERIES_DESCRIPTION
+from conddiffusion_uad.io.reading import Warn, silent
 from conddiffusion_uad.io.scan_name import scan_name
-from conddiffusion_uad.protocol.contrast_names import named_in
+from conddiffusion_uad.protocol.contrast_names import TAGS, contrast_of
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.protocol.job import CONTRASTS
 
 
-def choose(asked: str, path: str, scan: sitk.Image) -> str:
+def choose(asked: str, path: str, scan: sitk.Image, warn: Warn = silent) -> str:
     """The contrast of a scan.
 
     Args:
-        asked: "auto" or a contrast, which is then believed.
+        asked: "auto" or a contrast, which is then believed; what tells otherwise is a warning.
         path: Where the scan was read from.
-        scan: The scan, with its DICOM descriptions as metadata if it has any.
+        scan: The scan, with what its header tells of its contrast as metadata.
+        warn: Is told of what speaks against the contrast that was asked for.
 
     Raises:
-        BadInput: "contrast_unknown" when neither says it, or says two.
+        BadInput: "contrast_unknown" when neither says it, when two are said, or when it is none of the three.
     """
-    if asked != "auto":
-        return asked
-    told = (scan.GetMetaData(tag) for tag in (SERIES_DESCRIPTION, PROTOCOL_NAME) if scan.HasMetaDataKey(tag))
-    for text in (*told, scan_name(path)):
-        if contrast := named_in(text):
-            return contrast
-    raise BadInput(
-        "contrast_unknown",
-        f"Neither the scan nor its file name says which contrast {Path(path).name} has.",
-        f"Say it with --contrast {'|'.join(CONTRASTS)}.",
-    )
+    tags = {keyword: scan.GetMetaData(keyword) for keyword in TAGS if scan.HasMetaDataKey(keyword)}
+    told = contrast_of(tags, scan_name(path))
+    if asked == "auto" and told.contrast:
+        agent = tags.get("ContrastBolusAgent")
+        if agent:
+            warn("contrast_agent", f"A contrast agent was given ({agent}).", "In T2 it hardly shows.")
+        return told.contrast
+    listed = "|".join(CONTRASTS)
+    if asked == "auto":
+        hint = f"If it can be taken for one of these, say so with --contrast {listed}."
+        reason = f"{Path(path).name}: {told.reason()}"
+        raise BadInput("contrast_unknown", reason, hint if told.other else f"Say it with --contrast {listed}.")
+    if told.other or told.contrast not in (None, asked):
+        kind = told.other or f"a {told.contrast} scan"
+        message = f"The scan is examined as {asked} but seems to be {kind}: {told.source} is {told.value!r}."
+        warn("contrast_doubtful", message, "The model has learned healthy scans without contrast agent only.")
+    return asked

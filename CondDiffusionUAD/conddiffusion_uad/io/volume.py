@@ -1,178 +1,129 @@
-"""Reading a scan, checking that it is one, its grid in space, and writing results. Coordinates are LPS, in mm."""
+"""Reading a scan, checking that it is one, and writing results. Coordinates are LPS, in mm."""
 
 from __future__ import annotations
 
-import gzip
-import math
+import errno
 import os
-import zlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import SimpleITK as sitk
 
-from conddiffusion_uad.io import nifti_file, packed_voxels, scan_checks
-from conddiffusion_uad.io.dicom_folder import read_series
+from conddiffusion_uad.io import dicom_file, itk_file, nifti, nifti_geometry, nrrd, scan_checks
+from conddiffusion_uad.io.dicom_series import read_series
+from conddiffusion_uad.io.geometry import FLIP, affine_of
+from conddiffusion_uad.io.grid import Grid
+from conddiffusion_uad.io.outside import filled
+from conddiffusion_uad.io.reading import Reading
 from conddiffusion_uad.protocol.failures import BadInput, OutputFailure
 
-_BEHIND = 1 << 26  # bytes that are looked at behind the voxels
+__all__ = ["FORMATS", "Grid", "read", "read_grid", "read_values", "write"]
+
 FORMATS = "NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or a folder with one DICOM series"
+_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_ANYHOW = Reading(accept=True, thin=True)
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Where the voxels of a 3D image lie, in SimpleITK's conventions: axes x, y, z; LPS millimeters.
-
-    Attributes:
-        size: Voxels along each axis.
-        spacing: Distance of neighboring voxel centers along each axis, mm.
-        origin: Center of the voxel (0, 0, 0), mm.
-        direction: 3x3 matrix, row by row; column k is the unit vector of axis k.
-    """
-
-    size: tuple[int, int, int]
-    spacing: tuple[float, float, float]
-    origin: tuple[float, float, float]
-    direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
-
-    @classmethod
-    def of(cls, image: sitk.Image) -> Grid:
-        """Return the grid of an image."""
-        return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
-
-    def blank(self, pixel: int = sitk.sitkFloat32) -> sitk.Image:
-        """Return an image of zeros on this grid."""
-        return self._place(sitk.Image([int(n) for n in self.size], pixel))
-
-    def with_array(self, array_zyx: np.ndarray) -> sitk.Image:
-        """Return an image on this grid with the values of an array (z, y, x). Raises ValueError for another shape."""
-        if array_zyx.shape != tuple(self.size[::-1]):
-            raise ValueError(f"An array of shape {array_zyx.shape} does not fit a grid of size {self.size} (x, y, z).")
-        return self._place(sitk.GetImageFromArray(np.ascontiguousarray(array_zyx)))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the grid as plain JSON values."""
-        return {name: list(value) for name, value in asdict(self).items()}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Grid:
-        """Return the grid from plain JSON values. Raises KeyError and ValueError."""
-        size = tuple(int(n) for n in values["size"])
-        spacing, origin, direction = (
-            tuple(float(v) for v in values[name]) for name in ("spacing", "origin", "direction")
-        )
-        finite = np.isfinite([*spacing, *origin, *direction]).all()
-        if (len(size), len(spacing), len(origin), len(direction)) != (3, 3, 3, 9) or not finite:
-            raise ValueError(f"Not a grid: {dict(values)}")
-        if min(*size, *spacing) <= 0 or abs(abs(np.linalg.det(np.reshape(direction, (3, 3)))) - 1) > 0.1:
-            raise ValueError(f"Not a grid: {dict(values)}")
-        return cls(size, spacing, origin, direction)
-
-    def _place(self, image: sitk.Image) -> sitk.Image:
-        image.SetSpacing(self.spacing)
-        image.SetOrigin(self.origin)
-        image.SetDirection(self.direction)
-        return image
-
-
-def read(path: str | os.PathLike[str], *, thin: bool = False) -> sitk.Image:
+def read(path: str | os.PathLike[str], reading: Reading | None = None, *, thin: bool = False) -> sitk.Image:
     """Read a scan and check that it is one: a 3D scalar image of finite, varying intensities.
 
     Args:
-        path: NIfTI, NRRD or MetaImage file, or a folder that holds one DICOM series.
-        thin: Whether a file may hold only a few slices, as :func:`preparation.prepare` accepts them.
+        path: NIfTI, NRRD or MetaImage file, a DICOM file of several frames, or a folder that holds a DICOM series.
+        reading: What was chosen and accepted, and who is told of what was assumed.
+        thin: Whether a file may hold only a few slices, as `preparation.prepare` accepts them.
 
     Returns:
-        float32 image with its geometry in LPS millimeters. One that was read from DICOM carries the tags
-        `dicom_folder.KEPT_TAGS` as metadata.
+        float32 image with its geometry in LPS millimeters. Its metadata tell what is known of its contrast (the tags
+        `contrast_names.TAGS`, by name) and, of NIfTI, the header's own words on its geometry.
 
     Raises:
-        BadInput: file_not_found, not_readable, not_an_image, truncated, not_3d, is_rgb, several_series,
-            irregular_slices, too_large, too_small, bad_spacing, bad_direction, not_finite, all_zero, constant,
-            bad_intensities or label_map.
+        BadInput: file_not_found, not_readable, not_an_image, truncated, not_3d, is_rgb, several_series, several_stacks,
+            bad_tag, irregular_slices, no_orientation, geometry_contradiction, too_large, too_small, bad_spacing,
+            bad_direction, not_finite, all_zero, constant, bad_intensities, not_a_scan or label_map.
+    """
+    path, reading = _checked(Path(path)), reading or Reading(thin=thin)
+    if path.is_dir() or dicom_file.is_dicom(path):
+        image = read_series(path, reading)
+    else:
+        image = filled(_read_file(path, reading), path.name, reading)
+    scan_checks.check_intensities(image, path.name, reading)
+    return image
+
+
+def read_values(path: str | os.PathLike[str]) -> sitk.Image:
+    """Read an image file whose values may mean anything, such as labels. Raises BadInput as `read` does."""
+    return _read_file(_checked(Path(path)), _ANYHOW, checked=False)
+
+
+def read_grid(path: str | os.PathLike[str]) -> Grid:
+    """The grid that an image file tells, its values unread where the format allows. Raises BadInput as `read` does."""
+    path = _checked(Path(path))
+    return nifti.read_grid(path) if nifti.is_nifti(path) else Grid.of(_read_file(path, _ANYHOW, checked=False))
+
+
+def write(image: sitk.Image, path: str | os.PathLike[str], like: sitk.Image | None = None) -> None:
+    """Write an image as compressed NIfTI and make sure that all of it arrived.
+
+    Args:
+        image: On the grid of `like`.
+        path: Of the file.
+        like: The scan that it belongs to, as it was read: when that was NIfTI, the file says in the same words where
+            it lies, so that every program lays them onto each other, whatever it makes of these words.
+
+    Raises:
+        OutputFailure: cannot_write, or disk_full when only a part could be written; that part is removed.
     """
     path = Path(path)
+    try:
+        _write(image, path, like)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        if error.errno in _FULL:
+            hint = "Free disk space or choose another folder."
+            raise OutputFailure("disk_full", f"There is no room for {path}.", hint) from error
+        hint = "Choose a folder that you may write to."
+        raise OutputFailure("cannot_write", f"{path} cannot be written.", hint) from error
+
+
+def _write(image: sitk.Image, path: Path, like: sitk.Image | None) -> None:
+    import nibabel
+
+    values = sitk.GetArrayViewFromImage(image).transpose(2, 1, 0)
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(values.dtype)
+    header.set_data_shape(values.shape)
+    kept = like.GetMetaData(nifti_geometry.KEY) if like is not None and like.HasMetaDataKey(nifti_geometry.KEY) else ""
+    if kept:
+        nifti_geometry.restore(header, kept)
+    else:
+        affine = FLIP @ affine_of(Grid.of(image))
+        header.set_qform(affine, 1)
+        header.set_sform(affine, 1)
+        header.set_xyzt_units("mm")
+    nibabel.save(nibabel.Nifti1Image(values, None, header), path)
+
+
+def _checked(path: Path) -> Path:
+    """The path of what is there and may be read. Raises BadInput: not_readable, file_not_found or not_an_image."""
     scan_checks.check_name(path)
     if not os.path.exists(path):  # unlike Path.exists, also of a name that is too long
+        if os.path.islink(path):
+            raise BadInput("file_not_found", f"The link {path} leads nowhere.", "Choose the scan itself.")
         raise BadInput("file_not_found", f"There is no file {path}.", "Check the path and its spelling.")
     if not os.access(path, os.R_OK):
         raise BadInput("not_readable", f"You are not allowed to read {path}.", "Ask for access, or copy the file.")
     if not (path.is_file() or path.is_dir()):  # a pipe or a device would keep us waiting, or never end
         raise BadInput("not_an_image", f"{path} is neither a file nor a folder.", f"Accepted: {FORMATS}.")
     sitk.ProcessObject.GlobalWarningDisplayOff()  # ITK's name files, which often name patients; we check ourselves
-    image = read_series(path) if path.is_dir() else _read_file(path, thin)
-    scan_checks.check_intensities(image, path.name)
-    return image
+    return path
 
 
-def write(image: sitk.Image, path: str | os.PathLike[str]) -> None:
-    """Write an image as compressed NIfTI and make sure that all of it arrived.
-
-    Raises:
-        OutputFailure: cannot_write, or disk_full when only a part could be written; that part is removed.
-    """
-    path = Path(path)
-    expected = image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel() * image.GetSizeOfPixelComponent()
-    try:
-        sitk.WriteImage(image, str(path), useCompression=True)
-    except RuntimeError as error:
-        path.unlink(missing_ok=True)
-        hint = "Choose a folder that you may write to."
-        raise OutputFailure("cannot_write", f"{path} cannot be written.", hint) from error
-    if _unpacked_bytes(path, expected) < expected:  # SimpleITK does not notice a full disk
-        path.unlink(missing_ok=True)
-        raise OutputFailure("disk_full", f"There is no room for {path}.", "Free disk space or choose another folder.")
-
-
-def _read_file(path: Path, thin: bool) -> sitk.Image:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        if nifti_file.is_nifti(path):
-            nifti_file.check_begin(path)
-        packed_voxels.check_place(path)
-        reader.ReadImageInformation()
-        scan_checks.check_header(reader, path)
-        promised = nifti_file.check(path) if nifti_file.is_nifti(path) else _promised_bytes(reader)
-        packed_voxels.check_whole(path, promised)
-        image = reader.Execute()
-    except RuntimeError as error:
-        if "orthonormal" not in str(error):
-            raise _unreadable(path, error) from error
-        image = nifti_file.read_straightened(path)
-    if image.GetDimension() == 4:
-        image = image[:, :, :, 0]
-    image = sitk.Cast(image, sitk.sitkFloat32)
-    scan_checks.check_geometry(image, path.name, thin=thin)
-    return image
-
-
-def _promised_bytes(reader: sitk.ImageFileReader) -> int:
-    """Return how many bytes the voxels of a file take by its header."""
-    one = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID())
-    return math.prod(reader.GetSize()) * one.GetSizeOfPixelComponent()
-
-
-def _unreadable(path: Path, error: Exception) -> BadInput:
-    """Return what a person should hear about a file that SimpleITK refuses."""
-    text = str(error).lower()
-    if "direction" in text or "determinant" in text:
-        return scan_checks.bad_direction(path.name)
-    if path.stat().st_size == 0 or (path.name.lower().endswith(".gz") and not _unpacked_bytes(path, 1)):
-        return nifti_file.truncated(path.name)
-    return BadInput("not_an_image", f"{path.name} cannot be read as an image.", f"Accepted: {FORMATS}.")
-
-
-def _unpacked_bytes(path: Path, enough: int) -> int:
-    """Return the number of bytes a gzip file unpacks to, counted to a bit more than `enough`; 0 when it is damaged."""
-    total = 0
-    try:
-        with gzip.open(path, "rb") as stream:
-            while total < enough + _BEHIND and (block := stream.read(1 << 22)):
-                total += len(block)
-    except (OSError, EOFError, zlib.error):
-        return 0
-    return total
+def _read_file(path: Path, reading: Reading, *, checked: bool = True) -> sitk.Image:
+    if path.stat().st_size == 0:
+        raise BadInput("truncated", f"{path.name} is empty.", "Copy or export the file again.")
+    if nrrd.is_nrrd(path):
+        return nrrd.read(path, reading)
+    if itk_file.is_metaimage(path):
+        return itk_file.read(path, reading)
+    if nifti.is_nifti(path):
+        return nifti.read(path, reading, checked=checked)
+    raise BadInput("not_an_image", f"{path.name} cannot be read as an image.", f"Accepted: {FORMATS}.")

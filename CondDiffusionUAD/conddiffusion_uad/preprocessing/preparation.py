@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from conddiffusion_uad.io import scan_checks
+from conddiffusion_uad.io.geometry import is_thin
 from conddiffusion_uad.io.volume import Grid
-from conddiffusion_uad.preprocessing import bias, normalization, orientation, registration, resampling
+from conddiffusion_uad.preprocessing import background, bias, normalization, orientation, registration, resampling
 from conddiffusion_uad.preprocessing import skull as stripping
 from conddiffusion_uad.preprocessing.atlas import Atlas
 from conddiffusion_uad.protocol.events import Progress
@@ -24,6 +24,7 @@ class Way:
 
     source: sitk.Image
     oriented: orientation.Oriented
+    leveled: background.Leveled
     corrected: bias.Corrected
     normalized: normalization.Normalized
     resampled: resampling.Resampled
@@ -60,9 +61,11 @@ class Prepared:
     def intensity_to_native(self, array: np.ndarray) -> sitk.Image:
         """Bring intensities (z, y, x) on `grid` to the scan's own grid and units, float32.
 
-        Inside the brain normalization and bias correction are undone; outside of it the scan's own values stand.
+        Inside the brain normalization, bias correction and leveling are undone; outside of it the scan's own values
+        stand.
         """
-        units = self.way.corrected.undo(self.way.normalized.undo(self._to_scan(array)))
+        corrected = self.way.normalized.undo(self._to_scan(array))
+        units = self.way.leveled.undo(self.way.corrected.undo(corrected))
         outside = sitk.MaskNegated(self.way.source, self.native_mask)
         return sitk.Mask(self.way.oriented.undo(units), self.native_mask) + outside
 
@@ -83,7 +86,7 @@ def prepare(
 ) -> Prepared:
     """Bring a scan to the model's grid and intensities.
 
-    A thin volume, which covers less than `scan_checks.MIN_EXTENT_MM` along one axis, shows too little of a head to be
+    A thin volume, which covers less than `geometry.MIN_EXTENT_MM` along one axis, shows too little of a head to be
     stripped, registered or corrected. It has to be in the atlas' space already, and 0 outside the brain.
 
     Args:
@@ -100,8 +103,10 @@ def prepare(
     """
     progress.stage("orient")
     oriented = orientation.orient(image)
-    known = _thin(oriented.image) if scan_checks.is_thin(image) else None
-    brain, registered, corrected = known or _found(oriented.image, atlas, skull, device, progress)
+    thin = is_thin(image)
+    leveled = background.Leveled(oriented.image) if thin else background.level(oriented.image)
+    known = _thin(oriented.image) if thin else None
+    brain, registered, corrected = known or _found(leveled.image, atlas, skull, device, progress)
     progress.stage("normalize")
     normalized = normalization.normalize(corrected.image, brain.mask)
     progress.stage("resample")
@@ -114,7 +119,7 @@ def prepare(
         reference=oriented.source,
         skull_method=brain.method,
         registration=registered,
-        way=Way(image, oriented, corrected, normalized, resampled),
+        way=Way(image, oriented, leveled, corrected, normalized, resampled),
     )
 
 

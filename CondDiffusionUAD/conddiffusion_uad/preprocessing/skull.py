@@ -40,7 +40,7 @@ def brain_mask(image: sitk.Image, mode: str, device: Any, progress: Progress) ->
     """Find the brain in a scan.
 
     Args:
-        image: float32 scan, axes near L, P, S.
+        image: float32 scan, axes near L, P, S, its background at 0 (`background.level`).
         mode: "auto" (look whether the skull is there), "on" (it is: strip it) or "off" (it is not: the foreground
             is the brain).
         device: torch device, or its name, for deepbet.
@@ -96,13 +96,12 @@ def below_skull(mask: sitk.Image, image: sitk.Image) -> sitk.Image:
     """
     kept = sitk.GetArrayFromImage(mask)
     values = sitk.GetArrayViewFromImage(image)
-    background = float(values.min())
     for z in np.flatnonzero(kept.any(axis=(1, 2))):
-        typical = float(np.median(values[z][kept[z] > 0])) - background
+        typical = float(np.median(values[z][kept[z] > 0]))
         if typical <= 0:
             kept[z] = 0
             continue
-        head, depth = outline(image[:, :, int(z)] > background + SCALP * typical)
+        head, depth = outline(image[:, :, int(z)] > SCALP * typical)
         brain = kept[z] > 0
         if np.mean(head[brain]) >= LEAST_INSIDE:
             kept[z][~head | (depth < SKULL_MM)] = 0

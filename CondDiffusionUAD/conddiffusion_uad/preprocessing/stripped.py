@@ -7,10 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
+from conddiffusion_uad.preprocessing.background import Leveled, level, sides
 from conddiffusion_uad.preprocessing.itk_threads import itk_threads
 
 LOOK_MM = 2.0  # voxel size at which to look; thick slices stay as they are
 FLAT = 0.005  # share of the bright intensities by which a background of one value may ring
+NOISY = 6.0  # standard deviations of the background within which nearly all of it lies, whatever the noise
+MOST_NOISY = 0.015  # share of the bright intensities by which the background of a bare brain may vary at most
 LEAST_FLAT = 0.9  # share of the volume's sides that must hold that value
 MOST_ML = 2300.0  # the largest brains, with cerebellum and brain stem, have about 2000 ml
 FAINT = 0.2  # share of the typical intensity below which a voxel is outside the head
@@ -32,23 +35,25 @@ def is_stripped(image: sitk.Image) -> bool:
     It does when the background is one value, what stands out of it is not larger than a brain, and there are few
     directions in which one meets a dark layer between two bright ones on the way in.
     """
-    if flatness(image) < LEAST_FLAT:
+    leveled = level(image)
+    if flatness(leveled) < LEAST_FLAT:
         return False
-    shown = below_surface(image)
+    shown = below_surface(leveled.image)
     return shown.volume_ml <= MOST_ML and shown.dark_directions() <= MOST_DARK
 
 
-def flatness(image: sitk.Image) -> float:
+def flatness(leveled: Leveled) -> float:
     """Return the share (0..1) of the volume's left, right, front and back sides that holds the background value."""
-    background, bright = _levels(image)
-    return float(np.mean(np.abs(_sides(image) - background) < FLAT * bright))
+    values = sides(sitk.GetArrayViewFromImage(leveled.image))
+    return float(np.mean(np.abs(values) < _tolerance(leveled)))
 
 
 def foreground(image: sitk.Image) -> sitk.Image:
     """Return what stands out of the background, uint8: its large connected parts, without holes."""
-    background, bright = _levels(image)
-    differs = sitk.Abs(image - background) > FLAT * bright
-    parts = sitk.RelabelComponent(sitk.ConnectedComponent(differs), sortByObjectSize=True)
+    leveled = level(image)
+    parts = sitk.RelabelComponent(
+        sitk.ConnectedComponent(sitk.Abs(leveled.image) > _tolerance(leveled)), sortByObjectSize=True
+    )
     sizes = np.bincount(sitk.GetArrayViewFromImage(parts).ravel())[1:]
     kept = int(np.count_nonzero(sizes >= COMPANION * sizes.max())) if sizes.size else 0
     return sitk.BinaryFillhole((parts >= 1) & (parts <= kept))
@@ -84,9 +89,9 @@ class BelowSurface:
 
 
 def below_surface(image: sitk.Image) -> BelowSurface:
-    """Return the voxels of the largest part in each axial slice of a scan (axes near L, P, S)."""
-    background, bright = _levels(image)
-    small = sitk.BinShrink(image - background, [max(1, int(LOOK_MM / s + 0.01)) for s in image.GetSpacing()])
+    """Return the voxels of the largest part in each axial slice of a leveled scan (axes near L, P, S)."""
+    bright = _bright(image)
+    small = sitk.BinShrink(image, [max(1, int(LOOK_MM / s + 0.01)) for s in image.GetSpacing()])
     values = sitk.GetArrayViewFromImage(small)
     typical = float(np.median(values[values > bright / 10])) if bool((values > bright / 10).any()) else bright
     width, height, thickness = small.GetSpacing()
@@ -124,16 +129,14 @@ def _dip(profile: np.ndarray) -> float:
     return float(min(ratios))
 
 
-def _levels(image: sitk.Image) -> tuple[float, float]:
-    """Return the background value, the most frequent one on the sides, and how far the bright voxels lie above it."""
-    values, counts = np.unique(_sides(image), return_counts=True)
-    background = float(values[counts.argmax()])
+def _bright(image: sitk.Image) -> float:
+    """Return how far the bright voxels lie above the background."""
     array = sitk.GetArrayViewFromImage(image)
-    other = array[array != background]
-    return background, max(float(np.percentile(other, 99)) - background, 1e-6) if other.size else 1e-6
+    other = array[array != 0]
+    return max(float(np.percentile(other, 99)), 1e-6) if other.size else 1e-6
 
 
-def _sides(image: sitk.Image) -> np.ndarray:
-    """Return the voxels on the left, right, front and back sides of a volume. Above and below, a head may be cut."""
-    array = sitk.GetArrayViewFromImage(image)
-    return np.concatenate([side.ravel() for side in (array[:, 0], array[:, -1], array[:, :, 0], array[:, :, -1])])
+def _tolerance(leveled: Leveled) -> float:
+    """Return how far from 0 the background of a bare brain may lie."""
+    bright = _bright(leveled.image)
+    return float(np.clip(NOISY * leveled.spread, FLAT * bright, MOST_NOISY * bright))

@@ -329,7 +329,7 @@ def test_bundle_configurations(fuzzed_bundle: Path, small_bundle: Path, data: st
     (fuzzed_bundle / bundles.METADATA).write_text(json.dumps({**original, "conddiffusion_uad": section}))
     try:
         bundles.seal(fuzzed_bundle)
-        assert bundles.load(str(fuzzed_bundle)).config.levels == tuple(section["levels"])
+        assert bundles.load(str(fuzzed_bundle)).config.timesteps == tuple(section["restore"]["timesteps"])
     except BundleFailure as failure:
         sentences(failure)
 

@@ -80,8 +80,8 @@ def measure(prepared: Prepared) -> Quality:
         overlap=prepared.registration.quality,
         brain_ml=float(brain.sum() * np.prod(mask.GetSpacing()) / 1000),
         anatomy=anatomy(prepared),
-        noise=noise(prepared.way.oriented.image, brain) / (normalized.high - normalized.low),
-        ghosting=ghosting(prepared.way.oriented.image, brain) if prepared.skull_method == DEEPBET else None,
+        noise=noise(prepared.way.leveled.image, brain) / (normalized.high - normalized.low),
+        ghosting=ghosting(prepared.way.leveled.image, brain) if prepared.skull_method == DEEPBET else None,
         shading=float(bright / dark),
         spread=spread,
         fluid=levels[FLUID],
@@ -92,7 +92,7 @@ def measure(prepared: Prepared) -> Quality:
 
 def shown(prepared: Prepared, brain: np.ndarray) -> tuple[float, float]:
     """Shares of the atlas' brain inside the field of view and inside the brain mask (z, y, x) of the turned scan."""
-    image, place = prepared.way.oriented.image, prepared.registration.to_atlas
+    image, place = prepared.way.leveled.image, prepared.registration.to_atlas
 
     def index(point: tuple[float, ...]) -> np.ndarray:
         return np.array(image.TransformPhysicalPointToContinuousIndex(place.TransformPoint(point)))

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import os
-import zlib
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
-from conddiffusion_uad.io import nifti_file, scan_checks
-from conddiffusion_uad.io.volume import FORMATS, Grid
-from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.io import volume
+from conddiffusion_uad.io.volume import Grid
 
 _SAMPLE = 1 << 16  # bytes from the middle of a file that tell most files of one size apart
 _CORNERS = np.array(np.meshgrid([0, 1], [0, 1], [0, 1])).reshape(3, 8)
@@ -28,45 +23,7 @@ def read_grid(path: Path) -> Grid:
     Raises:
         BadInput: not_readable, not_an_image, truncated, is_rgb, not_3d, too_small, too_large or bad_direction.
     """
-    if not os.access(path, os.R_OK):
-        raise BadInput("not_readable", "You are not allowed to read it.", "Ask for access, or copy the file.")
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        if "orthonormal" in str(error):
-            return Grid.of(nifti_file.read_straightened(path))
-        raise BadInput("not_an_image", "It cannot be read as an image.", f"Accepted: {FORMATS}.") from error
-    scan_checks.check_header(reader, path)
-    if nifti_file.is_nifti(path):
-        _check_whole(path)
-    axes = np.array(reader.GetDirection()).reshape([reader.GetDimension()] * 2)[:3, :3]
-    return Grid(reader.GetSize()[:3], reader.GetSpacing()[:3], reader.GetOrigin()[:3], tuple(axes.ravel().tolist()))
-
-
-def _check_whole(path: Path) -> None:
-    """Raise BadInput("truncated") when a NIfTI file holds less than its header promises.
-
-    The last four bytes of a gzip file are the number of bytes that it unpacks to; only when they say anything else, the
-    file is unpacked.
-    """
-    import nibabel
-
-    try:
-        stored = nibabel.load(path).dataobj
-    except (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
-        raise nifti_file.truncated(path.name) from error
-    promised = stored.offset + math.prod(stored.shape) * stored.dtype.itemsize
-    if not path.name.lower().endswith(".gz"):
-        if path.stat().st_size < promised:
-            raise nifti_file.truncated(path.name)
-        return
-    with path.open("rb") as stream:
-        stream.seek(-4, os.SEEK_END)
-        if int.from_bytes(stream.read(), "little") == promised % 2**32:
-            return
-    nifti_file.check(path)
+    return volume.read_grid(path)
 
 
 def same_grid(first: Grid, second: Grid, tolerance: float = 0.1) -> bool:

@@ -26,7 +26,7 @@ from conddiffusion_uad.evaluation.gate.foreign_scans import FOREIGN, PHANTOMS, F
 from conddiffusion_uad.evaluation.gate.tables import CLEAN, SEVERITIES, Row, corrupted_name, tables
 from conddiffusion_uad.evaluation.robustness.corruptions import CORRUPTIONS, corrupt
 from conddiffusion_uad.io import volume as volumes
-from conddiffusion_uad.preprocessing import atlas, bias, normalization, resampling
+from conddiffusion_uad.preprocessing import atlas, background, bias, normalization, resampling
 from conddiffusion_uad.preprocessing.orientation import orient
 from conddiffusion_uad.preprocessing.preparation import Prepared, Way, prepare
 from conddiffusion_uad.protocol.contrast_names import named_in
@@ -103,15 +103,16 @@ class Study:
         prepared = clean()
         scan = corrupt(prepared.way.source, prepared.native_mask, kind, severity)
         oriented, mask = orient(scan), orient(prepared.native_mask).image
+        leveled = background.level(oriented.image)
         field = prepared.way.corrected.field
         if kind == "bias field":
-            corrected = bias.correct(oriented.image, mask, Quiet())
+            corrected = bias.correct(leveled.image, mask, Quiet())
         else:
-            corrected = bias.Corrected(sitk.Cast(oriented.image / field, sitk.sitkFloat32), field)
+            corrected = bias.Corrected(sitk.Cast(leveled.image / field, sitk.sitkFloat32), field)
         normalized = normalization.normalize(corrected.image, mask)
         place = prepared.registration.to_atlas
         placed = resampling.to_grid(normalized.image, mask, self._bundle.config.grid, place)
-        way = Way(scan, oriented, corrected, normalized, placed)
+        way = Way(scan, oriented, leveled, corrected, normalized, placed)
         return replace(prepared, volume=placed.volume, mask=placed.mask, grid=placed.grid, way=way)
 
     def _prepare(self, scan: sitk.Image) -> Prepared:

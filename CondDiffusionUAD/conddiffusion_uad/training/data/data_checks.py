@@ -12,8 +12,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from conddiffusion_uad.io import volume as volumes
-from conddiffusion_uad.io.contrast import named_in
 from conddiffusion_uad.io.scan_name import scan_name
+from conddiffusion_uad.protocol.contrast_names import named_in
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.training.data.anatomy import tissue_labels
 from conddiffusion_uad.training.data.datalist import Entry

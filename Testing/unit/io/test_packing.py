@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import os
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from conddiffusion_uad.io import packed_voxels, volume
+from conddiffusion_uad.io import packing, volume
 from conddiffusion_uad.protocol.failures import BadInput
 
 Change = Callable[[bytearray], None]
@@ -89,7 +90,7 @@ def zeros(packer: zlib._Compress, megabytes: int) -> bytes:
 def test_what_unpacks_to_far_more_than_its_header_promises_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packed_voxels, "_MOST_MORE", 1 << 20)
+    monkeypatch.setattr(packing, "_MOST_MORE", 1 << 20)
     gzipped = zeros(zlib.compressobj(1, zlib.DEFLATED, 31), 16)
     (tmp_path / "x.nrrd").write_bytes(NRRD.format(packing="gzip", more="").encode() + gzipped)
     (tmp_path / "x.mha").write_bytes(META.format(packed=True, more="LOCAL").encode() + zlib.compress(bytes(16 << 20)))
@@ -109,12 +110,30 @@ def test_a_nifti_file_whose_voxels_begin_far_away_is_refused_before_it_is_unpack
     data = bytearray((tmp_path / "x.nii").read_bytes())
     struct.pack_into("<f", data, 108, begin)
     (tmp_path / "x.nii").write_bytes(data)
-    monkeypatch.setattr(sitk.ImageFileReader, "ReadImageInformation", reading)
+    monkeypatch.setattr(packing.Stored, "take", reading)
     assert refused(tmp_path / "x.nii") == "truncated"
 
 
 def test_of_what_is_no_image_only_a_part_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "x.nii.gz").write_bytes(zeros(zlib.compressobj(1, zlib.DEFLATED, 31), 16))
-    monkeypatch.setattr(volume, "_BEHIND", 1 << 20)
-    assert volume._unpacked_bytes(tmp_path / "x.nii.gz", 1) < 8 << 20
+    (tmp_path / "x.nii.gz").write_bytes(zeros(zlib.compressobj(1, zlib.DEFLATED, 31), 64))
+    unpacked, unpack = [], packing.Stored.blocks
+
+    def counted(self: packing.Stored) -> Iterator[bytes]:
+        for block in unpack(self):
+            unpacked.append(len(block))
+            yield block
+
+    monkeypatch.setattr(packing.Stored, "blocks", counted)
     assert refused(tmp_path / "x.nii.gz") == "not_an_image"
+    assert 0 < sum(unpacked) < 8 << 20
+
+
+@pytest.mark.parametrize("packer", [gzip.compress, bz2.compress])
+@pytest.mark.parametrize("behind", [b"", bytes(512), b"something else", b"\x1f"])
+def test_what_follows_the_packed_voxels_does_not_matter(
+    packer: Callable[[bytes], bytes], behind: bytes, brain: sitk.Image, tmp_path: Path
+) -> None:
+    sitk.WriteImage(brain, str(tmp_path / "x.nii"))
+    data = (tmp_path / "x.nii").read_bytes()
+    (tmp_path / "y.nii.gz").write_bytes(packer(data[:7000]) + packer(data[7000:]) + behind)
+    assert (sitk.GetArrayFromImage(volume.read(tmp_path / "y.nii.gz")) == sitk.GetArrayFromImage(brain)).all()

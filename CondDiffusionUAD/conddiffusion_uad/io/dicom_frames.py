@@ -1,0 +1,160 @@
+"""The images of DICOM files, one by one: where each lies, how its values are scaled, what tells it from others.
+
+A classic file holds one; an enhanced one holds many, and says of each, or of all together, in functional groups (PS3.3
+C.7.6.16) what a classic file says in its own elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conddiffusion_uad.io.dicom_file import bad_tag, item, number, numbers, text
+from conddiffusion_uad.protocol.failures import BadInput
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+# What tells images of one place apart: how it is called, the group that holds it in an enhanced file, its keywords
+# there and in a classic file, its unit.
+_MARKS = (
+    ("echo time", "MREchoSequence", "EffectiveEchoTime", "EchoTime", " ms"),
+    ("image type", "MRImageFrameTypeSequence", "FrameType", "ImageType", ""),
+    ("component", "MRImageFrameTypeSequence", "ComplexImageComponent", "ComplexImageComponent", ""),
+    ("stack", "FrameContentSequence", "StackID", "StackID", ""),
+    ("b-value", "MRDiffusionSequence", "DiffusionBValue", "DiffusionBValue", " s/mm2"),
+    ("inversion time", "MRModifierSequence", "InversionTimes", "InversionTime", " ms"),
+    ("time", "FrameContentSequence", "TemporalPositionIndex", "TemporalPositionIdentifier", ""),
+    ("trigger time", "CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime", "TriggerTime", " ms"),
+    ("flip angle", "MRTimingAndRelatedParametersSequence", "FlipAngle", "FlipAngle", " degrees"),
+    ("acquisition", "FrameContentSequence", "FrameAcquisitionNumber", "AcquisitionNumber", ""),
+    ("echo", "", "", "EchoNumbers", ""),
+)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image.
+
+    Attributes:
+        path: Its file.
+        index: Its number among those of the file, from 0.
+        position: Center of its first pixel, LPS mm.
+        orientation: Unit vectors along a row and along a column.
+        spacing: Distance of rows, and of columns, mm.
+        size: Columns, rows.
+        scaling: Slope and intercept of its values.
+        number: Its number as the scanner or the archive counts.
+        uid: Of the file.
+        reference: Frame of reference: what the positions are relative to.
+        marks: What tells it from others of the same place, by how that is called.
+    """
+
+    path: Path
+    index: int
+    position: tuple[float, ...]
+    orientation: tuple[float, ...]
+    spacing: tuple[float, ...]
+    size: tuple[int, int]
+    scaling: tuple[float, float]
+    number: int
+    uid: str
+    reference: str
+    marks: Mapping[str, str] = field(hash=False)
+
+
+def frames_of(path: Path, dataset: Dataset) -> list[Frame]:
+    """The images of a file.
+
+    Args:
+        path: Of the file.
+        dataset: Its header.
+
+    Raises:
+        BadInput: is_rgb, not_3d or bad_tag.
+    """
+    _check_pixels(path, dataset)
+    shared, each = _groups(dataset)
+    count = number(dataset, "NumberOfFrames", int) or 1
+    if each is None and count > 1:
+        raise bad_tag(path, dataset, "PerFrameFunctionalGroupsSequence", f"an item for each of its {count} images is")
+    if each is None:
+        return [_frame(path, 0, dataset, (dataset,), {})]
+    if len(each) != count:
+        expected = f"one place for each of the {len(each)} images that the file describes is"
+        raise bad_tag(path, dataset, "NumberOfFrames", expected)
+    return [_frame(path, index, dataset, (own, shared), {}) for index, own in enumerate(each)]
+
+
+def _groups(dataset: Dataset) -> tuple[Dataset | None, list[Dataset] | None]:
+    """What an enhanced file says of all images, and of each; None for a classic one."""
+    each = dataset.get("PerFrameFunctionalGroupsSequence")
+    return item(dataset, "SharedFunctionalGroupsSequence"), list(each) if each else None
+
+
+def _frame(
+    path: Path, index: int, dataset: Dataset, groups: tuple[Dataset | None, ...], marks: dict[str, str]
+) -> Frame:
+    classic = groups == (dataset,)
+    place, plane, measures, values = (
+        _holder(groups, sequence, keyword, classic)
+        for sequence, keyword in (
+            ("PlanePositionSequence", "ImagePositionPatient"),
+            ("PlaneOrientationSequence", "ImageOrientationPatient"),
+            ("PixelMeasuresSequence", "PixelSpacing"),
+            ("PixelValueTransformationSequence", "RescaleSlope"),
+        )
+    )
+    for name, sequence, keyword, own, unit in _MARKS:
+        holder = dataset if classic else _holder(groups, sequence, keyword, classic) if sequence else None
+        if told := text(holder, own if classic else keyword):
+            marks[name] = f"{told}{unit}"
+    content = None if classic else _holder(groups, "FrameContentSequence", "InStackPositionNumber", classic)
+    counted = number(content, "InStackPositionNumber", int) or index + 1
+    return Frame(
+        path=path,
+        index=index,
+        position=numbers(place, "ImagePositionPatient", 3, path),
+        orientation=numbers(plane, "ImageOrientationPatient", 6, path),
+        spacing=numbers(measures, "PixelSpacing", 2, path),
+        size=(int(dataset.Columns), int(dataset.Rows)),
+        scaling=_scaling(values, path),
+        number=(number(dataset, "InstanceNumber", int) or 0) if classic else counted,
+        uid=text(dataset, "SOPInstanceUID"),
+        reference=text(dataset, "FrameOfReferenceUID"),
+        marks=marks,
+    )
+
+
+def _holder(groups: tuple[Dataset | None, ...], sequence: str, keyword: str, classic: bool) -> Dataset | None:
+    """What holds an element: the file itself, or the item of a group of this image, else of all images."""
+    if classic:
+        return groups[0]
+    holders = [found for group in groups if (found := item(group, sequence)) is not None]
+    return next((found for found in holders if keyword in found), holders[0] if holders else None)
+
+
+def _scaling(dataset: Dataset | None, path: Path) -> tuple[float, float]:
+    if not text(dataset, "RescaleSlope") and not text(dataset, "RescaleIntercept"):
+        return 1.0, 0.0
+    slope, shift = (numbers(dataset, keyword, 1, path)[0] for keyword in ("RescaleSlope", "RescaleIntercept"))
+    if slope == 0:
+        raise bad_tag(path, dataset, "RescaleSlope", "a number other than 0 is")
+    return slope, shift
+
+
+def _check_pixels(path: Path, dataset: Dataset) -> None:
+    """Check that a file holds images in gray values."""
+    for keyword in ("Rows", "Columns"):
+        if not number(dataset, keyword, int):
+            raise bad_tag(path, dataset, keyword, "a number is")
+    colors = number(dataset, "SamplesPerPixel", int) or 1
+    kind = text(dataset, "PhotometricInterpretation")
+    if colors != 1 or kind.startswith(("RGB", "YBR", "PALETTE")):
+        message = f"{path.name} is in color (PhotometricInterpretation (0028,0004) is {kind or 'missing'!r})."
+        raise BadInput("is_rgb", message, "Choose the scan in gray values.")
+    if "MOSAIC" in text(dataset, "ImageType").upper():
+        message = f"{path.name} holds its slices as tiles of one picture (ImageType (0008,0008) says MOSAIC)."
+        raise BadInput("not_3d", message, "Convert the series to NIfTI with a program that knows mosaics, as dcm2niix.")

@@ -1,0 +1,258 @@
+"""From the images of a DICOM series to stacks, each a volume: which there are, which is meant, does it fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from conddiffusion_uad.io import geometry
+from conddiffusion_uad.io.dicom_frames import Frame
+from conddiffusion_uad.io.grid import Grid
+from conddiffusion_uad.io.reading import Reading
+from conddiffusion_uad.protocol.failures import BadInput
+
+_SAME_PLANE = 0.01  # largest difference of direction cosines within a stack
+_SAME_PLACE_MM = 0.01
+_UNEVEN = 0.1  # share of the slice distance by which one slice may be off
+_MOST_LISTED = 8
+_FEW = 0.1  # share of the images up to which a stack is one of extra images
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Images of different places, in one plane.
+
+    Attributes:
+        frames: In the order of their places.
+        told: What distinguishes it from the others of the series.
+    """
+
+    frames: tuple[Frame, ...]
+    told: str
+
+    @property
+    def files(self) -> str:
+        """The names of the first and the last file."""
+        names = sorted({frame.path.name for frame in self.frames})
+        return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+
+
+def choose(frames: Sequence[Frame], name: str, reading: Reading) -> Stack:
+    """The stack that is meant.
+
+    Args:
+        frames: All images of a series.
+        name: What the series is called in messages.
+        reading: Says which, if there are several.
+
+    Raises:
+        BadInput: several_stacks or bad_option.
+    """
+    stacks = stacks_of(frames)
+    if reading.echo is not None:
+        return _chosen(stacks, name, reading.echo)
+    if len(stacks) == 1:
+        return stacks[0]
+    main = max(stacks, key=lambda stack: len(stack.frames))
+    extra = [stack for stack in stacks if stack is not main]
+    if sum(len(stack.frames) for stack in extra) <= _FEW * len(frames):
+        listed = "; ".join(f"{stack.files}: {_why(stack, main)}" for stack in extra[:_MOST_LISTED])
+        message = f"The series in {name} has {len(main.frames)} images of one stack and others beside it: {listed}."
+        hint = f"Examine the {len(main.frames)} images without the others with --echo {stacks.index(main) + 1}."
+        raise BadInput("several_stacks", message, hint)
+    listed = _listed(stacks)
+    message = f"The series in {name} holds {len(stacks)} stacks of images: {listed}."
+    raise BadInput("several_stacks", message, "Choose one of them by its number, such as --echo 1.")
+
+
+def _chosen(stacks: list[Stack], name: str, wanted: str) -> Stack:
+    if wanted.isdigit() and 1 <= int(wanted) <= len(stacks):
+        return stacks[int(wanted) - 1]
+    fitting = [stack for stack in stacks if wanted in stack.told.split(", ")]
+    if len(fitting) == 1:
+        return fitting[0]
+    message = f"There is no stack {wanted!r} in the series in {name}: {_listed(stacks)}."
+    raise BadInput("bad_option", message, f"Choose one by its number: --echo 1 to {len(stacks)}.")
+
+
+def _listed(stacks: list[Stack]) -> str:
+    more = f"; and {len(stacks) - _MOST_LISTED} more" if len(stacks) > _MOST_LISTED else ""
+    return "; ".join(f"{n}: {stack.told}" for n, stack in enumerate(stacks[:_MOST_LISTED], 1)) + more
+
+
+def _why(extra: Stack, main: Stack) -> str:
+    """What keeps images out of a stack."""
+    one, other = extra.frames[0], main.frames[0]
+    if one.reference != other.reference:
+        return "another frame of reference (FrameOfReferenceUID)"
+    if not _alike(one, other):
+        if one.size != other.size or not np.allclose(one.spacing, other.spacing, rtol=0.01):
+            return (
+                f"another matrix ({one.size[0]} x {one.size[1]} pixels of {one.spacing[1]:g} x {one.spacing[0]:g} mm)"
+            )
+        return f"another plane (ImageOrientationPatient {_backslashed(one.orientation)})"
+    twin = next((frame for frame in main.frames if _apart(frame, one) < _SAME_PLACE_MM), None)
+    return f"the same place as {twin.path.name}" if twin else extra.told
+
+
+def _backslashed(values: Sequence[float]) -> str:
+    return "\\".join(f"{value:g}" for value in values)
+
+
+def stacks_of(frames: Sequence[Frame]) -> list[Stack]:
+    """All stacks of a series, in the order of their first images."""
+    planes: list[list[Frame]] = []
+    for frame in sorted(frames, key=lambda frame: (frame.number, frame.path.name, frame.index)):
+        for plane in planes:
+            if _alike(frame, plane[0]):
+                plane.append(frame)
+                break
+        else:
+            planes.append([frame])
+    return [Stack(_in_order(part), _told(part, mark)) for plane in planes for part, mark in _of_plane(plane)]
+
+
+def _alike(one: Frame, other: Frame) -> bool:
+    """Whether two images have the same plane and matrix, so that they can be of one stack."""
+    return (
+        one.size == other.size
+        and one.reference == other.reference
+        and bool(np.allclose(one.spacing, other.spacing, rtol=0.01))
+        and bool(np.abs(np.subtract(one.orientation, other.orientation)).max() <= _SAME_PLANE)
+    )
+
+
+def _of_plane(frames: list[Frame]) -> list[tuple[list[Frame], str]]:
+    """The stacks of one plane, each with what tells it from the others."""
+    if _distinct(frames):
+        return [(frames, "")]
+    marks = dict.fromkeys(mark for frame in frames for mark in frame.marks)
+    for mark in marks:
+        groups = _by(frames, lambda frame, mark=mark: frame.marks.get(mark, ""))
+        if len(groups) > 1 and all(map(_distinct, groups)):
+            return [(group, mark) for group in groups]
+    telling = [mark for mark in marks if len({frame.marks.get(mark, "") for frame in frames}) > 1]
+    groups = _by(frames, lambda frame: tuple(frame.marks.get(mark, "") for mark in telling))
+    if len(groups) > 1 and all(map(_distinct, groups)):
+        return [(group, "*") for group in groups]
+    return [(group, "") for group in _repetitions(frames)]
+
+
+def _by(frames: list[Frame], key: Callable[[Frame], Hashable]) -> list[list[Frame]]:
+    groups: dict[Hashable, list[Frame]] = {}
+    for frame in frames:
+        groups.setdefault(key(frame), []).append(frame)
+    return list(groups.values())
+
+
+def _repetitions(frames: list[Frame]) -> list[list[Frame]]:
+    """The first images of all places, the second ones, and so on."""
+    order = np.argsort([_height(frame, frames[0]) for frame in frames], kind="stable")
+    turn, groups = 0, [[frames[order[0]]]]
+    for before, after in pairwise(order):
+        turn = turn + 1 if _apart(frames[before], frames[after]) < _SAME_PLACE_MM else 0
+        if turn == len(groups):
+            groups.append([])
+        groups[turn].append(frames[after])
+    return groups
+
+
+def _height(frame: Frame, first: Frame) -> float:
+    """Where an image lies along the normal of a plane, mm."""
+    return float(np.dot(frame.position, normal(first)))
+
+
+def normal(frame: Frame) -> np.ndarray:
+    """The direction across an image: to the right-handed side of row and column."""
+    return np.cross(frame.orientation[:3], frame.orientation[3:])
+
+
+def _apart(one: Frame, other: Frame) -> float:
+    """The distance of two images across their plane, mm."""
+    return abs(_height(one, one) - _height(other, one))
+
+
+def _distinct(frames: list[Frame]) -> bool:
+    """Whether all images lie at places of their own."""
+    heights = np.sort([_height(frame, frames[0]) for frame in frames])
+    return len(heights) < 2 or bool(np.diff(heights).min() > _SAME_PLACE_MM)
+
+
+def _in_order(frames: list[Frame]) -> tuple[Frame, ...]:
+    return tuple(sorted(frames, key=lambda frame: _height(frame, frames[0])))
+
+
+def _told(frames: list[Frame], mark: str) -> str:
+    """What a stack is, for a person to choose."""
+    first = frames[0]
+    numbers = sorted(frame.number for frame in frames)
+    names = (mark,) if mark not in ("", "*") else ("echo time", "image type") if not mark else tuple(first.marks)
+    told = [f"{name} {first.marks[name]}" for name in names if name in first.marks]
+    images = f"{len(frames)} images" if len(frames) > 1 else "1 image"
+    return ", ".join([f"{images} (number {numbers[0]} to {numbers[-1]})", *told])
+
+
+def grid_of(stack: Stack, name: str) -> Grid:
+    """The grid of a stack, checked in three dimensions.
+
+    Raises:
+        BadInput: not_3d, bad_tag, irregular_slices, bad_direction, bad_spacing or too_small.
+    """
+    frames = stack.frames
+    first = frames[0]
+    if len(frames) < 2:
+        message = f"{first.path.name} is a single image, not a 3D volume."
+        raise BadInput("not_3d", message, "Choose the folder that holds all images of the series.")
+    row, column = np.array(first.orientation).reshape(2, 3)
+    if abs(np.linalg.norm(row) - 1) > 0.01 or abs(np.linalg.norm(column) - 1) > 0.01 or abs(row @ column) > 0.01:
+        raise BadInput(
+            "bad_tag",
+            f"The tag ImageOrientationPatient (0020,0037) of {first.path.name} is {_backslashed(first.orientation)}; "
+            "two unit vectors at a right angle are expected.",
+            "Export the series again from the archive or the scanner.",
+        )
+    places = np.array([frame.position for frame in frames])
+    step = (places[-1] - places[0]) / (len(frames) - 1)
+    _check_distances(frames, places)
+    _check_straight(frames, places, step)
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1] = row * first.spacing[1], column * first.spacing[0]
+    affine[:3, 2], affine[:3, 3] = step, places[0]
+    across = normal(first)
+    aside = float(np.linalg.norm(step - (step @ across) * across))
+    sheared = (
+        f"The images in {name} are shifted against each other by {aside:.2g} mm from slice to slice within their plane "
+        "(ImagePositionPatient), as with a tilted gantry."
+    )
+    return geometry.grid_of(affine, (*first.size, len(frames)), name, sheared)
+
+
+def _check_distances(frames: Sequence[Frame], places: np.ndarray) -> None:
+    """Check that the images follow each other at one distance."""
+    steps = np.diff(places @ normal(frames[0]))
+    usual = float(np.median(steps))
+    for n in np.flatnonzero(np.abs(steps - usual) > _UNEVEN * usual)[:1]:
+        missing = round(steps[n] / usual) - 1
+        seems = f"; it seems that {missing} image{'s are' if missing > 1 else ' is'} missing" if missing > 0 else ""
+        raise BadInput(
+            "irregular_slices",
+            f"{frames[n].path.name} and {frames[n + 1].path.name} follow each other at {steps[n]:.4g} mm "
+            f"(ImagePositionPatient), the other images at {usual:.4g} mm{seems}.",
+            "Export the whole series again, or resample it to even distances.",
+        )
+
+
+def _check_straight(frames: Sequence[Frame], places: np.ndarray, step: np.ndarray) -> None:
+    """Check that the images lie on a straight line, one behind the other."""
+    off = np.linalg.norm(places - (places[0] + np.arange(len(frames))[:, None] * step), axis=1)
+    n = int(off.argmax())
+    if off[n] > max(2 * _UNEVEN * float(np.linalg.norm(step)), _SAME_PLACE_MM):
+        raise BadInput(
+            "irregular_slices",
+            f"{frames[n].path.name} lies {off[n]:.2g} mm beside the line of the other images (its "
+            f"ImagePositionPatient is {_backslashed(frames[n].position)}).",
+            "Export the series again; the head may have moved, or the images are of several scans.",
+        )

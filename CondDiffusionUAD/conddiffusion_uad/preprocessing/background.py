@@ -1,0 +1,125 @@
+"""Where zero is: the background of a scan, whatever value it was given, and the intensities above it.
+
+A scan may have been shifted, scaled, z-scored or padded since it was taken. All that follows sees it as if it had not:
+the background is 0, what is brighter is positive, and the scale is the same up to a factor of 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import SimpleITK as sitk
+
+Values = TypeVar("Values", sitk.Image, np.ndarray)
+
+CONSTANT = 0.2  # share of the sides that must hold one value for it to be the background
+PADDING = 0.02  # share of the sides that must hold a value for it to be padding
+LEAST_AIR = 0.05  # share of the sides that must be something else than padding, for that to be air
+DARK = 0.15  # share of the range of intensities below which air lies
+GAP = 0.1  # share of the range of intensities by which padding lies off the air
+FAR = 1.0  # the same, when there is no air on the sides: no tissue stands out so little above a true zero
+INSIDE = 0.02  # share of the range by which a background above the darkest tissue is no zero of the intensities
+DARKEST = 0.1  # percentile of the intensities that then stands for zero
+MOST = 512.0  # the bright intensities come to lie between this and twice as much
+_SAMPLES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Leveled:
+    """A scan above its background.
+
+    Attributes:
+        image: float32, 0 where the background is one value.
+        zero: Intensity of the scan that became 0.
+        scale: What the intensities above were multiplied by, a power of 2.
+        spread: Of the background, after that: standard deviation of its noise, roughly.
+    """
+
+    image: sitk.Image
+    zero: float = 0.0
+    scale: float = 1.0
+    spread: float = 0.0
+
+    def undo(self, values: Values) -> Values:
+        """Leveled values in the scan's own units: v / scale + zero."""
+        return values * (1.0 / self.scale) + self.zero
+
+
+def level(image: sitk.Image) -> Leveled:
+    """Find the background of a scan and bring it to 0.
+
+    Args:
+        image: float32, finite; axes near L, P, S.
+    """
+    values = sitk.GetArrayFromImage(image)
+    values = _without_padding(values)
+    side = sides(values)
+    found = _most_frequent(side)
+    if found is not None and np.mean(side == found) >= CONSTANT:
+        zero, values = _above_constant(values, found)
+    else:
+        zero = float(np.percentile(side, 1.0))
+    values = values - np.float32(zero)
+    bright = float(np.percentile(_sample(values), 99.5))
+    scale = 2.0 ** -np.floor(np.log2(bright / MOST)) if bright > 0 else 1.0
+    leveled = sitk.GetImageFromArray(values * np.float32(scale))
+    leveled.CopyInformation(image)
+    noise = sides(values)
+    spread = 1.4826 * float(np.median(np.abs(noise - np.median(noise)))) * scale
+    return Leveled(leveled, zero, scale, spread)
+
+
+def sides(values: np.ndarray) -> np.ndarray:
+    """The voxels on the left, right, front and back sides of a volume (z, y, x). Above and below, a head may be cut."""
+    return np.concatenate([side.ravel() for side in (values[:, 0], values[:, -1], values[:, :, 0], values[:, :, -1])])
+
+
+def _above_constant(values: np.ndarray, background: float) -> tuple[float, np.ndarray]:
+    """Zero, and the values, of a scan whose background is one value: that, if all tissue is brighter."""
+    tissue = _sample(values[values != background])
+    if not tissue.size:
+        return background, values
+    low, high = np.percentile(tissue, [1.0, 99.0])
+    if background <= low + INSIDE * (high - low):
+        return background, values
+    zero = float(np.percentile(tissue, DARKEST))
+    return zero, np.where(_outside(values == background), np.float32(zero), values)
+
+
+def _without_padding(values: np.ndarray) -> np.ndarray:
+    """The values with air where a scan was padded by the lowest or the highest value of all."""
+    for padding in (values.min(), values.max()):
+        side = sides(values)
+        share = float(np.mean(side == padding))
+        others = _sample(values[values != padding])
+        if share < PADDING or not others.size:
+            continue
+        low, high = np.percentile(others, [1.0, 99.0])
+        air = side[side != padding]
+        if air.size >= LEAST_AIR * side.size and np.median(air) < low + DARK * (high - low):
+            off, fill = GAP, float(np.percentile(air, 10.0))
+        else:
+            off, fill = FAR, float(np.percentile(others, DARKEST))
+        if abs(float(padding) - (fill if padding < low else high)) > off * (high - low):
+            values = np.where(_outside(values == padding), np.float32(fill), values)
+    return values
+
+
+def _outside(mask: np.ndarray) -> np.ndarray:
+    """The connected parts of a mask (z, y, x) that touch a side of the volume."""
+    parts = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8))))
+    touching = np.unique(np.concatenate([sides(parts), parts[0].ravel(), parts[-1].ravel()]))
+    return np.isin(parts, touching[touching > 0])
+
+
+def _most_frequent(values: np.ndarray) -> float | None:
+    found, counts = np.unique(values, return_counts=True)
+    return float(found[counts.argmax()]) if found.size else None
+
+
+def _sample(values: np.ndarray) -> np.ndarray:
+    """At most about a million of the values, evenly taken: enough for percentiles."""
+    flat = values.ravel()
+    return flat[:: 1 + flat.size // _SAMPLES]
