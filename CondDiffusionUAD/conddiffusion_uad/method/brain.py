@@ -32,7 +32,7 @@ class Brain(Protocol):
     def grid(self) -> Grid | None:
         """Where the voxels lie in the atlas; None when that is not known."""
 
-    def at(self, spacing: float) -> Brain:
+    def at(self, spacing: float | tuple[float, float, float]) -> Brain:
         """The same brain on a grid of other voxels, with the detail that the scan has; ``spacing`` in mm."""
 
 
@@ -44,7 +44,7 @@ class Volume:
     mask: np.ndarray
     grid: Grid | None = None
 
-    def at(self, spacing: float) -> Volume:
+    def at(self, spacing: float | tuple[float, float, float]) -> Volume:
         """The same with other voxels, linear between the old ones. Raises ValueError without a grid."""
         if self.grid is None:
             raise ValueError("a volume without a grid cannot be brought to another one")

@@ -20,12 +20,14 @@ class Restored:
         contrast: Of the scan, one of ``protocol.job.CONTRASTS``.
         samples: Reconstructions in [0, 1], not clamped, 0 outside the mask, float32 (S, z, y, x).
         batch: Slices that were computed at once; it decides the last digits.
+        computed: On the grid that it was computed on, when this is on another one.
     """
 
     brain: Brain
     contrast: str
     samples: np.ndarray
     batch: int
+    computed: Restored | None = None
 
     @property
     def volume(self) -> np.ndarray:
@@ -53,7 +55,7 @@ class Restored:
         """Standard deviation of the samples, each clamped to [0, 1], float32 (z, y, x); 0 for a single sample."""
         return np.clip(self.samples, 0, 1).std(axis=0, dtype=np.float32)
 
-    def at(self, spacing: float | None) -> Restored:
+    def at(self, spacing: float | tuple[float, float, float] | None) -> Restored:
         """The same on a grid with voxels of ``spacing`` mm: the scan with its own detail, the samples interpolated.
 
         None is for the grid that it is on already.
@@ -68,4 +70,4 @@ class Restored:
             raise ValueError("a brain without a grid cannot be brought to another one")
         share = np.maximum(resampled(self.mask.astype(np.float32), self.grid, brain.grid), 1e-3)
         samples = [resampled(sample, self.grid, brain.grid) / share for sample in self.samples]  # none of the outside
-        return replace(self, brain=brain, samples=np.stack(samples) * brain.mask)
+        return replace(self, brain=brain, samples=np.stack(samples) * brain.mask, computed=self)

@@ -215,15 +215,16 @@ class Training:
 
     def export(self, file: Path) -> None:
         """Write the running mean of the weights and the priors, in half precision: all that a detection needs."""
-        weights = {key: value.half().cpu().contiguous() for key, value in self.mean.state_dict().items()}
+        state = self.mean.state_dict()
+        weights = {f"network.{key}": value.half().cpu().contiguous() for key, value in state.items()}
         weights["priors"] = self._batches.priors.half()
         partial = file.with_suffix(".partial")
-        save_file(weights, partial, {"step": str(self.step), "network": json.dumps(self.mean.config)})
+        save_file(weights, partial, {"step": str(self.step)})
         partial.replace(file)
 
     def start_from(self, file: Path) -> None:
         """Start from weights that :meth:`export` wrote, at their step, with a fresh optimizer that warms up again."""
-        weights = {key: value.float() for key, value in load_file(file).items() if key != "priors"}
+        weights = {k[8:]: value.float() for k, value in load_file(file).items() if k.startswith("network.")}
         self.model.load_state_dict(weights)
         self.mean.load_state_dict(weights)
         with safe_open(file, "pt") as opened:
