@@ -14,13 +14,12 @@ from pathlib import Path
 import torch
 
 from conddiffusion_uad.bundle import bundle as bundles
+from conddiffusion_uad.evaluation.learned_map import cases as judged
+from conddiffusion_uad.evaluation.learned_map.curve import draw
+from conddiffusion_uad.evaluation.learned_map.judge import heat_map, learned_map, measured, rank_map
 from conddiffusion_uad.method.anomaly_map.learned import LearnedMap, whole_place
 from conddiffusion_uad.training.data.healthy_bank import FINE
 from conddiffusion_uad.training.learned_map.loop import CHECKPOINT, network
-
-from . import cases as judged
-from .curve import draw
-from .judge import heat_map, learned_map, measured, rank_map
 
 JUDGED, BASELINES = "judged.jsonl", "baselines.json"
 

@@ -9,12 +9,11 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from conddiffusion_uad.evaluation.learned_map.cases import Case
 from conddiffusion_uad.evaluation.metrics.voxels import average_precision
 from conddiffusion_uad.method.anomaly_map.learned import LearnedMap
 from conddiffusion_uad.method.intensity import rank_normalized
 from conddiffusion_uad.training.data.healthy_bank import FINE
-
-from .cases import Case
 
 VOXEL_ML = 0.002
 _LEAST_ML = 0.05  # of a finding

@@ -9,10 +9,9 @@ from pathlib import Path
 import torch
 
 from conddiffusion_uad.bundle import bundle
-
-from . import material
-from .batches import Batches
-from .loop import Settings, Training
+from conddiffusion_uad.training.learned_map import material
+from conddiffusion_uad.training.learned_map.batches import Batches
+from conddiffusion_uad.training.learned_map.loop import Settings, Training
 
 
 def main() -> None:

@@ -19,9 +19,8 @@ from torch.utils.data import DataLoader
 from conddiffusion_uad.method.anomaly_map.learned_inputs import COARSE_CHANNELS, FINE_CHANNELS, with_reconstruction
 from conddiffusion_uad.method.anomaly_map.learned_network import LearnedMapNetwork
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
-
-from .batches import Batch, Batches
-from .reconstructions import reconstructions
+from conddiffusion_uad.training.learned_map.batches import Batch, Batches
+from conddiffusion_uad.training.learned_map.reconstructions import reconstructions
 
 CHECKPOINT, CURVE = "checkpoint.pt", "curve.jsonl"
 _FAR = 2**31  # steps: without end
