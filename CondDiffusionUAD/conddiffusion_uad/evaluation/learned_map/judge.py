@@ -102,7 +102,7 @@ def _stacked(found: np.ndarray, case: Case) -> np.ndarray:
 def _findings(found: np.ndarray, threshold: float) -> np.ndarray:
     """Volumes, ml, of the connected findings above a threshold that are not too small."""
     flagged = sitk.GetImageFromArray((found > threshold).astype(np.uint8))
-    labels = sitk.GetArrayViewFromImage(sitk.ConnectedComponent(flagged, True))
+    labels = sitk.GetArrayFromImage(sitk.ConnectedComponent(flagged, True))
     sizes = np.bincount(labels.ravel())[1:] * VOXEL_ML
     return sizes[sizes >= _LEAST_ML]
 
@@ -114,7 +114,7 @@ def _sensitivity(
     volumes = [m for m in healthy if m.shape[0] == 80]
     if not volumes or not implanted:
         return {}
-    levels = np.unique(np.quantile(np.concatenate([m[m > 0] for m in volumes]), 1 - np.geomspace(0.1, 1e-5, 40)))
+    levels = np.unique(np.quantile(np.concatenate([m[m > 0] for m in volumes]), 1 - np.geomspace(0.03, 1e-5, 16)))
     quiet = [t for t in levels if np.mean([len(_findings(m, t)) for m in volumes]) <= 1]
     threshold = quiet[0] if quiet else levels[-1]
     hits: dict[str, list[bool]] = {name: [] for name in _SIZES}
