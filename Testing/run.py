@@ -108,12 +108,14 @@ def setup() -> None:
 
 
 def test(arguments: list[str]) -> int:
-    """Check the style, then run the tests."""
+    """Check the style and the types, then run the tests."""
     say("Checking the style (ruff)")
     style = run(environment_python(), "-m", "ruff", "check", ROOT)
+    say("Checking the types (mypy)")
+    types = run(environment_python(), "-m", "mypy")
     say("Running the tests (pytest)")
     os.environ.setdefault("MALLOC_PERTURB_", "165")  # glibc: what is used after it was freed shows
-    return run(environment_python(), "-m", "pytest", "--durations=15", *arguments) or style
+    return run(environment_python(), "-m", "pytest", "--durations=15", *arguments) or style or types
 
 
 def audit() -> int:

@@ -17,7 +17,7 @@ from CondDiffusionUADLib.scene.Edits import Edits, Hand, Parts
 from CondDiffusionUADLib.scene.Findings import Finding, Selection
 
 MOST_FINDINGS = 65535  # as many as the engine tells apart in its 16-bit segmentation
-MIDDLE_MM = 8.0  # nearer to the middle of the brain than this, no side is told
+MIDDLE = 0.06  # of the width of the brain: nearer to its middle than this, no side is told
 
 
 class FindingsModel:
@@ -39,7 +39,7 @@ class FindingsModel:
         self._scores = scores
         self._voxelMl = abs(float(np.linalg.det(self.ijkToRas[:3, :3]))) / 1000.0
         self._spacing = np.linalg.norm(self.ijkToRas[:3, :3], axis=0)[::-1, None]  # z, y, x
-        self._middle = _middle(scores, self.ijkToRas)
+        self._sides = _sides(scores, self.ijkToRas)
         self._edits = Edits()
         self._hand: Hand | None = None
 
@@ -105,9 +105,11 @@ class FindingsModel:
         self, number: int, size: int, peakScore: float, meanScore: float, center: np.ndarray, **facts: object
     ) -> Finding:
         r, a, s = (self.ijkToRas @ np.append(center[::-1], 1.0))[:3]
-        side = "" if self._middle is None else "right" if r > self._middle else "left"
-        if self._middle is not None and abs(r - self._middle) < MIDDLE_MM:
-            side = "middle"
+        side = ""
+        if self._sides is not None:
+            left, right = self._sides
+            away = (r - (left + right) / 2) / max(right - left, 1e-3)
+            side = "middle" if abs(away) < MIDDLE else "right" if away > 0 else "left"
         found = Finding(number, float(size) * self._voxelMl, float(peakScore), float(meanScore), (r, a, s))
         return replace(found, side=side, slice=int(center[0]) + 1, **facts)
 
@@ -152,8 +154,8 @@ def _voxel(index: np.ndarray) -> Voxel:
     return int(index[0]), int(index[1]), int(index[2])
 
 
-def _middle(scores: np.ndarray | None, ijkToRas: np.ndarray) -> float | None:
-    """Where the middle of the brain is from right to left (R), mm: the score is 0 outside of the brain."""
+def _sides(scores: np.ndarray | None, ijkToRas: np.ndarray) -> tuple[float, float] | None:
+    """Where the brain begins on the left and ends on the right (R), mm: the score is 0 outside of the brain."""
     if scores is None:
         return None
     step = tuple(slice(None, None, max(1, size // 32)) for size in scores.shape)
@@ -161,4 +163,4 @@ def _middle(scores: np.ndarray | None, ijkToRas: np.ndarray) -> float | None:
     if not inside.size:
         return None
     ras = inside[:, ::-1] @ ijkToRas[0, :3] + ijkToRas[0, 3]
-    return float((ras.min() + ras.max()) / 2)
+    return float(ras.min()), float(ras.max())

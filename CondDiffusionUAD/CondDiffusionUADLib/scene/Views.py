@@ -10,12 +10,15 @@ from collections.abc import Callable
 from typing import Any
 
 import slicer
+import vtk
 
+from CondDiffusionUADLib.scene.BrainSurface import hideBrain
 from CondDiffusionUADLib.scene.Heatmap import DEFAULT_OPACITY, pinScale, showLegend
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
 from CondDiffusionUADLib.scene.ViewsState import ViewsState, crosshairOf, layoutOf, look, put, setTop, sliceViews
 
 HEATMAP, FADE, SIDE_BY_SIDE, THREE_UP = MODES = ("heatmap", "fade", "sideBySide", "threeUp")
+MARGIN = 0.15  # of a view: nearer to its edge, a place is not shown well
 _THREE_UP_LAYOUT = 27182  # above the numbers that Slicer and its extensions use
 _THREE_UP_XML = (
     '<layout type="horizontal">'
@@ -122,8 +125,7 @@ class Views:
         self._arrangeAsBefore()
         self.forget()
         put(self._scene, before, layers=True)
-        for node in findDetections(self._scene):
-            showLegend(node.heatmap, None)
+        showOnly(self._scene, None)
 
     def forget(self) -> None:
         """What was shown before is gone: another scene, or the panel goes."""
@@ -133,8 +135,15 @@ class Views:
         self._before = self._arranged = self._shown = None
 
     def jump(self, place: tuple[float, float, float]) -> None:
-        """Center all slice views on a place in the world (R, A, S), mm, and mark it with the crosshair."""
-        slicer.vtkMRMLSliceNode.JumpAllSlices(self._scene, *place, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
+        """Move all slice views to a place in the world (R, A, S), mm, and mark it with the crosshair.
+
+        A view that shows the place well inside keeps what else it shows; the others center on it.
+        """
+        for sliceNode, _composite in sliceViews(self._scene):
+            if _showsWell(sliceNode, place):
+                sliceNode.JumpSliceByOffsetting(*place)
+            else:
+                sliceNode.JumpSliceByCentering(*place)
         crosshair = crosshairOf(self._scene)
         if crosshair is not None:
             if crosshair.GetCrosshairMode() == crosshair.NoCrosshair:
@@ -258,6 +267,14 @@ class Views:
             self.align()
 
 
+def _showsWell(sliceNode: Any, place: tuple[float, float, float]) -> bool:
+    """Whether a place in the world projects into the middle part of a slice view."""
+    inverse = vtk.vtkMatrix4x4()
+    vtk.vtkMatrix4x4.Invert(sliceNode.GetXYToRAS(), inverse)
+    pixel, size = inverse.MultiplyPoint((*place, 1.0)), sliceNode.GetDimensions()
+    return all(MARGIN * n <= p <= (1 - MARGIN) * n for p, n in zip(pixel[:2], size[:2], strict=True))
+
+
 def showOnly(scene: Any, shown: DetectionNodes | None) -> None:
     """Show the outlines, the surfaces and the legend of one detection only; None: of no detection."""
     for nodes in findDetections(scene):
@@ -267,6 +284,7 @@ def showOnly(scene: Any, shown: DetectionNodes | None) -> None:
             display.SetVisibility(chosen)
         if not chosen:
             showLegend(nodes.heatmap, None)
+            hideBrain(nodes)
 
 
 def copyWindow(scan: Any, reconstruction: Any) -> None:

@@ -20,7 +20,7 @@ from conddiffusion_uad.app.console import Console
 from conddiffusion_uad.app.detection_job import run
 from conddiffusion_uad.app.interrupts import ignore_interrupts, terminate_as_interrupt
 from conddiffusion_uad.app.repetition import Repetition
-from conddiffusion_uad.app.streams import EventWriter, reserved_stdout
+from conddiffusion_uad.app.streams import EventWriter, open_standard_streams, reserved_stdout
 from conddiffusion_uad.protocol.events import Emit
 from conddiffusion_uad.protocol.explanation import explain
 from conddiffusion_uad.protocol.failures import (
@@ -58,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: Without the program's name; None for those of the process.
     """
+    open_standard_streams()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         parsed = build_parser().parse_args(arguments)
@@ -124,9 +125,11 @@ def _add_detect(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=DEFAULTS.seed, metavar="N", help="of the noise (default: %(default)s)")
     add("--batch", type=int, default=DEFAULTS.batch, metavar="N", help="slices computed at once (default: %(default)s)")
     add("--precision", default=DEFAULTS.precision, metavar="|".join(PRECISIONS), help="number format of the network")
+    add("--series", metavar="NUMBER", help="which of several DICOM series: its number, description or UID")
+    add("--echo", metavar="N", help="which of several echoes, frame types or repetitions in a series, as it lists them")
     add("--repeat", metavar="REPORT", help="repeat the run of a report.json: same parameters, scan and bundle")
     add("--force", action="store_true", help="replace earlier results in the output folder")
-    add("--accept-any-scan", action="store_true", help="examine also a scan that does not look like what is expected")
+    add("--accept-any-scan", action="store_true", help="examine also a scan that is doubtful or looks unusual")
     add("--json", action="store_true", help="events on stdout, one JSON object a line")
 
 

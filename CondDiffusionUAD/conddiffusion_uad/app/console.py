@@ -11,7 +11,7 @@ from typing import Any
 
 from conddiffusion_uad.app.progress_line import ProgressLine
 from conddiffusion_uad.protocol.events import Event
-from conddiffusion_uad.protocol.failures import RESEARCH_USE
+from conddiffusion_uad.protocol.failures import RESEARCH_USE, printable
 
 TITLES = {
     "read": "Reading the scan",
@@ -56,17 +56,22 @@ class Console:
         self._line.draw(f"{self._title:26}", event["fraction"], left)
 
     def _warning(self, event: Event) -> None:
-        self._line.say(f"Warning: {event['message']}")
+        self._line.say(f"Warning: {_of(event)}{event['message']}")
         self._line.say(f"         {event['hint']}" if event["hint"] else "")
 
     def _error(self, event: Event) -> None:
-        self._line.say(f"Error: {event['message']}")
+        self._line.say(f"Error: {_of(event)}{event['message']}")
         self._line.say(f"       {event['hint']}" if event["hint"] else "")
 
     def _done(self, event: Event) -> None:
         self._line.clear()
         report = json.loads(Path(event["report"]).read_text(encoding="utf-8"))
         show("\n".join([f"{Path(event['report']).parent}:", *findings_table(report), f"{RESEARCH_USE}."]))
+
+
+def _of(event: Event) -> str:
+    """Which of several scans an event is of."""
+    return f"{printable(event['input'])}: " if "input" in event else ""
 
 
 def findings_table(report: dict[str, Any]) -> list[str]:

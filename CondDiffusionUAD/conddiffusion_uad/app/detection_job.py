@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from conddiffusion_uad.app import output
-from conddiffusion_uad.app.prefetch import Ahead
+from conddiffusion_uad.app import output, several
+from conddiffusion_uad.app.prefetch import Ahead, ReadScan
 from conddiffusion_uad.detection.recorder import Recorder
 from conddiffusion_uad.io.output_failure import as_output_failure
 from conddiffusion_uad.protocol import result_files
 from conddiffusion_uad.protocol.events import Emit, EventProgress
 from conddiffusion_uad.protocol.explanation import explain, is_card_failure, is_out_of_memory
-from conddiffusion_uad.protocol.failures import EXIT_DONE, Cancelled
+from conddiffusion_uad.protocol.failures import EXIT_DONE, Cancelled, OutputFailure
 from conddiffusion_uad.protocol.job import DetectionJob
 
 if TYPE_CHECKING:
@@ -75,26 +75,42 @@ def run(
     cancelled = cancelled or threading.Event()
     models = models or Models()
     code = EXIT_DONE
-    ahead = Ahead(job.inputs, lambda path: _read(path, job.contrast))
+    ahead = Ahead(job.inputs, lambda path: _read(path, job))
+    outcomes: list[tuple[Path, str, str]] = []
     for path, folder in zip(job.inputs, folders(job), strict=True):
+        tell = several.named(emit, path) if len(job.inputs) > 1 else emit
         try:
-            Examination(job, Recorder(EventProgress(emit, cancelled)), models, ahead, repetition).run(path, folder)
-            emit({"event": "done", "report": str(folder.absolute() / result_files.REPORT)})
+            Examination(job, Recorder(EventProgress(tell, cancelled)), models, ahead, repetition).run(path, folder)
+            outcomes.append((folder, path, "done"))
+            tell({"event": "done", "report": str(folder.absolute() / result_files.REPORT)})
         except BaseException as error:
             failure = Cancelled() if cancelled.is_set() else explain(error)
             ahead.drop(path)
-            emit(failure.event())
+            tell(failure.event())
+            outcomes.append((folder, path, failure.code))
             code = code or failure.exit_code
             if isinstance(failure, Cancelled):
                 break
     ahead.drop()
-    return code
+    table = _write_table(job, outcomes, emit)
+    return code or table
+
+
+def _write_table(job: DetectionJob, outcomes: list[tuple[Path, str, str]], emit: Emit) -> int:
+    """Say which folder is of which of several scans."""
+    try:
+        if len(job.inputs) > 1:
+            several.write_table(Path(job.output), outcomes)
+        return EXIT_DONE
+    except OutputFailure as failure:
+        emit(failure.event())
+        return failure.exit_code
 
 
 def folders(job: DetectionJob) -> list[Path]:
     """The output folder of each input."""
     top = Path(job.output)
-    return [top] if len(job.inputs) == 1 else [top / name for name in output.folder_names(job.inputs)]
+    return [top] if len(job.inputs) == 1 else [top / name for name in several.folder_names(job.inputs)]
 
 
 @dataclass(frozen=True)
@@ -123,7 +139,9 @@ class Examination:
         """
         with output.staged(folder, force=self.job.force) as private:
             self.recorder.stage("read")
-            scan, contrast = self.ahead.scan(path, self.recorder)
+            scan, contrast, told = self.ahead.scan(path, self.recorder)
+            for warning in told:
+                self.recorder.warning(*warning)
             if self.repetition is not None:
                 self.repetition.require_scan(scan)
             self.recorder.stage("load")
@@ -173,7 +191,7 @@ class Examination:
             bundle,
             contrast,
             device=next(bundle.model.parameters()).device,
-            levels=self.job.levels,
+            timesteps=self.job.levels,
             healthy_flagged=self.job.healthy_flagged,
             min_volume_ml=self.job.min_volume_ml,
             skull=self.job.skull,
@@ -196,13 +214,20 @@ class Examination:
         return summary
 
 
-def _read(path: str, contrast: str) -> tuple[sitk.Image, str]:
-    """The scan at a path and its contrast."""
+def _read(path: str, job: DetectionJob) -> ReadScan:
+    """The scan at a path, its contrast, and what was told while reading it."""
     from conddiffusion_uad.io import volume
     from conddiffusion_uad.io.contrast import choose
+    from conddiffusion_uad.io.reading import Reading
 
-    scan = volume.read(path)
-    return scan, choose(contrast, path, scan)
+    told: list[tuple[str, str, str]] = []
+
+    def warn(code: str, message: str, hint: str = "") -> None:
+        told.append((code, message, hint))
+
+    reading = Reading(series=job.series, echo=job.echo, accept=job.accept_any_scan, warn=warn)
+    scan = volume.read(path, reading)
+    return scan, choose(job.contrast, path, scan, warn), told
 
 
 def _write(private: Path, scan: sitk.Image, detection: Detection, recorder: Recorder) -> None:
@@ -219,7 +244,7 @@ def _write(private: Path, scan: sitk.Image, detection: Detection, recorder: Reco
     }
     for done, (name, image) in enumerate(images.items()):
         recorder.advance(done / (len(images) + 1))
-        volume.write(image, private / name)
+        volume.write(image, private / name, like=scan)
     recorder.advance(len(images) / (len(images) + 1))
     write_table(detection.findings, private / result_files.FINDINGS)
     overview.draw(scan, detection).save(private / result_files.OVERVIEW)

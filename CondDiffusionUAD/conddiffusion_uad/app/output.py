@@ -10,14 +10,13 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from conddiffusion_uad.app.folder_lock import LockedError, acquire, locked
 from conddiffusion_uad.io.output_failure import as_output_failure, cannot_write
-from conddiffusion_uad.io.scan_name import scan_name
 from conddiffusion_uad.protocol.failures import OutputFailure
+from conddiffusion_uad.protocol.folder_lock import LockedError, acquire, locked
 from conddiffusion_uad.protocol.result_files import FILES
 
 _PREFIX = ".conddiffusion-uad-"
@@ -71,18 +70,6 @@ def remove_all_private() -> None:
         _remove(private)
     if moving:
         _moving.release()
-
-
-def folder_names(inputs: Sequence[str]) -> list[str]:
-    """One folder name for each of several inputs: the file's name without its suffixes, made unique by a number."""
-    names: list[str] = []
-    for path in inputs:
-        stem = scan_name(path)
-        name, repetition = stem, 2
-        while name.casefold() in map(str.casefold, names):
-            name, repetition = f"{stem}-{repetition}", repetition + 1
-        names.append(name)
-    return names
 
 
 def _refuse_existing(output: Path, force: bool) -> None:

@@ -24,7 +24,10 @@ LEAST_FREE_MB = 2000.0  # of memory: two scans are held at once
 LOOK_S = 0.2  # how often a run that waits looks whether it was cancelled
 
 Result = TypeVar("Result")
-Read = Callable[[str], "tuple[sitk.Image, str]"]
+ReadScan = tuple["sitk.Image", str, list[tuple[str, str, str]]]
+"""A scan, its contrast, and the warnings that were told while it was read."""
+
+Read = Callable[[str], ReadScan]
 
 
 class Unwatched(Quiet):
@@ -62,7 +65,7 @@ class Preparing(threading.Thread):
     def __init__(self, path: str, read: Read, options: Mapping[str, Any]) -> None:
         super().__init__(daemon=True)
         self.path, self.options = path, dict(options)
-        self.scan: Future[tuple[sitk.Image, str]] = Future()
+        self.scan: Future[ReadScan] = Future()
         self.prepared: Future[Prepared] = Future()
         self._progress = Unwatched()
         self.recorder = Recorder(self._progress)
@@ -105,7 +108,7 @@ class Ahead:
 
     Args:
         paths: The scans, in the order in which they are wanted.
-        read: Gives a scan and its contrast.
+        read: Gives a scan, its contrast and what was told.
     """
 
     def __init__(self, paths: tuple[str, ...], read: Read) -> None:
@@ -113,8 +116,8 @@ class Ahead:
         self._read = read
         self._next: Preparing | None = None
 
-    def scan(self, path: str, progress: Progress) -> tuple[sitk.Image, str]:
-        """The scan at a path and its contrast, read already or now."""
+    def scan(self, path: str, progress: Progress) -> ReadScan:
+        """The scan at a path, its contrast and what was told, read already or now."""
         if self._next is not None and self._next.path == path:
             try:
                 return settled(self._next.scan, progress).result()

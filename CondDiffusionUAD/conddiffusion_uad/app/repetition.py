@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 MOST_THREADS = 1024
+_LATER = ("series", "echo")  # parameters that the first reports lack, and that were left out then
 
 ROUNDING = 1e-4
 """Of coordinates (mm) and directions when a scan is brought from one file format to another."""
@@ -48,7 +49,8 @@ class Repetition:
             BadInput: "report_unusable".
         """
         try:
-            parameters = {name: self.report["parameters"][name] for name in DetectionJob.parameters()}
+            told = {**dict.fromkeys(_LATER), **self.report["parameters"]}
+            parameters = {name: told[name] for name in DetectionJob.parameters()}
             return DetectionJob.from_json(
                 {
                     **parameters,

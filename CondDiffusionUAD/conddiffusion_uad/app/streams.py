@@ -40,6 +40,25 @@ class EventWriter:
             self._gone()
 
 
+def open_standard_streams() -> None:
+    """See to it that stdin, stdout and stderr are there, as they are not when a shell closed them (``2>&-``).
+
+    Otherwise the next file that is opened would get their number, and what libraries print would end up in it.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+        if getattr(sys, name) is None:
+            stream = open(number, mode, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+
+
 @contextmanager
 def reserved_stdout() -> Iterator[TextIO]:
     """The standard output, for events; whatever else is printed meanwhile goes to stderr.

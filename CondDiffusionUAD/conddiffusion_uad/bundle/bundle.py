@@ -25,20 +25,18 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
-from conddiffusion_uad.bundle import limits as bundle_limits
+from conddiffusion_uad.bundle import weights
 from conddiffusion_uad.bundle.calibration import Calibration
 from conddiffusion_uad.bundle.config import FORMAT, BundleConfig
 from conddiffusion_uad.bundle.healthy_features import HealthyFeatures
-from conddiffusion_uad.bundle.limits import require_finite
 from conddiffusion_uad.bundle.monai_bundle import INFERENCE, inference_config
+from conddiffusion_uad.bundle.weights import WEIGHTS
 from conddiffusion_uad.io.resources import resources
 from conddiffusion_uad.method.method import Method
 from conddiffusion_uad.model import precision as precisions
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.fast.inference import accelerated
-from conddiffusion_uad.preprocessing.resampling import STEP
 from conddiffusion_uad.protocol.bundle_folders import imported_bundles
 from conddiffusion_uad.protocol.explanation import first_line, is_out_of_memory
 from conddiffusion_uad.protocol.failures import BundleFailure, shown
@@ -47,13 +45,11 @@ METADATA = "configs/metadata.json"
 CALIBRATION = "configs/calibration.json"
 GATE = "configs/gate.json"
 RECIPE = "configs/recipe.toml"
-MODEL = "model"  # name of the weights of encoder and denoiser
-WEIGHTS = f"models/{MODEL}.safetensors"
-NETWORKS = "networks."  # begins the names of weights that lie in files of their own
 CARD = "docs/README.md"
 PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin")
 _DAMAGE = (OSError, LookupError, TypeError, ValueError, RecursionError)  # what wrong contents of a file lead to
 _REINSTALL = "Install the bundle again."
+_TRAIN_AGAIN = "Train again, with a lower learning rate if the loss was not a number."
 
 
 @dataclass(frozen=True)
@@ -162,8 +158,8 @@ def digest(folder: Path) -> str:
     """
     try:
         total = hashlib.sha256(json.dumps(_section(folder), sort_keys=True).encode())
-        others = sorted(set((folder / WEIGHTS).parent.glob("*.safetensors")) - {folder / WEIGHTS})
-        for file in (folder / CALIBRATION, folder / WEIGHTS, folder / GATE, *others):
+        model, *others = weights.files(folder)
+        for file in (folder / CALIBRATION, model, folder / GATE, *others):
             if file.is_file():
                 total.update(file.read_bytes())
     except _DAMAGE as error:
@@ -194,7 +190,7 @@ def load(name_or_path: str) -> Bundle:
                 _REINSTALL,
             )
         config = BundleConfig.from_json(section)
-        calibration, model = _load_calibration(folder), _load_model(folder, config)
+        calibration, model = _load_calibration(folder), weights.load(folder, config)
         return Bundle(folder.name, folder, found, config, calibration, model, model, metadata, _load_gate(folder))
     except (*_DAMAGE, AttributeError, ArithmeticError, AssertionError, RuntimeError, SafetensorError) as error:
         if is_out_of_memory(error):
@@ -215,30 +211,40 @@ def save(
         metadata: Further fields of MONAI's metadata.json.
 
     Raises:
-        BundleFailure: ``weights_not_finite`` when the weights are not numbers; nothing is written then.
+        BundleFailure: ``weights_unusable`` when the weights are not numbers, and nothing is written then; or when they
+            are not those of the networks that the configuration describes.
     """
-    networks = _separated(model)
     try:
-        for weights in networks.values():
-            require_finite(weights)
-    except ValueError as error:
+        weights.save(folder, model)
+        weights.load(folder, config)
+    except (ValueError, RuntimeError) as error:
         raise BundleFailure(
-            "weights_not_finite", f"The bundle {folder.name} cannot be saved: {error}.", "Train with a lower rate."
+            "weights_unusable", f"The bundle {folder.name} cannot be saved: {first_line(error)}.", _TRAIN_AGAIN
         ) from error
-    for file in (METADATA, WEIGHTS):
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
     for file in (CALIBRATION, GATE):
         (folder / file).unlink(missing_ok=True)  # of other weights
-    for name, weights in networks.items():
-        file = _weights_file(folder, name)
-        save_file({key: _stored(value) for key, value in weights.items()}, file)
-        file.chmod(0o644)  # safetensors lets nobody else read what it writes
+    (folder / METADATA).parent.mkdir(parents=True, exist_ok=True)
     _write_json(folder / METADATA, {**(metadata or {}), "conddiffusion_uad": config.to_json()})
+    write_inference(folder)
+
+
+def write_inference(folder: Path) -> None:
+    """Write what MONAI runs of a bundle; it is the same in every bundle."""
     _write_json(folder / INFERENCE, inference_config())
 
 
-def save_calibration(folder: Path, calibration: Mapping[str, Calibration]) -> None:
-    """Store the calibration of a bundle and seal it."""
+def save_calibration(
+    folder: Path, calibration: Mapping[str, Calibration], measured_with: Mapping[str, str] | None = None
+) -> None:
+    """Store the calibration of a bundle and seal it.
+
+    Args:
+        folder: The bundle's.
+        calibration: By contrast.
+        measured_with: Device and number format that it holds for, for the metadata.
+    """
+    if measured_with is not None:
+        _write_json(folder / METADATA, {**_read_json(folder / METADATA), "calibrated_with": dict(measured_with)})
     _write_json(folder / CALIBRATION, {contrast: entry.to_json() for contrast, entry in calibration.items()})
     seal(folder)
 
@@ -279,51 +285,6 @@ def pickled(name: str) -> BundleFailure:
 
 def _damaged(folder: Path, error: Exception) -> BundleFailure:
     return BundleFailure("bundle_damaged", f"The bundle {folder.name} is damaged: {first_line(error)}.", _REINSTALL)
-
-
-def _load_model(folder: Path, config: BundleConfig) -> ConditionedDiffusion:
-    files = {name: _weights_file(folder, name) for name in (MODEL, *config.method.learned())}
-    bundle_limits.require_no_larger(lambda: _without_networks(config), files[MODEL])
-    for name, part in config.method.learned().items():
-        bundle_limits.require_no_larger(part.build, files[name])
-    model = config.build()
-    if STEP % model.divisor or any(size % model.divisor for size in config.grid.size[:2]):
-        raise ValueError(f"its slices cannot be divided by {model.divisor}")
-    weights = {name: load_file(file) for name, file in files.items()}
-    for values in weights.values():
-        require_finite(values)
-    for name, network in model.networks.items():
-        network.load_state_dict(weights.pop(name))
-    missing, unknown = model.load_state_dict(weights[MODEL], strict=False)
-    missing = [name for name in missing if not name.startswith(NETWORKS)]
-    if missing or unknown:
-        raise ValueError(f"its weights do not fit its network: {(*missing, *unknown)[0]}")
-    return model.eval()
-
-
-def _without_networks(config: BundleConfig) -> ConditionedDiffusion:
-    """What the weights in ``WEIGHTS`` are of."""
-    model = config.build()
-    model.networks.clear()
-    return model
-
-
-def _separated(model: ConditionedDiffusion) -> dict[str, dict[str, torch.Tensor]]:
-    """The weights of a model by the file that they lie in."""
-    shared = {name: value for name, value in model.state_dict().items() if not name.startswith(NETWORKS)}
-    return {MODEL: shared, **{name: dict(network.state_dict()) for name, network in model.networks.items()}}
-
-
-def _stored(values: torch.Tensor) -> torch.Tensor:
-    """Weights in half precision, unless one of them is too large for it."""
-    if values.is_floating_point():
-        half = values.half()
-        values = half if bool(torch.isfinite(half).all()) else values.float()
-    return values.contiguous().cpu()
-
-
-def _weights_file(folder: Path, name: str) -> Path:
-    return (folder / WEIGHTS).with_name(f"{name}.safetensors")
 
 
 def _read_json(path: Path) -> Any:

@@ -6,7 +6,7 @@ The idea of checking the input by the features of the model itself is that of HA
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -66,14 +66,14 @@ class HealthyFeatures:
         order = slice(None, -kept - 1, -1)
         mean, directions = slices.mean(axis=0), vectors.T[order]
         fitted = cls(mean, directions, np.maximum(values[order], least), max(rest, least), 0.0, len(healthy))
-        values = {**vars(fitted), "usual": max(fitted.distance(scan) for scan in unseen)}
-        return cls.from_json(cls(**values).to_json())  # as it will be read back, digit for digit
+        fitted = replace(fitted, usual=max(fitted.distance(scan) for scan in unseen))
+        return cls.from_json(fitted.to_json())  # as it will be read back, digit for digit
 
     def distance(self, features: np.ndarray) -> float:
         """Squared Mahalanobis distance per feature, its median over the slices; about 1 in healthy scans.
 
         Args:
-            features: Of the slices of one scan, (slices, features); not empty.
+            features: Those of the slices of one scan, shape (slices, features); not empty.
         """
         away = features - self.mean
         along = away @ self.directions.T

@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -76,6 +77,7 @@ def import_bundle(source: Path, *, name: str | None = None, force: bool = False)
         private = Path(tempfile.mkdtemp(prefix=".import-", dir=home))
         try:
             _copy(source, private / name)
+            bundles.write_inference(private / name)  # MONAI runs whatever code this file names
             _require_sealed(bundles.load(str(private / name)))
             _move(private / name, target, private / "earlier")
         finally:
@@ -98,9 +100,7 @@ def _require_name(name: str) -> str:
 def _copy(source: Path, folder: Path) -> None:
     """Copy the files of a bundle, and nothing else, into a new folder."""
     with ExitStack() as stack:
-        entries = [entry for entry in _entries(source, stack) if not _IGNORED & set(entry.path.parts)]
-        if len(entries) > MOST_FILES:
-            raise _too_large(f"more than {MOST_FILES} files")
+        entries = [entry for entry in _few(_entries(source, stack)) if not _IGNORED & set(entry.path.parts)]
         top = _top(entries)
         room = MOST_BYTES
         for entry in entries:
@@ -109,6 +109,14 @@ def _copy(source: Path, folder: Path) -> None:
             place.parent.mkdir(parents=True, exist_ok=True)
             limit = room if path.suffix == ".safetensors" else min(room, MOST_BYTES_OF_TEXT)
             room -= _copy_file(entry, place, limit)
+
+
+def _few(entries: Iterator[_Entry]) -> Iterator[_Entry]:
+    """The entries, as long as they are no more than a bundle has. Raises BundleFailure("bundle_too_large")."""
+    for count, entry in enumerate(entries, start=1):
+        if count > MOST_FILES:
+            raise _too_large(f"more than {MOST_FILES} files")
+        yield entry
 
 
 def _entries(source: Path, stack: ExitStack) -> Iterator[_Entry]:
@@ -124,15 +132,21 @@ def _entries(source: Path, stack: ExitStack) -> Iterator[_Entry]:
 
 def _of_folder(source: Path) -> Iterator[_Entry]:
     """The files below a folder; links, devices and the like are refused, not followed."""
-    for folder, folders, files in os.walk(source):
+    for count, (folder, folders, files) in enumerate(os.walk(source), start=1):
+        if count > MOST_FILES:
+            raise _too_large(f"more than {MOST_FILES} folders")
         for name in sorted([*folders, *files]):
             path = Path(folder) / name
             inside = PurePosixPath(path.relative_to(source).as_posix())
             mode = path.lstat().st_mode
             if stat.S_ISREG(mode):
-                yield _Entry(inside, lambda path=path: path.open("rb"))
+                yield _Entry(inside, partial(_opened, path))
             elif not stat.S_ISDIR(mode):
                 raise _unsafe(f"{inside} is not a plain file")
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return path.open("rb")
 
 
 def _of_archive(archive: zipfile.ZipFile) -> Iterator[_Entry]:
@@ -144,7 +158,7 @@ def _of_archive(archive: zipfile.ZipFile) -> Iterator[_Entry]:
             raise _unsafe(f"{info.filename[:80]!r} is not a plain file")
         if info.flag_bits & 1:
             raise _unsafe(f"{info.filename[:80]!r} is encrypted")
-        yield _Entry(PurePosixPath(info.filename), lambda info=info: archive.open(info))
+        yield _Entry(PurePosixPath(info.filename), partial(archive.open, info))
 
 
 def _top(entries: list[_Entry]) -> PurePosixPath:

@@ -26,7 +26,7 @@ _HERE = "conddiffusion_uad.bundle.monai_bundle"
 def inference_config() -> dict[str, Any]:
     """What stands in ``configs/inference.json``: the same in every bundle, for MONAI runs whatever code it names."""
     return {
-        "imports": [f"$from {_HERE.rpartition('.')[0]} import monai_bundle"],
+        "imports": [f"$import {_HERE} as monai_bundle"],
         "bundle_root": "$monai_bundle.running()",
         "image": "prepared.nii.gz",
         "contrast": "T2",
@@ -45,8 +45,8 @@ def inference_config() -> dict[str, Any]:
 
 
 def running() -> str:
-    """The folder of the bundle that MONAI runs: it puts that on Python's search path before it begins."""
-    folder = next((path for path in map(Path, sys.path) if (path / INFERENCE).is_file()), Path())
+    """The folder of the bundle that MONAI runs: before it begins, it puts that second on Python's search path."""
+    folder = next((path for path in map(Path, sys.path[1:]) if (path / INFERENCE).is_file()), Path())
     return str(folder.resolve())
 
 
@@ -66,7 +66,7 @@ def infer(bundle: Bundle, image: str, contrast: str, output: str, *, seed: int =
             the network can divide, intensities in [0, 1], 0 outside the brain.
         contrast: One that the bundle is calibrated for.
         output: File for the score, on the same grid unless the method's map is finer; 0 outside the brain.
-        seed: Of the noise.
+        seed: The seed of the noise.
 
     Raises:
         Failure: The image cannot be read, the bundle is not calibrated, or the output cannot be written.

@@ -122,12 +122,12 @@ def _prepare(scan: sitk.Image, detection: Detection) -> Volumes:
         slice(max(0, start - more), start + length + more)
         for start, length, more in zip(box[:3], box[3:], margin, strict=True)
     )
-    *images, mask = (image[window] for image in turned)
-    image, healthy, score, findings = map(sitk.GetArrayFromImage, images)
+    *cropped, mask = (each[window] for each in turned)
+    image, healthy, score, findings = map(sitk.GetArrayFromImage, cropped)
     brain = sitk.GetArrayViewFromImage(mask) > 0
     low, high = np.percentile(image[brain] if brain.any() else image, (0.5, 99.5))
-    gray = [np.clip((array - low) / max(high - low, 1e-9), 0, 1) * 255 for array in (image, healthy)]
-    return Volumes(*gray, score, findings > 0, mask)
+    gray, healthy = (np.clip((array - low) / max(high - low, 1e-9), 0, 1) * 255 for array in (image, healthy))
+    return Volumes(gray, healthy, score, findings > 0, mask)
 
 
 def _place(volumes: Volumes, detection: Detection) -> list[int]:

@@ -192,14 +192,15 @@ def _told(frames: list[Frame], mark: str) -> str:
     names = (mark,) if mark not in ("", "*") else ("echo time", "image type") if not mark else tuple(first.marks)
     told = [f"{name} {first.marks[name]}" for name in names if name in first.marks]
     images = f"{len(frames)} images" if len(frames) > 1 else "1 image"
-    return ", ".join([f"{images} (number {numbers[0]} to {numbers[-1]})", *told])
+    span = f"number {numbers[0]}" + (f" to {numbers[-1]}" if len(numbers) > 1 else "")
+    return ", ".join([f"{images} ({span})", *told])
 
 
 def grid_of(stack: Stack, name: str) -> Grid:
     """The grid of a stack, checked in three dimensions.
 
     Raises:
-        BadInput: not_3d, bad_tag, irregular_slices, bad_direction, bad_spacing or too_small.
+        BadInput: not_3d, irregular_slices, bad_direction, bad_spacing or too_small.
     """
     frames = stack.frames
     first = frames[0]
@@ -207,13 +208,6 @@ def grid_of(stack: Stack, name: str) -> Grid:
         message = f"{first.path.name} is a single image, not a 3D volume."
         raise BadInput("not_3d", message, "Choose the folder that holds all images of the series.")
     row, column = np.array(first.orientation).reshape(2, 3)
-    if abs(np.linalg.norm(row) - 1) > 0.01 or abs(np.linalg.norm(column) - 1) > 0.01 or abs(row @ column) > 0.01:
-        raise BadInput(
-            "bad_tag",
-            f"The tag ImageOrientationPatient (0020,0037) of {first.path.name} is {_backslashed(first.orientation)}; "
-            "two unit vectors at a right angle are expected.",
-            "Export the series again from the archive or the scanner.",
-        )
     places = np.array([frame.position for frame in frames])
     step = (places[-1] - places[0]) / (len(frames) - 1)
     _check_distances(frames, places)

@@ -128,9 +128,7 @@ def _compare(
     if geometry.shear_of(sform) > geometry.MAX_SHEAR:
         return  # it will be refused for that
     if not known.all():
-        message = (
-            f"The voxel sizes in the header of {name} (pixdim) are {_by(zooms)} mm; its sform says {_by(lengths)} mm."
-        )
+        message = f"The voxels of {name} measure {_by(zooms)} mm by pixdim and {_by(lengths)} mm by its sform."
         reading.warn("geometry_contradiction", message, "The sform counts.")
     elif (np.abs(zooms / np.maximum(lengths, 1e-9) - 1) > _ALIKE).any():
         reading.doubt(

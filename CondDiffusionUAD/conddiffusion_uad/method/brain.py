@@ -16,6 +16,8 @@ from conddiffusion_uad.model.slices import UNKNOWN, Slices
 from conddiffusion_uad.preprocessing import resampling
 from conddiffusion_uad.protocol.job import CONTRASTS
 
+Spacing = tuple[float, float, float]
+
 
 class Brain(Protocol):
     """What can be scored; ``preprocessing.preparation.Prepared`` is one, :class:`Volume` another."""
@@ -32,8 +34,8 @@ class Brain(Protocol):
     def grid(self) -> Grid | None:
         """Where the voxels lie in the atlas; None when that is not known."""
 
-    def at(self, spacing: float | tuple[float, float, float]) -> Brain:
-        """The same brain on a grid of other voxels, with the detail that the scan has; ``spacing`` in mm."""
+    def at(self, spacing: Spacing) -> Brain:
+        """The same brain on a grid with other voxels (x, y, z in mm), with the detail that the scan has."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +46,25 @@ class Volume:
     mask: np.ndarray
     grid: Grid | None = None
 
-    def at(self, spacing: float | tuple[float, float, float]) -> Volume:
-        """The same with other voxels, linear between the old ones. Raises ValueError without a grid."""
+    def at(self, spacing: Spacing) -> Volume:
+        """The same with other voxels (x, y, z in mm), linear between the old ones. Raises ValueError without a grid."""
         if self.grid is None:
             raise ValueError("a volume without a grid cannot be brought to another one")
         finer = resampling.with_spacing(self.grid, spacing)
-        mask = resampled(self.mask.astype(np.float32), self.grid, finer) >= 0.5
-        return Volume(np.where(mask, resampled(self.volume, self.grid, finer), 0).astype(np.float32), mask, finer)
+        mask = _resampled(self.mask, self.grid, finer) >= 0.5
+        return Volume(resampled(self.volume, self.mask, self.grid, finer) * mask, mask, finer)
 
 
-def resampled(values: np.ndarray, grid: Grid, to: Grid) -> np.ndarray:
-    """Values (z, y, x) on a grid, linear between its voxels, on another grid; 0 outside; float32."""
+def resampled(values: np.ndarray, mask: np.ndarray, grid: Grid, to: Grid) -> np.ndarray:
+    """Values inside a mask, both (z, y, x) on a grid, on another grid; float32.
+
+    Linear between the voxels, without mixing in what is outside of the mask; near its rim the values go on outward.
+    """
+    share = _resampled(mask, grid, to)
+    return _resampled(values * mask, grid, to) / np.maximum(share, np.float32(1e-3))
+
+
+def _resampled(values: np.ndarray, grid: Grid, to: Grid) -> np.ndarray:
     image = grid.with_array(values.astype(np.float32))
     return sitk.GetArrayFromImage(sitk.Resample(image, to.blank(), sitk.Transform(), sitk.sitkLinear, 0.0))
 
@@ -65,7 +75,7 @@ def slices_of(brain: Brain, context: Sequence[Context], contrast: str | None, in
     Args:
         brain: Prepared.
         context: What the denoiser sees beside the noisy slice.
-        contrast: Of the scan; None when it is not told.
+        contrast: The scan's; None when it is not told.
         index: Positions of the slices along z, whole numbers.
     """
     volume, mask, grid = brain.volume, brain.mask, brain.grid

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -10,6 +11,9 @@ from torch import nn
 from conddiffusion_uad.model.denoiser import Denoiser
 from conddiffusion_uad.model.schedule import CosineSchedule
 from conddiffusion_uad.model.slices import Slices
+
+if TYPE_CHECKING:
+    from conddiffusion_uad.model.fast.inference import FastDenoiser
 
 Noise = Callable[[Sequence[int], torch.Tensor], torch.Tensor]
 
@@ -25,6 +29,8 @@ class ConditionedDiffusion(nn.Module):
         networks: Further networks of a method's parts by their names, such as one that makes the anomaly map. Their
             weights lie in files of their own.
     """
+
+    denoiser: Denoiser | FastDenoiser
 
     def __init__(self, encoder: nn.Module, denoiser: Denoiser, noise: Noise) -> None:
         super().__init__()
@@ -42,7 +48,9 @@ class ConditionedDiffusion(nn.Module):
     @property
     def features(self) -> int:
         """Length D of the condition."""
-        return int(self.denoiser.embed_condition[0].in_features)
+        first = self.denoiser.embed_condition[0]
+        assert isinstance(first, nn.Linear)
+        return first.in_features
 
     @property
     def device(self) -> torch.device:

@@ -3,18 +3,61 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 import torch
 from monai.networks.blocks import SpatialAttentionBlock
 from torch import nn
 
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
-def zeroed(module: nn.Module) -> nn.Module:
+
+def zeroed(module: ModuleT) -> ModuleT:
     """The same module with all parameters zero, so that its residual branch starts as the identity."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
     return module
+
+
+class UNet(Protocol):
+    """What :func:`down_and_up` walks through: the blocks of a U-Net."""
+
+    @property
+    def down(self) -> nn.ModuleList: ...
+    @property
+    def middle_in(self) -> nn.Module: ...
+    @property
+    def middle_out(self) -> nn.Module: ...
+    @property
+    def up(self) -> nn.ModuleList: ...
+
+
+def down_and_up(
+    network: UNet,
+    h: torch.Tensor,
+    run: Callable[[nn.Module, torch.Tensor], torch.Tensor],
+    attend: Callable[[torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    """Take feature maps the way of a U-Net: down to the coarsest resolution and up again, beside what was seen before.
+
+    Args:
+        network: Its blocks.
+        h: Feature maps of the first layer, shape (B, C, H, W).
+        run: Runs a block on feature maps. Blocks come in the order of ``down``, ``middle_in``, ``middle_out``, ``up``.
+        attend: The self-attention at the coarsest resolution.
+    """
+    skips = [h]
+    for block in network.down:
+        h = run(block, h)
+        skips.append(h)
+    h = run(network.middle_out, attend(run(network.middle_in, h)))
+    for stage in network.up:
+        assert isinstance(stage, nn.ModuleList)
+        h = torch.cat([h, skips.pop()], dim=1)
+        for block in stage:
+            h = run(block, h)
+    return h
 
 
 def beside(noisy: torch.Tensor, context: torch.Tensor | None) -> torch.Tensor:
@@ -24,6 +67,8 @@ def beside(noisy: torch.Tensor, context: torch.Tensor | None) -> torch.Tensor:
 
 class TimestepEmbedding(nn.Module):
     """Sinusoidal embedding of the timestep (Vaswani et al. 2017, section 3.5): (B,) to (B, channels)."""
+
+    frequency: torch.Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -56,6 +101,7 @@ class ResidualBlock(nn.Module):
         self.resample = resamplers[resample]
 
     def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+        """Feature maps (B, inputs, H, W), and the embedding (B, E), to feature maps (B, outputs, H', W')."""
         h = self.conv_in(self.resample(self.activation(self.norm_in(x))))
         gamma, beta = self.modulation(self.activation(embedding))[:, :, None, None].chunk(2, dim=1)
         h = self.conv_out(self.activation(self.norm_out(h) * (1 + gamma) + beta))
@@ -143,13 +189,5 @@ class Denoiser(nn.Module):
         """
         embedding = torch.cat([self.embed_level(timestep), self.embed_condition(condition)], dim=1)
         h = self.stem(self.to_patches(beside(noisy, context)))
-        skips = [h]
-        for block in self.down:
-            h = block(h, embedding)
-            skips.append(h)
-        h = self.middle_out(self.attention(self.middle_in(h, embedding)), embedding)
-        for layers in self.up:
-            h = torch.cat([h, skips.pop()], dim=1)
-            for block in layers:
-                h = block(h, embedding)
+        h = down_and_up(self, h, lambda block, h: block(h, embedding), self.attention)
         return self.from_patches(self.head(h))

@@ -106,17 +106,16 @@ def enlarge(grid: Grid, mask: sitk.Image, transform: sitk.Transform) -> Grid:
     return Grid(tuple(int(n) for n in size), grid.spacing, tuple(float(o) for o in origin), grid.direction)
 
 
-def with_spacing(grid: Grid, spacing: float | tuple[float, float, float]) -> Grid:
-    """The grid that fills the same box with voxels of ``spacing`` mm; in the slice plane in steps of 8 voxels."""
-    sides = (spacing,) * 3 if isinstance(spacing, (int, float)) else spacing
+def with_spacing(grid: Grid, spacing: tuple[float, float, float]) -> Grid:
+    """The grid that fills the same box with other voxels (x, y, z in mm); in the slice plane in steps of 8 voxels."""
     steps = np.array([STEP, STEP, 1])
     extent = np.array(grid.size) * np.array(grid.spacing)
-    size = np.ceil(extent / np.array(sides) / steps).astype(int) * steps
+    size = np.ceil((extent / spacing / steps).round(6)).astype(int) * steps
     axes = np.array(grid.direction).reshape(3, 3)
-    shift = axes @ ((np.array(sides) - np.array(grid.spacing)) / 2)  # the boxes begin at one corner
+    shift = axes @ ((np.array(spacing) - np.array(grid.spacing)) / 2)  # the boxes begin at one corner
     origin = np.array(grid.origin) + shift
     x, y, z = (int(n) for n in size)
-    return Grid((x, y, z), sides, (float(origin[0]), float(origin[1]), float(origin[2])), grid.direction)
+    return Grid((x, y, z), spacing, (float(origin[0]), float(origin[1]), float(origin[2])), grid.direction)
 
 
 def _box(mask: sitk.Image, grid: Grid, transform: sitk.Transform) -> tuple[np.ndarray, np.ndarray]:

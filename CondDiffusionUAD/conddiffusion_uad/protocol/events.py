@@ -7,6 +7,8 @@ What crosses the pipe between Slicer and the worker, and what `--json` prints, i
     {"event": "progress", "fraction": 0.31, "eta_s": 52.0}
     {"event": "warning" | "error", "code": "...", "message": "...", "hint": "..."}
     {"event": "done", "report": "/path/report.json"}
+
+The last three say "input", the path of the scan, when a job has several.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypeGuard
 
 from conddiffusion_uad.protocol.failures import BadInput, shown
 
@@ -39,7 +39,11 @@ class DetectionJob:
         batch: Slices computed at once, 1 to 1024; it is halved when the memory does not suffice.
         precision: "auto" (what the processor is fastest in), "fp32" or "bf16": number format of the network.
         force: Replace results that are already in the output folder.
-        accept_any_scan: Examine also a scan that the input gate would refuse.
+        accept_any_scan: Examine also a scan that the input gate would refuse, or that leaves something doubtful, such
+            as how it lies in the patient.
+        series: Which of several DICOM series in a folder: its number, description or UID; None when there is one.
+        echo: Which of several stacks in a series (echo, frame type, repetition): its number in the list that the
+            refusal shows; None when there is one.
     """
 
     inputs: tuple[str, ...]
@@ -56,6 +60,8 @@ class DetectionJob:
     precision: str = "auto"
     force: bool = False
     accept_any_scan: bool = False
+    series: str | None = None
+    echo: str | None = None
 
     def __post_init__(self) -> None:
         """Check every option. Raises BadInput("bad_option")."""
@@ -84,7 +90,7 @@ class DetectionJob:
         if missing := sorted({"inputs", "output"} - set(values)):
             raise BadInput("bad_option", f"The job lacks {missing[0]!r}.", "A job needs inputs and output.")
         frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        return cls(**frozen)
+        return cls(**frozen)  # type: ignore[arg-type]  # the options are checked by the class itself
 
 
 def is_number(value: object, low: float, high: float) -> bool:
@@ -97,12 +103,12 @@ def are_levels(value: object) -> bool:
     return isinstance(value, tuple) and bool(value) and _are_distinct(value)
 
 
-def _is_text(value: object) -> bool:
+def _is_text(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value)
 
 
 def _is_path(value: object) -> bool:
-    """Whether every library can be given it: text that UTF-8 can hold, without a zero byte."""
+    """Whether every library can be given it: text, not empty, that UTF-8 can hold, without a zero byte."""
     try:
         return _is_text(value) and b"\0" not in value.encode("utf-8")
     except UnicodeEncodeError:
@@ -135,4 +141,6 @@ _OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "precision": (", ".join(PRECISIONS), lambda v: v in PRECISIONS),
     "force": ("true or false", lambda v: isinstance(v, bool)),
     "accept_any_scan": ("true or false", lambda v: isinstance(v, bool)),
+    "series": ("the number, description or UID of a DICOM series", lambda v: v is None or _is_path(v)),
+    "echo": ("the number of a stack of images, such as 1", lambda v: v is None or _is_path(v)),
 }

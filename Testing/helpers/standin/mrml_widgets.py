@@ -19,6 +19,28 @@ class qMRMLWidget(QWidget):  # noqa: N801 (Slicer's name)
         self._scene = scene
 
 
+class HiddenNodes:
+    """As much of Slicer's qMRMLSortFilterProxyModel as hides nodes.
+
+    Args:
+        changed: Called when others are hidden.
+    """
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._ids: tuple[str, ...] = ()
+
+    @property
+    def hiddenNodeIDs(self) -> tuple[str, ...]:
+        """IDs of nodes that are not listed."""
+        return self._ids
+
+    @hiddenNodeIDs.setter
+    def hiddenNodeIDs(self, ids: Any) -> None:
+        self._ids = tuple(ids)
+        self._changed()
+
+
 class qMRMLNodeComboBox(QComboBox):  # noqa: N801 (Slicer's name)
     """Lists the nodes of some classes."""
 
@@ -29,7 +51,9 @@ class qMRMLNodeComboBox(QComboBox):  # noqa: N801 (Slicer's name)
         self._scene: Any = None
         self._tags: list[int] = []
         self._types: list[str] = []
+        self._children = True  # Slicer's own default: nodes of derived classes are listed too
         self._none = False
+        self._hidden = HiddenNodes(self._fill)
         self._filling = False
         self._last: str | None = None
         self.currentIndexChanged.connect(self._tell)
@@ -42,6 +66,11 @@ class qMRMLNodeComboBox(QComboBox):  # noqa: N801 (Slicer's name)
         self._none = enabled
         self._fill()
 
+    def _set_children(self, shown: bool) -> None:
+        self._children = shown
+        self._fill()
+
+    showChildNodeTypes = Property(bool, lambda self: self._children, _set_children)
     nodeTypes = Property("QStringList", lambda self: tuple(self._types), _set_types)
     noneEnabled = Property(bool, lambda self: self._none, _set_none)
     addEnabled = Property(bool, lambda self: False, lambda self, value: None)
@@ -56,6 +85,10 @@ class qMRMLNodeComboBox(QComboBox):  # noqa: N801 (Slicer's name)
         events = (slicer.vtkMRMLScene.NodeAddedEvent, slicer.vtkMRMLScene.NodeRemovedEvent)
         self._tags = [scene.AddObserver(event, lambda *_: self._fill()) for event in events] if scene else []
         self._fill()
+
+    def sortFilterProxyModel(self) -> HiddenNodes:
+        """What decides which nodes are listed."""
+        return self._hidden
 
     def currentNode(self) -> Any:
         """The chosen node, or None."""
@@ -85,8 +118,8 @@ class qMRMLNodeComboBox(QComboBox):  # noqa: N801 (Slicer's name)
         for kind in self._types:
             for index in range(self._scene.GetNumberOfNodesByClass(kind)):
                 node = self._scene.GetNthNodeByClass(index, kind)
-                # Nodes of derived classes are only listed where "showChildNodeTypes" says so.
-                if node.GetClassName() == kind and not node.GetHideFromEditors():
+                listed = self._children or node.GetClassName() == kind
+                if listed and not node.GetHideFromEditors() and node.GetID() not in self._hidden.hiddenNodeIDs:
                     self.addItem(node.GetName() or "", node.GetID())
         self._filling = False
         index = self.findData(chosen) if chosen else -1

@@ -132,8 +132,3 @@ def test_private_folders_can_be_removed_from_outside(tmp_path: Path) -> None:
         output.remove_all_private()
         assert not private.exists()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_each_of_several_inputs_gets_a_folder_of_its_own() -> None:
-    inputs = ["/a/T1.nii.gz", "/b/T1.NII", "/c/t1.nrrd", "series/", "/d/scan.one.mha"]
-    assert output.folder_names(inputs) == ["T1", "T1-2", "t1-3", "series", "scan.one"]

@@ -17,6 +17,7 @@ from conddiffusion_uad.app import prefetch as ahead
 from conddiffusion_uad.app.prefetch import Ahead, Preparing
 from conddiffusion_uad.detection.recorder import Recorder
 from conddiffusion_uad.io import volume
+from conddiffusion_uad.io.reading import Reading
 from conddiffusion_uad.preprocessing import preparation
 from conddiffusion_uad.protocol.events import Event, Quiet
 from conddiffusion_uad.protocol.failures import EXIT_BAD_INPUT, EXIT_CANCELLED, BadInput, Cancelled
@@ -77,11 +78,11 @@ def test_the_next_scan_is_read_before_this_one_is_done(
 ) -> None:
     happened, read = [], volume.read
 
-    def reading(path: str) -> sitk.Image:
+    def slowly(path: str, reading: Reading) -> sitk.Image:
         happened.append(path)
-        return read(path)
+        return read(path, reading)
 
-    monkeypatch.setattr(volume, "read", reading)
+    monkeypatch.setattr(volume, "read", slowly)
     job.run(detection(*scans[:2]), lambda event: happened.append(event["event"]) if event["event"] == "done" else None)
     assert happened == [scans[0], scans[1], "done", "done"]
 

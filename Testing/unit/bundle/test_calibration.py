@@ -3,7 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from conddiffusion_uad.bundle.calibration import Calibration, threshold
+from conddiffusion_uad.bundle import bundle as bundles
+from conddiffusion_uad.bundle.calibration import HIGHEST, Calibration, threshold
+from conddiffusion_uad.evaluation.metrics.score_counts import count
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +73,30 @@ def test_calibration_survives_json() -> None:
     assert Calibration.from_json(calibration.to_json()) == calibration
     with pytest.raises(ValueError, match="increase"):
         Calibration.from_json({"scores": [1, 2], "residuals": [2, 1], "scans": 1})
+
+
+@pytest.mark.parametrize("healthy", [np.zeros(1000), np.full(1000, 0.1), np.repeat([0.0, 0.1], 500)])
+def test_healthy_values_that_do_not_vary_give_scores_that_can_be_counted(healthy: np.ndarray) -> None:
+    calibration = Calibration.measure([[healthy]])
+    scores = calibration.score(np.array([0.0, 0.05, 0.1, 0.9, 1e9]), np.ones(5, bool))
+    assert np.isfinite(scores).all() and (np.diff(scores) >= 0).all() and scores[0] == 0
+    assert scores.max() <= HIGHEST
+    count(scores, np.zeros(5, bool))  # raises when they are too large for it
+
+
+@pytest.mark.parametrize(
+    ("scores", "residuals"),
+    [([1, 2], [-2, -1]), ([1, 2], [-0.1, 0.2]), ([-1, 2], [0.1, 0.2]), ([1, 2], [0.1, float("nan")])],
+)
+def test_negative_values_and_no_numbers_are_no_calibration(scores: list[float], residuals: list[float]) -> None:
+    with pytest.raises(ValueError):
+        Calibration.from_json({"scores": scores, "residuals": residuals, "scans": 1})
+
+
+def test_the_usual_calibration_is_not_flattened() -> None:
+    for calibration in bundles.load("default").calibration.values():
+        points, scores = np.array(calibration.residuals), np.array(calibration.scores)
+        last = np.searchsorted(scores, scores[-1] - 1)
+        slope = (scores[-1] - scores[last]) / (points[-1] - points[last])
+        found = calibration.score(np.array([1.5 * points[-1]]), np.ones(1, bool))
+        assert found[0] == pytest.approx(scores[-1] + 0.5 * points[-1] * slope, rel=1e-6)

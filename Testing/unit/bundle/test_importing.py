@@ -12,6 +12,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from conddiffusion_uad.app import cli
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle import importing as bundle_import
 from conddiffusion_uad.bundle.importing import import_bundle
+from conddiffusion_uad.bundle.monai_bundle import inference_config
 from conddiffusion_uad.protocol.bundle_folders import VARIABLE, imported_bundles
 from conddiffusion_uad.protocol.failures import EXIT_BUNDLE, EXIT_DONE, BundleFailure, OutputFailure
 
@@ -203,6 +205,29 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(
     assert refused(bomb, home).code == "bundle_too_large"
     monkeypatch.setattr(bundle_import, "MOST_FILES", 5)
     assert refused(archive(source, **{f"docs/{i}.txt": b"" for i in range(9)}), home).code == "bundle_too_large"
+
+
+def test_a_folder_of_many_files_is_not_walked_to_its_end(source: Path, home: Path) -> None:
+    seen = []
+    for number in range(bundle_import.MOST_FILES + 50):
+        (source / f"a{number:04}.txt").write_text("")
+    with ExitStack() as stack, pytest.raises(BundleFailure) as caught:
+        for entry in bundle_import._few(bundle_import._entries(source, stack)):
+            seen.append(entry)
+    assert caught.value.code == "bundle_too_large" and len(seen) == bundle_import.MOST_FILES
+    assert refused(source, home).code == "bundle_too_large"
+
+
+def test_a_folder_of_many_folders_is_not_walked_to_its_end(tmp_path: Path, home: Path) -> None:
+    for number in range(bundle_import.MOST_FILES + 1):
+        (tmp_path / "empty" / f"{number:04}").mkdir(parents=True)
+    assert refused(tmp_path / "empty", home).code == "bundle_too_large"
+
+
+def test_what_monai_would_run_is_written_anew(source: Path, home: Path) -> None:
+    (source / bundles.INFERENCE).write_text('{"run": ["$__import__(\'os\').system(\'true\')"]}')
+    imported = import_bundle(source)
+    assert json.loads((imported.path / bundles.INFERENCE).read_text()) == inference_config()
 
 
 def test_an_archive_that_lies_about_sizes_is_refused(source: Path, home: Path) -> None:

@@ -88,6 +88,8 @@ def test_the_report_says_what_is_needed_to_repeat_the_run(summary: dict[str, Any
         "skull": "auto",
         "seed": 7,
         "accept_any_scan": False,
+        "series": None,
+        "echo": None,
         "batch": 16,
         "precision": "bf16",
     }

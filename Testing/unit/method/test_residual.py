@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from conddiffusion_uad.method.anomaly_map.residual import TISSUES, Residual
+from conddiffusion_uad.method.intensity import smoothed
 
 
 def test_sign_of_the_residual() -> None:
@@ -41,3 +42,28 @@ def test_residuals_count_where_the_expected_tissue_is() -> None:
 def test_unknown_rules_are_refused(wrong: tuple) -> None:
     with pytest.raises(ValueError, match="is one of"):
         Residual(*wrong)
+
+
+@pytest.mark.parametrize("size", [0.4, 2, 9, 0, -1, float("nan")])
+def test_a_median_has_an_odd_side(size: float) -> None:
+    with pytest.raises(ValueError, match="odd whole number"):
+        Residual("absolute", "median", size)
+
+
+def test_the_median_is_that_of_the_neighbors_inside_the_brain() -> None:
+    generator = np.random.default_rng(0)
+    values = generator.uniform(1, 2, (7, 9, 8)).astype(np.float32)
+    mask = generator.uniform(size=values.shape) < 0.6
+    found = smoothed(values, mask, "median", 3)
+    for z, y, x in np.argwhere(mask):
+        cube = tuple(slice(max(i - 1, 0), i + 2) for i in (z, y, x))
+        assert found[z, y, x] == pytest.approx(np.median(values[cube][mask[cube]]))
+    assert not found[~mask].any()
+
+
+def test_a_small_bright_region_at_the_rim_survives_the_median() -> None:
+    mask = np.zeros((10, 10, 10), bool)
+    mask[:4, :4, :4] = True
+    difference = np.where(mask, 1.0, 0.0).astype(np.float32)
+    found = Residual("hyperintense", "median", 5).between(difference, np.zeros_like(difference), mask)
+    assert (found[mask] == 1).all()

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from monai.networks.schedulers import Scheduler
 
 from conddiffusion_uad.model.schedule import CosineSchedule
 
@@ -28,3 +29,31 @@ def test_noising_keeps_the_power_of_standard_signal_and_noise() -> None:
     noisy = CosineSchedule().add_noise(clean, noise, torch.arange(100, 900, 100))
     assert noisy.var().item() == pytest.approx(1.0, rel=0.05)
     assert torch.equal(CosineSchedule().add_noise(clean, noise, torch.zeros(8, dtype=torch.long)), clean)
+
+
+def test_the_tables_are_on_the_device_of_the_network() -> None:
+    schedule = CosineSchedule().to("meta")  # whose tensors cannot be copied to the CPU
+    clean = torch.zeros(2, 1, 8, 8, device="meta")
+    assert schedule.add_noise(clean, clean, torch.zeros(2, dtype=torch.long, device="meta")).shape == clean.shape
+    assert CosineSchedule().state_dict() == {}
+
+
+def test_it_is_the_schedule_of_monai_in_double_precision() -> None:
+    theirs = Scheduler(1000, "cosine")
+    ours = CosineSchedule()
+    assert torch.allclose(ours.alphas_cumprod[1:], theirs.alphas_cumprod, atol=1e-6)
+    clean, noise = torch.rand(2, 3, 1, 8, 8)
+    timesteps = torch.tensor([1, 500, 1000])
+    noisy = ours.add_noise(clean, noise, timesteps)
+    assert torch.allclose(noisy, theirs.add_noise(clean, noise, timesteps - 1), atol=1e-3)
+
+
+def test_steps_of_monai_lead_to_the_clean_slice_that_is_predicted() -> None:
+    schedule = CosineSchedule()
+    schedule.set_timesteps(10)
+    assert schedule.timesteps.tolist()[-1] == 1 and len(schedule.timesteps) == 10
+    clean = torch.rand(1, 1, 8, 8) * 2 - 1
+    noisy = torch.randn(1, 1, 8, 8)
+    for timestep in schedule.timesteps:
+        noisy, _ = schedule.step(clean, int(timestep), noisy)
+    assert torch.allclose(noisy, clean, atol=1e-5)

@@ -92,7 +92,7 @@ def measure(prepared: Prepared) -> Quality:
 
 def shown(prepared: Prepared, brain: np.ndarray) -> tuple[float, float]:
     """Shares of the atlas' brain inside the field of view and inside the brain mask (z, y, x) of the turned scan."""
-    image, place = prepared.way.leveled.image, prepared.registration.to_atlas
+    image, place = prepared.way.oriented.image, prepared.registration.to_atlas
 
     def index(point: tuple[float, ...]) -> np.ndarray:
         return np.array(image.TransformPhysicalPointToContinuousIndex(place.TransformPoint(point)))

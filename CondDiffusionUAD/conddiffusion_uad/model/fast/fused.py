@@ -17,7 +17,8 @@ from conddiffusion_uad.model.denoiser import ResidualBlock
 # Below this many pixels torch's group normalization of maps in channels-last layout is up to nine times slower a pixel
 # than above; statistics by channel are quick at any size.
 FEW_PIXELS = 1024
-# Taps of a 3-tap filter on rows that were doubled: output 2i + a sees the rows i - 1 + a and i + a.
+# Which of the three taps of a filter on doubled rows fall on which row, as (a, row, tap): row 2i + a of the output sees
+# the rows i - 1 + a and i + a of those before.
 _DOUBLED = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]], [[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]])
 
 
@@ -30,8 +31,8 @@ def normalized_activation(
 
     Args:
         x: Feature maps (B, C, H, W) in channels-last layout.
-        groups: Of channels.
-        scale, shift: Of each channel, shape (B, C), float32.
+        groups: Number of groups of channels.
+        scale, shift: Those of each channel, shape (B, C), float32.
         epsilon: Added to the variance.
     """
     normalized = _sample_by_sample if x.device.type == "cpu" else _at_once
@@ -48,37 +49,47 @@ def _sample_by_sample(
     x: torch.Tensor, groups: int, scale: torch.Tensor, shift: torch.Tensor, epsilon: float
 ) -> torch.Tensor:
     result, samples = torch.empty_like(x), x.split(1)
+    of_samples = zip(scale, shift, strict=True)
     if x.shape[2] * x.shape[3] >= FEW_PIXELS:
-        parts = zip(scale.unbind(), shift.unbind(), strict=True)
-        normal = (functional.group_norm(s, groups, *part, epsilon) for s, part in zip(samples, parts, strict=True))
+        normal = (
+            functional.group_norm(s, groups, *given, epsilon) for s, given in zip(samples, of_samples, strict=True)
+        )
     else:
-        statistics = _statistics(samples, groups)
-        parts = zip(*(values.unbind() for values in (*statistics, scale, shift)), strict=True)
-        normal = (functional.batch_norm(s, *part, eps=epsilon) for s, part in zip(samples, parts, strict=True))
-    for values, out in zip(normal, result.split(1), strict=True):
+        statistics = zip(*_statistics(samples, groups), of_samples, strict=True)
+        normal = (
+            functional.batch_norm(s, mean, variance, *given, eps=epsilon)
+            for s, (mean, variance, given) in zip(samples, statistics, strict=True)
+        )
+    for values, out in zip(normal, result.split(1), strict=True):  # each while it is still in the cache
         torch.ops.aten.silu.out(values, out=out)
     return result
 
 
 def _statistics(samples: Sequence[torch.Tensor], groups: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and variance of the group that each channel is in, shape (B, C) each, from those of the channels."""
+    """Mean and variance of the group that each channel is in, shape (B, C) each.
+
+    torch is quick at the statistics of single channels, also of few pixels. Those of a group follow from them by the
+    law of total variance: the mean of the channels' variances plus the variance of their means.
+    """
     channels = samples[0].shape[1]
-    unused = torch.zeros(2, channels)  # float32, and so are the statistics then
-    found = [torch.batch_norm_update_stats(sample, *unused, 0.0) for sample in samples]
-    mean, variance = (torch.stack(values).view(len(samples), groups, -1) for values in zip(*found, strict=True))
-    between, center = torch.var_mean(mean, dim=2, correction=0, keepdim=True)
-    spread = variance.mean(dim=2, keepdim=True) + between
-    return center.expand_as(mean).reshape(-1, channels), spread.expand_as(mean).reshape(-1, channels)
+    running = torch.zeros(2, channels)  # not looked at with momentum 0; as it is float32, so are the statistics
+    found = [torch.batch_norm_update_stats(sample, *running, 0.0) for sample in samples]  # type: ignore[call-arg]
+    means, variances = (torch.stack(values).view(len(samples), groups, -1) for values in zip(*found, strict=True))
+    between, mean = torch.var_mean(means, dim=2, correction=0, keepdim=True)
+    variance = variances.mean(dim=2, keepdim=True) + between
+    return mean.expand_as(means).reshape(-1, channels), variance.expand_as(means).reshape(-1, channels)
 
 
 class DoubledConvolution(nn.Module):
     """A 3x3 convolution of maps whose pixels were doubled along both axes, computed before they are doubled.
 
-    Each of the four pixels that come from one sees 2x2 of the pixels before: four ninths of the products.
+    Of the three taps along an axis, two always fall on copies of one pixel; so each of the four pixels that come from
+    one is a 2x2 convolution of the pixels before, with taps added up. That makes four ninths of the products.
     """
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
+        assert convolution.bias is not None
         self.outputs = convolution.out_channels
         weight = convolution.weight.detach().float()
         taps = _DOUBLED.to(weight.device)
@@ -88,14 +99,15 @@ class DoubledConvolution(nn.Module):
         self.convolution.bias = nn.Parameter(convolution.bias.detach().float().repeat(4))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) to (B, outputs, 2 H, 2 W)."""
+        """Feature maps (B, C, H, W) to (B, outputs, 2 H, 2 W)."""
         batch, _, height, width = x.shape
         parts = self.convolution(x)
-        result = parts.new_empty(batch, 2 * height, 2 * width, self.outputs).permute(0, 3, 1, 2)  # channels last
+        result: torch.Tensor = parts.new_empty(batch, 2 * height, 2 * width, self.outputs)
+        result = result.permute(0, 3, 1, 2)  # channels last
         for part in range(4):
-            a, b = divmod(part, 2)
+            row, column = divmod(part, 2)  # of the four pixels that come from one
             channels = slice(part * self.outputs, (part + 1) * self.outputs)
-            result[:, :, a::2, b::2] = parts[:, channels, a : a + height, b : b + width]
+            result[:, :, row::2, column::2] = parts[:, channels, row : row + height, column : column + width]
         return result
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
-from conddiffusion_uad.model.denoiser import Denoiser, beside
+from conddiffusion_uad.model.denoiser import Denoiser, ResidualBlock, beside, down_and_up
 from conddiffusion_uad.model.fast.fused import FusedBlock, folded_modulation, normalized_activation
 from conddiffusion_uad.model.fast.parallel import side_by_side
 
@@ -38,14 +38,19 @@ def accelerated(model: ConditionedDiffusion, dtype: torch.dtype) -> ConditionedD
 class FastDenoiser(nn.Module):
     """The function of a :class:`Denoiser`, without gradients.
 
-    Channels-last layout throughout, normalization and activation while the sample is in the cache, the modulation of
-    all blocks by one product and folded into the normalization, doubled pixels never convolved. On a CPU each core has
-    a part of the batch, with no more samples at once than its cache holds. The first and the last layer, which see and
-    make the image itself, cost little and compute in float32.
+    What makes it fast:
+
+    - Layout: channels last throughout, as convolutions want it.
+    - Fewer passes: the modulation of all blocks is one product, folded into the scale and shift of their
+      normalizations; normalization and activation run while the sample is in the cache; doubled pixels are never
+      convolved.
+    - Parts: on a CPU each core has a part of the batch, with no more samples at once than its cache holds.
+    - Precision: all feature maps between the first and the last layer are ``dtype``. Those two layers see and make the
+      image itself, cost little and compute in float32.
 
     Args:
-        denoiser: Trained.
-        dtype: Of the feature maps and convolutions between the first and the last.
+        denoiser: Trained; it is left as it is.
+        dtype: The number format of feature maps and convolutions between the first and the last.
     """
 
     def __init__(self, denoiser: Denoiser, dtype: torch.dtype) -> None:
@@ -54,23 +59,20 @@ class FastDenoiser(nn.Module):
         self.dtype, self.divisor = dtype, source.divisor
         self.embed_level, self.embed_condition = source.embed_level, source.embed_condition
         self.to_patches, self.from_patches = source.to_patches, source.from_patches
-        up = [block for layers in source.up for block in layers]
-        blocks = [*source.down, source.middle_in, source.middle_out, *up]
-        matrices, shifts = zip(*map(folded_modulation, blocks), strict=True)
-        self.modulation = nn.Linear(matrices[0].shape[1], sum(map(len, matrices)))
-        self.modulation.weight = nn.Parameter(torch.cat(matrices))
-        self.modulation.bias = nn.Parameter(torch.cat(shifts))
+        blocks = [block for block in source.modules() if isinstance(block, ResidualBlock)]  # in the order they run
+        self.modulation = _all_modulations(blocks)
         self._widths = [block.norm_out.num_channels for block in blocks]
 
-        self.stem = source.stem
-        self.down = nn.ModuleList(map(FusedBlock, source.down))
+        self.stem, self.attention = source.stem, source.attention
+        self.down = _fused(source.down)
         self.middle_in, self.middle_out = FusedBlock(source.middle_in), FusedBlock(source.middle_out)
-        self.attention = source.attention
-        self.up = nn.ModuleList(nn.ModuleList(map(FusedBlock, layers)) for layers in source.up)
+        self.up = nn.ModuleList(_fused(stage) for stage in source.up if isinstance(stage, nn.ModuleList))
         for module in self.modules():
             if isinstance(module, nn.Conv2d) and module is not self.stem:
-                module.to(dtype=dtype, memory_format=torch.channels_last)
-        self.norm, _, self.head = source.head
+                module.to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's gap
+        norm, _, self.head = source.head
+        assert isinstance(norm, nn.GroupNorm)
+        self.norm = norm
 
     def forward(
         self, noisy: torch.Tensor, timestep: torch.Tensor, condition: torch.Tensor, context: torch.Tensor | None = None
@@ -81,32 +83,41 @@ class FastDenoiser(nn.Module):
         seen = beside(noisy, context)
         together = self.together(seen)
         parts = list(zip(seen.split(together), modulation.split(together), strict=True))
-        return torch.cat(side_by_side(lambda part: self._forward(*part), parts))
+        return torch.cat(side_by_side(lambda part: self._predict(*part), parts))
 
-    def together(self, noisy: torch.Tensor) -> int:
+    def together(self, seen: torch.Tensor) -> int:
         """How many samples are computed as one part of a batch. It does not depend on the number of threads."""
-        if noisy.device.type != "cpu":
-            return len(noisy)
-        pixels = noisy.shape[2] * noisy.shape[3] * self.to_patches.downscale_factor**-2
+        if seen.device.type != "cpu":
+            return len(seen)
+        pixels = seen.shape[2] * seen.shape[3] * self.to_patches.downscale_factor**-2
         fitting = round(CACHE_BYTES / (self.stem.out_channels * pixels * self.dtype.itemsize))
         return min(max(fitting, 1), PART)
 
-    def _forward(self, seen: torch.Tensor, modulation: torch.Tensor) -> torch.Tensor:
-        pairs = (pair.chunk(2, dim=1) for pair in modulation.split([2 * width for width in self._widths], dim=1))
+    def _predict(self, seen: torch.Tensor, modulation: torch.Tensor) -> torch.Tensor:
+        """Predict some samples: what is seen of them (b, 1 + context, H, W), and scales and shifts of all blocks."""
+        of_blocks = iter(modulation.split([2 * width for width in self._widths], dim=1))
+
+        def run(block: nn.Module, h: torch.Tensor) -> torch.Tensor:
+            scale, shift = next(of_blocks).chunk(2, dim=1)
+            return block(h, scale, shift)
+
         h = self.stem(self.to_patches(seen).contiguous(memory_format=torch.channels_last)).to(self.dtype)
-        skips = [h]
-        for block in self.down:
-            h = block(h, *next(pairs))
-            skips.append(h)
-        h = self._attended(self.middle_in(h, *next(pairs)))
-        h = self.middle_out(h, *next(pairs))
-        for layers in self.up:
-            h = torch.cat([h, skips.pop()], dim=1)
-            for block in layers:
-                h = block(h, *next(pairs))
+        h = down_and_up(self, h, run, self._attend)
         weight, bias = (values.expand(len(h), -1) for values in (self.norm.weight, self.norm.bias))
         h = normalized_activation(h.float(), self.norm.num_groups, weight, bias, self.norm.eps)
         return self.from_patches(self.head(h))
 
-    def _attended(self, h: torch.Tensor) -> torch.Tensor:
+    def _attend(self, h: torch.Tensor) -> torch.Tensor:
         return self.attention(h.float()).to(dtype=self.dtype, memory_format=torch.channels_last)
+
+
+def _fused(blocks: nn.ModuleList) -> nn.ModuleList:
+    return nn.ModuleList(FusedBlock(block) for block in blocks if isinstance(block, ResidualBlock))
+
+
+def _all_modulations(blocks: list[ResidualBlock]) -> nn.Linear:
+    """One linear layer from the activated embedding to scale and shift of each block, one block after the other."""
+    matrices, shifts = zip(*map(folded_modulation, blocks), strict=True)
+    layer = nn.Linear(matrices[0].shape[1], sum(map(len, matrices)), device="meta")
+    layer.weight, layer.bias = nn.Parameter(torch.cat(matrices)), nn.Parameter(torch.cat(shifts))
+    return layer

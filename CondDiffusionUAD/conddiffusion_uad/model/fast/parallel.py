@@ -33,23 +33,26 @@ def side_by_side(work: Callable[[Part], torch.Tensor], parts: Sequence[Part]) ->
 def single_threads(count: int, name: str) -> ThreadPoolExecutor:
     """Threads in each of which torch uses no other.
 
+    torch has one number of threads for the whole process that each thread copies when it first asks. So all threads of
+    the pool must have started, and have set a number of their own, before the process' number is put back.
+
     Args:
-        count: Of the threads.
-        name: That those of the threads begin with.
+        count: Number of threads.
+        name: What the names of the threads begin with.
     """
     usual = torch.get_num_threads()
-    begun = threading.Barrier(count + 1)
+    all_set = threading.Barrier(count + 1)
 
     def begin() -> None:
-        torch.get_num_threads()  # the first call of a thread would undo what the next line says
+        torch.get_num_threads()  # copies the process' number; later that would undo what the next line says
         torch.set_num_threads(1)
-        begun.wait()
+        all_set.wait()
 
     pool = ThreadPoolExecutor(count, name, begin)
     for _ in range(count):
-        pool.submit(int)  # so that all begin now
-    begun.wait()
-    torch.set_num_threads(usual)  # the call above also counts for threads that begin later, and this thread's MKL
+        pool.submit(int)  # a pool starts a thread only when there is work for it
+    all_set.wait()
+    torch.set_num_threads(usual)  # the calls above also count for threads that begin later, and for this thread's MKL
     return pool
 
 

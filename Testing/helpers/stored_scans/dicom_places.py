@@ -1,0 +1,174 @@
+"""DICOM series: where the images lie."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import made_up_scans as made
+import numpy as np
+from made_up_scans import COLUMNS, SIZE, VOXELS, place, series
+from pydicom import Dataset
+
+from stored_scans.stored import REFUSED, TOLD, Make, adder, shifted, tag
+
+add = adder("DICOM: the place")
+
+
+def numbered(image: Dataset, k: int) -> None:
+    image.InstanceNumber = 99 - k
+
+
+add("numbered from the top", lambda d: series(d / "s", numbered))
+
+
+def drifting(image: Dataset, k: int) -> None:
+    image.ImagePositionPatient = (np.array(place(k)) + 2 * k * COLUMNS[:, 0]).tolist()
+
+
+def tilted(image: Dataset, k: int) -> None:
+    image.ImagePositionPatient = (np.array(place(k)) + 4 * np.tan(np.radians(15)) * k * COLUMNS[:, 1]).tolist()
+
+
+def turned(image: Dataset, k: int) -> None:
+    if k >= 8:
+        image.ImageOrientationPatient = [*-COLUMNS[:, 0], *COLUMNS[:, 1]]
+
+
+def jumping(image: Dataset, k: int) -> None:
+    if k == 6:
+        image.ImagePositionPatient = (np.array(place(k)) + 3 * COLUMNS[:, 1]).tolist()
+
+
+def on(number: int, **values: Any) -> made.Change:
+    """Sets elements of one image."""
+    return lambda image, k: tag(**values)(image, k) if k == number else None
+
+
+def localizer(folder: Path) -> Path:
+    extra = made.dicom_slice(7)
+    extra.ImageOrientationPatient, extra.ImagePositionPatient = [0, 1, 0, 0, 0, -1], [0, -50, 50]
+    extra.SOPInstanceUID, extra.InstanceNumber = made.ROOT + "77", 99
+    made.save(extra, series(folder / "s") / "ZZ.dcm")
+    return folder / "s"
+
+
+def twice(folder: Path) -> Path:
+    again = made.dicom_slice(5)
+    again.SOPInstanceUID, again.InstanceNumber = made.ROOT + "78", 99
+    made.save(again, series(folder / "s") / "AGAIN.dcm")
+    return folder / "s"
+
+
+def copied(folder: Path) -> Path:
+    shutil.copy(series(folder / "s") / "IM0005.dcm", folder / "s" / "copy.dcm")
+    return folder / "s"
+
+
+def blocks(*marks: dict[str, Any]) -> Make:
+    """All places, once for each of several sets of values."""
+
+    def make(folder: Path) -> Path:
+        for n, values in enumerate(marks):
+            for k in range(SIZE[2]):
+                image = made.dicom_slice(k, VOXELS[:, :, k].T // np.int16(n + 1))
+                image.SOPInstanceUID = f"{made.ROOT}{n + 1}.{k}"
+                image.InstanceNumber = n * SIZE[2] + k + 1
+                tag(**values)(image, k)
+                made.save(image, folder / "s" / f"{n}-{k:03d}.dcm")
+        return folder / "s"
+
+    return make
+
+
+add(
+    "two echoes, told by their times",
+    blocks({"EchoTime": "20"}, {"EchoTime": "90"}),
+    REFUSED,
+    "several_stacks",
+    "echo time 20 ms; 2: 16 images (number 17 to 32), echo time 90 ms",
+    options={"echo": "1"},
+)
+add(
+    "two blocks that no tag tells apart",
+    blocks({}, {}),
+    REFUSED,
+    "several_stacks",
+    "echo time 120 ms",
+    options={"echo": "1"},
+)
+add(
+    "magnitude and phase",
+    blocks({}, {"ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]}),
+    REFUSED,
+    "several_stacks",
+    "image type ORIGINAL\\PRIMARY\\P\\ND",
+    options={"echo": "1"},
+)
+add(
+    "two points in time",
+    blocks({"TemporalPositionIdentifier": 1}, {"TemporalPositionIdentifier": 2}),
+    REFUSED,
+    "several_stacks",
+    "time 2",
+    options={"echo": "1"},
+)
+add("two acquisitions of half the places each", shifted(lambda image, k: tag(AcquisitionNumber=k % 2)(image, k)))
+add(
+    "an image of another plane",
+    localizer,
+    REFUSED,
+    "several_stacks",
+    "ZZ.dcm: another plane (ImageOrientationPatient 0\\1\\0\\0\\0\\-1)",
+    options={"echo": "1"},
+)
+add(
+    "an image twice", twice, REFUSED, "several_stacks", "AGAIN.dcm: the same place as IM0006.dcm", options={"echo": "1"}
+)
+add("a copied file", copied, TOLD, "copies", "copy.dcm")
+add(
+    "an image of another frame of reference",
+    shifted(on(15, FrameOfReferenceUID="1.2.3")),
+    REFUSED,
+    "several_stacks",
+    "IM0016.dcm: another frame of reference",
+)
+add(
+    "an image of another pixel size",
+    shifted(on(15, PixelSpacing=[3, 3])),
+    REFUSED,
+    "several_stacks",
+    "IM0016.dcm: another matrix",
+)
+add("row direction turned half way", shifted(turned), REFUSED, "several_stacks", "holds 2 stacks")
+add(
+    "an image is missing",
+    shifted(lambda image, k: None, [k for k in range(16) if k != 6]),
+    REFUSED,
+    "irregular_slices",
+    "IM0006.dcm and IM0008.dcm follow each other at 8 mm",
+)
+add(
+    "said to have more images",
+    shifted(tag(ImagesInAcquisition=20)),
+    TOLD,
+    "images_missing",
+    "20 images (ImagesInAcquisition); 16 are there",
+)
+add("slices that drift aside", shifted(drifting), REFUSED, "bad_direction", "shifted against each other by 2 mm")
+add("a tilted gantry", shifted(tilted), REFUSED, "bad_direction", "shifted against each other by 1.1 mm")
+add("one slice beside the others", shifted(jumping), REFUSED, "irregular_slices", "IM0007.dcm lies 3 mm beside")
+POSITION, ORIENTATION = "ImagePositionPatient (0020,0032) of IM0001.dcm", "ImageOrientationPatient (0020,0037)"
+add("no position", shifted(tag(ImagePositionPatient=None)), REFUSED, "bad_tag", f"{POSITION} is missing or empty")
+add("empty positions", shifted(tag(ImagePositionPatient="")), REFUSED, "bad_tag", f"{POSITION} is missing or empty")
+add("no orientation", shifted(tag(ImageOrientationPatient=None)), REFUSED, "bad_tag", ORIENTATION)
+add("an orientation of zeros", shifted(tag(ImageOrientationPatient=[0] * 6)), REFUSED, "bad_tag", ORIENTATION)
+add("no pixel size", shifted(tag(PixelSpacing=None)), REFUSED, "bad_tag", "PixelSpacing (0028,0030) of IM0001.dcm")
+add(
+    "tiles of one picture (mosaic)",
+    shifted(tag(ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"])),
+    REFUSED,
+    "not_3d",
+    "MOSAIC",
+)
