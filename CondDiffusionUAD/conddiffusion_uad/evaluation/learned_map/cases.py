@@ -13,7 +13,6 @@ from scipy import ndimage
 
 from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.io import volume as volumes
-from conddiffusion_uad.method.anomaly_map.residual import Residual
 from conddiffusion_uad.method.brain import Volume
 from conddiffusion_uad.method.run import restore
 from conddiffusion_uad.training.data import healthy_bank
@@ -21,7 +20,7 @@ from conddiffusion_uad.training.data.anatomy import TISSUES
 from conddiffusion_uad.training.data.healthy_bank import FINE
 from conddiffusion_uad.training.data.synthesis import INTENSITIES
 from conddiffusion_uad.training.learned_map.material import HELD_OUT_SLICES
-from conddiffusion_uad.training.learned_map.reconstructions import LEVELS
+from conddiffusion_uad.training.learned_map.reconstructions import RESTORE
 from conddiffusion_uad.training.synthetic_anomalies.second_opinion import implant
 
 _SPACING = (2.0, 1.0, 1.0)
@@ -39,7 +38,7 @@ class Case:
         volume: float16 (z, y, x), 0 to 1.
         mask: Brain, boolean.
         lesions: Number of the lesion at each voxel, int16; all 0 in a healthy scan.
-        samples: Reconstructions at LEVELS, float16 (levels, z, y / 2, x / 2).
+        samples: Reconstructions as the training makes them, float16 (samples, z, y / 2, x / 2).
         heat: The bundle's own map, float16 (z, y, x).
         single: Whether the slices are of different scans, all at the height of +18 mm.
     """
@@ -185,16 +184,13 @@ def _case(group: str, contrast: str, volume, mask, lesions, bundle: Bundle, sing
     share = _halved(mask.astype(np.float32))
     inside = share >= 0.5
     coarse = np.where(inside, _halved(volume * mask) / np.maximum(share, 0.5), 0).astype(np.float32)
-    brain, timesteps = Volume(coarse, inside), bundle.config.timesteps
-    made = restore(bundle, brain, contrast, timesteps=sorted({*LEVELS, *timesteps}))
-    levels = dict(zip(sorted({*LEVELS, *timesteps}), np.clip(made.samples, 0, 1), strict=True))
-    mean = np.mean([levels[level] for level in timesteps], 0)
-    rule = bundle.method.anomaly_map[contrast]
-    assert isinstance(rule, Residual)
-    parts = [rule.between(*(a[None] for a in abc))[0] for abc in zip(coarse, mean, inside, strict=True)]
-    heat = np.stack(parts) if single else rule.between(coarse, mean, inside)
+    own = restore(bundle, Volume(coarse, inside), contrast)
+    part = bundle.method.anomaly_map[contrast]
+    stacks = [slice(k, k + 1) for k in range(len(coarse))] if single else [slice(None)]
+    heat = np.concatenate([part.between(coarse[s], own.mean[s], inside[s]) for s in stacks])
     heat = heat.repeat(2, 1).repeat(2, 2) * mask
-    samples = np.stack([levels[level] for level in LEVELS]).astype(np.float16)
+    known = restore(bundle, Volume(coarse, inside), contrast, timesteps=RESTORE.timesteps)
+    samples = np.clip(known.samples, 0, 1).astype(np.float16)
     small = (volume.astype(np.float16), mask, lesions.astype(np.int16), samples, heat.astype(np.float16))
     return Case(group, contrast, *small, single)
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 from conddiffusion_uad.evaluation.learned_map.cases import Case
 from conddiffusion_uad.evaluation.metrics.voxels import average_precision
 from conddiffusion_uad.method.anomaly_map.learned import LearnedMap
-from conddiffusion_uad.method.anomaly_map.residual import equalized
+from conddiffusion_uad.method.intensity import rank_normalized
 from conddiffusion_uad.training.data.healthy_bank import FINE
 
 VOXEL_ML = 0.002
@@ -29,7 +29,7 @@ def rank_map(case: Case) -> np.ndarray:
     stacks = (
         [(smooth[k, None], case.mask[k, None]) for k in range(len(smooth))] if case.single else [(smooth, case.mask)]
     )
-    rank = np.concatenate([equalized(-v if case.contrast == "T1" else v, m) for v, m in stacks])
+    rank = np.concatenate([rank_normalized(-v if case.contrast == "T1" else v, m) for v, m in stacks])
     return rank * case.mask
 
 
