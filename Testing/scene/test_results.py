@@ -16,7 +16,8 @@ from CondDiffusionUADLib.run.Problems import ProblemError
 from CondDiffusionUADLib.scene.Decisions import ACCEPTED, LONGEST_TEXT, REJECTED
 from CondDiffusionUADLib.scene.Heatmap import legendOf, setThreshold, thresholdOf
 from CondDiffusionUADLib.scene.InputVolume import checkScan, preselected, seriesSlice
-from CondDiffusionUADLib.scene.LiveFindings import DECISIONS_ATTRIBUTE, MIN_VOLUME_ATTRIBUTE, LiveFindings
+from CondDiffusionUADLib.scene.Kept import DECISIONS_ATTRIBUTE, MIN_VOLUME_ATTRIBUTE
+from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import (
     DetectionNodes,
     findDetections,

@@ -12,6 +12,7 @@ from typing import Any
 import slicer
 import vtk
 
+from CondDiffusionUADLib.scene.BrainSurface import hideBrain
 from CondDiffusionUADLib.scene.Heatmap import DEFAULT_OPACITY, pinScale, showLegend
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
 from CondDiffusionUADLib.scene.ViewsState import ViewsState, crosshairOf, layoutOf, look, put, setTop, sliceViews
@@ -283,6 +284,7 @@ def showOnly(scene: Any, shown: DetectionNodes | None) -> None:
             display.SetVisibility(chosen)
         if not chosen:
             showLegend(nodes.heatmap, None)
+            hideBrain(nodes)
 
 
 def copyWindow(scan: Any, reconstruction: Any) -> None:

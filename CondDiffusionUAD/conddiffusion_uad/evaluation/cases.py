@@ -13,14 +13,13 @@ import numpy as np
 import SimpleITK as sitk
 from skimage.transform import rescale
 
+from conddiffusion_uad.evaluation.single_slices import THICK, fit_to, normalized_slice
 from conddiffusion_uad.io import volume as volumes
 from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.method.brain import Brain, Volume
 from conddiffusion_uad.preprocessing import atlas
 from conddiffusion_uad.preprocessing.preparation import Prepared, prepare
 from conddiffusion_uad.protocol.events import Progress, Quiet
-from conddiffusion_uad.training.calibration import THICK
-from conddiffusion_uad.training.data.prepared import fit_to, normalized_slice
 
 SLICE_SPACING = 1.0  # mm, of the slices in an archive
 _LONGEST_ID = 120  # characters; file systems allow 255 bytes, of which suffixes and temporary names need some
@@ -136,7 +135,7 @@ def examine(
     """
     if case.index is not None:
         return _examine_slice(case, grid)
-    scan = volumes.read(case.scan)
+    scan = volumes.read(case.scan, thin=True)
     prepared = prepare(scan, grid=grid, atlas=atlas.load(), skull=skull, device=device, progress=progress or Quiet())
     lesion, ignored = _marked(case, scan)
     brain = sitk.GetArrayFromImage(prepared.native_mask) > 0

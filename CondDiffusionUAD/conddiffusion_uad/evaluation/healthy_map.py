@@ -8,9 +8,8 @@ import numpy as np
 from scipy import ndimage
 
 from conddiffusion_uad.bundle.bundle import Bundle
-from conddiffusion_uad.method.brain import Volume
 from conddiffusion_uad.method.run import score
-from conddiffusion_uad.training.calibration import healthy_volumes
+from conddiffusion_uad.training.calibration import healthy_brains
 from conddiffusion_uad.training.data.corpus import Part
 
 SMOOTHING = 3.0  # standard deviation in voxels: few scans tell only about the neighborhood
@@ -19,16 +18,15 @@ SMOOTHING = 3.0  # standard deviation in voxels: few scans tell only about the n
 def healthy_map(bundle: Bundle, corpus: Sequence[Part], contrast: str, seed: int = 0) -> np.ndarray:
     """Mean residual of the held-out healthy volumes on the bundle's grid, relative to its mean, (z, y, x).
 
-    Single slices are left out: where in the brain they lie is not known.
+    Thin volumes are left out: they show one place of a brain.
     """
     shape = bundle.config.grid.size[::-1]
     total, count = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     for part in corpus:
-        if part.source.kind == "slices":
-            continue
-        for _, volume, mask in healthy_volumes(part, contrast, seed):
-            total += score(bundle, Volume(volume, mask), contrast, seed=seed).anomaly_map
-            count += mask
+        for healthy in healthy_brains(part, contrast, bundle.config.grid, seed):
+            if not healthy.thin:
+                total += score(bundle, healthy.brain, contrast, seed=seed).anomaly_map
+                count += healthy.brain.mask
     share = ndimage.gaussian_filter(count, SMOOTHING)
     mean = ndimage.gaussian_filter(total, SMOOTHING) / np.maximum(share, 1e-3)
     inside = count > 0

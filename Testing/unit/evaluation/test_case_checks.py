@@ -184,8 +184,8 @@ weight = 0.5
 held_out = 1
 
 [[source]]
-kind = "slices"
-files = "flair.npz"
+kind = "scans"
+files = "flair/*.nii.gz"
 contrast = "FLAIR"
 weight = 0.5
 held_out = 1
@@ -194,11 +194,13 @@ held_out = 1
 
 @pytest.fixture
 def trained(small_bundle: Path, tmp_path: Path) -> Callable[..., Bundle]:
-    """A bundle whose recipe took scans of IXI and slices, and held out IXI002 and the first slice."""
-    recipe = "[fit]\nsamples = 8\nbatch = 4\nlearning_rate = 1e-3\nprecision = 'fp32'\nlevels = [1, 500]\n"
+    """A bundle whose recipe took scans of IXI and thin volumes, and held out IXI002 and one of these."""
+    recipe = (
+        "[fit]\nsamples = 8\nbatch = 4\nlearning_rate = 1e-3\nprecision = 'fp32'\nobjective = { kind = 'denoising' }\n"
+    )
     (tmp_path / bundles.RECIPE).parent.mkdir(parents=True)
     (tmp_path / bundles.RECIPE).write_text(TINY_MODEL + recipe + RECIPE)
-    held_out = ["IXI002-Guys-0828-T1.nii.gz", "flair.npz[0]"]
+    held_out = ["IXI002-Guys-0828-T1.nii.gz", "0_flair.nii.gz"]
 
     def loading(**metadata: object) -> Bundle:
         return replace(bundles.load(str(small_bundle)), path=tmp_path, metadata={"held_out": held_out, **metadata})
@@ -238,17 +240,12 @@ def test_another_contrast_of_a_subject_trained_on_is_refused(
 def test_training_data_at_hand_tell_renamed_copies(
     ixi: list[Case], trained: Callable[..., Bundle], tmp_path: Path
 ) -> None:
-    archive = tmp_path / "data" / "flair.npz"
-    np.savez(archive, image=RNG.integers(1, 99, (3, 8, 8)), id=["a", "b", "c"])
-    copies = {ixi[1].scan: tmp_path / "x_t1.nii.gz", archive: tmp_path / "y_flair.npz"}
-    for original, copy in copies.items():
-        copy.write_bytes(original.read_bytes())
-    scan = Case("x", "set", "T1", copies[ixi[1].scan])
-    slices = [Case(f"y{i}", "y_flair", "FLAIR", copies[archive], None, i) for i in range(3)]
-    by_name = Case("b", "other", "T2", ixi[0].scan)
+    copy = tmp_path / "x_t1.nii.gz"
+    copy.write_bytes(ixi[1].scan.read_bytes())
+    scan, held_out = Case("x", "set", "T1", copy), Case("y", "set", "T1", ixi[0].scan)
     known = TrainedOn.of(trained(), tmp_path / "data")
     assert known.complete
-    assert [known.includes(case) for case in (scan, *slices, by_name)] == [True, False, True, True, True]
+    assert [known.includes(case) for case in (scan, held_out)] == [True, False]
     assert not TrainedOn.of(trained()).includes(scan)
 
 

@@ -26,7 +26,7 @@ samples = 64
 batch = 8
 learning_rate = 1e-3
 precision = "bf16"
-levels = [1, 500]
+objective = { kind = "denoising", timesteps = [1, 500] }
 [[source]]
 kind = "labels"
 files = "*"

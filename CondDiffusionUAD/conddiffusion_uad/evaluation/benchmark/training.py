@@ -20,8 +20,7 @@ from conddiffusion_uad.training.data.anatomy import TISSUES
 from conddiffusion_uad.training.data.batches import batches
 from conddiffusion_uad.training.data.corpus import Anatomy, Part, Scan
 from conddiffusion_uad.training.distributed import Processes
-from conddiffusion_uad.training.loop import Plan
-from conddiffusion_uad.training.objectives.fitting import Fitting
+from conddiffusion_uad.training.loop import Plan, Training
 from conddiffusion_uad.training.recipe import Recipe
 
 PAPER = "paper"  # the recipe of the published size
@@ -92,7 +91,7 @@ def measure(recipe: Recipe, device: torch.device, *, slices: int, rounds: int) -
                 slices=slices,
                 seconds=float(np.median(seconds[:, index])),
                 flop=flop[index],
-                ceiling=ceiling(training.model.denoiser, rows, columns, min(slices, PART), DTYPES[precision], device),
+                ceiling=ceiling(training.network.denoiser, rows, columns, min(slices, PART), DTYPES[precision], device),
                 ratio=float(np.median(seconds[:, 0] / seconds[:, index])),
                 waiting=_waiting(training, rounds),
             )
@@ -100,7 +99,7 @@ def measure(recipe: Recipe, device: torch.device, *, slices: int, rounds: int) -
     return found
 
 
-def _waiting(training: Fitting, steps: int) -> float:
+def _waiting(training: Training, steps: int) -> float:
     """Share of the time, over steps one after the other, in which data were waited for."""
     training.advance()
     waited, began = training.waited, time.perf_counter()
@@ -109,13 +108,13 @@ def _waiting(training: Fitting, steps: int) -> float:
     return (training.waited - waited) / (time.perf_counter() - began)
 
 
-def made_up_training(recipe: Recipe, device: torch.device, precision: str, slices: int) -> Fitting:
+def made_up_training(recipe: Recipe, device: torch.device, precision: str, slices: int) -> Training:
     """The fit of a recipe with another batch and number format, on a made-up brain in place of its sources."""
     torch.manual_seed(recipe.seed)
     settings = replace(recipe.fit, batch=slices, precision=precision)
     model = recipe.bundle.build().to(device)
     source = batches(recipe, _corpus(recipe, slices), slices, device)
-    return Fitting(model, settings, Plan(source, _STEPS, recipe.seed, "", Processes()))
+    return Training(model, settings, Plan(source, model.noise, _STEPS, recipe.seed, "", Processes()))
 
 
 def _corpus(recipe: Recipe, scans: int) -> list[Part]:

@@ -9,18 +9,15 @@ import numpy as np
 
 from conddiffusion_uad.evaluation.cases import Case, is_lesion
 from conddiffusion_uad.evaluation.checks.problem import Problem
+from conddiffusion_uad.evaluation.single_slices import check
 from conddiffusion_uad.protocol.failures import BadInput
-from conddiffusion_uad.training.data.data_checks import fingerprint
-from conddiffusion_uad.training.data.datalist import Entry
-from conddiffusion_uad.training.recipe import Source
 
 
 def archive_problems(cases: Sequence[Case]) -> list[Problem]:
     """Look at an archive, the cases of which are given, at least one."""
     file, every = cases[0].scan, tuple(cases)
-    source = Source("slices", file.name, weight=1.0, held_out=0, contrast=cases[0].contrast)
     try:
-        fingerprint(Entry(file, source, file.name))
+        check(file)
         with np.load(file) as stored:
             images, masks = stored["image"], stored["mask"] if cases[0].truth else None
     except BadInput as error:

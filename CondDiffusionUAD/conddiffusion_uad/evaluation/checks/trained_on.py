@@ -6,20 +6,18 @@ the training data at hand, the files that its recipe took are known, too. Otherw
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.evaluation.cases import Case
 from conddiffusion_uad.evaluation.checks.image_files import content
 from conddiffusion_uad.training import recipe as recipes
-from conddiffusion_uad.training.data.datalist import Entry, find, subject_in
+from conddiffusion_uad.training.data.datalist import find, subject_in
+from conddiffusion_uad.training.data.source import Source
 from conddiffusion_uad.training.data.splits import TRAINED_ON, subject_hash
-from conddiffusion_uad.training.recipe import Source
 
 _IXI = "IXI"  # the only collection whose subjects' names mean the same everywhere
 
@@ -66,7 +64,7 @@ class TrainedOn:
         if data is None or not sources:
             return cls(bundle.path, held_out, test, subjects, sources=sources)
         entries = [entry for found in find(sources, data) for entry in found if entry.file.name not in kept]
-        named = {subject_hash(name) for entry in entries for name in _subjects(entry, kept)}
+        named = {subject_hash(entry.subject) for entry in entries}
         files = _by_size(entry.file for entry in entries)
         first = not (bundle.metadata.get("started_from") or bundle.metadata.get("pretrained_encoder"))
         return cls(bundle.path, held_out, test, subjects | named, files, sources, complete=first)
@@ -81,9 +79,7 @@ class TrainedOn:
         if not self.subjects.isdisjoint(subject_hash(name) for name in _names(case)):
             return True
         same_size = self.files.get(case.scan.stat().st_size, ()) if case.scan.is_file() else ()
-        return any(
-            f"{file.name}[{case.index}]" not in self.kept and content(file) == content(case.scan) for file in same_size
-        )
+        return any(file.name not in self.kept and content(file) == content(case.scan) for file in same_size)
 
     def may_include(self, case: Case) -> bool:
         """Whether names let suspect that a case was trained on, and nothing says that it was not."""
@@ -101,16 +97,6 @@ class TrainedOn:
 
 def _names(case: Case) -> set[str]:
     return {case.patient, subject_in(case.scan.name) or case.patient}
-
-
-def _subjects(entry: Entry, kept: frozenset[str]) -> Iterator[str]:
-    """Names of the subjects of a training file; of an archive, those whose slices were not kept from the training."""
-    if entry.named:
-        yield entry.subject
-    elif entry.source.kind == "slices" and entry.file.is_file():
-        with np.load(entry.file) as stored:
-            ids = stored["id"].tolist() if "id" in stored else []
-        yield from (str(name) for index, name in enumerate(ids) if f"{entry.file.name}[{index}]" not in kept)
 
 
 def _by_size(files: Iterable[Path]) -> dict[int, list[Path]]:

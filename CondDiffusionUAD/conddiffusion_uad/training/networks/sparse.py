@@ -39,34 +39,41 @@ class SparseLayers:
     A convolution that is followed by batch normalization needs nothing of its own: the normalization reads the active
     sites and leaves zero at all others. The layers keep their class and their names, so the network's weights do too.
 
+    Each normalization gets two hooks. The one before it takes the pixels of the active sites out of the features, and
+    notes which they are; the one behind it puts the normalized pixels back there. Layers run one after another, so that
+    the note of one is read before the next overwrites it.
+
     Args:
         network: Changed in place. Its convolutions have no bias, or a normalization behind them.
+
+    Attributes:
+        sites: Which are active; to be set before the network runs.
     """
 
     def __init__(self, network: nn.Module) -> None:
-        self.sites: ActiveSites | None = None
-        self._shape = torch.Size()
+        self.sites = ActiveSites(torch.zeros(0, 1, 1, 1, dtype=torch.bool))
+        self._active = torch.zeros(0)  # the note: boolean (B, H, W)
         for module in network.modules():
             if isinstance(module, nn.MaxPool2d):
                 module.register_forward_hook(self._cover)
             elif isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.register_forward_pre_hook(self._gather)
-                module.register_forward_hook(self._scatter)
+                module.register_forward_pre_hook(self._take_out)
+                module.register_forward_hook(self._put_back)
 
     def _cover(self, _: nn.Module, inputs: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
+        """Pooled features (B, C, H, W) with zeros at the masked sites, into which the pooling may reach."""
         return output * self.sites.at(output.shape)
 
-    def _gather(self, _: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
-        """The features of the active sites as a batch of single pixels, (sites, C, 1, 1)."""
+    def _take_out(self, _: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
+        """Of features (B, C, H, W) the active pixels, as a batch of images of one pixel, (pixels, C, 1, 1)."""
         (features,) = inputs
-        self._shape = features.shape
-        active = self.sites.at(features.shape)[:, 0]
-        return (features.permute(0, 2, 3, 1)[active][:, :, None, None],)
+        self._active = self.sites.at(features.shape)[:, 0]
+        return (features.permute(0, 2, 3, 1)[self._active][:, :, None, None],)
 
-    def _scatter(self, _: nn.Module, inputs: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
-        batch, channels, height, width = self._shape
-        features = output.new_zeros(batch, height, width, channels)
-        features[self.sites.at(self._shape)[:, 0]] = output[:, :, 0, 0]
+    def _put_back(self, _: nn.Module, inputs: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
+        """Normalized pixels (pixels, C, 1, 1) where they were, (B, C, H, W), with zeros everywhere else."""
+        features = output.new_zeros(*self._active.shape, output.shape[1])
+        features[self._active] = output[:, :, 0, 0]
         return features.permute(0, 3, 1, 2)
 
 

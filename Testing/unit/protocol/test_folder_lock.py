@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from conddiffusion_uad.app import folder_lock, output
-from conddiffusion_uad.app.folder_lock import LockedError, acquire, locked
-from conddiffusion_uad.protocol import result_files
+from conddiffusion_uad.app import output
+from conddiffusion_uad.protocol import folder_lock, result_files
 from conddiffusion_uad.protocol.failures import OutputFailure
+from conddiffusion_uad.protocol.folder_lock import LockedError, acquire, locked
 
 needs_posix = pytest.mark.skipif(os.name != "posix", reason="needs locks and signals of POSIX")
 
@@ -33,7 +33,7 @@ def test_one_at_a_time(tmp_path: Path) -> None:
 @needs_posix
 def test_the_lock_ends_with_its_process(tmp_path: Path, environment: dict[str, str]) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from conddiffusion_uad.app.folder_lock import acquire;"
+        "import sys, time; from pathlib import Path; from conddiffusion_uad.protocol.folder_lock import acquire;"
         "acquire(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]

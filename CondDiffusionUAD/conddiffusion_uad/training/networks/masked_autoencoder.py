@@ -14,14 +14,19 @@ from monai.networks.nets import ResNet
 from torch import nn
 from torch.nn import functional
 
-from conddiffusion_uad.training.objectives.sparse import STRIDE, ActiveSites, SparseEncoder, SparseLayers
+from conddiffusion_uad.training.networks.sparse import STRIDE, ActiveSites, SparseEncoder, SparseLayers
 
 _STAGES = 5  # of the decoder, each doubles the resolution: 2^5 = STRIDE
 _TOKEN_STD = 0.02
 
 
 class DecoderStage(nn.Module):
-    """Double the resolution, then two convolutions, the second to another number of channels."""
+    """Double the resolution, then two convolutions, the second to another number of channels.
+
+    Args:
+        inputs: Channels of the features that come in.
+        outputs: Channels of those that go out.
+    """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -35,6 +40,7 @@ class DecoderStage(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """From (B, inputs, H, W) to (B, outputs, 2 H, 2 W)."""
         return self.convolutions(self.up(x))
 
 
@@ -55,6 +61,7 @@ class Densify(nn.Module):
         self._layers = SparseLayers(self.norm)
 
     def forward(self, features: torch.Tensor, sites: ActiveSites) -> torch.Tensor:
+        """From (B, inputs, H, W), zero at the masked sites, to (B, outputs, H, W)."""
         self._layers.sites = sites
         normalized = self.norm(features)
         return self.project(torch.where(sites.at(features.shape), normalized, self.token.to(normalized.dtype)))
