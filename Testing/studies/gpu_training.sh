@@ -37,6 +37,8 @@ tested=$?
 [ $tested -eq 5 ] && tested=0 # nothing is marked
 tail -n 3 "$out"/tests.log
 
-$python -m conddiffusion_uad benchmark --device "$device" --no-paper >"$out"/benchmark.log 2>&1 || tail -n 5 "$out"/benchmark.log
+timeout 150 $python -m conddiffusion_uad benchmark --device "$device" --no-paper --rounds 2 >"$out"/benchmark.log 2>&1
+measured=$?
 tail -n 20 "$out"/benchmark.log
+[ $measured -ne 0 ] && echo "benchmark ended with $measured"
 exit $((trained || tested))

@@ -20,14 +20,14 @@ class Restored:
         contrast: The scan's contrast, one of ``protocol.job.CONTRASTS``.
         samples: Reconstructions in [0, 1], not clamped, 0 outside the mask, float32 (S, z, y, x).
         batch: Slices that were computed at once; it decides the last digits.
-        computed: The same on the grid that it was computed on, the bundle's; None when this is on it.
+        origin: The same on the bundle's grid, where it was computed; None when this is it.
     """
 
     brain: Brain
     contrast: str
     samples: np.ndarray
     batch: int
-    computed: Restored | None = None
+    origin: Restored | None = None
 
     @property
     def volume(self) -> np.ndarray:
@@ -70,4 +70,4 @@ class Restored:
         if self.grid is None or brain.grid is None:
             raise ValueError("a brain without a grid cannot be brought to another one")
         samples = [resampled(sample, self.mask, self.grid, brain.grid) for sample in self.samples]
-        return replace(self, brain=brain, samples=np.stack(samples) * brain.mask, computed=self)
+        return replace(self, brain=brain, samples=np.stack(samples) * brain.mask, origin=self)

@@ -28,7 +28,7 @@ class Brightness:
         assert restored.samples.shape[1:] == restored.volume.shape == restored.mask.shape
         if self.spacing:
             assert restored.grid.spacing == self.spacing
-            coarse, fine = restored.computed.volume, restored.volume
+            coarse, fine = restored.origin.volume, restored.volume
             assert fine.shape == tuple(2 * size for size in coarse.shape)
         return restored.volume
 

@@ -202,7 +202,7 @@ def test_a_finer_grid_keeps_intensities_and_places(brain: Volume) -> None:
     restored = Restored(Volume(ramp * mask, mask, grid), "T2", np.stack([ramp * mask]), 16)
     finer = restored.at((2.0, 2.0, 4.0))
     assert finer.grid.spacing == (2.0, 2.0, 4.0) and not any(size % 8 for size in finer.grid.size[:2])
-    assert finer.computed is restored
+    assert finer.origin is restored
     center = np.array(finer.grid.origin) + np.array([20, 20, 10]) * finer.grid.spacing
     expected = ((center - np.array(grid.origin)) / 4.0).sum() / 80
     assert finer.volume[10, 20, 20] == pytest.approx(expected, abs=1e-3)

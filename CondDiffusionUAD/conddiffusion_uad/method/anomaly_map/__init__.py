@@ -20,7 +20,7 @@ class AnomalyMap(Protocol):
     """A way of making the map. One with a network of its own is also ``parts.Learned``.
 
     A map may have an attribute ``spacing``, mm along x, y and z: it is then given the scan on a grid with such voxels,
-    and makes its map there; ``restored.computed`` is on the bundle's grid.
+    and makes its map there; ``restored.origin`` is on the bundle's grid.
     """
 
     def __call__(self, restored: Restored, model: ConditionedDiffusion) -> np.ndarray:

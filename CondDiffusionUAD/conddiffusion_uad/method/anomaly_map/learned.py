@@ -76,8 +76,7 @@ class Learned:
         scored = LearnedMap(weights.network, whole_place(restored.grid, weights.priors), mirrored=self.mirrored)
         samples = None
         if self.reconstructed:
-            computed = restored.computed or restored
-            samples = np.clip(computed.samples, 0, 1)
+            samples = np.clip((restored.origin or restored).samples, 0, 1)
         other = mirrored(restored.volume, middle(restored.mask, restored.grid))
         return scored(restored.volume, restored.mask, restored.contrast, samples, mirror=other)
 

@@ -147,6 +147,8 @@ class Training:
                 if exported is not None:
                     self.export(exported)
                 kept = time.monotonic()
+        if recent:
+            self._note(sum(recent) / len(recent))
         self.save()
         if exported is not None:
             self.export(exported)
@@ -219,6 +221,7 @@ class Training:
         weights["priors"] = self._batches.priors.half()
         partial = file.with_suffix(".partial")
         save_file(weights, partial, {"step": str(self.step)})
+        partial.chmod(0o644)  # safetensors lets nobody else read what it writes
         partial.replace(file)
 
     def start_from(self, file: Path) -> None:

@@ -10,7 +10,7 @@ from conddiffusion_uad.method.anomaly_map.learned_inputs import SliceInputs
 from conddiffusion_uad.method.restore.one_step import OneStep
 from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
-from conddiffusion_uad.model.slices import UNKNOWN, Slices
+from conddiffusion_uad.model.slices import Slices
 
 RESTORE = OneStep((100, 300))  # one timestep that keeps detail, one that forgets lesions
 _LEAST_SHARE = 0.5  # of brain in a pixel of the bundle's grid, as the detection cuts it
@@ -29,12 +29,4 @@ def reconstructions(inputs: SliceInputs, model: ConditionedDiffusion, seed: int)
     scan = functional.avg_pool2d(inputs.fine[:, 1:2] * inputs.brain, 2) / share.clamp(min=_LEAST_SHARE)
     inside = share >= _LEAST_SHARE
     scan = (scan * inside).contiguous()
-    count = len(scan)
-    slices = Slices(
-        image=scan,
-        brain=inside,
-        context=scan.new_zeros(count, 0, *scan.shape[2:]),
-        z=scan.new_full((count,), torch.nan),
-        contrast=torch.full((count,), UNKNOWN, device=scan.device),
-    )
-    return RESTORE(model, slices, Seeds(seed, np.arange(count))).clamp(0, 1) * inside
+    return RESTORE(model, Slices.of(scan), Seeds(seed, np.arange(len(scan)))).clamp(0, 1) * inside
