@@ -31,7 +31,8 @@ from CondDiffusionUADLib.scene.Nodes import (
     voxels,
 )
 from CondDiffusionUADLib.scene.Overview import addOverview
-from CondDiffusionUADLib.scene.Views import copyWindow, showOnly
+from CondDiffusionUADLib.scene.Views import showOnly
+from CondDiffusionUADLib.scene.ViewsState import copyWindow
 
 GRID_TOLERANCE = 0.05  # of the smallest voxel spacing: well above what NIfTI's float32 header rounds away
 

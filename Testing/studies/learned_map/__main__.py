@@ -19,10 +19,9 @@ from judge_curve import draw
 from judge_figures import heat_map, learned_map, measured, rank_map
 
 from conddiffusion_uad.bundle import bundle as bundles
-from conddiffusion_uad.method.anomaly_map.learned import LearnedMap
-from conddiffusion_uad.method.anomaly_map.learned_inputs import atlas_place
+from conddiffusion_uad.method.anomaly_map.learned import LearnedMap, whole_place
+from conddiffusion_uad.training.data.healthy_bank import FINE
 from conddiffusion_uad.training.learned_map.loop import CHECKPOINT, network
-from conddiffusion_uad.training.learned_map.scans import axis
 
 JUDGED, BASELINES = "judged.jsonl", "baselines.json"
 
@@ -55,8 +54,7 @@ def judge(cases: list, run: Path) -> None:
     state = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)
     model = network()
     model.load_state_dict(state["mean"])
-    place = atlas_place(axis(2), axis(1, 2), axis(0, 2), state["priors"])
-    map_of = LearnedMap(model.eval(), place, mirrored=False)
+    map_of = LearnedMap(model.eval(), whole_place(FINE, state["priors"]), mirrored=False)
     for name, reconstructed in (("plain", False), ("reconstructed", True)):
         figures = measured(cases, learned_map(map_of, reconstructed), 0.5)
         line = {"step": state["step"], "map": name, "time": round(time.time()), **figures}
