@@ -319,7 +319,7 @@ def test_export(slicer_app: SimpleNamespace, tmp_path: Path) -> None:
 def test_diagnostics_name_versions_and_no_names(slicer_app: SimpleNamespace) -> None:
     slicer_app.ui.diagnosticsButton.click()
     text = slicer_app.app.clipboard().text()
-    assert "Slicer 5.10.0 (34045)" in text and "torch 2" in text and '"job": "detect"' in text
+    assert "Slicer 5.10.0 (34045)" in text and "PyTorch 2" in text and '"job": "detect"' in text
     assert "Synthetic_T2_brain" not in text and str(Path.home()) not in text.replace("~", "")
 
 

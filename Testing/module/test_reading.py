@@ -52,6 +52,13 @@ def test_the_result_is_said_in_words_and_the_table_is_seen(desk: Desk) -> None:
     assert [ui.findingsTable.item(0, column).text() for column in (0, 1, 3)] == ["1", "", "> 4"]
     assert ui.findingsTable.item(1, 3).text() == "3.5"
     assert ui.findingsTable.item(0, 5).text().count(", ") == 2
+    assert f"slice {desk.finding.slice}" in ui.findingsTable.item(0, 5).toolTip()
+
+
+def test_places_are_written_as_the_views_write_them() -> None:
+    from CondDiffusionUADLib.panel.FindingsView import place
+
+    assert place((25.4, 38.6, 24.0)) == "R 25, A 39, S 24" and place((-0.4, -0.6, -12.0)) == "R 0, P 1, I 12"
 
 
 def test_keys_choose_and_decide(desk: Desk) -> None:

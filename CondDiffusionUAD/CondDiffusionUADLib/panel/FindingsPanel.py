@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from CondDiffusionUADLib.panel.FindingsView import MOST_ROWS, FindingsView
 from CondDiffusionUADLib.panel.Widgets import setQuietly
+from CondDiffusionUADLib.run.Application import dicomValue
 from CondDiffusionUADLib.run.Problems import ProblemError
 from CondDiffusionUADLib.run.Steps import Steps
 from CondDiffusionUADLib.run.Timers import timer
@@ -17,6 +18,7 @@ from CondDiffusionUADLib.scene.Components import Components
 from CondDiffusionUADLib.scene.Decisions import ACCEPTED, OPEN, REJECTED
 from CondDiffusionUADLib.scene.Findings import Finding
 from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE
+from CondDiffusionUADLib.scene.InputVolume import seriesSlice
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes
 
@@ -51,7 +53,7 @@ class FindingsPanel:
         self._steps = Steps()
         self._rest = timer(self._follow)
         self._surfaces = timer(self._showSurfaces)
-        self._table = FindingsView(ui.findingsTable, self._onChosen)
+        self._table = FindingsView(ui.findingsTable, self._onChosen, self._sliceName)
         self._button = slicer.qMRMLSegmentationShow3DButton()
         ui.threeDArea.layout().addWidget(self._button)
         ui.sensitivitySlider.minimum = round(SCORE_RANGE[0] * SLIDER_STEPS)
@@ -205,6 +207,9 @@ class FindingsPanel:
         if len(findings) > MOST_ROWS:
             said.append(_("The table shows the first {count}.").format(count=MOST_ROWS))
         return " ".join(said)
+
+    def _sliceName(self, number: int) -> str:
+        return seriesSlice(self._live.nodes.input if self._live is not None else None, number, dicomValue)
 
     def _onChosen(self) -> None:
         self._enableDecisions()

@@ -28,11 +28,13 @@ class FindingsView:
     Args:
         table: The QTableWidget.
         chosen: Called when the user chooses a row.
+        sliceName: What the series calls a slice of the volume, by its number from 1 on.
     """
 
-    def __init__(self, table: Any, chosen: Callable[[], None]) -> None:
+    def __init__(self, table: Any, chosen: Callable[[], None], sliceName: Callable[[int], str]) -> None:
         self._table = table
         self._chosen = chosen
+        self._sliceName = sliceName
         self._findings: Sequence[Finding] = ()
         self._peak: Any = None
         titles = (_("No."), _("Status"), _("ml"), _("Peak"), _("Mean"), _("Place (mm)"))
@@ -59,7 +61,7 @@ class FindingsView:
             table.clearSelection()
             table.rowCount = min(len(findings), MOST_ROWS)
             for row, finding in enumerate(findings[:MOST_ROWS]):
-                _fillRow(table, row, finding)
+                _fillRow(table, row, finding, describe(finding, self._sliceName(finding.slice)))
         self._fit()
         self.choose(self.finding)
 
@@ -102,8 +104,8 @@ class FindingsView:
             self._chosen()
 
 
-def _fillRow(table: Any, row: int, finding: Finding) -> None:
-    tip = toolTipText(_describe(finding))
+def _fillRow(table: Any, row: int, finding: Finding, description: str) -> None:
+    tip = toolTipText(description)
     for column, text in enumerate(_cells(finding)):
         item = qt.QTableWidgetItem(text)
         item.setToolTip(tip)
@@ -135,11 +137,12 @@ def place(ras: tuple[float, float, float]) -> str:
     )
 
 
-def _describe(finding: Finding) -> str:
+def describe(finding: Finding, sliceName: str) -> str:
+    """What the table has no column for: side, slice of the series, and whether a hand was there."""
     sides = {"right": _("right side"), "left": _("left side"), "middle": _("near the middle")}
     parts = [
         sides.get(finding.side, ""),
-        _("slice {number}").format(number=finding.slice) if finding.slice else "",
+        _("slice {number}").format(number=sliceName) if finding.slice else "",
         _("changed by hand") if finding.edited else "",
     ]
     return ", ".join(filter(None, parts))
