@@ -1,4 +1,4 @@
-"""The part of the panel that exports."""
+"""The part of the panel that exports, and the window with the overview of a result."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from CondDiffusionUADLib.panel.Consent import confirm
-from CondDiffusionUADLib.panel.OverviewWindow import OverviewWindow
-from CondDiffusionUADLib.panel.Widgets import chosen, fill
+from CondDiffusionUADLib.panel.Widgets import chosen, fill, plainLabel
 from CondDiffusionUADLib.run.Problems import ProblemError
 from CondDiffusionUADLib.scene import Export
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
@@ -21,6 +20,8 @@ from CondDiffusionUADLib.scene.Overview import overviewOf
 
 _FOLDER = "CondDiffusionUAD/ExportFolder"
 Write = Callable[[LiveFindings, Path], None]
+_SHARE = 0.95  # of the width of Slicer's window, at most
+_BESIDE = 60  # pixels that the frame and the margins take
 
 
 class ExportPanel:
@@ -140,3 +141,41 @@ def lastFolder() -> str:
 def rememberFolder(folder: str) -> None:
     """Suggest this folder the next time."""
     slicer.app.userSettings().setValue(_FOLDER, folder)
+
+
+class OverviewWindow:
+    """Shows a page; one at a time.
+
+    Args:
+        parent: Widget whose window it belongs to.
+        save: Called when the user wants to save the page, with the page (PNG).
+    """
+
+    def __init__(self, parent: Any, save: Callable[[bytes], None]) -> None:
+        self._parent = parent
+        self._save = save
+        self.dialog: Any = None
+
+    def show(self, title: str, picture: bytes) -> None:
+        """Show a page (PNG)."""
+        self.close()
+        page = qt.QPixmap()
+        page.loadFromData(qt.QByteArray(picture))
+        width = min(page.width(), round(_SHARE * self._parent.window().width) - _BESIDE)
+        image = qt.QLabel()
+        image.pixmap = page.scaledToWidth(max(width, 1), qt.Qt.SmoothTransformation)
+        save = qt.QPushButton(_("Save..."))
+        save.clicked.connect(lambda *_checked: self._save(picture))
+        self.dialog = qt.QDialog(self._parent.window())
+        self.dialog.windowTitle = _("Overview")
+        layout = qt.QVBoxLayout(self.dialog)
+        for widget in (plainLabel(title), image, save):
+            layout.addWidget(widget)
+        self.dialog.show()
+
+    def close(self) -> None:
+        """Close it."""
+        if self.dialog is not None:
+            self.dialog.hide()
+            self.dialog.deleteLater()
+            self.dialog = None

@@ -1,13 +1,18 @@
-"""The part of the panel that decides what the slice views show."""
+"""The parts of the panel that decide what the views show, and that hand findings to the Segment Editor."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import slicer
 from slicer.i18n import tr as _
 
 from CondDiffusionUADLib.panel.Widgets import choose, chosen, fill, setQuietly
-from CondDiffusionUADLib.scene.Nodes import DetectionNodes
+from CondDiffusionUADLib.run.Steps import Steps
+from CondDiffusionUADLib.scene.BrainSurface import hideBrain, showingBrainSteps
+from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
 from CondDiffusionUADLib.scene.Views import FADE, HEATMAP, SIDE_BY_SIDE, THREE_UP, Views
 
 _HALF = 50  # percent of the reconstruction, when fading begins
@@ -146,3 +151,48 @@ class ViewsPanel:
     def _onRestore(self, *_checked: Any) -> None:
         self._views.restore()
         self._enable()
+
+
+class MorePanel:
+    """Editing by hand, and the surface of the brain.
+
+    Args:
+        ui: The widgets of the panel by name.
+        live: The findings that are shown, with what a hand changed since; None when there are none.
+    """
+
+    def __init__(self, ui: Any, live: Callable[[], LiveFindings | None]) -> None:
+        self._ui = ui
+        self._live = live
+        self._steps = Steps()
+        ui.editButton.clicked.connect(self._onEdit)
+        ui.brainBox.toggled.connect(self.showBrain)
+
+    def showBrain(self, *_checked: Any) -> None:
+        """Show the brain of the result that is shown, if that is wanted, and no other."""
+        live = self._live()
+        self._ui.brainBox.enabled = live is not None
+        self._steps.stop()
+        for nodes in findDetections(slicer.mrmlScene):
+            if live is None or nodes.heatmap is not live.nodes.heatmap or not self._ui.brainBox.checked:
+                hideBrain(nodes)
+        if live is not None and self._ui.brainBox.checked:
+            self._steps.run(showingBrainSteps(live.nodes), lambda error: None)
+
+    def close(self) -> None:
+        """The panel goes."""
+        self._steps.stop()
+
+    def _onEdit(self, *_checked: Any) -> None:
+        live = self._live()
+        if live is not None:
+            editSegmentation(live.editableCopy(), live.nodes.input)
+
+
+def editSegmentation(segmentation: Any, scan: Any) -> None:
+    """Open a segmentation in Slicer's module Segment Editor, over its scan."""
+    slicer.util.selectModule("SegmentEditor")
+    editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
+    editor.setSegmentationNode(segmentation)
+    if scan is not None:
+        editor.setSourceVolumeNode(scan)

@@ -14,12 +14,10 @@ from CondDiffusionUADLib.panel.FindingsPanel import FindingsPanel, summary
 from CondDiffusionUADLib.panel.InputPanel import InputPanel
 from CondDiffusionUADLib.panel.Keys import Keys
 from CondDiffusionUADLib.panel.LogPanel import LogPanel
-from CondDiffusionUADLib.panel.ModelsPanel import ModelsPanel
-from CondDiffusionUADLib.panel.MorePanel import MorePanel
 from CondDiffusionUADLib.panel.ResultsPanel import ResultsPanel
 from CondDiffusionUADLib.panel.RunPanel import RunPanel
-from CondDiffusionUADLib.panel.SettingsPanel import SettingsPanel
-from CondDiffusionUADLib.panel.ViewsPanel import ViewsPanel
+from CondDiffusionUADLib.panel.SettingsPanel import ModelsPanel, SettingsPanel
+from CondDiffusionUADLib.panel.ViewsPanel import MorePanel, ViewsPanel
 from CondDiffusionUADLib.panel.Widgets import chosen
 from CondDiffusionUADLib.run import UserSettings
 from CondDiffusionUADLib.run.Application import detectionLogic, moduleLogics, releaseLogic
