@@ -32,6 +32,8 @@ _PROBED = 8  # every how many-th voxel of the brain the ranks are estimated from
 class LearnedWeights(nn.Module):
     """What a bundle stores of a learned map: the network, and how often the atlas' brains have which tissue where."""
 
+    priors: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.network = LearnedMapNetwork(FINE_CHANNELS, COARSE_CHANNELS)
@@ -70,6 +72,7 @@ class Learned:
         if restored.grid is None:
             raise ValueError("a learned map has to know where the voxels lie in the atlas")
         weights = model.networks[self.weights]
+        assert isinstance(weights, LearnedWeights)
         scored = LearnedMap(weights.network, whole_place(restored.grid, weights.priors), mirrored=self.mirrored)
         samples = None
         if self.reconstructed:
@@ -80,12 +83,13 @@ class Learned:
 
 def whole_place(grid: Grid, priors: torch.Tensor) -> torch.Tensor:
     """:func:`atlas_place` of all pixels of a grid at half size."""
-    axes = []
-    for axis, halved in ((2, 1), (1, 2), (0, 2)):
+
+    def centers(axis: int, halved: int) -> torch.Tensor:
         step = grid.spacing[axis] * halved
         first = grid.origin[axis] + (step - grid.spacing[axis]) / 2
-        axes.append(first + step * torch.arange(grid.size[axis] // halved, device=priors.device))
-    return atlas_place(*axes, priors)
+        return first + step * torch.arange(grid.size[axis] // halved, device=priors.device)
+
+    return atlas_place(centers(2, 1), centers(1, 2), centers(0, 2), priors)
 
 
 @dataclass(frozen=True)
