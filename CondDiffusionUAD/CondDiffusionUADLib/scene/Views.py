@@ -13,7 +13,7 @@ import slicer
 import vtk
 
 from CondDiffusionUADLib.scene.BrainSurface import hideBrain
-from CondDiffusionUADLib.scene.Heatmap import DEFAULT_OPACITY, pinScale, showLegend
+from CondDiffusionUADLib.scene.Heatmap import DEFAULT_OPACITY, legendOf, pinScale, showLegend
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
 from CondDiffusionUADLib.scene.ViewsState import (
     ViewsState,
@@ -274,7 +274,9 @@ class Views:
         size = tuple(sliceNode.GetDimensions()[:2])
         if sizes.get(sliceNode.GetID()) != size:
             sizes[sliceNode.GetID()] = size
-            self._layers()
+            legend = legendOf(self._shown.heatmap) if self._shown is not None else None
+            if legend is not None and legend.GetVisibility() and legend.GetNthViewNodeID(0) == sliceNode.GetID():
+                showLegend(self._shown.heatmap, sliceNode)  # as large as before, in pixels
             self.align()
 
 
