@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import SimpleITK as sitk
 from judge_cases import Case
 from scipy import ndimage
 
+from conddiffusion_uad.bundle.expected_findings import ExpectedFindings, findings
 from conddiffusion_uad.evaluation.metrics.score_counts import count
 from conddiffusion_uad.method.anomaly_map.learned import LearnedMap
 from conddiffusion_uad.method.intensity import rank_normalized
@@ -49,6 +49,18 @@ def learned_map(model: LearnedMap, reconstructed: bool) -> Map:
     return score
 
 
+def remembered(score: Map) -> Map:
+    """The same map, computed once for each case."""
+    known: dict[int, np.ndarray] = {}
+
+    def found(case: Case) -> np.ndarray:
+        if id(case) not in known:
+            known[id(case)] = score(case)
+        return known[id(case)]
+
+    return found
+
+
 def measured(cases: Sequence[tuple[str, Case]], score: Map, threshold: float | None) -> dict[str, float]:
     """Figures of one map.
 
@@ -77,7 +89,7 @@ def measured(cases: Sequence[tuple[str, Case]], score: Map, threshold: float | N
     result = {name: float(np.mean(values)) for name, values in precisions.items()}
     for contrast, maps in healthy.items():
         if threshold is not None:
-            volumes = [_findings(found, threshold) for found in maps]
+            volumes = [findings(found, threshold, VOXEL_ML, _LEAST_ML) for found in maps]
             result[f"findings healthy {contrast}"] = float(np.median([len(v) for v in volumes]))
             result[f"ml healthy {contrast}"] = float(np.median([v.sum() for v in volumes]))
         result.update(_sensitivity(contrast, maps, implanted[contrast]))
@@ -90,31 +102,18 @@ def _parts(found: np.ndarray, case: Case):
     return [(found[::2], case.lesions[::2], case.mask[::2])]
 
 
-def _findings(found: np.ndarray, threshold: float) -> np.ndarray:
-    """Volumes, ml, of the connected findings above a threshold that are not too small."""
-    flagged = sitk.GetImageFromArray((found > threshold).astype(np.uint8))
-    labels = sitk.GetArrayFromImage(sitk.ConnectedComponent(flagged, True))
-    sizes = np.bincount(labels.ravel())[1:] * VOXEL_ML
-    return sizes[sizes >= _LEAST_ML]
-
-
 def _sensitivity(
     contrast: str, healthy: list[np.ndarray], implanted: list[tuple[Case, np.ndarray]]
 ) -> Mapping[str, float]:
     """Share of implanted lesions found, by size, where a healthy scan still has one finding or fewer."""
     if not implanted:
         return {}
-    levels = np.unique(np.quantile(np.concatenate([m[m > 0] for m in healthy]), 1 - np.geomspace(0.03, 1e-5, 16)))
-    threshold = levels[-1]
-    for level in levels[::-1]:  # from above: far below, findings flow together to one
-        if np.mean([len(_findings(m, level)) for m in healthy]) > 1:
-            break
-        threshold = level
+    threshold = ExpectedFindings.measure(healthy, VOXEL_ML, _LEAST_ML).threshold(1.0)
     hits: dict[str, list[bool]] = {name: [] for name in _SIZES}
     for case, found in implanted:
         sizes = np.bincount(case.lesions.ravel(), minlength=1) * VOXEL_ML
         for number in np.flatnonzero(sizes)[1:]:
             for name, (low, high) in _SIZES.items():
                 if low <= sizes[number] < high:
-                    hits[name].append(bool((found[case.lesions == number] > threshold).any()))
+                    hits[name].append(bool((found[case.lesions == number] >= threshold).any()))
     return {f"found {contrast} {name}": float(np.mean(values)) for name, values in hits.items() if values}

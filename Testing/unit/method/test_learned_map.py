@@ -6,7 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tiny_model import tiny_config, trained
 
+from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.method import parts
 from conddiffusion_uad.method.anomaly_map import ANOMALY_MAPS
@@ -15,6 +17,7 @@ from conddiffusion_uad.method.anomaly_map.learned import Learned, LearnedMap
 from conddiffusion_uad.method.anomaly_map.learned_network import LearnedMapNetwork
 from conddiffusion_uad.method.brain import Volume
 from conddiffusion_uad.method.restored import Restored
+from conddiffusion_uad.method.run import score
 
 SHAPE = (6, 64, 96)
 
@@ -154,3 +157,22 @@ def test_it_is_found_by_its_name_in_a_configuration():
     part = parts.read(ANOMALY_MAPS, {"kind": "learned", "mirrored": False}, "anomaly_map.T1")
     assert part == Learned(mirrored=False) and parts.written(ANOMALY_MAPS, part)["kind"] == "learned"
     assert isinstance(part, parts.Learned)
+
+
+def test_a_bundle_keeps_it_and_scores_with_it(tmp_path):
+    """From the configuration through files to a map at 1 mm, the same before and after."""
+    grid = Grid((32, 32, 4), (2.0, 2.0, 2.0), (-31.0, -15.0, 0.0))
+    config = replace(tiny_config(anomaly_map={"T2": Learned()}), grid=grid)
+    torch.manual_seed(0)
+    model = trained(config.build())
+    model.networks["learned_map"].priors.uniform_(0, 1)
+    bundles.save(tmp_path, config, model)
+    bundle = bundles.load(str(tmp_path))
+    mask = np.zeros((4, 32, 32), bool)
+    mask[:, 4:28, 4:28] = True
+    volume = np.where(mask, np.random.default_rng(0).random(mask.shape), 0).astype(np.float32)
+    found = score(bundle.to("cpu"), Volume(volume, mask, grid), "T2")
+    assert found.grid.spacing == (1.0, 1.0, 2.0) and found.anomaly_map.shape == (4, 64, 64)
+    half = {name: value.half().float() for name, value in model.state_dict().items()}
+    model.load_state_dict(half)
+    assert np.allclose(config.method.anomaly_map["T2"](found.seen, model), found.anomaly_map, atol=0.02)
