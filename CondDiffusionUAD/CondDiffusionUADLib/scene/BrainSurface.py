@@ -23,7 +23,7 @@ from CondDiffusionUADLib.scene.Nodes import (
 OPACITY = 0.15
 COLOR = (0.85, 0.8, 0.78)
 MOST_SAMPLES = 72  # along each axis: a faint surface needs no more, and takes some hundredths of a second
-SMOOTHING_STEPS = 20
+SMOOTHING_SAMPLES, SMOOTHING_STEPS = 1.2, 20  # closes the sulci
 _ROLE = "brainSurface"
 
 
@@ -54,6 +54,7 @@ def showingBrainSteps(nodes: DetectionNodes) -> Iterator[None]:
         display.SetOpacity(OPACITY)
         display.SetColor(*COLOR)
         display.SetBackfaceCulling(True)
+        display.SetScalarVisibility(False)
         display.SetSaveWithScene(False)
         putBeside(scene, model, nodes.heatmap)
     model.SetAndObserveTransformNodeID(nodes.heatmap.GetTransformNodeID())
@@ -86,13 +87,17 @@ def _surface(inside: np.ndarray, matrix: np.ndarray) -> Any:
     image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(inside.ravel(), deep=True))
     smooth = vtk.vtkImageGaussianSmooth()
     smooth.SetInputData(image)
-    smooth.SetStandardDeviation(0.8)
+    smooth.SetStandardDeviation(SMOOTHING_SAMPLES)
     contour = vtk.vtkFlyingEdges3D()
     contour.SetInputConnection(smooth.GetOutputPort())
     contour.SetValue(0, 0.5)
     contour.ComputeNormalsOff()
+    contour.ComputeScalarsOff()
+    outside = vtk.vtkPolyDataConnectivityFilter()  # without the surfaces of the ventricles
+    outside.SetInputConnection(contour.GetOutputPort())
+    outside.SetExtractionModeToLargestRegion()
     even = vtk.vtkWindowedSincPolyDataFilter()
-    even.SetInputConnection(contour.GetOutputPort())
+    even.SetInputConnection(outside.GetOutputPort())
     even.SetNumberOfIterations(SMOOTHING_STEPS)
     transform = vtk.vtkTransform()
     transform.SetMatrix(vtkMatrix(matrix))

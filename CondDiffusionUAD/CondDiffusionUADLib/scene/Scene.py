@@ -30,7 +30,8 @@ from CondDiffusionUADLib.scene.Nodes import (
     resultName,
     voxels,
 )
-from CondDiffusionUADLib.scene.Views import copyWindow, showOnly
+from CondDiffusionUADLib.scene.Views import showOnly
+from CondDiffusionUADLib.scene.ViewsState import copyWindow
 
 GRID_TOLERANCE = 0.05  # of the smallest voxel spacing: well above what NIfTI's float32 header rounds away
 
