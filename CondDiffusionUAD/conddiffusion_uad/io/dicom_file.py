@@ -137,8 +137,8 @@ def item(dataset: Dataset | None, keyword: str) -> Dataset | None:
     return found[0] if type(found).__name__ == "Sequence" else None
 
 
-def numbers(dataset: Dataset | None, keyword: str, count: int, path: Path) -> tuple[float, ...]:
-    """The numbers of an element that has to have so many.
+def numbers(dataset: Dataset | None, keyword: str, count: int, where: str) -> tuple[float, ...]:
+    """The numbers of an element that has to have so many; `where` names the image in the message.
 
     Raises:
         BadInput: bad_tag, which names file, tag and value.
@@ -149,7 +149,7 @@ def numbers(dataset: Dataset | None, keyword: str, count: int, path: Path) -> tu
     except (TypeError, ValueError):
         parts = ()
     if len(parts) != count or not all(abs(part) < 1e9 for part in parts):  # so NaN is none, too
-        raise bad_tag(path, dataset, keyword, f"{count} numbers are" if count > 1 else "a number is")
+        raise bad_tag(where, dataset, keyword, f"{count} numbers are" if count > 1 else "a number is")
     return parts
 
 
@@ -161,14 +161,14 @@ def number(dataset: Dataset | None, keyword: str, kind: Callable[[Any], T] = flo
         return None
 
 
-def bad_tag(path: Path, dataset: Dataset | None, keyword: str, expected: str) -> BadInput:
+def bad_tag(where: str, dataset: Dataset | None, keyword: str, expected: str) -> BadInput:
     """The failure for an element that is needed and missing, or is not what it has to be."""
     from pydicom.datadict import tag_for_keyword
 
     tag = tag_for_keyword(keyword)
     said = text(dataset, keyword) or _raw(dataset, tag)
     state = f"is {shown(said)}" if said else "is missing or empty"
-    message = f"The tag {keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X}) of {path.name} {state}; {expected} expected."
+    message = f"The tag {keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X}) of {where} {state}; {expected} expected."
     return BadInput("bad_tag", message, "Export the series again from the archive or the scanner, with all its tags.")
 
 

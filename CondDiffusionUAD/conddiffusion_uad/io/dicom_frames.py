@@ -81,12 +81,14 @@ def frames_of(path: Path, dataset: Dataset) -> list[Frame]:
     shared, each = _groups(dataset)
     count = number(dataset, "NumberOfFrames", int) or 1
     if each is None and count > 1:
-        raise bad_tag(path, dataset, "PerFrameFunctionalGroupsSequence", f"an item for each of its {count} images is")
+        raise bad_tag(
+            path.name, dataset, "PerFrameFunctionalGroupsSequence", f"an item for each of its {count} images is"
+        )
     if each is None:
         return [_frame(path, 0, dataset, (dataset,), {})]
     if len(each) != count:
         expected = f"one place for each of the {len(each)} images that the file describes is"
-        raise bad_tag(path, dataset, "NumberOfFrames", expected)
+        raise bad_tag(path.name, dataset, "NumberOfFrames", expected)
     return [_frame(path, index, dataset, (own, shared), {}) for index, own in enumerate(each)]
 
 
@@ -100,6 +102,7 @@ def _frame(
     path: Path, index: int, dataset: Dataset, groups: tuple[Dataset | None, ...], marks: dict[str, str]
 ) -> Frame:
     classic = groups == (dataset,)
+    where = path.name if classic else f"image {index + 1} of {path.name}"
     place, plane, measures, values = (
         _holder(groups, sequence, keyword, classic)
         for sequence, keyword in (
@@ -118,11 +121,11 @@ def _frame(
     return Frame(
         path=path,
         index=index,
-        position=numbers(place, "ImagePositionPatient", 3, path),
-        orientation=_orientation(plane, path),
-        spacing=numbers(measures, "PixelSpacing", 2, path),
+        position=numbers(place, "ImagePositionPatient", 3, where),
+        orientation=_orientation(plane, where),
+        spacing=numbers(measures, "PixelSpacing", 2, where),
         size=(int(dataset.Columns), int(dataset.Rows)),
-        scaling=_scaling(values, path),
+        scaling=_scaling(values, where),
         number=(number(dataset, "InstanceNumber", int) or 0) if classic else counted,
         uid=text(dataset, "SOPInstanceUID"),
         reference=text(dataset, "FrameOfReferenceUID"),
@@ -138,20 +141,20 @@ def _holder(groups: tuple[Dataset | None, ...], sequence: str, keyword: str, cla
     return next((found for found in holders if keyword in found), holders[0] if holders else None)
 
 
-def _orientation(dataset: Dataset | None, path: Path) -> tuple[float, ...]:
-    found = numbers(dataset, "ImageOrientationPatient", 6, path)
+def _orientation(dataset: Dataset | None, where: str) -> tuple[float, ...]:
+    found = numbers(dataset, "ImageOrientationPatient", 6, where)
     row, column = np.array(found).reshape(2, 3)
     if abs(np.linalg.norm(row) - 1) > 0.01 or abs(np.linalg.norm(column) - 1) > 0.01 or abs(row @ column) > 0.01:
-        raise bad_tag(path, dataset, "ImageOrientationPatient", "two unit vectors at a right angle are")
+        raise bad_tag(where, dataset, "ImageOrientationPatient", "two unit vectors at a right angle are")
     return found
 
 
-def _scaling(dataset: Dataset | None, path: Path) -> tuple[float, float]:
+def _scaling(dataset: Dataset | None, where: str) -> tuple[float, float]:
     if not text(dataset, "RescaleSlope") and not text(dataset, "RescaleIntercept"):
         return 1.0, 0.0
-    slope, shift = (numbers(dataset, keyword, 1, path)[0] for keyword in ("RescaleSlope", "RescaleIntercept"))
+    slope, shift = (numbers(dataset, keyword, 1, where)[0] for keyword in ("RescaleSlope", "RescaleIntercept"))
     if slope == 0:
-        raise bad_tag(path, dataset, "RescaleSlope", "a number other than 0 is")
+        raise bad_tag(where, dataset, "RescaleSlope", "a number other than 0 is")
     return slope, shift
 
 
@@ -159,7 +162,7 @@ def _check_pixels(path: Path, dataset: Dataset) -> None:
     """Check that a file holds images in gray values."""
     for keyword in ("Rows", "Columns"):
         if not number(dataset, keyword, int):
-            raise bad_tag(path, dataset, keyword, "a number is")
+            raise bad_tag(path.name, dataset, keyword, "a number is")
     colors = number(dataset, "SamplesPerPixel", int) or 1
     kind = text(dataset, "PhotometricInterpretation")
     if colors != 1 or kind.startswith(("RGB", "YBR", "PALETTE")):

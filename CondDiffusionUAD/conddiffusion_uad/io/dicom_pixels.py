@@ -61,7 +61,9 @@ def _stored(dataset: Dataset, path: Path) -> np.ndarray:
             return _array(value(dataset, keyword), f"{order}{kind}", shape, path)
     bits = number(dataset, "BitsAllocated", int)
     if "PixelData" not in dataset or bits not in (8, 16, 32):
-        raise bad_tag(path, dataset, "BitsAllocated" if "PixelData" in dataset else "PixelData", "8, 16 or 32 bits are")
+        raise bad_tag(
+            path.name, dataset, "BitsAllocated" if "PixelData" in dataset else "PixelData", "8, 16 or 32 bits are"
+        )
     if _is_packed(dataset):
         return _unpacked(dataset, path).reshape(shape)
     return _without_overlays(_array(dataset.PixelData, f"{order}u{bits // 8}", shape, path), dataset)

@@ -131,9 +131,7 @@ def _nothing(path: Path, others: list[Path]) -> BadInput:
     if path.is_file():
         return BadInput("not_an_image", f"{path.name} is not a DICOM image.", "Choose a scan.")
     if scans:
-        message = (
-            f"There is no DICOM series in {path}, but there are {len(scans)} other scans, such as {scans[0].name}."
-        )
+        message = f"There is no DICOM series in {path}, but there are other scans, such as {scans[0].name}."
         return BadInput("not_an_image", message, "Choose one of these files.")
     hint = "Choose the folder that contains the DICOM images, or a NIfTI, NRRD or MetaImage file."
     return BadInput("not_an_image", f"There is no DICOM series in {path}.", hint)
@@ -147,7 +145,7 @@ def _tell_others(others: list[Path], path: Path, reading: Reading) -> None:
     if others:
         more = f" and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""
         named = ", ".join(file.name for file in others[:_MOST_NAMED])
-        message = f"{len(others)} of the files in {path.name} are not DICOM: {named}{more}."
+        message = f"Some files in {path.name} are not DICOM: {named}{more}."
         reading.warn("other_files", message, "They are left out; if one is an image of the series, export it again.")
 
 
@@ -198,7 +196,7 @@ def _without_copies(frames: list[Frame], reading: Reading) -> list[Frame]:
         result.append(frame)
     if copies:
         named = ", ".join(sorted(copies)[:_MOST_NAMED])
-        message = f"{len(copies)} files of the series are copies of others: {named}."
+        message = f"Some files of the series are copies of others: {named}."
         reading.warn("copies", message, "They are left out.")
     return result
 

@@ -49,8 +49,8 @@ def read(path: Path, reading: Reading) -> sitk.Image:
     try:
         reader.ReadImageInformation()
         _check_header(reader, path.name)
-        if len(parts) == 1 and parts[0].packing is not None:
-            parts[0].take(_promised_bytes(reader))
+        if len(parts) == 1:
+            _check_whole(parts[0], _promised_bytes(reader))
         image = reader.Execute()
     except PackingError as error:
         raise packing.damaged(path.name, str(error)) from error
@@ -95,6 +95,14 @@ def _three_axes(image: sitk.Image) -> sitk.Image:
         size = list(image.GetSize())
         image = sitk.Extract(image, [*size[:-1], 0], [0] * len(size))
     return image
+
+
+def _check_whole(part: Stored, promised: int) -> None:
+    """Raise PackingError unless the voxels are all there."""
+    if part.packing is not None:
+        part.take(promised)
+    elif part.path.stat().st_size - part.begin < promised:
+        raise PackingError
 
 
 def _promised_bytes(reader: sitk.ImageFileReader) -> int:

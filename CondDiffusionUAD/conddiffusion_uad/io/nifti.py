@@ -85,7 +85,7 @@ def read(path: Path, reading: Reading, *, checked: bool = True) -> sitk.Image:
 def read_grid(path: Path) -> Grid:
     """The grid that a file tells, after a look at whether it is whole. Raises BadInput as `read` does."""
     opened = _open(path)
-    grid = _grid(opened, Reading(accept=True))
+    grid = _grid(opened, Reading(accept=True, thin=True))
     promised = opened.voxels.skipped + math.prod(opened.size) * _dtype(opened.header, opened.name).itemsize
     if opened.voxels.packing is None:
         if opened.voxels.path.stat().st_size < promised:

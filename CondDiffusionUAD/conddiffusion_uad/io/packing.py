@@ -84,7 +84,7 @@ class Stored:
             else:
                 data = unpacker.unconsumed_tail or stream.read(_CHUNK)
             if not data and not block:
-                raise PackingError("it is cut off")
+                raise PackingError
 
     def begins(self, count: int) -> bytes:
         """The first bytes, as many as there are. Raises OSError and PackingError."""

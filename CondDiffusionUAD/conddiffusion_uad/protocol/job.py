@@ -39,8 +39,8 @@ class DetectionJob:
         batch: Slices computed at once, 1 to 1024; it is halved when the memory does not suffice.
         precision: "auto" (what the processor is fastest in), "fp32" or "bf16": number format of the network.
         force: Replace results that are already in the output folder.
-        accept_any_scan: Examine also a scan that the input gate would refuse, or that leaves something doubtful, such as
-            how it lies in the patient.
+        accept_any_scan: Examine also a scan that the input gate would refuse, or that leaves something doubtful, such
+            as how it lies in the patient.
         series: Which of several DICOM series in a folder: its number, description or UID; None when there is one.
         echo: Which of several stacks in a series (echo, frame type, repetition): its number in the list that the
             refusal shows; None when there is one.

@@ -97,4 +97,10 @@ add(
     "TransformMatrix",
     affine=np.block([[np.diag([2.5, 2.0, 4.0]), LPS[:3, 3:]], [np.zeros((1, 3)), np.ones((1, 1))]]),
 )
-add("MetaImage, cut off", lambda d: cut(metaimage(d / "scan.mha")), REFUSED, "truncated", "scan.mha")
+add(
+    "MetaImage, cut off",
+    lambda d: cut(metaimage(d / "scan.mha")),
+    REFUSED,
+    "truncated",
+    "scan.mha is cut off or damaged",
+)
