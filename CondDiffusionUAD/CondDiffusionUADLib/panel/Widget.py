@@ -15,6 +15,7 @@ from CondDiffusionUADLib.panel.FindingsPanel import FindingsPanel
 from CondDiffusionUADLib.panel.InputPanel import InputPanel
 from CondDiffusionUADLib.panel.RunPanel import RunPanel
 from CondDiffusionUADLib.panel.ViewsPanel import ViewsPanel
+from CondDiffusionUADLib.run import UserSettings
 from CondDiffusionUADLib.run.Application import detectionLogic, moduleLogics, releaseLogic
 from CondDiffusionUADLib.run.DetectionRun import Outcome, Settings
 from CondDiffusionUADLib.run.DeviceProbe import DeviceProbe, Devices
@@ -77,7 +78,11 @@ class Panel(VTKObservationMixin):
         if not self._probed and self.installer.state().ready:
             self._probed = True
             self.input.showDevices(Devices((), _("Looking for what can compute...")))
-            self.probe.start()
+            if UserSettings.keepReady():
+                bundle, device = chosen(self.ui.bundleBox), chosen(self.ui.deviceBox)
+                self.logic.prepare(bundle, device, self.input.showDevices)
+            else:
+                self.probe.start()
 
     def close(self) -> None:
         """The panel goes: by reloading the module, or with the application."""

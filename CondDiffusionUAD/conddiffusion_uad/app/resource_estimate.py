@@ -21,6 +21,8 @@ BYTES_PER_VOXEL = 110.0  # of the scan; measured with 9 and 10 million voxels, w
 MAPS = 36.0  # feature maps of the network's first width that a slice holds at its peak, measured
 DISK_BYTES_PER_VOXEL = 3.0  # of compressed results; stripped scans take half of it
 USUAL_VOXELS = 8.7e6  # of the scan that the seconds in `protocol.STAGES` are of
+BUSY = 3.0  # times as long as alone: from here on, nobody can say how long something will take
+LOOK_S = 0.2  # of computing that tell how busy the computer is
 GROWING = ("read", "strip", "bias", "normalize", "restore", "findings", "report")  # take longer for more voxels
 
 
@@ -31,7 +33,8 @@ class Needs:
     Attributes:
         memory_mb: Beyond what the process holds once the bundle is loaded.
         disk_mb: Of the results.
-        seconds: Of each stage; None when a graphics card computes, which is quick.
+        seconds: Of each stage; None when a graphics card computes, which is quick, and when the computer is so busy
+            with something else that an estimate would be wrong.
     """
 
     memory_mb: float
@@ -97,10 +100,28 @@ def _bytes_per_slice(bundle: Bundle) -> float:
     return MAPS * 4.0 * denoiser["base"] * columns * rows / denoiser.get("patch", 1) ** 2
 
 
-def _seconds(voxels: float, bundle: Bundle, levels: Sequence[int]) -> dict[str, float]:
-    """Expected seconds of each stage: the usual ones for this size, and the reconstruction by trying one slice."""
+def contention(look: float = LOOK_S) -> float:
+    """How many times as long something takes as it would alone, because other programs compute, too.
+
+    Args:
+        look: Seconds of this thread's own computing.
+    """
+    begin, used = time.perf_counter(), time.thread_time()
+    while (computed := time.thread_time() - used) < look:
+        np.sort(np.arange(20_000.0)[::-1])
+    return max(1.0, (time.perf_counter() - begin) / computed)
+
+
+def _seconds(voxels: float, bundle: Bundle, levels: Sequence[int]) -> dict[str, float] | None:
+    """Expected seconds of each stage: the usual ones for this size, and the reconstruction by trying one slice.
+
+    None when the computer is too busy to tell.
+    """
+    busy = contention()
+    if busy > BUSY:
+        return None
     growth = voxels / USUAL_VOXELS
-    seconds = {name: usual * growth if name in GROWING else usual for name, usual in STAGES.items()}
+    seconds = {name: busy * usual * (growth if name in GROWING else 1.0) for name, usual in STAGES.items()}
     columns, rows, slices = bundle.config.grid.size
     blank = Volume(np.zeros((1, rows, columns), np.float32), np.ones((1, rows, columns), bool))
     for _ in range(2):  # the first time also sets things up

@@ -14,8 +14,9 @@ from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.method.brain import Volume
 from conddiffusion_uad.method.run import score
 from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.training.data.anatomy_sampler import AnatomySampler
 from conddiffusion_uad.training.data.corpus import Anatomy, Part
-from conddiffusion_uad.training.data.sampling import AnatomySampler, ScanSampler
+from conddiffusion_uad.training.data.scan_sampler import ScanSampler
 from conddiffusion_uad.training.data.slabs import View
 
 Log = Callable[[str], None]

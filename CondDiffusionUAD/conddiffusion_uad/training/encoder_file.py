@@ -12,7 +12,7 @@ from monai.networks.nets import ResNet
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from conddiffusion_uad.bundle.weights import require_finite
+from conddiffusion_uad.bundle.limits import require_finite
 from conddiffusion_uad.protocol.failures import BadInput
 
 NAME = "encoder.safetensors"

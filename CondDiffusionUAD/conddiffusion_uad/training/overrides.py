@@ -12,7 +12,7 @@ def override(values: dict[str, Any], assignments: Sequence[str]) -> None:
 
     Args:
         values: The recipe's TOML values.
-        assignments: Such as ``fit.levels=[1,1000]`` or ``source.0.weight=0.5``: keys and positions that lead to the
+        assignments: Such as ``fit.betas=[0.9,0.99]`` or ``source.0.weight=0.5``: keys and positions that lead to the
             value, and the value as JSON, or as it stands when it is none.
 
     Raises:

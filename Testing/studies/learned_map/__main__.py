@@ -16,15 +16,15 @@ from pathlib import Path
 import judge_cases as judged
 import torch
 from judge_curve import draw
-from judge_figures import heat_map, learned_map, measured, rank_map
+from judge_figures import heat_map, learned_map, measured, rank_map, remembered
 
 from conddiffusion_uad.bundle import bundle as bundles
-from conddiffusion_uad.method.anomaly_map.learned import LearnedMap
-from conddiffusion_uad.method.anomaly_map.learned_inputs import atlas_place
+from conddiffusion_uad.method.anomaly_map.learned import LearnedMap, whole_place
+from conddiffusion_uad.training.data.healthy_bank import FINE
 from conddiffusion_uad.training.learned_map.loop import CHECKPOINT, network
-from conddiffusion_uad.training.learned_map.scans import axis
 
 JUDGED, BASELINES = "judged.jsonl", "baselines.json"
+_LEAST_HEAT = 0.02  # so that what the bundle's own map is silent about can still be found
 
 
 def main() -> None:
@@ -51,14 +51,21 @@ def main() -> None:
 
 
 def judge(cases: list, run: Path) -> None:
-    """Measure the checkpoint of a run, with and without reconstructions."""
+    """Measure the checkpoint of a run: with and without reconstructions, and times what needs no training."""
     state = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)
     model = network()
     model.load_state_dict(state["mean"])
-    place = atlas_place(axis(2), axis(1, 2), axis(0, 2), state["priors"])
-    map_of = LearnedMap(model.eval(), place, mirrored=False)
-    for name, reconstructed in (("plain", False), ("reconstructed", True)):
-        figures = measured(cases, learned_map(map_of, reconstructed), 0.5)
+    map_of = LearnedMap(model.eval(), whole_place(FINE, state["priors"]), mirrored=False)
+    plain, known = (remembered(learned_map(map_of, reconstructed)) for reconstructed in (False, True))
+    maps = {
+        "plain": plain,
+        "reconstructed": known,
+        "reconstructed x rank^2": lambda case: known(case) * rank_map(case) ** 2,
+        "reconstructed x heat": lambda case: known(case) * heat_map(case),
+        "all": lambda case: known(case) ** 0.5 * (heat_map(case) + _LEAST_HEAT) * rank_map(case) ** 2,
+    }
+    for name, score in maps.items():
+        figures = measured(cases, score, 0.5 if score in (plain, known) else None)
         line = {"step": state["step"], "map": name, "time": round(time.time()), **figures}
         with (run / JUDGED).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

@@ -22,7 +22,7 @@ from conddiffusion_uad.training.data.anatomy import TISSUES
 from conddiffusion_uad.training.data.healthy_bank import FINE
 from conddiffusion_uad.training.data.synthesis import INTENSITIES
 from conddiffusion_uad.training.learned_map.material import HELD_OUT_SLICES
-from conddiffusion_uad.training.learned_map.reconstructions import LEVELS
+from conddiffusion_uad.training.learned_map.reconstructions import RESTORE
 from conddiffusion_uad.training.synthetic_anomalies.second_opinion import implant
 
 _SPACING = (2.0, 1.0, 1.0)
@@ -40,7 +40,7 @@ class Case:
         volume: float16 (z, y, x), 0 to 1.
         mask: Brain, boolean.
         lesions: Number of the lesion at each voxel, int16; all 0 in a healthy scan.
-        samples: Reconstructions at LEVELS, float16 (levels, z, y / 2, x / 2).
+        samples: Reconstructions as the training makes them, float16 (samples, z, y / 2, x / 2).
         heat: The bundle's own map, float16 (z, y, x).
         single: Whether the slices are of different scans, all at the height of +18 mm.
     """
@@ -186,9 +186,8 @@ def _case(group: str, contrast: str, volume, mask, lesions, bundle: Bundle, sing
     share = _halved(mask.astype(np.float32))
     inside = share >= 0.5
     coarse = np.where(inside, _halved(volume * mask) / np.maximum(share, 0.5), 0).astype(np.float32)
-    brain, own = Volume(coarse, inside), bundle.config.timesteps
-    levels = {level: restore(bundle, brain, contrast, timesteps=[level]).mean for level in {*LEVELS, *own}}
-    mean = np.mean([levels[level] for level in own], 0)
+    brain = Volume(coarse, inside)
+    mean = restore(bundle, brain, contrast).mean
     rule = smoothing_of(bundle, contrast)
 
     def residual(image: np.ndarray, estimate: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -197,7 +196,8 @@ def _case(group: str, contrast: str, volume, mask, lesions, bundle: Bundle, sing
     parts = [residual(*(a[None] for a in abc))[0] for abc in zip(coarse, mean, inside, strict=True)]
     heat = np.stack(parts) if single else residual(coarse, mean, inside)
     heat = heat.repeat(2, 1).repeat(2, 2) * mask
-    samples = np.stack([levels[level] for level in LEVELS]).astype(np.float16)
+    known = restore(bundle, brain, contrast, timesteps=RESTORE.timesteps)
+    samples = np.clip(known.samples, 0, 1).astype(np.float16)
     small = (volume.astype(np.float16), mask, lesions.astype(np.int16), samples, heat.astype(np.float16))
     return Case(group, contrast, *small, single)
 

@@ -10,7 +10,8 @@ from conddiffusion_uad.training.learned_map.batches import SCANS, SLICES
 from conddiffusion_uad.training.learned_map.loop import CURVE
 
 PICTURE = "curve.png"
-_COLORS = {"plain": "tab:blue", "reconstructed": "tab:red", "rank": "0.6", "heat": "0.3"}
+_COLORS = {"plain": "tab:blue", "reconstructed": "tab:red", "all": "tab:green", "rank": "0.6", "heat": "0.3"}
+_SHOWN = ("plain", "reconstructed", "all")
 
 
 def lines(file: Path) -> list[dict[str, Any]]:
@@ -35,8 +36,10 @@ def draw(run: Path) -> None:
     axes[0].plot([slices * entry["step"] for entry in loss], [entry["loss"] for entry in loss], lw=0.8)
     axes[0].set_title("loss")
     for plot, name in zip(axes[1:], names, strict=False):
-        for kind in ("plain", "reconstructed"):
-            points = [(slices * entry["step"], entry[name]) for entry in judged if entry["map"] == kind]
+        for kind in _SHOWN:
+            points = [(slices * e["step"], e[name]) for e in judged if e["map"] == kind and name in e]
+            if not points:
+                continue
             plot.plot(*zip(*points, strict=True), "o-", ms=3, color=_COLORS[kind], label=kind)
         for kind, figures in baselines.items():
             if name in figures:

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import SimpleITK as sitk
 from judge_cases import Case
 from scipy import ndimage
 
+from conddiffusion_uad.bundle.expected_findings import ExpectedFindings, findings
 from conddiffusion_uad.evaluation.metrics.score_counts import count
 from conddiffusion_uad.method.anomaly_map.learned import LearnedMap
 from conddiffusion_uad.method.intensity import rank_normalized
@@ -49,6 +49,18 @@ def learned_map(model: LearnedMap, reconstructed: bool) -> Map:
     return score
 
 
+def remembered(score: Map) -> Map:
+    """The same map, computed once for each case."""
+    known: dict[int, np.ndarray] = {}
+
+    def found(case: Case) -> np.ndarray:
+        if id(case) not in known:
+            known[id(case)] = score(case)
+        return known[id(case)]
+
+    return found
+
+
 def measured(cases: Sequence[tuple[str, Case]], score: Map, threshold: float | None) -> dict[str, float]:
     """Figures of one map.
 
@@ -66,22 +78,20 @@ def measured(cases: Sequence[tuple[str, Case]], score: Map, threshold: float | N
     implanted: dict[str, list[tuple[Case, np.ndarray]]] = defaultdict(list)
     for _, case in cases:
         found = score(case)
-        if case.group == "healthy":
-            healthy[case.contrast].append(_stacked(found, case))
-            continue
         for part, lesions, mask in _parts(found, case):
-            if (lesions > 0).any():
-                precisions[f"AP {case.group} {case.contrast}"].append(
-                    count(part[mask], lesions[mask] > 0).average_precision()
-                )
-        if case.group == "implanted" and not case.single:
+            if lesions.any():
+                precision = count(part[mask], lesions[mask] > 0).average_precision()
+                precisions[f"AP {case.group} {case.contrast}"].append(precision)
+        if not case.single and case.group == "healthy":
+            healthy[case.contrast].append(found)
+        if not case.single and case.group == "implanted":
             implanted[case.contrast].append((case, found))
     result = {name: float(np.mean(values)) for name, values in precisions.items()}
     for contrast, maps in healthy.items():
         if threshold is not None:
-            counts = [_findings(m, threshold) for m in maps if m.ndim == 3]
-            result[f"findings healthy {contrast}"] = float(np.median([len(c) for c in counts])) if counts else 0.0
-            result[f"ml healthy {contrast}"] = float(np.median([c.sum() for c in counts])) if counts else 0.0
+            volumes = [findings(found, threshold, VOXEL_ML, _LEAST_ML) for found in maps]
+            result[f"findings healthy {contrast}"] = float(np.median([len(v) for v in volumes]))
+            result[f"ml healthy {contrast}"] = float(np.median([v.sum() for v in volumes]))
         result.update(_sensitivity(contrast, maps, implanted[contrast]))
     return result
 
@@ -92,38 +102,18 @@ def _parts(found: np.ndarray, case: Case):
     return [(found[::2], case.lesions[::2], case.mask[::2])]
 
 
-def _stacked(found: np.ndarray, case: Case) -> np.ndarray:
-    """Single slices with an empty one between them, so that no finding spans two."""
-    if not case.single:
-        return found
-    apart = np.zeros((2 * len(found), *found.shape[1:]), found.dtype)
-    apart[::2] = found
-    return apart
-
-
-def _findings(found: np.ndarray, threshold: float) -> np.ndarray:
-    """Volumes, ml, of the connected findings above a threshold that are not too small."""
-    flagged = sitk.GetImageFromArray((found > threshold).astype(np.uint8))
-    labels = sitk.GetArrayViewFromImage(sitk.ConnectedComponent(flagged, True))
-    sizes = np.bincount(labels.ravel())[1:] * VOXEL_ML
-    return sizes[sizes >= _LEAST_ML]
-
-
 def _sensitivity(
     contrast: str, healthy: list[np.ndarray], implanted: list[tuple[Case, np.ndarray]]
 ) -> Mapping[str, float]:
-    """Share of implanted lesions found, by size, at the lowest threshold with one finding a healthy scan or fewer."""
-    volumes = [m for m in healthy if m.shape[0] == 80]
-    if not volumes or not implanted:
+    """Share of implanted lesions found, by size, where a healthy scan still has one finding or fewer."""
+    if not implanted:
         return {}
-    levels = np.unique(np.quantile(np.concatenate([m[m > 0] for m in volumes]), 1 - np.geomspace(0.1, 1e-5, 40)))
-    quiet = [t for t in levels if np.mean([len(_findings(m, t)) for m in volumes]) <= 1]
-    threshold = quiet[0] if quiet else levels[-1]
+    threshold = ExpectedFindings.measure(healthy, VOXEL_ML, _LEAST_ML).threshold(1.0)
     hits: dict[str, list[bool]] = {name: [] for name in _SIZES}
     for case, found in implanted:
         sizes = np.bincount(case.lesions.ravel(), minlength=1) * VOXEL_ML
         for number in np.flatnonzero(sizes)[1:]:
             for name, (low, high) in _SIZES.items():
                 if low <= sizes[number] < high:
-                    hits[name].append(bool((found[case.lesions == number] > threshold).any()))
+                    hits[name].append(bool((found[case.lesions == number] >= threshold).any()))
     return {f"found {contrast} {name}": float(np.mean(values)) for name, values in hits.items() if values}

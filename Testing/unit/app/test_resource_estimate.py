@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,8 @@ def test_a_system_that_tells_nothing_is_believed_to_have_enough(monkeypatch: pyt
     NEEDS.require(Path("out"), Quiet())
 
 
-def test_larger_scans_batches_and_more_levels_need_more(small_bundle: Path) -> None:
+def test_larger_scans_batches_and_more_levels_need_more(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(needs, "contention", lambda: 1.0)
     bundle = bundles.load(str(small_bundle))
     small, large = sitk.Image([100, 100, 100], sitk.sitkUInt8), sitk.Image([200, 200, 100], sitk.sitkUInt8)
     one, other = (needs.estimate(scan, bundle, levels=None, batch=16) for scan in (small, large))
@@ -82,6 +84,28 @@ def test_larger_scans_batches_and_more_levels_need_more(small_bundle: Path) -> N
     assert other.seconds["bias"] == 4 * one.seconds["bias"] and other.seconds["load"] == one.seconds["load"]
     many = needs.estimate(small, bundle, levels=list(range(1, 1001)), batch=16).seconds
     assert many is not None and many["reconstruct"] > 20 * one.seconds["reconstruct"]
+
+
+def test_a_busy_computer_takes_longer_and_a_very_busy_one_is_not_estimated(
+    small_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, scan = bundles.load(str(small_bundle)), sitk.Image([100, 100, 100], sitk.sitkUInt8)
+    seconds = {}
+    for busy in (1.0, 2.5, 3.5):
+        monkeypatch.setattr(needs, "contention", lambda busy=busy: busy)
+        seconds[busy] = needs.estimate(scan, bundle, levels=None, batch=16).seconds
+    assert seconds[2.5]["strip"] == 2.5 * seconds[1.0]["strip"]
+    assert seconds[3.5] is None
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.2])
+def test_how_busy_a_computer_is_shows_in_the_share_of_a_core_that_one_gets(
+    share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(0, 0.01)
+    monkeypatch.setattr(needs.time, "thread_time", lambda: next(clock))
+    monkeypatch.setattr(needs.time, "perf_counter", lambda: next(clock) / share)
+    assert needs.contention() == pytest.approx(1 / share, rel=0.2)
 
 
 def test_a_full_disk_is_noticed_before_the_run(

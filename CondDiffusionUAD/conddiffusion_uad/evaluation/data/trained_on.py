@@ -14,6 +14,7 @@ from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.evaluation.data.cases import Case
 from conddiffusion_uad.evaluation.data.image_files import content
+from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.training import recipe as recipes
 from conddiffusion_uad.training.data.datalist import find, subject_in
 from conddiffusion_uad.training.data.source import Source
@@ -54,13 +55,18 @@ class TrainedOn:
             data: Folder or datalist that it was trained on.
 
         Raises:
-            BadInput: The recipe or the training data cannot be read.
+            BadInput: The training data cannot be read, or the recipe, without which they tell nothing.
         """
         held_out, test = (frozenset(bundle.metadata.get(key, ())) for key in ("held_out", "test"))
         kept = held_out | test
         subjects = frozenset(bundle.metadata.get(TRAINED_ON, ()))
-        recipe = bundle.path / bundles.RECIPE
-        sources = recipes.load(str(recipe)).sources if recipe.is_file() else ()
+        try:
+            recipe = bundle.path / bundles.RECIPE
+            sources = recipes.load(str(recipe)).sources if recipe.is_file() else ()
+        except BadInput:  # such as one of an earlier version
+            if data is not None:
+                raise
+            sources = ()
         if data is None or not sources:
             return cls(bundle.path, held_out, test, subjects, sources=sources)
         entries = [entry for found in find(sources, data) for entry in found if entry.file.name not in kept]

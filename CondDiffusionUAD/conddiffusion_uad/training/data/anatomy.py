@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from conddiffusion_uad.io import volume as volumes
 from conddiffusion_uad.io.volume import Grid
 
 # Tissue classes and the FreeSurfer labels that belong to each. Labels 25 and 57 mark white-matter lesions and become
@@ -52,6 +54,11 @@ INTENSITIES: Mapping[str, Mapping[str, tuple[float, float]]] = {
 }  # fmt: skip
 FLUID = ("ventricles", "subarachnoid fluid")
 _SULCUS_MM = 5.0  # sulci up to twice this wide belong to the brain mask, as skull strippers draw it
+
+
+def read_labels(file: Path) -> sitk.Image:
+    """A FreeSurfer label map, int32. Raises BadInput as :func:`volumes.read_values` does."""
+    return sitk.Cast(sitk.Round(volumes.read_values(file)), sitk.sitkInt32)
 
 
 def tissue_labels(labels: sitk.Image) -> np.ndarray:

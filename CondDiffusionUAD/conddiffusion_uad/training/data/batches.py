@@ -13,8 +13,8 @@ from conddiffusion_uad.model.fast.parallel import single_threads
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.training.data.augmentation import Augmentation
 from conddiffusion_uad.training.data.corpus import Part, Scan
-from conddiffusion_uad.training.data.sampling import BatchSampler, around, slabs
-from conddiffusion_uad.training.data.slabs import Slabs, View
+from conddiffusion_uad.training.data.sampling import BatchSampler
+from conddiffusion_uad.training.data.slabs import Slabs, View, around
 from conddiffusion_uad.training.recipe import Recipe
 
 Drawn = TypeVar("Drawn")
@@ -95,7 +95,7 @@ class Epochs:
         brain = np.concatenate([around(s.mask, at, self._view.reach) for s, at in zip(chosen, z, strict=True)]) > 0
         places = [scan.first + at for scan, at in zip(chosen, z, strict=True)]
         contrasts = [scan.contrast for scan in chosen]
-        return slabs(images.unsqueeze(1), torch.from_numpy(brain).unsqueeze(1), places, contrasts, self._view)
+        return Slabs.of(images.unsqueeze(1), torch.from_numpy(brain).unsqueeze(1), places, contrasts, self._view)
 
     def _images(self, scan: Scan, z: int, generator: torch.Generator) -> torch.Tensor:
         reach, spacing = self._view.reach, self._view.grid.spacing

@@ -15,7 +15,7 @@ from conddiffusion_uad.io.geometry import is_thin
 from conddiffusion_uad.io.scan_name import scan_name
 from conddiffusion_uad.protocol.contrast_names import named_in
 from conddiffusion_uad.protocol.failures import BadInput
-from conddiffusion_uad.training.data.anatomy import tissue_labels
+from conddiffusion_uad.training.data.anatomy import read_labels, tissue_labels
 from conddiffusion_uad.training.data.datalist import Entry
 
 HEAD_ML = (400.0, 9000.0)  # of what stands out of the background of a scan: a bare brain, or a head with its neck
@@ -65,12 +65,7 @@ def _head_ml(scan: sitk.Image) -> float:
 
 
 def _check_labels(entry: Entry) -> str:
-    try:
-        labels = sitk.ReadImage(str(entry.file), sitk.sitkInt32)
-    except RuntimeError as error:
-        raise BadInput("not_an_image", "It cannot be read as a label map.") from error
-    if labels.GetDimension() != 3:
-        raise BadInput("not_3d", f"It has {labels.GetDimension()} dimensions, not 3.")
+    labels = read_labels(entry.file)
     tissue_ml = np.count_nonzero(tissue_labels(labels)) * np.prod(labels.GetSpacing()) / 1000
     if tissue_ml < LEAST_TISSUE_ML:
         raise BadInput("no_brain", f"Its FreeSurfer labels mark only {tissue_ml:.0f} ml of brain.")

@@ -18,7 +18,14 @@ from conddiffusion_uad.preprocessing.preparation import Prepared, prepare
 from conddiffusion_uad.preprocessing.registration import Registered, register
 from conddiffusion_uad.protocol.events import Quiet
 from conddiffusion_uad.protocol.failures import BadInput
-from conddiffusion_uad.training.data.anatomy import INTENSITIES, TISSUES, brain_of, tissue_fractions, tissue_labels
+from conddiffusion_uad.training.data.anatomy import (
+    INTENSITIES,
+    TISSUES,
+    brain_of,
+    read_labels,
+    tissue_fractions,
+    tissue_labels,
+)
 from conddiffusion_uad.training.data.source import Source
 
 # Correlation of a scan with the T1-weighted atlas inside the brain. Over the development data: T1 0.56 to 0.61,
@@ -79,7 +86,7 @@ def load(file: Path, source: Source, grid: Grid) -> Anatomy | Scan:
 
 def load_labels(file: Path, grid: Grid) -> Anatomy:
     """A label map as tissue fractions on the grid. Raises BadInput("not_a_brain")."""
-    labels = _cropped(sitk.DICOMOrient(sitk.ReadImage(str(file), sitk.sitkInt32), "LPS"))
+    labels = _cropped(sitk.DICOMOrient(read_labels(file), "LPS"))
     classes = tissue_labels(labels)
     brain = brain_of(classes, labels.GetSpacing()[::-1])
     # A noiseless T1-like picture of the labels is enough to register them.

@@ -70,6 +70,18 @@ class Slabs:
         names = ("volume", "brain", "z", "contrast")
         return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names}, view=parts[0].view)
 
+    @classmethod
+    def of(
+        cls, images: torch.Tensor, brain: torch.Tensor, z: Sequence[int], contrasts: Sequence[str], view: View
+    ) -> Slabs:
+        """Slabs from their slices in a row, (B * D, 1, H, W), and a place and the name of a contrast for each.
+
+        Names that are no contrast of scans are unknown ones.
+        """
+        shape = (len(z), view.thickness, *images.shape[2:])
+        known = [CONTRASTS.index(name) if name in CONTRASTS else UNKNOWN for name in contrasts]
+        return cls(images.view(shape), brain.view(shape), torch.tensor(z), torch.tensor(known), view)
+
     @property
     def middle(self) -> torch.Tensor:
         """The slices that are learned from, (B, 1, H, W)."""
@@ -105,3 +117,11 @@ class Slabs:
                 mask[position] = self.brain[index, layer].cpu().numpy()
         name = None if contrast == UNKNOWN else CONTRASTS[contrast]
         return slices_of(Volume(volume, mask, self.view.grid), self.view.contexts, name, np.array([z]))
+
+
+def around(values: np.ndarray, z: int, reach: int) -> np.ndarray:
+    """Slices ``z - reach`` to ``z + reach`` of a volume (z, y, x), float32; empty beyond the volume."""
+    result = np.zeros((2 * reach + 1, *values.shape[1:]), np.float32)
+    low, high = max(z - reach, 0), min(z + reach + 1, len(values))
+    result[low - z + reach : high - z + reach] = values[low:high]
+    return result

@@ -13,6 +13,7 @@ from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.evaluation.data.cases import Case, Problem
 from conddiffusion_uad.evaluation.data.checks import failure, problems, told, usable
 from conddiffusion_uad.evaluation.data.trained_on import TrainedOn
+from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.training.data.splits import TRAINED_ON, subject_hash
 
 SHAPE = (12, 14, 16)
@@ -252,3 +253,14 @@ def test_a_bundle_that_started_from_another_is_never_wholly_known(
     data = ixi[0].scan.parents[1]
     assert TrainedOn.of(trained(), data).complete
     assert not TrainedOn.of(trained(started_from="0" * 64), data).complete
+
+
+def test_a_recipe_that_cannot_be_read_tells_nothing_unless_it_is_needed(
+    ixi: list[Case], trained: Callable[..., Bundle], tmp_path: Path
+) -> None:
+    bundle = trained()
+    (tmp_path / bundles.RECIPE).write_text("[of]\nanother = 'version'\n")
+    known = TrainedOn.of(bundle)
+    assert not known.complete and not known.sources
+    with pytest.raises(BadInput):
+        TrainedOn.of(bundle, ixi[0].scan.parents[1])

@@ -14,11 +14,14 @@ from conddiffusion_uad.method.context.mirror import Mirror
 from conddiffusion_uad.method.context.neighbours import Neighbours
 from conddiffusion_uad.model.slices import UNKNOWN
 from conddiffusion_uad.protocol.job import CONTRASTS
-from conddiffusion_uad.training.data import sampling
+from conddiffusion_uad.training.data import anatomy_sampler, scan_sampler
 from conddiffusion_uad.training.data.anatomy import TISSUES, tissue_fractions
+from conddiffusion_uad.training.data.anatomy_sampler import AnatomySampler
+from conddiffusion_uad.training.data.choices import normalized
 from conddiffusion_uad.training.data.corpus import Anatomy, Part, Scan
-from conddiffusion_uad.training.data.sampling import AnatomySampler, BatchSampler, ScanSampler, around, normalized
-from conddiffusion_uad.training.data.slabs import View
+from conddiffusion_uad.training.data.sampling import BatchSampler
+from conddiffusion_uad.training.data.scan_sampler import ScanSampler
+from conddiffusion_uad.training.data.slabs import Slabs, View, around
 from conddiffusion_uad.training.data.source import Source
 
 NAMES = list(TISSUES)
@@ -100,7 +103,8 @@ def test_a_slab_is_one_scan_around_a_place_on_the_grid(
     kind: str, anatomy: Anatomy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without noise and with slices that are all alike, the slices of a slab are alike, too."""
-    monkeypatch.setattr(sampling, "degrade", lambda images, *_, **__: images)
+    for module in (anatomy_sampler, scan_sampler):
+        monkeypatch.setattr(module, "degrade", lambda images, *_, **__: images)
     if kind == "labels":
         same = np.repeat(anatomy.fractions[:, 16:17], 32, axis=1)
         sampler: AnatomySampler | ScanSampler = AnatomySampler([replace(anatomy, fractions=same)], CPU, DEEP)
@@ -132,7 +136,7 @@ def test_the_network_sees_in_training_what_it_sees_in_a_detection() -> None:
     contexts = (Neighbours(2), Mirror())
     view, z = View(GRID, contexts), np.array([0, 5, 31])
     pieces = torch.from_numpy(np.stack([around(volume, at, view.reach) for at in z]))
-    drawn = sampling.slabs(pieces.view(-1, 1, 32, 32), pieces.view(-1, 1, 32, 32) > 0, z.tolist(), ["T2"] * 3, view)
+    drawn = Slabs.of(pieces.view(-1, 1, 32, 32), pieces.view(-1, 1, 32, 32) > 0, z.tolist(), ["T2"] * 3, view)
     seen, expected = drawn.slices(), slices_of(Volume(volume, volume > 0, GRID), contexts, "T2", z)
     for name in ("image", "brain", "context", "z", "contrast"):
         assert torch.equal(getattr(seen, name), getattr(expected, name)), name
