@@ -85,8 +85,8 @@ def test_the_module_file_is_small_and_light() -> None:
 
 
 # Of Slicer's registerCustomSampleDataSource, those that 5.10 and 5.13 both have.
-SAMPLE_PARAMETERS = {"category", "sampleName", "uris", "fileNames", "nodeNames", "customDownloader", "thumbnailFileName"}
-SAMPLE_PARAMETERS |= {"loadFiles", "loadFileProperties", "checksums"}
+SAMPLE_PARAMETERS = {"category", "sampleName", "uris", "fileNames", "nodeNames", "thumbnailFileName", "checksums"}
+SAMPLE_PARAMETERS |= {"customDownloader", "loadFiles", "loadFileProperties"}
 
 
 def test_the_module_says_what_it_is(app: Application, mrml: MrmlApplication, monkeypatch: pytest.MonkeyPatch) -> None:
