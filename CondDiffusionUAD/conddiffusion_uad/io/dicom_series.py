@@ -69,7 +69,7 @@ def read_series(path: Path, reading: Reading) -> sitk.Image:
     frames = _without_copies(frames, reading)
     stack = dicom_stack.choose(frames, name, reading)
     grid = dicom_stack.grid_of(stack, name)
-    scan_checks.check_shape(grid.size, name)
+    scan_checks.check_shape(grid.size, name, reading)
     values, padding = values_of(stack.frames)
     image = filled(grid.with_array(values), name, reading, padding)
     header = next(header for file, header in series.files if file == stack.frames[0].path)
