@@ -49,7 +49,7 @@ class CondDiffusionUAD(ScriptedLoadableModule):
         slicer.app.connect("startupCompleted()", self.onStartupCompleted)
 
     def onStartupCompleted(self) -> None:
-        """Make sample data and terminology known, and go on with a click that a restart interrupted."""
+        """Make sample data and terminology known."""
         from CondDiffusionUADLib.StartUp import afterStartUp
 
         afterStartUp()

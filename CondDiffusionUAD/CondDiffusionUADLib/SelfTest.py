@@ -11,7 +11,7 @@ from CondDiffusionUADLib.run.Paths import resource
 from CondDiffusionUADLib.run.Problems import ProblemError
 from CondDiffusionUADLib.scene.Nodes import findDetections
 
-_NOT_INSTALLED = ("torch_missing", "package_missing")
+_NOT_INSTALLED = ("not_installed", "torch_missing", "package_missing")
 
 
 def selfTest(logic: Any) -> None:

@@ -26,17 +26,10 @@ import qt
 import slicer
 from vtk.util import numpy_support
 
-FAKE_WORKER = Path(__file__).resolve().parents[1] / "helpers" / "fake_worker.py"
+HELPERS = Path(__file__).resolve().parents[1] / "helpers"
+FAKE_WORKER = HELPERS / "fake_worker.py"
 STALL_MS = 200
 SLIDE_MS = 100
-
-
-class AllInstalled:
-    """Says that every package is there, so that no test installs any."""
-
-    def version(self, name: str) -> str:
-        """A version that will do."""
-        return "999"
 
 
 def fairClock() -> Callable[[], float]:
@@ -86,22 +79,27 @@ class CondDiffusionUADInSlicerTest(unittest.TestCase):
 
     def setUp(self) -> None:
         """A scene with one scan, and the panel."""
+        if str(HELPERS) not in sys.path:
+            sys.path.append(str(HELPERS))
+        from fake_installer import FakeInstaller
+
         from CondDiffusionUADLib.panel.Widget import Panel
         from CondDiffusionUADLib.run import Application
-        from CondDiffusionUADLib.run.WorkerProcess import Launch, engineLaunch
+        from CondDiffusionUADLib.run.ChildProcess import Launch
+        from CondDiffusionUADLib.run.EngineLaunch import slicersPythonLaunch
 
         slicer.mrmlScene.Clear(0)
         self.before = set(os.listdir(slicer.app.temporaryPath))
         self.scan = makeScan("scan_T1")
         self.mode = ("ok",)
-        program = engineLaunch().program
+        program = slicersPythonLaunch("").program
         self.application, self.engineLaunch = Application, Application.engineLaunch
         Application.engineLaunch = lambda *arguments: Launch(program, (str(FAKE_WORKER), *self.mode))
         from CondDiffusionUAD import CondDiffusionUADLogic
 
         self.parent = qt.QWidget()
         layout = qt.QVBoxLayout(self.parent)
-        self.panel = Panel(layout, CondDiffusionUADLogic(), AllInstalled())
+        self.panel = Panel(layout, CondDiffusionUADLogic(), FakeInstaller())
         self.ui = self.panel.ui
         self.folder = Path(tempfile.mkdtemp())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -45,6 +46,9 @@ class SliceView:
         self.logic = slicer.vtkMRMLSliceLogic()
         self.logic.SetMRMLApplicationLogic(mrml.application)
         self.logic.SetMRMLScene(mrml.scene)
+        # Layers above the third outlive their logic and then call it. In the application, it lives to the very end.
+        for lasting in (self.logic, mrml.logics.colors):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(lasting))
         # The color legend asks the application which views show its volume.
         mrml.application.GetSliceLogics().AddItem(self.logic)
         self.slice_node = mrml.scene.GetNodeByID(f"vtkMRMLSliceNode{name}") or self.logic.AddSliceNode(name)
@@ -97,12 +101,16 @@ class SliceView:
         x, y, _, _ = matrix.MultiplyPoint((*ras, 1.0))
         return self._size[1] - 1 - round(y), round(x)
 
-    def picture(self) -> np.ndarray:
-        """What the view shows: uint8, (height, width, 3)."""
+    def draw(self) -> None:
+        """Draw what the view shows."""
         self.logic.UpdatePipeline()
         # The logic makes a new connection whenever the layers change.
         self._mapper.SetInputConnection(self.logic.GetImageDataConnection())
         self._window.Render()
+
+    def picture(self) -> np.ndarray:
+        """What the view shows: uint8, (height, width, 3)."""
+        self.draw()
         capture = vtk.vtkWindowToImageFilter()
         capture.SetInput(self._window)
         capture.ReadFrontBufferOff()

@@ -25,6 +25,11 @@ def node_ids(scene: Any) -> set[str]:
     return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
 
 
+def files_in(app: Application) -> list[Path]:
+    """The files in the temporary folder; a worker that stays has an empty folder of its own there."""
+    return [path for path in Path(app.temporaryPath).rglob("*") if not path.is_dir()]
+
+
 def is_alive(process: int) -> bool:
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -72,11 +77,11 @@ def test_cancelling_the_real_worker_in_the_middle_of_a_reconstruction(
     logic, listener = long_run
     before = node_ids(mrml.scene)
     wait_until(lambda: "reconstruct" in listener.stages)
-    assert len(os.listdir(app.temporaryPath)) == 1
+    assert files_in(app) != []
     logic.cancel()
     assert wait_until(lambda: listener.outcome, 10) < 3
     assert listener.outcome.problem.code == "cancelled" and listener.outcome.nodes is None
-    assert node_ids(mrml.scene) == before and os.listdir(app.temporaryPath) == []
+    assert node_ids(mrml.scene) == before and files_in(app) == []
     # Quitting, with the warm worker there, and killing it while it works.
     process = logic.workerProcessId
     assert is_alive(process)
@@ -95,7 +100,7 @@ def test_killing_the_real_worker(
     os.kill(logic.workerProcessId, 9)
     wait_until(lambda: listener.outcome, 10)
     assert listener.outcome.problem.code == "worker_died"
-    assert node_ids(mrml.scene) == before and os.listdir(app.temporaryPath) == []
+    assert node_ids(mrml.scene) == before and files_in(app) == []
 
 
 def test_a_refusal_of_the_real_engine_is_told(app: Application, mrml: MrmlApplication, tmp_path: Path) -> None:

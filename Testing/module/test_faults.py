@@ -34,7 +34,6 @@ class Desk:
 
     def __init__(self, app: Application, mrml: MrmlApplication, monkeypatch: pytest.MonkeyPatch) -> None:
         from CondDiffusionUAD import CondDiffusionUADWidget
-
         self.app, self.mrml, self.monkeypatch = app, mrml, monkeypatch
         self.widget = CondDiffusionUADWidget()
         self.widget.parent.show()
@@ -43,7 +42,7 @@ class Desk:
     def worker(self, *mode: str) -> None:
         """From now on, the worker does this; see fake_worker.py."""
         from CondDiffusionUADLib.run import Application
-        from CondDiffusionUADLib.run.WorkerProcess import Launch
+        from CondDiffusionUADLib.run.ChildProcess import Launch
 
         launch = Launch(sys.executable, (str(FAKE_WORKER), *mode))
         self.monkeypatch.setattr(Application, "engineLaunch", lambda *arguments: launch)
@@ -271,7 +270,7 @@ def test_the_worker_ends_with_an_exit_code(desk: Desk, wait_until: Wait, mode: s
 
 def test_the_worker_cannot_be_started(desk: Desk, wait_until: Wait) -> None:
     from CondDiffusionUADLib.run import Application
-    from CondDiffusionUADLib.run.WorkerProcess import Launch
+    from CondDiffusionUADLib.run.ChildProcess import Launch
 
     desk.monkeypatch.setattr(Application, "engineLaunch", lambda *arguments: Launch("/no/such/program", ()))
     before = desk.nodes()
@@ -285,8 +284,8 @@ def test_the_worker_cannot_be_started(desk: Desk, wait_until: Wait) -> None:
         ("out_of_memory", "choose the device CPU or the quality Fast"),
         ("disk_full", "Free some space"),
         ("cannot_write", "temporary folder"),
-        ("torch_missing", "agree to the installation"),
-        ("torch_broken", "PyTorch Utils"),
+        ("torch_missing", "Repair the installation"),
+        ("torch_broken", "Repair the installation"),
         ("device_unsupported", "Choose the device CPU"),
         ("device_lost", "restart the computer"),
         ("no_such_device", "Choose another device"),
@@ -315,7 +314,7 @@ def test_a_click_right_after_the_worker_was_told_to_end(desk: Desk, wait_until: 
     wait_until(lambda: not desk.panel.run.busy, 20)
     assert desk.message.startswith("Done."), desk.message
     process = desk.process
-    desk.panel.logic._onIdle()
+    desk.panel.logic._readiness.dismiss()
     desk.ui.detectButton.click()
     wait_until(lambda: not desk.panel.run.busy, 20)
     assert desk.message.startswith("Done.") and desk.process != process and not is_alive(process)

@@ -117,7 +117,11 @@ def test_a_scan_that_is_loaded_into_the_open_panel_is_chosen(
 @pytest.mark.parametrize(
     ("event", "words", "names"),
     [
-        ({"event": "devices", "torch": "2.13.0", "devices": []}, "No NVIDIA graphics card", []),
+        (
+            {"event": "ready", "torch": "2.13.0", "devices": [{"name": "cpu", "label": "CPU"}]},
+            "No NVIDIA graphics card was found (PyTorch 2.13.0)",
+            ["CPU"],
+        ),
         (
             {
                 "event": "devices",
@@ -139,13 +143,14 @@ def test_a_scan_that_is_loaded_into_the_open_panel_is_chosen(
             "too old for a graphics card",
             ["GPU 0: RTX 5090, 32.0 GB"],
         ),
-        ({"event": "error", "code": "torch_broken", "message": "It is broken."}, "It is broken. Uninstall PyTorch", []),
+        ({"event": "error", "code": "torch_broken", "message": "It is broken."}, "It is broken. Repair", []),
+        ({"event": "ready", "devices": [{"name": 3}, None, {"label": "CPU"}]}, "by the first detection", []),
     ],
 )
 def test_what_the_probe_says(app: Application, event: dict[str, Any], words: str, names: list[str]) -> None:
-    from CondDiffusionUADLib.run.DeviceProbe import _understood
+    from CondDiffusionUADLib.run.DeviceProbe import understood
 
-    devices = _understood(event)
+    devices = understood(event)
     assert words in devices.hint
     assert [device.text for device in devices.found] == names
 

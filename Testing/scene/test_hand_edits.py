@@ -17,7 +17,8 @@ from CondDiffusionUADLib.scene import Export
 from CondDiffusionUADLib.scene.CandidateSegmentation import SEGMENT_ID, isOurs, labelmapOf, readSegment, segmentIds
 from CondDiffusionUADLib.scene.Decisions import ACCEPTED, OPEN, REJECTED
 from CondDiffusionUADLib.scene.Edits import Edits, pack, unpack
-from CondDiffusionUADLib.scene.LiveFindings import EDITS_ATTRIBUTE, LiveFindings
+from CondDiffusionUADLib.scene.Kept import EDITS_ATTRIBUTE
+from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections, matrixOf, vtkMatrix
 
 
@@ -234,6 +235,31 @@ def test_edits_are_in_the_scene_that_is_saved(
     loaded = LiveFindings.fromScene(again.logics.segmentations, findDetections(again.scene)[0])
     assert loaded.edited and loaded.threshold == 1.5
     np.testing.assert_array_equal(shown(loaded), ((case.score >= 1.5) & ~erased) | painted)
+
+
+def test_segments_that_share_a_label_map_after_loading_are_still_written_each(
+    mrml: MrmlApplication, live: LiveFindings, case: Any, tmp_path: Path
+) -> None:
+    """Slicer saves segments that do not overlap in one label map, and loads them so."""
+    live.decide(1, ACCEPTED)
+    save_scene(mrml, tmp_path / "scene.mrb")
+    (tmp_path / "again").mkdir()
+    again = create_mrml_application(tmp_path / "again")
+    load_scene(again, tmp_path / "scene.mrb")
+    loaded = LiveFindings.fromScene(again.logics.segmentations, findDetections(again.scene)[0])
+    node = loaded.nodes.segmentation
+    assert not loaded.edited and loaded.notices() == ()
+    assert node.GetSegmentation().GetNumberOfLayers() == 1
+    for threshold in (3.0, 2.0, 1.2):
+        loaded.show(threshold, 0.0)
+        np.testing.assert_array_equal(shown(loaded), case.score >= threshold)
+        accepted = [name for name in segmentIds(node) if name != SEGMENT_ID]
+        assert len(accepted) == 1
+        size = readSegment(node, accepted[0], loaded.nodes.heatmap).size
+        assert size == int((loaded.numbers() == 1).sum()) > 0
+    assert not loaded.edited
+    loaded.decide(2, ACCEPTED)
+    assert len(segmentIds(node)) == 3 and not loaded.edited
 
 
 def test_a_missing_segmentation_file_is_no_edit(mrml: MrmlApplication, live: LiveFindings, case: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from CondDiffusionUADLib.run.Problems import ProblemError
 from CondDiffusionUADLib.scene.Decisions import ACCEPTED, LONGEST_TEXT, REJECTED
 from CondDiffusionUADLib.scene.Heatmap import legendOf, setThreshold, thresholdOf
 from CondDiffusionUADLib.scene.InputVolume import checkScan, preselected, seriesSlice
-from CondDiffusionUADLib.scene.LiveFindings import DECISIONS_ATTRIBUTE, MIN_VOLUME_ATTRIBUTE, LiveFindings
+from CondDiffusionUADLib.scene.Kept import DECISIONS_ATTRIBUTE, MIN_VOLUME_ATTRIBUTE
+from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import (
     DetectionNodes,
     findDetections,
@@ -29,6 +31,7 @@ from CondDiffusionUADLib.scene.Nodes import (
     toWorld,
 )
 from CondDiffusionUADLib.scene.Scene import addDetection
+from CondDiffusionUADLib.scene.Views import Views
 
 
 def moved(scene: Any, millimeters: float) -> Any:
@@ -90,6 +93,27 @@ def test_a_heatmap_without_its_file_says_so(mrml: MrmlApplication, nodes: Detect
     assert not found.hasScores and placeProblem(found) == ""
     with pytest.raises(ProblemError, match="missing"):
         live_of(mrml, found)
+
+
+def test_a_scene_whose_heatmap_file_is_gone_still_opens(
+    mrml: MrmlApplication, nodes: DetectionNodes, tmp_path: Path
+) -> None:
+    save_scene(mrml, tmp_path / "scene.mrb")
+    with zipfile.ZipFile(tmp_path / "scene.mrb") as archive:
+        archive.extractall(tmp_path / "folder")
+    (heatmap_file,) = (tmp_path / "folder").rglob("*anomaly*score*.nrrd")
+    heatmap_file.unlink()
+    (scene_file,) = (tmp_path / "folder").rglob("*.mrml")
+    (tmp_path / "again").mkdir()
+    again = create_mrml_application(tmp_path / "again")
+    again.scene.SetURL(str(scene_file))
+    again.scene.Connect()
+    (found,) = findDetections(again.scene)
+    assert not found.hasScores and found.segmentation is not None
+    with pytest.raises(ProblemError, match="missing"):
+        live_of(again, found)
+    Views(again.scene).show(found)
+    assert resultTitle(found).startswith("scan") and placeProblem(found) == ""
 
 
 def test_references_to_nodes_of_other_kinds_are_none(mrml: MrmlApplication, nodes: DetectionNodes, scan: Any) -> None:

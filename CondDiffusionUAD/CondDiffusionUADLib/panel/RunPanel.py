@@ -5,26 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
+import slicer
 from slicer.i18n import tr as _
 
 from CondDiffusionUADLib.run import Problems
 from CondDiffusionUADLib.run.DetectionLogic import DetectionLogic
 from CondDiffusionUADLib.run.DetectionRun import Outcome, Settings
+from CondDiffusionUADLib.run.Installing import Installing
 from CondDiffusionUADLib.run.Problems import CANCELED, REFUSED, Problem, ProblemError
 
 PROGRESS_STEPS = 1000
-
-
-class Installing(Protocol):
-    """Who makes sure that the engine's packages are there."""
-
-    def ensure(self, done: Callable[[Problem | None], None], progress: Callable[[str], None]) -> None:
-        """Install what is missing, after asking; then call `done`, with what went wrong if something did."""
-
-    def stop(self) -> None:
-        """Give up installing; `done` is not called."""
 
 
 class RunPanel:
@@ -90,9 +82,17 @@ class RunPanel:
         except ProblemError as error:
             self.show(error.problem.text)
             return
+        if not self._installer.state().ready:
+            if not slicer.util.confirmOkCancelDisplay(self._installer.question(), "CondDiffusionUAD"):
+                self.show(Problems.declined().text)
+                return
+            self._installing = True
+            self._begin(_("Preparing the installation"))
+            self._installer.install(self)
+            return
         self._installing = True
-        self._begin(_("Looking for the packages it takes"))
-        self._installer.ensure(self._onInstalled, self._showStage)
+        self._begin("")
+        self.onInstalled(None)
 
     def cancel(self, *_checked: Any) -> None:
         """What the cancel button does."""
@@ -100,8 +100,7 @@ class RunPanel:
         self._ui.cancelButton.enabled = False
         self._showStage(_("Canceling"))
         if self._installing:
-            self._installer.stop()
-            self._onInstalled(Problems.canceled())
+            self._installer.cancel()
         else:
             self._logic.cancel()
 
@@ -152,7 +151,20 @@ class RunPanel:
             self.show("\n".join([_("Done."), *warnings]))
         self._changed()
 
-    def _onInstalled(self, problem: Problem | None) -> None:
+    # How an installation goes; see `InstallListener`.
+
+    def onStep(self, text: str, fraction: float | None) -> None:
+        """Show the step."""
+        if not self.closed and not self._canceling:
+            self._ui.progressBar.value = round(PROGRESS_STEPS * (fraction or 0.0))
+            self._showStage(text)
+
+    def onQuestion(self, text: str) -> bool:
+        """Ask."""
+        return bool(slicer.util.confirmOkCancelDisplay(text, "CondDiffusionUAD"))
+
+    def onInstalled(self, problem: Problem | None) -> None:
+        """Go on with the click."""
         if self.closed or not self._installing:
             return
         self._installing = False

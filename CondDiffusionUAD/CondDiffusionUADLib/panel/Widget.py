@@ -15,15 +15,15 @@ from CondDiffusionUADLib.panel.FindingsPanel import FindingsPanel
 from CondDiffusionUADLib.panel.InputPanel import InputPanel
 from CondDiffusionUADLib.panel.RunPanel import RunPanel
 from CondDiffusionUADLib.panel.ViewsPanel import ViewsPanel
-from CondDiffusionUADLib.run import Resume
+from CondDiffusionUADLib.run import UserSettings
 from CondDiffusionUADLib.run.Application import detectionLogic, moduleLogics, releaseLogic
 from CondDiffusionUADLib.run.DetectionRun import Outcome, Settings
 from CondDiffusionUADLib.run.DeviceProbe import DeviceProbe, Devices
 from CondDiffusionUADLib.run.Diagnostics import diagnostics
-from CondDiffusionUADLib.run.Install import Installer
+from CondDiffusionUADLib.run.Installer import Installer
+from CondDiffusionUADLib.run.Installing import Installing
 from CondDiffusionUADLib.run.Paths import resource
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
-from CondDiffusionUADLib.run.Requirements import TORCH, Installed, PythonPackages
 from CondDiffusionUADLib.run.Steps import Steps
 from CondDiffusionUADLib.scene.Components import importingSteps
 from CondDiffusionUADLib.scene.Nodes import findDetections, resultTitle
@@ -36,13 +36,13 @@ class Panel(VTKObservationMixin):
     Args:
         layout: Where the widgets go.
         moduleLogic: Gives the parameter node.
-        installed: Tells which packages are installed.
+        installer: Sees to the environment that the engine runs in; None for the real one.
     """
 
-    def __init__(self, layout: Any, moduleLogic: Any, installed: Installed | None = None) -> None:
+    def __init__(self, layout: Any, moduleLogic: Any, installer: Installing | None = None) -> None:
         super().__init__()
         self._moduleLogic = moduleLogic
-        self._installed = installed or PythonPackages()
+        self.installer = installer or Installer()
         self._widget = slicer.util.loadUI(str(resource("UI/CondDiffusionUAD.ui")))
         layout.addWidget(self._widget)
         self.ui = slicer.util.childWidgetVariables(self._widget)
@@ -52,8 +52,7 @@ class Panel(VTKObservationMixin):
         self.input = InputPanel(self.ui, self._onInputChanged, lambda text: self.run.show(text))
         self.views = ViewsPanel(self.ui, slicer.mrmlScene)
         self.findings = FindingsPanel(self.ui, moduleLogics().segmentations, self.views.jump)
-        installer = Installer(self._installed, self._beforeInstall, self._afterInstall, self._log)
-        self.run = RunPanel(self.ui, self.logic, installer, self._request, self._updateButton, self._onFound)
+        self.run = RunPanel(self.ui, self.logic, self.installer, self._request, self._updateButton, self._onFound)
         self.export = ExportPanel(self.ui, lambda: self.findings.live, self.run.show)
         self.probe = DeviceProbe(self.input.showDevices)
         self._probed = False
@@ -76,12 +75,14 @@ class Panel(VTKObservationMixin):
         self.findings.refresh()
         self._updateButton()
         self._imports.run(importingSteps(), lambda error: None)
-        if not self._probed and self._installed.version(TORCH):
+        if not self._probed and self.installer.state().ready:
             self._probed = True
             self.input.showDevices(Devices((), _("Looking for what can compute...")))
-            self.probe.start()
-        if Resume.isPending(slicer.app.userSettings()):
-            self._resume()
+            if UserSettings.keepReady():
+                bundle, device = chosen(self.ui.bundleBox), chosen(self.ui.deviceBox)
+                self.logic.prepare(bundle, device, self.input.showDevices)
+            else:
+                self.probe.start()
 
     def close(self) -> None:
         """The panel goes: by reloading the module, or with the application."""
@@ -181,35 +182,3 @@ class Panel(VTKObservationMixin):
             self._listDetections(chosen(self.ui.detectionBox))
             self._showDetection(chosen(self.ui.detectionBox), show=False)
         self._updateButton()
-
-    def _beforeInstall(self) -> None:
-        Resume.remember(slicer.app.userSettings(), self.input.volume, self._parameters)
-
-    def _afterInstall(self) -> None:
-        Resume.forget(slicer.app.userSettings())
-        self.logic.renewWorker()
-        self._probed = False
-
-    def _resume(self) -> None:
-        """Go on with the click that a restart interrupted."""
-        kept = Resume.take(slicer.app.userSettings())
-        if not kept:
-            return
-        if self.input.volume is None and kept.get("file"):
-            try:
-                self._load(str(kept["file"]))
-            except RuntimeError:
-                self.run.show(_("The scan could not be loaded again: load it and detect."))
-        Resume.apply(kept, self._parameters)
-        self.input.setParameters(self._parameters)
-        if self.input.volume is None:
-            self.run.show(_("The packages are installed. Load the scan and detect."))
-        else:
-            self.run.detect()
-
-    def _load(self, path: str) -> None:
-        self.ui.inputSelector.setCurrentNode(slicer.util.loadVolume(path))
-
-    def _log(self, line: str) -> None:
-        self.logic.onLog(line)
-        self.run.onLog(line)

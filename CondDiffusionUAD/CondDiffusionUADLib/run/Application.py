@@ -12,8 +12,8 @@ from CondDiffusionUADLib.run import Problems
 from CondDiffusionUADLib.run.Bundles import FULL, BundleInfo, installedBundles, readBundle
 from CondDiffusionUADLib.run.DetectionLogic import DetectionLogic
 from CondDiffusionUADLib.run.DetectionRun import Outcome, RunListener, Settings
+from CondDiffusionUADLib.run.EngineLaunch import engineLaunch
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
-from CondDiffusionUADLib.run.WorkerProcess import engineLaunch
 from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE
 from CondDiffusionUADLib.scene.InputVolume import guessContrast
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes

@@ -7,17 +7,14 @@ decide what it runs.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import qt
 import slicer
 
-FOLDER_PREFIX = "CondDiffusionUAD-process-"
+from CondDiffusionUADLib.run.PrivateFolder import PrivateFolder
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ class ChildProcess:
         self._ended = ended
         self._output = output
         self._log = log
-        self._folder: Path | None = None
+        self._folder: PrivateFolder | None = None
         self._process: Any = None
 
     @property
@@ -71,10 +68,10 @@ class ChildProcess:
 
     def start(self) -> None:
         """Start it. Raises OSError when there is no room for a folder of its own."""
-        self._folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=str(slicer.app.temporaryPath)))
+        self._folder = PrivateFolder(slicer.app.temporaryPath)
         process = qt.QProcess()
         process.setProcessEnvironment(_environment(self._launch.environment))
-        process.setWorkingDirectory(str(self._folder))
+        process.setWorkingDirectory(str(self._folder.path))
         if self._log is None:
             process.setProcessChannelMode(qt.QProcess.MergedChannels)
         # By signature: in Qt 5 "finished" has two, and an attribute gives the one that is sent first.
@@ -153,7 +150,7 @@ class ChildProcess:
             qt.QTimer.singleShot(0, lambda kept=process: kept.deleteLater())
         folder, self._folder = self._folder, None
         if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+            folder.remove()
 
 
 def _environment(more: Mapping[str, str]) -> Any:

@@ -7,20 +7,20 @@ results or none.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import qt
 import slicer
 
 from conddiffusion_uad.protocol.events import encode
 from CondDiffusionUADLib.run import Problems
 from CondDiffusionUADLib.run.DetectionOutput import readDetectionOutput
 from CondDiffusionUADLib.run.DetectionRun import Outcome, Run, RunListener, Settings
+from CondDiffusionUADLib.run.DeviceProbe import Devices
+from CondDiffusionUADLib.run.PrivateFolder import PrivateFolder
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
+from CondDiffusionUADLib.run.Readiness import NEEDS_NEW_PROCESS, Readiness
 from CondDiffusionUADLib.run.ResultFiles import readingSteps
 from CondDiffusionUADLib.run.Steps import Steps
 from CondDiffusionUADLib.run.WorkerMessages import Log
@@ -29,18 +29,7 @@ from CondDiffusionUADLib.scene.InputVolume import checkScan, writingSteps
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes
 from CondDiffusionUADLib.scene.Scene import Logics, addDetection
 
-FOLDER_PREFIX = "CondDiffusionUAD-"
 SCAN_FILE = "scan.nrrd"  # the name of a scan often names a patient
-IDLE_MS = 10 * 60 * 1000  # how long an idle worker keeps its memory
-# After these, a new process is needed: what a Python once failed to import stays so.
-_NEEDS_NEW_PROCESS = (
-    "torch_missing",
-    "torch_broken",
-    "package_missing",
-    "device_unsupported",
-    "device_lost",
-    "out_of_memory",
-)
 
 
 class DetectionLogic:
@@ -68,9 +57,8 @@ class DetectionLogic:
         self._sending = False
         self.log = Log()
         self._worker = WorkerProcess(launch, self)
+        self._readiness = Readiness(self._worker)
         self._steps = Steps()
-        self._idle = qt.QTimer()
-        self._idle.timeout.connect(self._onIdle)
         self._observers = [
             scene.AddObserver(slicer.vtkMRMLScene.StartCloseEvent, self._onSceneClosing),
             scene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved),
@@ -86,26 +74,43 @@ class DetectionLogic:
         """The number of the worker's process; 0 when there is none."""
         return self._worker.processId
 
+    @property
+    def workerMegabytes(self) -> int | None:
+        """The memory that the worker held when it was ready; None when it is not there or not ready."""
+        return self._readiness.megabytes
+
     def start(self, inputNode: Any, settings: Settings, listener: RunListener) -> None:
         """Begin to examine a scan; the listener is told how it goes.
 
         Raises:
-            ProblemError: Nothing was begun: another run is under way, the volume or an option is not acceptable, or
-                there is no room for temporary files.
+            ProblemError: Nothing was begun: another run is under way, the volume or an option is not acceptable, the
+                engine's environment is not installed, or there is no room for temporary files.
         """
         if self._run is not None:
             raise ProblemError(Problems.busy())
         checkScan(inputNode)
         settings.job(Path(SCAN_FILE), Path("output"))
+        self._launch()  # raises when there is no environment
         try:
-            folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=str(self._temporary())))
+            folder = PrivateFolder(self._temporary())
         except OSError as error:
             raise ProblemError(Problems.fromError(error)) from error
-        self._idle.stop()
+        self._readiness.stay()
         self._number += 1
         self._run = Run(self._number, inputNode.GetID(), settings, listener, folder)
         listener.onStage("export")
-        self._steps.run(writingSteps(inputNode, folder / SCAN_FILE), self._onWritten)
+        self._steps.run(writingSteps(inputNode, folder.path / SCAN_FILE), self._onWritten)
+
+    def prepare(self, bundle: str, device: str, told: Callable[[Devices], None]) -> None:
+        """Let the worker load what a run takes, so that the next one begins at once; nothing while there is a run.
+
+        Args:
+            bundle: Name or folder of the model.
+            device: As in `Settings`.
+            told: Receives what this computer can compute with, as `DeviceProbe` tells it, or why that is not known.
+        """
+        if self._run is None:
+            self._readiness.prepare(bundle, device, told)
 
     def cancel(self, reason: Problem | None = None) -> None:
         """Cancel the run that is under way; it ends within three seconds. The reason is what the user is told."""
@@ -120,7 +125,7 @@ class DetectionLogic:
 
     def shutdown(self) -> None:
         """End run and worker and wait for it, at most three seconds: before the module or the application goes."""
-        self._idle.stop()
+        self._readiness.forget()
         self._sending = False
         self._worker.stopAndWait()
         if self._run is not None:
@@ -134,14 +139,19 @@ class DetectionLogic:
         self._observers = []
 
     def renewWorker(self) -> None:
-        """Let the next run start a new process: after packages were installed."""
+        """Let the next run start a new process: the environment is another one, or is to be removed."""
         if self._run is None:
+            self._readiness.forget()
             self._worker.stopAndWait()
 
     # What the worker tells; see `WorkerListener`.
 
     def onEvent(self, event: dict[str, Any]) -> None:
-        """Pass on what belongs to the run."""
+        """Pass on what belongs to the run, and that the worker is ready."""
+        if self._readiness.hear(event):
+            if self._run is None:
+                self._readiness.rest()
+            return
         run = self._run
         if run is None or event.get("id") != run.number or not self._sending:
             return
@@ -167,16 +177,14 @@ class DetectionLogic:
 
     def onEnded(self, started: bool, exitCode: int) -> None:
         """The worker is gone; if it owed an answer, the run fails."""
+        problem = Problems.died(exitCode)
+        self._readiness.ended(problem)
         run = self._run
         if run is None or not self._sending:
             return
         self._sending = False
-        ended = Problems.died(exitCode) if started else Problems.notStarted(self._launch().program)
+        ended = problem if started else Problems.notStarted(self._launch().program)
         self._finish(problem=run.reason or ended)
-
-    def _onIdle(self) -> None:
-        self._idle.stop()
-        self._worker.stop()
 
     def _onWritten(self, error: Exception | None) -> None:
         run = self._run
@@ -188,19 +196,25 @@ class DetectionLogic:
         job = run.settings.job(run.folder / SCAN_FILE, run.folder / "output")
         order = {"job": "detect", "id": run.number, **job.to_json()}
         self.log.add(encode({**order, "inputs": [SCAN_FILE], "output": "output"}))
-        self._worker.prepare()
         self._sending = True
-        self._worker.send(order)
+        try:
+            self._worker.prepare()
+            self._worker.send(order)
+            if not self._readiness.loaded:  # libraries and weights come first
+                run.listener.onStage("load")
+        except (ProblemError, OSError) as failure:
+            self._finish(problem=Problems.fromError(failure))
 
     def _onAnswer(self, run: Run, event: dict[str, Any]) -> None:
         if run.reason is not None:
             self._finish(problem=run.reason)
         elif event["event"] == "error":
             problem = Problems.fromEvent({**event, "message": str(event.get("message", "")).replace(SCAN_FILE, "scan")})
-            if problem.code in _NEEDS_NEW_PROCESS:
+            if problem.code in NEEDS_NEW_PROCESS:
                 self._worker.stop()
             self._finish(problem=problem)
         else:
+            self._readiness.loaded = True
             run.listener.onStage("import")
             try:
                 run.output = readDetectionOutput(run.folder / "output")
@@ -242,9 +256,8 @@ class DetectionLogic:
             return
         self._steps.stop()
         self._sending = False
-        shutil.rmtree(run.folder, ignore_errors=True)
-        if self._worker.running:
-            self._idle.start(IDLE_MS)
+        run.private.remove()
+        self._readiness.rest()
         if problem is not None:
             self.log.add(f"{problem.code}: {problem.text}")
         components = run.volumes[0].components if nodes is not None else None

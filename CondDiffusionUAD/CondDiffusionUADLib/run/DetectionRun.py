@@ -10,6 +10,7 @@ from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.protocol.job import DetectionJob
 from CondDiffusionUADLib.run import Problems
 from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput
+from CondDiffusionUADLib.run.PrivateFolder import PrivateFolder
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
 from CondDiffusionUADLib.run.ResultFiles import ResultVolumes
 from CondDiffusionUADLib.scene.Components import Components
@@ -91,9 +92,14 @@ class Run:
     inputId: str
     settings: Settings
     listener: RunListener
-    folder: Path
+    private: PrivateFolder
     reason: Problem | None = None  # why it is being canceled
     output: DetectionOutput | None = None
     warnings: list[tuple[str, str]] = field(default_factory=list)
     volumes: list[ResultVolumes] = field(default_factory=list)
     nodes: DetectionNodes | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where its files lie."""
+        return self.private.path

@@ -8,10 +8,12 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from conddiffusion_uad.protocol.job import is_number
 from CondDiffusionUADLib.run import Problems
 from CondDiffusionUADLib.run.ChildProcess import ChildProcess
+from CondDiffusionUADLib.run.EngineLaunch import engineLaunch
+from CondDiffusionUADLib.run.Problems import ProblemError
 from CondDiffusionUADLib.run.WorkerMessages import readEvent
-from CondDiffusionUADLib.run.WorkerProcess import engineLaunch
 
 _MOST_TEXT = 64 * 1024  # bytes
 
@@ -48,8 +50,13 @@ class DeviceProbe:
         """Ask, unless that is under way."""
         if self._process is None:
             self._text = b""
-            self._process = ChildProcess(engineLaunch("devices", "--json"), self._onEnded, self._onOutput, _ignore)
-            self._process.start()
+            try:
+                launch = engineLaunch("devices", "--json")
+                self._process = ChildProcess(launch, self._onEnded, self._onOutput, _ignore)
+                self._process.start()
+            except (ProblemError, OSError) as error:
+                self._process = None
+                self._done(Devices((), Problems.fromError(error).text))
 
     def stop(self) -> None:
         """Give up asking."""
@@ -63,32 +70,41 @@ class DeviceProbe:
     def _onEnded(self, started: bool, _code: int) -> None:
         self._process = None
         if not started:
-            self._done(Devices((), _("PythonSlicer does not run.")))
+            self._done(Devices((), _("The Python of the environment does not run.")))
             return
         events = [event for event in map(readEvent, self._text.decode("utf-8", "replace").splitlines()) if event]
-        self._done(_understood(events[-1]) if events else Devices((), _("What can compute could not be found out.")))
+        self._done(understood(events[-1]) if events else Devices((), _("What can compute could not be found out.")))
 
 
 def _ignore(data: bytes) -> None:
     """What libraries say."""
 
 
-def _understood(event: dict[str, Any]) -> Devices:
-    if event["event"] != "devices":
+def understood(event: dict[str, Any]) -> Devices:
+    """What an event "devices" or "ready" says of them, or why it is something else."""
+    if event["event"] not in ("devices", "ready"):
         return Devices((), Problems.fromEvent(event).text)
-    found = tuple(FoundDevice(str(device["name"]), _text(device)) for device in event["devices"])
-    cards = [device for device in event["devices"] if device["name"].startswith("cuda")]
+    listed = event.get("devices")
+    devices = [device for device in listed if _isDevice(device)] if isinstance(listed, list) else []
+    if not devices:
+        return Devices((), _("What can compute will be found out by the first detection."))
+    found = tuple(FoundDevice(device["name"], _text(device)) for device in devices)
+    cards = [device for device in devices if device["name"].startswith("cuda")]
     if not cards:
         hint = _("No NVIDIA graphics card was found (PyTorch {version}); the CPU takes about half a minute a scan.")
-    elif all(device["supported"] for device in cards):
+    elif all(device.get("supported") for device in cards):
         hint = _("PyTorch {version}.")
     else:
-        hint = _("PyTorch {version} is too old for a graphics card here; choose the CPU or install a newer PyTorch.")
-    return Devices(found, hint.format(version=event["torch"]))
+        hint = _("PyTorch {version} is too old for a graphics card here; choose the CPU or repair the installation.")
+    return Devices(found, hint.format(version=str(event.get("torch"))[:40]))
+
+
+def _isDevice(device: Any) -> bool:
+    return isinstance(device, dict) and isinstance(device.get("name"), str) and isinstance(device.get("label"), str)
 
 
 def _text(device: dict[str, Any]) -> str:
-    if device["memory_gb"] is None:
+    if not is_number(device.get("memory_gb"), 0, 1e6):
         return str(device["label"])
     number = str(device["name"]).rpartition(":")[2]
     return _("GPU {number}: {label}, {memory} GB").format(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import platform
 import re
-from importlib import metadata
 from pathlib import Path
 
 from conddiffusion_uad import __version__
+from CondDiffusionUADLib.run import UserSettings
+from CondDiffusionUADLib.run.EngineLaunch import ownEnvironment
+from CondDiffusionUADLib.run.Environment import readRecord
 
 PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "monai", "scikit-image", "safetensors", "nibabel", "deepbet")
 _MOST_LINES = 200
@@ -27,7 +29,7 @@ def diagnostics(application: str, device: str, bundle: str, message: str, log: s
     lines = [
         f"CondDiffusionUAD {__version__}, {application}",
         f"{platform.system()} {platform.release()}, {platform.machine()}, Python {platform.python_version()}",
-        ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
+        *_environment(),
         f"Device: {device}",
         f"Model: {Path(bundle).name}",
         f"Message: {message}",
@@ -45,8 +47,21 @@ def _withoutNames(text: str, names: tuple[str, ...]) -> str:
     return text.replace(home, "~") if len(home) > 1 else text
 
 
-def _version(name: str) -> str:
+def _environment() -> list[str]:
+    """The environment that the engine runs in: what is in it, and why it was made with that Python."""
+    named = UserSettings.environmentPython()
+    if named:
+        return [f"Environment: {named}, named by the user"]
     try:
-        return metadata.version(name) or "damaged"
-    except metadata.PackageNotFoundError:
-        return "not installed"
+        record = readRecord(ownEnvironment())
+    except OSError as error:
+        return [f"Environment: none ({error})"]
+    if record is None:
+        return ["Environment: not installed"]
+    versions = {name.casefold().replace("_", "-"): version for name, version in record.packages}
+    packages = (f"{name} {versions.get(name.casefold(), 'not there')}" for name in PACKAGES)
+    return [
+        f"Environment: Python {record.python}, {record.megabytes} MB, made with {record.taken}",
+        *(f"  not with {name}: {why}" for name, why in record.refused),
+        f"  {', '.join(packages)}",
+    ]

@@ -117,20 +117,91 @@ def died(exitCode: int) -> Problem:
     return Problem("worker_died", message, hint)
 
 
+def notInstalled() -> Problem:
+    """There is no environment for the engine."""
+    hint = _("Click Detect anomalies in the panel and agree to the installation.")
+    return Problem("not_installed", _("What the detection needs is not installed yet."), hint)
+
+
+def environmentGone(python: str) -> Problem:
+    """The environment that the settings name is not there."""
+    message = _("There is no Python {python}.").format(python=python)
+    return Problem("environment_gone", message, _("Name another environment, or let the module make its own."))
+
+
+def cannotKeepEnvironment(reason: str) -> Problem:
+    """There is no place for an environment."""
+    message = _("There is no place for the installation: {reason}").format(reason=reason)
+    return Problem("cannot_write", message, _("Name an environment that you made by hand."))
+
+
+def cannotRemove(reason: str) -> Problem:
+    """Files are in use."""
+    message = _("The installation cannot be removed: {reason}").format(reason=reason)
+    return Problem("cannot_remove", message, _("Close other Slicer windows and try again."))
+
+
+def busyInstalling() -> Problem:
+    """An installation is under way already."""
+    return Problem("busy", _("An installation is under way."), _("Wait until it is done, or cancel it."))
+
+
+def declined() -> Problem:
+    """The user does not want the installation."""
+    hint = _("Detect again to be asked again.")
+    return Problem("packages_declined", _("Without the installation nothing can be detected."), hint)
+
+
+def installationFailed(reason: str) -> Problem:
+    """The installation failed, and nobody foresaw how."""
+    message = _("The installation failed ({reason}).").format(reason=reason or _("it ended unexpectedly"))
+    return Problem("install_failed", message, _("Copy the diagnostics below and report it."))
+
+
+def fromInstallation(code: str, said: str) -> Problem:
+    """The problem that the process that installs tells.
+
+    Args:
+        code: Its name.
+        said: What a program said; it is in the log too.
+    """
+    network = _("Check the connection and the proxy, or install from a folder of wheels (see the README).")
+    offline = _("Try again, or install from a folder of wheels (see the README).")
+    problems = {
+        "no_network": (_("The packages could not be downloaded: {said}."), network),
+        "download_broken": (_("A download arrived damaged: {said}."), offline),
+        "no_room": (_("The disk does not have enough room: {said}"), _("Free some space and try again.")),
+        "disk_full": (_("The disk is full."), _("Free some space and try again.")),
+        "no_wheels": (_("Packages are missing: {said}."), _("See the README for what the folder has to hold.")),
+        "no_python": (_("No Python can be used: {said}."), _("Name one in the settings, from 3.10 to 3.13.")),
+        "unusable": (_("The engine does not run there: {said}."), _("Choose another environment.")),
+        "cannot_write": (_("The installation cannot be written: {said}."), _("Check the rights of that folder.")),
+    }  # fmt: skip
+    if code == CANCELED:
+        return canceled()
+    if code == "declined":
+        return declined()
+    if code not in problems:
+        return installationFailed(said)
+    message, hint = problems[code]
+    return Problem(code, message.format(said=said.rstrip(".")), hint)
+
+
 def _panelHints() -> dict[str, str]:
     """Hints that name what is in the panel; the engine's own name options of its command line."""
     again = _("Choose another volume.")
+    repair = _("Repair the installation in the settings below, and detect again.")
     return {
         "out_of_memory": _("Close other programs, or choose the device CPU or the quality Fast, and detect again."),
-        "device_unsupported": _("Choose the device CPU, or install a newer PyTorch with the module PyTorch Utils."),
+        "device_unsupported": _("Choose the device CPU, or repair the installation in the settings below."),
         "device_lost": _("Choose the device CPU, or restart the computer, and detect again."),
         "other_levels": _("Choose the quality Full for scores that can be compared."),
         "registration_poor": _("Look at the scan's orientation, or tell in the panel whether the skull is removed."),
         "memory_scarce": _("Close other programs."),
         "no_such_device": _("Choose another device and detect again."),
-        "torch_missing": _("Detect again and agree to the installation."),
-        "torch_broken": _("Uninstall PyTorch in the module PyTorch Utils, restart Slicer and detect again."),
-        "package_missing": _("Detect again and agree to the installation."),
+        "torch_missing": repair,
+        "torch_broken": repair,
+        "package_missing": repair,
         "contrast_unknown": _("Choose the contrast in the panel and detect again."),
         "contrast_not_in_bundle": _("Choose another model, another volume or the right contrast."),
         "bundle_not_calibrated": _("Choose another model or another contrast."),

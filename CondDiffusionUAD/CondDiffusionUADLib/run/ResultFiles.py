@@ -16,6 +16,7 @@ from CondDiffusionUADLib.scene.Components import Components, linkComponents, lin
 from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE
 from CondDiffusionUADLib.scene.Nodes import matrixOf, voxels, vtkMatrix
 
+_MOST_VOXEL, _MOST_HEADER = 8, 1 << 20  # bytes of a voxel, and of all else in a file
 _CHUNK = 1 << 20  # compressed bytes a step: some hundredths of a second
 
 
@@ -64,7 +65,7 @@ def readingSteps(output: DetectionOutput, scan: Any, scratch: Path, result: list
     nodes = []
     for packed in (output.heatmap, output.reconstruction):
         unpacked = scratch / packed.name.removesuffix(".gz")
-        yield from _unpack(packed, unpacked)
+        yield from _unpack(packed, unpacked, _MOST_HEADER + _MOST_VOXEL * scan.GetImageData().GetNumberOfPoints())
         nodes.append(readVolume(unpacked))
         unpacked.unlink()
         takeHandedness(nodes[-1], scan)
@@ -101,13 +102,18 @@ def takeHandedness(node: Any, scan: Any) -> None:
         node.SetIJKToRASMatrix(vtkMatrix(matrix))
 
 
-def _unpack(packed: Path, unpacked: Path) -> Iterator[None]:
-    """Unpack a gzip file in steps."""
+def _unpack(packed: Path, unpacked: Path, most: int) -> Iterator[None]:
+    """Unpack a gzip file of at most so many bytes in steps."""
     unpacker = zlib.decompressobj(wbits=31)
+    left = most
     try:
         with packed.open("rb") as source, unpacked.open("wb") as target:
             while chunk := source.read(_CHUNK):
-                target.write(unpacker.decompress(chunk))
+                data = unpacker.decompress(chunk, left + 1)
+                left -= len(data)
+                if left < 0:
+                    raise UnreadableVolumeError(f"{packed.name} is larger than a result for this scan can be.")
+                target.write(data)
                 yield
     except zlib.error as error:
         raise UnreadableVolumeError(f"{packed.name} is damaged.") from error

@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 import qt
-import slicer
 
 from conddiffusion_uad.protocol.events import encode
 from CondDiffusionUADLib.run.ChildProcess import ChildProcess, Launch
-from CondDiffusionUADLib.run.Paths import moduleFolder
 from CondDiffusionUADLib.run.WorkerMessages import LineBuffer, readEvent
 
-VARIABLES = {
-    "PYTHONUNBUFFERED": "1",
-    "PYTHONIOENCODING": "utf-8",
-    "PYTHONNOUSERSITE": "1",
-    "PYTHONDONTWRITEBYTECODE": "1",
-}
 # The cancel ladder. In all less than the three seconds that a user is promised.
 ANSWER_MS = 1300  # for the answer to "cancel", until its input is closed, which ends it at once
 CLOSED_MS = 700  # until it is terminated
 TERMINATED_MS = 500  # until it is killed
-
-
-def engineLaunch(*arguments: str) -> Launch:
-    """How to run the engine with Slicer's own Python, in a process that only sees what it needs."""
-    # The launcher of Slicer's Python sets the variables of Python itself, so the folder is told as an argument.
-    script = "import runpy, sys; sys.path.insert(0, sys.argv[1]); del sys.argv[1]; runpy.run_module({!r}, None, {!r})"
-    arguments = ("-c", script.format("conddiffusion_uad", "__main__"), str(moduleFolder()), *arguments)
-    return Launch(slicerPython(), arguments, VARIABLES)
-
-
-def slicerPython() -> str:
-    """Slicer's Python, by its absolute path."""
-    return str(Path(slicer.app.slicerHome) / "bin" / ("PythonSlicer.exe" if os.name == "nt" else "PythonSlicer"))
 
 
 class WorkerListener(Protocol):

@@ -85,6 +85,14 @@ class Selection:
         mask[tuple(inside - low[:, None])] = 1
         return mask, (int(low[0]), int(low[1]), int(low[2]))
 
+    def labels(self, shape: tuple[int, ...], numbers: Iterable[int]) -> np.ndarray:
+        """The number of the finding of each voxel of a volume, uint16, axes (z, y, x); 0 outside of these findings."""
+        shown = np.zeros(len(self.findings) + 1, np.uint16)
+        shown[list(numbers)] = list(numbers)
+        result = np.zeros(shape, np.uint16)
+        result[tuple(self.indices)] = shown[self.numbers]
+        return result
+
     def find(self, voxel: Voxel) -> Finding | None:
         """The finding with this peak, else the one that holds this voxel; None when there is none."""
         for finding in self.findings:

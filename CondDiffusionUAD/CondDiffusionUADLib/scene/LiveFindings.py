@@ -8,7 +8,6 @@ are made from.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -20,10 +19,16 @@ from CondDiffusionUADLib.run.Problems import Problem, ProblemError
 from CondDiffusionUADLib.scene.CandidateSegmentation import createSegmentation, isShownInThreeD, showInThreeD
 from CondDiffusionUADLib.scene.Components import Components, linkingSteps
 from CondDiffusionUADLib.scene.Decisions import ACCEPTED, OPEN, STATUSES, Decisions, Voxel
-from CondDiffusionUADLib.scene.Edits import Edits
 from CondDiffusionUADLib.scene.Findings import Finding, Selection, setFindings
 from CondDiffusionUADLib.scene.FindingsModel import FindingsModel
-from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE, setThreshold, thresholdOf
+from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE, setThreshold
+from CondDiffusionUADLib.scene.Kept import (
+    DECISIONS_ATTRIBUTE,
+    EDITS_ATTRIBUTE,
+    MIN_VOLUME_ATTRIBUTE,
+    SHOWN_ATTRIBUTE,
+    Kept,
+)
 from CondDiffusionUADLib.scene.Nodes import (
     DetectionNodes,
     heatmapName,
@@ -36,12 +41,6 @@ from CondDiffusionUADLib.scene.Nodes import (
 )
 from CondDiffusionUADLib.scene.WrittenSegmentation import WrittenSegmentation, livePieces, piecesOf
 
-MIN_VOLUME_ATTRIBUTE = "CondDiffusionUAD.MinVolumeMl"
-DECISIONS_ATTRIBUTE = "CondDiffusionUAD.Decisions"
-SHOWN_ATTRIBUTE = "CondDiffusionUAD.Threshold"  # that the segmentation was written at
-EDITS_ATTRIBUTE = "CondDiffusionUAD.Edits"
-ALGORITHM_ATTRIBUTE = "CondDiffusionUAD.Algorithm"
-DEFAULT_MIN_VOLUME_ML = 0.05
 NOT_REJECTED = (OPEN, ACCEPTED)
 
 
@@ -59,8 +58,10 @@ class LiveFindings:
     """
 
     def __init__(self, segmentationsLogic: Any, nodes: DetectionNodes, model: FindingsModel) -> None:
-        algorithm = nodes.heatmap.GetAttribute(ALGORITHM_ATTRIBUTE) or "CondDiffusionUAD"
-        self._segments = WrittenSegmentation(segmentationsLogic, nodes.segmentation, nodes.heatmap, algorithm)
+        self._kept = Kept(nodes.heatmap)
+        self._segments = WrittenSegmentation(
+            segmentationsLogic, nodes.segmentation, nodes.heatmap, self._kept.algorithm
+        )
         self._model = model
         self._madeAgain = False
         self.nodes = nodes
@@ -93,12 +94,10 @@ class LiveFindings:
         if not linked:
             yield from linkingSteps(voxels(nodes.heatmap), SCORE_RANGE[0], linked)
         decisions = Decisions(linked[0])
-        yield from decisions.restoring(nodes.heatmap.GetAttribute(DECISIONS_ATTRIBUTE) or "")
+        yield from decisions.restoring(Kept(nodes.heatmap).decisions)
         model = FindingsModel(linked[0], matrixOf(nodes.heatmap), decisions, voxels(nodes.heatmap))
         yield
-        model.edits = Edits.fromText(
-            nodes.heatmap.GetAttribute(EDITS_ATTRIBUTE) or "", nodes.heatmap.GetImageData().GetNumberOfPoints()
-        )
+        model.edits = Kept(nodes.heatmap).edits
         live = cls(segmentationsLogic, nodes, model)
         yield
         live._takeUp()
@@ -117,21 +116,13 @@ class LiveFindings:
 
     @property
     def threshold(self) -> float:
-        """The score from which a voxel belongs to a finding, within the range of the slider.
-
-        The heatmap's own may lie outside of it when somebody chose it in the module Volumes; it is then left alone.
-        """
-        threshold = thresholdOf(self.nodes.heatmap)
-        return min(max(threshold, SCORE_RANGE[0]), SCORE_RANGE[1]) if math.isfinite(threshold) else SCORE_RANGE[0]
+        """The score from which a voxel belongs to a finding; see `Kept.threshold`."""
+        return self._kept.threshold
 
     @property
     def minVolumeMl(self) -> float:
         """The smallest volume of a finding, ml."""
-        try:
-            value = float(self.nodes.heatmap.GetAttribute(MIN_VOLUME_ATTRIBUTE) or "")
-        except ValueError:
-            return DEFAULT_MIN_VOLUME_ML
-        return max(value, 0.0) if math.isfinite(value) else DEFAULT_MIN_VOLUME_ML
+        return self._kept.minVolumeMl
 
     @property
     def edited(self) -> bool:
@@ -146,7 +137,7 @@ class LiveFindings:
         """Show the findings at this threshold that are at least this large."""
         self._takeOver()
         setThreshold(self.nodes.heatmap, threshold)
-        self._note(MIN_VOLUME_ATTRIBUTE, f"{minVolumeMl:.6g}")
+        self._kept.write(MIN_VOLUME_ATTRIBUTE, f"{minVolumeMl:.6g}")
         self._write()
 
     def decide(self, number: int, status: str) -> None:
@@ -208,12 +199,8 @@ class LiveFindings:
 
     def numbers(self, statuses: Iterable[str] = NOT_REJECTED) -> np.ndarray:
         """The number of the finding of each voxel, uint16, axes (z, y, x); 0 where none with these statuses is."""
-        result = np.zeros(voxels(self.nodes.heatmap).shape, np.uint16)
-        shown = np.zeros(len(self.selection.findings) + 1, np.uint16)
-        for finding in self.chosen(statuses):
-            shown[finding.number] = finding.number
-        result[tuple(self.selection.indices)] = shown[self.selection.numbers]
-        return result
+        shape = voxels(self.nodes.heatmap).shape
+        return self.selection.labels(shape, [finding.number for finding in self.chosen(statuses)])
 
     def chosen(self, statuses: Iterable[str] = STATUSES) -> tuple[Finding, ...]:
         """The findings with these statuses."""
@@ -244,24 +231,13 @@ class LiveFindings:
 
     def _decided(self, voxel: Voxel | None) -> Voxel | None:
         self._takeOver()
-        self._note(DECISIONS_ATTRIBUTE, self._model.decisions.text())
+        self._kept.write(DECISIONS_ATTRIBUTE, self._model.decisions.text())
         self._write()
         return voxel
 
-    def _note(self, attribute: str, text: str) -> None:
-        """Keep something with the heatmap, without a word to the views: they would draw it again."""
-        before = self.nodes.heatmap.GetDisableModifiedEvent()
-        self.nodes.heatmap.SetDisableModifiedEvent(True)
-        self.nodes.heatmap.SetAttribute(attribute, text)
-        self.nodes.heatmap.SetDisableModifiedEvent(before)
-
     def _takeUp(self) -> None:
         """Start from a scene: compare what would be written with what is there, and take the difference over."""
-        try:  # the heatmap's threshold may have been changed since the segmentation was written
-            threshold = float(self.nodes.heatmap.GetAttribute(SHOWN_ATTRIBUTE) or "")
-        except ValueError:
-            threshold = self.threshold
-        self.selection = self._model.select(threshold, self.minVolumeMl)
+        self.selection = self._model.select(self._kept.shownThreshold, self.minVolumeMl)
         self._segments.expect(livePieces(self.selection))
         self.refresh()
 
@@ -294,7 +270,7 @@ class LiveFindings:
         if edits is self._model.edits:
             return False
         self._model.edits = edits
-        self._note(EDITS_ATTRIBUTE, edits.text())
+        self._kept.write(EDITS_ATTRIBUTE, edits.text())
         return True
 
     def _placed(self) -> Selection:
@@ -311,5 +287,5 @@ class LiveFindings:
         self._mend()
         self.selection = self._placed()
         self._segments.write(livePieces(self.selection))
-        self._note(SHOWN_ATTRIBUTE, f"{self.threshold:.9g}")
+        self._kept.write(SHOWN_ATTRIBUTE, f"{self.threshold:.9g}")
         setFindings(self.nodes.findings, self.selection.findings)

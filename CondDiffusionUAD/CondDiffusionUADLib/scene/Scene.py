@@ -16,7 +16,8 @@ from CondDiffusionUADLib.scene.CandidateSegmentation import createSegmentation
 from CondDiffusionUADLib.scene.Decisions import Decisions
 from CondDiffusionUADLib.scene.FindingsModel import FindingsModel
 from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE, addLegend, showAsHeatmap
-from CondDiffusionUADLib.scene.LiveFindings import ALGORITHM_ATTRIBUTE, LiveFindings
+from CondDiffusionUADLib.scene.Kept import ALGORITHM_ATTRIBUTE
+from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import (
     DetectionNodes,
     batch,
@@ -29,7 +30,8 @@ from CondDiffusionUADLib.scene.Nodes import (
     resultName,
     voxels,
 )
-from CondDiffusionUADLib.scene.Views import copyWindow, showOnly
+from CondDiffusionUADLib.scene.Views import showOnly
+from CondDiffusionUADLib.scene.ViewsState import copyWindow
 
 GRID_TOLERANCE = 0.05  # of the smallest voxel spacing: well above what NIfTI's float32 header rounds away
 

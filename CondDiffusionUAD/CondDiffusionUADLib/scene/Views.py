@@ -12,13 +12,25 @@ from typing import Any
 import slicer
 import vtk
 
-from CondDiffusionUADLib.scene.Heatmap import DEFAULT_OPACITY, pinScale, showLegend
+from CondDiffusionUADLib.scene.BrainSurface import hideBrain
+from CondDiffusionUADLib.scene.Heatmap import DEFAULT_OPACITY, legendOf, pinScale, showLegend
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
-from CondDiffusionUADLib.scene.ViewsState import ViewsState, crosshairOf, layoutOf, look, put, setTop, sliceViews
+from CondDiffusionUADLib.scene.ViewsState import (
+    ViewsState,
+    copyWindow,
+    crosshairOf,
+    layoutOf,
+    look,
+    put,
+    setTop,
+    sliceViews,
+)
 
 HEATMAP, FADE, SIDE_BY_SIDE, THREE_UP = MODES = ("heatmap", "fade", "sideBySide", "threeUp")
+_ORIENTATIONS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}  # of Slicer's ordinary views
 MARGIN = 0.15  # of a view: nearer to its edge, a place is not shown well
 _THREE_UP_LAYOUT = 27182  # above the numbers that Slicer and its extensions use
+_OUR_LAYOUTS = (slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView, _THREE_UP_LAYOUT)
 _THREE_UP_XML = (
     '<layout type="horizontal">'
     + "".join(
@@ -87,6 +99,7 @@ class Views:
             showOnly(self._scene, nodes)
             return False
         self.show(nodes, mode, opacity, fade)
+        self._before = None  # it is not known
         return True
 
     def setOpacity(self, opacity: float) -> None:
@@ -229,15 +242,14 @@ class Views:
         """Leave the side-by-side layout."""
         before, self._arranged = self._arranged, None
         layout = layoutOf(self._scene)
-        ours = (slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView, _THREE_UP_LAYOUT)
-        if before is not None:
+        if before is not None and before.arrangement not in _OUR_LAYOUTS:
             put(self._scene, before, layers=False)
-        elif layout is not None and layout.GetViewArrangement() in ours and self._before is not None:
+        elif layout is not None and layout.GetViewArrangement() in _OUR_LAYOUTS:
             # A scene that was saved side by side: nobody knows what was before.
             layout.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView)
             for sliceNode, composite in sliceViews(self._scene):
                 composite.SetLinkedControl(False)
-                sliceNode.SetOrientationToDefault()
+                sliceNode.SetOrientation(_ORIENTATIONS.get(sliceNode.GetLayoutName(), sliceNode.GetOrientation()))
 
     def _follow(self) -> None:
         """Keep the brightness of the reconstruction that of the scan, the legend's size, and the views aligned."""
@@ -262,7 +274,9 @@ class Views:
         size = tuple(sliceNode.GetDimensions()[:2])
         if sizes.get(sliceNode.GetID()) != size:
             sizes[sliceNode.GetID()] = size
-            self._layers()
+            legend = legendOf(self._shown.heatmap) if self._shown is not None else None
+            if legend is not None and legend.GetVisibility() and legend.GetNthViewNodeID(0) == sliceNode.GetID():
+                showLegend(self._shown.heatmap, sliceNode)  # as large as before, in pixels
             self.align()
 
 
@@ -283,15 +297,4 @@ def showOnly(scene: Any, shown: DetectionNodes | None) -> None:
             display.SetVisibility(chosen)
         if not chosen:
             showLegend(nodes.heatmap, None)
-
-
-def copyWindow(scan: Any, reconstruction: Any) -> None:
-    """Show the reconstruction as bright as the scan, so that the eye compares tissue and not window settings."""
-    source, target = scan.GetDisplayNode(), reconstruction.GetDisplayNode()
-    if target is None:
-        return
-    if source is None:
-        target.AutoWindowLevelOn()
-    elif (target.GetWindow(), target.GetLevel()) != (source.GetWindow(), source.GetLevel()):
-        target.AutoWindowLevelOff()
-        target.SetWindowLevel(source.GetWindow(), source.GetLevel())
+            hideBrain(nodes)

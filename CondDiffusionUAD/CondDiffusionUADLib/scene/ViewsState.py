@@ -114,3 +114,15 @@ def topOf(composite: Any) -> tuple[str | None, float]:
     if hasattr(composite, "GetNthLayerVolumeID") and composite.GetNumberOfAdditionalLayers():
         return composite.GetNthLayerVolumeID(TOP_LAYER), composite.GetNthLayerOpacity(TOP_LAYER)
     return None, 0.0
+
+
+def copyWindow(scan: Any, reconstruction: Any) -> None:
+    """Show the reconstruction as bright as the scan, so that the eye compares tissue and not window settings."""
+    source, target = scan.GetDisplayNode(), reconstruction.GetDisplayNode()
+    if target is None:
+        return
+    if source is None:
+        target.AutoWindowLevelOn()
+    elif (target.GetWindow(), target.GetLevel()) != (source.GetWindow(), source.GetLevel()):
+        target.AutoWindowLevelOff()
+        target.SetWindowLevel(source.GetWindow(), source.GetLevel())

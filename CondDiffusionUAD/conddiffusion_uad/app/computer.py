@@ -42,6 +42,20 @@ def memory() -> Memory | None:
     return None
 
 
+def own_memory_mb() -> float | None:
+    """MB of memory that this process holds; None where the system does not tell."""
+    with suppress(OSError, ValueError, AttributeError, IndexError, subprocess.SubprocessError):
+        if sys.platform == "linux":
+            pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+            return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+        if sys.platform == "darwin":
+            asked = ["/bin/ps", "-o", "rss=", "-p", str(os.getpid())]
+            return int(subprocess.run(asked, capture_output=True, text=True, check=True, timeout=5).stdout) * 1024 / 1e6
+        if sys.platform == "win32":
+            return _working_set_of_windows()
+    return None
+
+
 def free_disk_mb(folder: Path) -> float | None:
     """MB that can still be written where a folder is or will be; None when the system does not tell."""
     absolute = Path(os.path.abspath(folder))
@@ -94,3 +108,23 @@ def _of_windows() -> Memory:
     if not ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):  # type: ignore[attr-defined]
         raise OSError("GlobalMemoryStatusEx failed")
     return Memory(status.total / 1e6, status.available / 1e6)
+
+
+def _working_set_of_windows() -> float:
+    """What GetProcessMemoryInfo tells of this process, MB."""
+    import ctypes
+
+    class Counters(ctypes.Structure):
+        _fields_ = [
+            ("length", ctypes.c_ulong),
+            ("faults", ctypes.c_ulong),
+            *[(name, ctypes.c_size_t) for name in ("peak", "now", "a", "b", "c", "d", "e", "f")],
+        ]
+
+    counters = Counters(length=ctypes.sizeof(Counters))
+    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined]
+    kernel.GetCurrentProcess.restype = ctypes.c_void_p
+    process = ctypes.c_void_p(kernel.GetCurrentProcess())
+    if not kernel.K32GetProcessMemoryInfo(process, ctypes.byref(counters), counters.length):
+        raise OSError("K32GetProcessMemoryInfo failed")
+    return counters.now / 1e6

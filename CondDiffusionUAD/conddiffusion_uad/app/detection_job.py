@@ -191,7 +191,7 @@ class Examination:
             bundle,
             contrast,
             device=next(bundle.model.parameters()).device,
-            levels=self.job.levels,
+            timesteps=self.job.levels,
             healthy_flagged=self.job.healthy_flagged,
             min_volume_ml=self.job.min_volume_ml,
             skull=self.job.skull,

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from conddiffusion_uad.app.folder_lock import LockedError, acquire, locked
 from conddiffusion_uad.io.output_failure import as_output_failure, cannot_write
 from conddiffusion_uad.protocol.failures import OutputFailure
+from conddiffusion_uad.protocol.folder_lock import LockedError, acquire, locked
 from conddiffusion_uad.protocol.result_files import FILES
 
 _PREFIX = ".conddiffusion-uad-"

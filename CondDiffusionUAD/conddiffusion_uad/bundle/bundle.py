@@ -233,8 +233,18 @@ def write_inference(folder: Path) -> None:
     _write_json(folder / INFERENCE, inference_config())
 
 
-def save_calibration(folder: Path, calibration: Mapping[str, Calibration]) -> None:
-    """Store the calibration of a bundle and seal it."""
+def save_calibration(
+    folder: Path, calibration: Mapping[str, Calibration], measured_with: Mapping[str, str] | None = None
+) -> None:
+    """Store the calibration of a bundle and seal it.
+
+    Args:
+        folder: The bundle's.
+        calibration: By contrast.
+        measured_with: Device and number format that it holds for, for the metadata.
+    """
+    if measured_with is not None:
+        _write_json(folder / METADATA, {**_read_json(folder / METADATA), "calibrated_with": dict(measured_with)})
     _write_json(folder / CALIBRATION, {contrast: entry.to_json() for contrast, entry in calibration.items()})
     seal(folder)
 

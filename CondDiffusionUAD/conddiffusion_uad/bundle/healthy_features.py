@@ -73,7 +73,7 @@ class HealthyFeatures:
         """Squared Mahalanobis distance per feature, its median over the slices; about 1 in healthy scans.
 
         Args:
-            features: Of the slices of one scan, (slices, features); not empty.
+            features: Those of the slices of one scan, shape (slices, features); not empty.
         """
         away = features - self.mean
         along = away @ self.directions.T

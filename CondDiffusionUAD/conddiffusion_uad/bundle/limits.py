@@ -29,3 +29,10 @@ def require_moderate(denoiser: Mapping[str, Any]) -> None:
         whole = all(isinstance(each, int) and not isinstance(each, bool) and 1 <= each <= most for each in values)
         if not whole or not 1 <= len(values) <= MOST_ENTRIES or (name == "multipliers") != (values is value):
             raise ValueError(f"denoiser: {name} cannot be {str(value)[:80]}")
+
+
+def require_finite(weights: Mapping[str, torch.Tensor]) -> None:
+    """Raise ValueError when there is NaN or infinity among the weights, for then nothing would be found anywhere."""
+    for name, values in weights.items():
+        if values.is_floating_point() and not bool(torch.isfinite(values).all()):
+            raise ValueError(f"its weights {name} are not numbers")

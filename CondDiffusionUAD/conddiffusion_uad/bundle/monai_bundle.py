@@ -66,7 +66,7 @@ def infer(bundle: Bundle, image: str, contrast: str, output: str, *, seed: int =
             the network can divide, intensities in [0, 1], 0 outside the brain.
         contrast: One that the bundle is calibrated for.
         output: File for the score, on the same grid unless the method's map is finer; 0 outside the brain.
-        seed: Of the noise.
+        seed: The seed of the noise.
 
     Raises:
         Failure: The image cannot be read, the bundle is not calibrated, or the output cannot be written.

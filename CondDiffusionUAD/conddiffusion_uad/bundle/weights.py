@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -37,7 +36,7 @@ def save(folder: Path, model: ConditionedDiffusion) -> None:
     """
     networks = _separated(model)
     for weights in networks.values():
-        require_finite(weights)
+        limits.require_finite(weights)
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     for earlier in files(folder):
         earlier.unlink(missing_ok=True)
@@ -67,16 +66,9 @@ def load(folder: Path, config: BundleConfig) -> ConditionedDiffusion:
     return model.eval()
 
 
-def require_finite(weights: Mapping[str, torch.Tensor]) -> None:
-    """Raise ValueError when there is NaN or infinity among the weights, for then nothing would be found anywhere."""
-    for name, values in weights.items():
-        if values.is_floating_point() and not bool(torch.isfinite(values).all()):
-            raise ValueError(f"its weights {name} are not numbers")
-
-
 def _read(folder: Path, name: str) -> dict[str, torch.Tensor]:
     weights = load_file(_file(folder, name))
-    require_finite(weights)
+    limits.require_finite(weights)
     return weights
 
 

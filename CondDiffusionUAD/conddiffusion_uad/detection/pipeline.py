@@ -13,11 +13,12 @@ from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.bundle.calibration import threshold
 from conddiffusion_uad.detection.findings import Finding, find
 from conddiffusion_uad.detection.input_check import gate
-from conddiffusion_uad.method.run import BATCH, score
+from conddiffusion_uad.method import run
+from conddiffusion_uad.method.run import BATCH
 from conddiffusion_uad.preprocessing import atlas
 from conddiffusion_uad.preprocessing.preparation import Prepared, prepare
 from conddiffusion_uad.protocol.events import Progress, Quiet
-from conddiffusion_uad.protocol.failures import BadInput, BundleFailure
+from conddiffusion_uad.protocol.failures import BundleFailure
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def detect(
     contrast: str,
     *,
     device: torch.device | str = "cpu",
-    levels: Sequence[int] | None = None,
+    timesteps: Sequence[int] | None = None,
     healthy_flagged: float = 0.01,
     min_volume_ml: float = 0.05,
     skull: str = "auto",
@@ -80,7 +81,7 @@ def detect(
         bundle: Trained model; its network is on `device`.
         contrast: One that the bundle is calibrated for.
         device: Processor of the network and of the skull stripping.
-        levels: Timesteps to average over; None for the bundle's own.
+        timesteps: How much noise the reconstruction is made with, t in 1..1000; None for the bundle's own.
         healthy_flagged: Fraction of healthy tissue that the threshold may flag.
         min_volume_ml: Smallest volume of a finding in ml.
         skull: "auto", "on" or "off".
@@ -91,13 +92,13 @@ def detect(
         progress: Told about stages and warnings; may end the run.
 
     Raises:
-        Failure: Of the kind that fits: see `protocol`.
+        Failure: One of the kind that fits, see `protocol.failures`.
     """
     progress = progress or Quiet()
     require_contrast(bundle, contrast)
 
-    if levels is not None:
-        _warn_of_other_timesteps(levels, bundle, progress)
+    if timesteps is not None:
+        _warn_of_other_timesteps(timesteps, bundle, progress)
 
     # orient, strip the skull, register to the atlas, correct the bias field, normalize, slice
     options = {"grid": bundle.config.grid, "atlas": atlas.load(), "skull": skull, "device": device}
@@ -108,7 +109,8 @@ def detect(
     assessment = gate.check(prepared, bundle, contrast, progress, accept=accept_any_scan)
 
     # encode, noise, denoise, average over the timesteps; residual, smoothed; calibrated on healthy scans
-    scored = score(bundle, prepared, contrast, timesteps=levels, seed=seed, batch=batch, progress=progress)
+    scored = run.score(bundle, prepared, contrast, timesteps=timesteps, seed=seed, batch=batch, progress=progress)
+
     # back to the patient's grid
     progress.stage("restore")
     assert isinstance(scored.brain, Prepared)
@@ -118,10 +120,10 @@ def detect(
 
     # threshold, findings
     progress.stage("findings")
-    level = threshold(healthy_flagged)
-    segmentation, findings = find(heatmap, level, min_volume_ml)
+    limit = threshold(healthy_flagged)
+    segmentation, findings = find(heatmap, limit, min_volume_ml)
     images = (heatmap, reconstruction, prepared.native_mask, segmentation)
-    return Detection(*images, findings, level, scored.restored.batch, prepared, assessment, scored.measures)
+    return Detection(*images, findings, limit, scored.restored.batch, prepared, assessment, scored.measures)
 
 
 def _warn_of_other_timesteps(timesteps: Sequence[int], bundle: Bundle, progress: Progress) -> None:
@@ -137,13 +139,7 @@ def _warn_of_other_timesteps(timesteps: Sequence[int], bundle: Bundle, progress:
 
 def require_contrast(bundle: Bundle, contrast: str) -> None:
     """Raise BadInput("contrast_not_in_bundle") or BundleFailure("bundle_not_calibrated") unless a bundle knows it."""
-    known = bundle.config.contrasts
-    if contrast not in known:
-        raise BadInput(
-            "contrast_not_in_bundle",
-            f"The bundle {bundle.name} was not made for {contrast} scans.",
-            f"It knows {', '.join(known)}; choose another --bundle or another scan.",
-        )
+    run.require_contrast(bundle, contrast)
     if contrast not in bundle.calibration:
         raise BundleFailure(
             "bundle_not_calibrated",

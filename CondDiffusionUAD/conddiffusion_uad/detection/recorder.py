@@ -13,7 +13,7 @@ class Recorder:
     """A `Progress` that passes everything on and remembers it for the report.
 
     Attributes:
-        seconds: Of each stage that is over.
+        seconds: How long each stage took that is over.
         warnings: With their code, message and hint.
     """
 

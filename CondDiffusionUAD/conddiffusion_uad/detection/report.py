@@ -39,7 +39,7 @@ def build(
 
     Args:
         job: What was asked for.
-        contrast: Of the scan.
+        contrast: The scan's contrast.
         scan: As it was read.
         bundle: What was computed with.
         detection: What was found.
@@ -76,6 +76,7 @@ def build(
             "peak_score": round(max((finding.peak_score for finding in detection.findings), default=0.0), 3),
             "list": [dict(zip(COLUMNS, row(finding), strict=True)) for finding in detection.findings],
         },
+        "measures": dict(detection.measures),
         "warnings": recorder.warnings,
         "seconds": {**recorder.seconds, "total": round(sum(recorder.seconds.values()), 3)},
         "peak_memory_mb": peak_memory_mb(),

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from conddiffusion_uad.protocol.failures import EXIT_DONE
-from conddiffusion_uad.protocol.job import CONTRASTS
+from conddiffusion_uad.protocol.job import CONTRASTS, PRECISIONS
 
 HELP = "measure how well a model finds lesions, with plain baselines beside it"
 DESCRIPTION = (
@@ -31,16 +31,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--protocol", choices=PROTOCOLS, default=PROTOCOLS[0], help="whose rules (default: %(default)s)")
     add("--contrast", action="append", choices=CONTRASTS, help="only scans of this contrast; may be repeated")
     add("--most", type=int, metavar="N", help="patients, or slices, of each data set (default: all)")
-    add("--baselines", default="all", metavar="all|none|NAME,...", help="what to compare with (default: %(default)s)")
+    add("--baselines", metavar="all|none|NAME,...", help="what to compare with (default: all; with --robustness, one)")
     add("--maps", type=Path, metavar="DIR", help="judge these maps of other software in place of the bundle's")
     add("--maps-threshold", type=float, metavar="VALUE", help="from which on such a map flags (default: its top 1 %%)")
     add("--healthy-flagged", type=float, default=0.01, metavar="FRACTION", help="see detect (default: %(default)s)")
     add("--min-volume-ml", type=float, default=0.05, metavar="ML", help="see detect (default: %(default)s)")
     add("--skull", choices=("auto", "on", "off"), default="auto", help="whether skulls are to be stripped")
     add("--device", default="auto", metavar="auto|cuda[:N]|mps|cpu", help="what computes")
+    add("--precision", default="auto", metavar="|".join(PRECISIONS), help="number format of the network")
     add("--jobs", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
-    add("--seed", type=int, default=0, metavar="N", help="of the noise (default: %(default)s)")
-    add("--robustness", action="store_true", help="scans with simulated faults instead: how the figures change")
+    add("--seed", type=int, default=0, metavar="N", help="of the noise, 0 or more (default: %(default)s)")
+    add("--robustness", action="store_true", help="also scans with simulated faults: how the figures change")
     add("--severities", default="1,2,3,4,5", metavar="N,...", help="of these faults (default: %(default)s)")
     add("--trained-on", type=Path, metavar="DIR", help="the bundle's training data, to find them among the scans")
     add("--allow-trained", action="store_true", help="also judge scans that the bundle was trained on")

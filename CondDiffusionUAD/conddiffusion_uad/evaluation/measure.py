@@ -1,86 +1,22 @@
-"""Measuring one case: from the maps of the methods to a record."""
+"""Judging the map of a method in a scan: from voxels to the figures of a record."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from conddiffusion_uad.bundle.calibration import threshold
-from conddiffusion_uad.evaluation.cases import Examined
 from conddiffusion_uad.evaluation.methods import Scored
 from conddiffusion_uad.evaluation.metrics.lesions import false_findings, finding_mask, froc_points, lesions
-from conddiffusion_uad.evaluation.metrics.score_counts import ScoreCounts, count
-from conddiffusion_uad.evaluation.metrics.surface import hausdorff95, surface_dice
-from conddiffusion_uad.evaluation.metrics.voxels import dice
-from conddiffusion_uad.evaluation.record import MethodRecord, Record
-
-
-@dataclass(frozen=True)
-class Rule:
-    """When a voxel belongs to a finding, for every method alike; no label is needed to choose it.
-
-    Attributes:
-        healthy_flagged: Fraction of healthy tissue that may be flagged: the threshold.
-        min_volume_ml: Smallest volume of a finding in ml.
-    """
-
-    healthy_flagged: float = 0.01
-    min_volume_ml: float = 0.05
-
-    @property
-    def threshold(self) -> float:
-        """The smallest score of a finding."""
-        return threshold(self.healthy_flagged)
-
-
-@dataclass(frozen=True)
-class Circumstances:
-    """What a record says about a case besides how the methods did; see :class:`Record`."""
-
-    reconstruction: Mapping[str, float | None] | None
-    seconds: Mapping[str, float]
-    peak_memory_mb: float | None
-    notes: list[str]
+from conddiffusion_uad.evaluation.metrics.score_counts import ScoreCounts, count, dice
+from conddiffusion_uad.evaluation.metrics.surface import surface_figures
+from conddiffusion_uad.evaluation.record import MethodRecord
+from conddiffusion_uad.evaluation.settings import Rule
 
 
 def measure(
-    examined: Examined, scored: Iterable[Scored], rule: Rule, circumstances: Circumstances
-) -> tuple[Record, dict[str, ScoreCounts]]:
-    """Judge the maps of all methods in a case, inside the brain, on its own grid.
-
-    Returns:
-        The record, and the counts of each method's raw map.
-
-    Raises:
-        ValueError: A map holds what is not a number.
-    """
-    case, brain = examined.case, examined.native_mask
-    truth = examined.native_truth & brain
-    methods, counts = {}, {}
-    for each in scored:
-        methods[each.name], counts[each.name] = measure_method(each, brain, truth, examined.spacing, rule)
-    voxel_ml = _voxel_ml(examined.spacing)
-    record = Record(
-        id=case.id,
-        patient=case.patient,
-        dataset=case.dataset,
-        contrast=case.contrast,
-        labeled=case.truth is not None,
-        dimensions=3 if case.index is None else 2,
-        voxel_ml=voxel_ml,
-        brain_ml=float(brain.sum() * voxel_ml),
-        lesion_ml=float(truth.sum() * voxel_ml),
-        prevalence=float(truth.sum() / max(brain.sum(), 1)),
-        methods=methods,
-        **vars(circumstances),
-    )
-    return record, counts
-
-
-def measure_method(
-    scored: Scored, brain: np.ndarray, truth: np.ndarray, spacing: tuple[float, float, float], rule: Rule
+    scored: Scored, brain: np.ndarray, truth: np.ndarray, spacing: Sequence[float], rule: Rule
 ) -> tuple[MethodRecord, ScoreCounts]:
     """Judge the map of one method.
 
@@ -90,13 +26,20 @@ def measure_method(
         truth: Lesion inside the brain, same shape.
         spacing: (z, y, x) mm.
         rule: When a voxel belongs to a finding.
+
+    Returns:
+        The figures, and the counts of the raw map.
+
+    Raises:
+        ValueError: The map holds what is not a number.
     """
-    voxel_ml = _voxel_ml(spacing)
+    voxel_ml = volume_ml(spacing)
     counts = count(scored.raw[brain], truth[brain])
     flagged = finding_mask(scored.score, rule.threshold, spacing, rule.min_volume_ml)
     healthy = brain & ~truth
     oracle_dice, oracle_threshold = counts.best_dice() or (None, None)
-    false = false_findings(flagged, truth, voxel_ml)
+    false, false_ml = false_findings(flagged, truth, voxel_ml)
+    surface_dice, hausdorff95_mm = surface_figures(flagged, truth, spacing)
     record = MethodRecord(
         average_precision=counts.average_precision(),
         auroc=counts.auroc(),
@@ -105,21 +48,37 @@ def measure_method(
         oracle_threshold=oracle_threshold,
         flagged_fraction=float((scored.score[healthy] >= rule.threshold).mean()) if healthy.any() else 0.0,
         flagged_ml=float(flagged.sum() * voxel_ml),
-        false_findings=false.count,
-        false_ml=false.ml,
-        surface_dice=surface_dice(flagged, truth, spacing),
-        hausdorff95_mm=hausdorff95(flagged, truth, spacing),
-        lesions=[asdict(lesion) for lesion in lesions(truth, scored.score, flagged, voxel_ml)],
-        froc=[asdict(point) for point in froc_points(scored.score, truth, spacing, rule.min_volume_ml)],
+        false_findings=false,
+        false_ml=false_ml,
+        surface_dice=surface_dice,
+        hausdorff95_mm=hausdorff95_mm,
+        lesions=lesions(truth, scored.score, flagged, voxel_ml),
+        froc=froc_points(scored.score, truth, spacing, rule.min_volume_ml),
         slices=_slices(scored.score, brain, truth),
     )
     return record, counts
 
 
+def compared(
+    record: MethodRecord, after: Scored, before: Scored, brain: np.ndarray, spacing: Sequence[float], rule: Rule
+) -> MethodRecord:
+    """The figures of a changed scan, with how its map agrees with that of the scan as it was, on the same grid."""
+    scores, former = after.score[brain], before.score[brain]
+    varied = scores.std() > 0 and former.std() > 0
+    findings = (finding_mask(each.score, rule.threshold, spacing, rule.min_volume_ml) for each in (after, before))
+    return replace(
+        record,
+        correlation=float(np.corrcoef(scores, former)[0, 1]) if varied else None,
+        difference=float(np.abs(scores - former).mean()),
+        agreement=dice(*findings),
+    )
+
+
+def volume_ml(spacing: Sequence[float]) -> float:
+    """Volume of a voxel, from mm."""
+    return float(np.prod(spacing)) / 1000.0
+
+
 def _slices(score: np.ndarray, brain: np.ndarray, truth: np.ndarray) -> list[tuple[float, bool]]:
     """The highest score of each slice that shows brain, and whether it holds lesion."""
     return [(float(score[z].max()), bool(truth[z].any())) for z in np.flatnonzero(brain.any(axis=(1, 2)))]
-
-
-def _voxel_ml(spacing: tuple[float, float, float]) -> float:
-    return float(np.prod(spacing)) / 1000.0

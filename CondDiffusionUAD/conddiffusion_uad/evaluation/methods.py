@@ -1,47 +1,40 @@
-"""The methods that are compared in a case: the model, the plain baselines, and maps that other software made."""
+"""The methods that are compared in a scan: the model, plain baselines, and maps that other software made."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 import torch
+from scipy import ndimage
 from scipy.stats import rankdata
 
 from conddiffusion_uad.bundle.bundle import Bundle
-from conddiffusion_uad.evaluation.baselines import baseline_maps
-from conddiffusion_uad.evaluation.cases import Case, Examined
+from conddiffusion_uad.evaluation.data.cases import Case, Examined
+from conddiffusion_uad.evaluation.metrics.score_counts import LARGEST
 from conddiffusion_uad.evaluation.record import MODEL
+from conddiffusion_uad.evaluation.settings import Settings
+from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.method.anomaly_map.residual import Residual
+from conddiffusion_uad.method.intensity import rank_normalized
 from conddiffusion_uad.method.run import Scored as BrainScored
 from conddiffusion_uad.method.run import score
-from conddiffusion_uad.preprocessing.preparation import Prepared
 from conddiffusion_uad.protocol.failures import BadInput
 
+BLUR_VOXELS = 4.0  # standard deviation of the blur residual's Gaussian
+MAD_TO_SIGMA = 1.4826  # of a normal distribution
 UNTRAINED = "untrained model"
-BASELINES = (
-    "equalized intensity",
-    "1 - equalized intensity",
-    "robust z-score",
-    "blur residual",
-    "asymmetry",
-    "random",
-    UNTRAINED,
-)
-LARGEST = float(np.finfo(np.float16).max)
-"""Of the values of a map: scores are counted in half precision."""
-
 MAPS = "maps"
 """The method that existing maps are, in place of the model."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What a method says of a case, on the scan's own grid.
+    """What a method says of a scan, on the scan's own grid.
 
     Attributes:
         name: Of the method.
@@ -54,31 +47,68 @@ class Scored:
     score: np.ndarray
 
 
+def run_model(examined: Examined, bundle: Bundle, seed: int) -> BrainScored:
+    """Reconstruct and score a scan: all that the evaluation asks of a network."""
+    return score(bundle, examined.prepared, examined.case.contrast, seed=seed)
+
+
+def native(examined: Examined, scored: BrainScored, values: np.ndarray) -> np.ndarray:
+    """Bring values from the grid of a bundle's map, which may be finer than the model's, to the scan's own grid."""
+    return replace(examined, prepared=scored.brain).native(values)
+
+
 def model_map(examined: Examined, scored: BrainScored) -> Scored:
-    """The anomaly score of a case."""
-    brain = scored.brain  # on the grid of the map, which may be finer
-    heatmap = replace(examined, prepared=brain if isinstance(brain, Prepared) else None).native(scored.score)
+    """The anomaly score of the bundle, which counts both as the raw map and as the score."""
+    heatmap = native(examined, scored, scored.score)
     return Scored(MODEL, heatmap, heatmap)
 
 
-def rule_of(bundle: Bundle, contrast: str) -> Residual:
-    """How the baselines are smoothed: as the bundle's residual, if its map is one."""
-    part = bundle.method.anomaly_map[contrast]
-    return part if isinstance(part, Residual) else Residual()
-
-
-def other_maps(examined: Examined, bundle: Bundle, names: Sequence[str], seed: int) -> Iterator[Scored]:
-    """The maps of the baselines named, smoothed by the rule of the bundle, ranked in their own brain."""
-    contrast = examined.case.contrast
-    rule = rule_of(bundle, contrast)
-    maps = baseline_maps(examined.volume, examined.mask, rule, examined.grid, seed)
-    for name in names:
-        if name == UNTRAINED:
-            values = score(untrained(bundle), examined.brain, contrast, seed=seed).anomaly_map
-        else:
-            values = maps[name]
-        own = examined.native(values)
+def baseline_maps(examined: Examined, bundle: Bundle, settings: Settings) -> Iterator[Scored]:
+    """The maps of the baselines asked for, smoothed as the bundle smooths its own, ranked in their own brain."""
+    for name in settings.baselines:
+        own = BASELINES[name](examined, bundle, settings.seed)
         yield Scored(name, own, rank_score(own, examined.native_mask))
+
+
+def blur_residual(volume: np.ndarray, mask: np.ndarray, sigma: float = BLUR_VOXELS) -> np.ndarray:
+    """``|x - G x|`` with the Gaussian normalized inside the brain: what a useless autoencoder would give; 0 outside."""
+    weight = np.maximum(ndimage.gaussian_filter(mask.astype(np.float32), sigma), 1e-6)
+    blurred = ndimage.gaussian_filter(volume * mask, sigma) / weight
+    return np.where(mask, np.abs(volume - blurred), 0).astype(np.float32)
+
+
+def robust_z(volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """``|x - median| / (1.4826 MAD)`` of the brain's intensities; 0 outside and in a brain of one intensity."""
+    if not mask.any():
+        return np.zeros(volume.shape, np.float32)
+    median = np.median(volume[mask])
+    deviation = MAD_TO_SIGMA * np.median(np.abs(volume[mask] - median))
+    z = np.abs(volume - median) / deviation if deviation > 0 else np.zeros(volume.shape)
+    return np.where(mask, z, 0).astype(np.float32)
+
+
+def asymmetry(volume: np.ndarray, mask: np.ndarray, grid: Grid) -> np.ndarray:
+    """``|x - x mirrored|`` at the mid-sagittal plane; 0 outside the brain and where the mirrored place is outside.
+
+    Args:
+        volume: Axes (z, y, x), x from right to left.
+        mask: Brain, boolean, same shape.
+        grid: Where the voxels lie in the atlas, whose plane x = 0 is the mirror.
+    """
+    middle = -grid.origin[0] / grid.spacing[0]
+    mirrored, there = (_mirrored(values.astype(np.float32), middle) for values in (volume * mask, mask))
+    both = mask & (there > 0.5)
+    return np.where(both, np.abs(volume - mirrored / np.maximum(there, 0.5)), 0).astype(np.float32)
+
+
+def _mirrored(values: np.ndarray, middle: float) -> np.ndarray:
+    """Values (z, y, x) mirrored at the place `middle` along x, linear between voxels, 0 beyond the grid."""
+    at = 2 * middle - np.arange(values.shape[2])
+    low = np.floor(at).astype(int)
+    share = (at - low).astype(np.float32)
+    padded = np.pad(values, ((0, 0), (0, 0), (1, 1)))
+    below, above = (padded[:, :, np.clip(i + 1, 0, values.shape[2] + 1)] for i in (low, low + 1))
+    return (1 - share) * below + share * above
 
 
 def untrained(bundle: Bundle) -> Bundle:
@@ -87,6 +117,43 @@ def untrained(bundle: Bundle) -> Bundle:
         torch.manual_seed(0)
         model = bundle.config.build().eval()
     return replace(bundle, model=copy.deepcopy(model).to(bundle.model.device), trainable=model)
+
+
+def smoothing_of(bundle: Bundle, contrast: str) -> Residual:
+    """How baselines are smoothed: as the bundle smooths its residual, if that is its map."""
+    part = bundle.method.anomaly_map[contrast]
+    return part if isinstance(part, Residual) else Residual()
+
+
+def _smoothed(make: Callable[[Examined, int], np.ndarray]) -> Callable[[Examined, Bundle, int], np.ndarray]:
+    """A baseline on the model's grid, smoothed as the bundle smooths."""
+
+    def smoothed(examined: Examined, bundle: Bundle, seed: int) -> np.ndarray:
+        rule = smoothing_of(bundle, examined.case.contrast)
+        return examined.native(rule.smoothed(make(examined, seed), examined.mask))
+
+    return smoothed
+
+
+def _untrained_map(examined: Examined, bundle: Bundle, seed: int) -> np.ndarray:
+    scored = run_model(examined, untrained(bundle), seed)
+    return native(examined, scored, scored.anomaly_map)
+
+
+BASELINES: Mapping[str, Callable[[Examined, Bundle, int], np.ndarray]] = {
+    "equalized intensity": _smoothed(lambda e, _: rank_normalized(e.volume, e.mask)),
+    "1 - equalized intensity": _smoothed(lambda e, _: e.mask - rank_normalized(e.volume, e.mask)),
+    "robust z-score": _smoothed(lambda e, _: robust_z(e.volume, e.mask)),
+    "blur residual": _smoothed(lambda e, _: blur_residual(e.volume, e.mask)),
+    "asymmetry": _smoothed(lambda e, _: asymmetry(e.volume, e.mask, e.prepared.grid)),
+    "random": _smoothed(lambda e, seed: np.random.default_rng(seed).random(e.volume.shape, np.float32)),
+    UNTRAINED: _untrained_map,
+}
+"""What has to be beaten: (scan, bundle, seed) -> map on the scan's own grid, float32 (z, y, x), 0 outside the brain.
+
+What is brightest is suspect (Meissen et al. 2021), or what is darkest, or what is unusual in this brain, or what
+differs from its surroundings or from the other side; what chance says; and what an untrained network says.
+"""
 
 
 def rank_score(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -102,11 +169,11 @@ def rank_score(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def existing_map(folder: Path, examined: Examined, threshold: float | None) -> Scored:
-    """The map that other software made of a case, resampled (linear) to the scan's grid.
+    """The map that other software made of a scan, resampled (linear) to the scan's grid.
 
     Args:
         folder: Holds it under one of the names in :func:`map_files`.
-        examined: The case.
+        examined: The scan.
         threshold: The value of the map from which on a voxel is flagged; it becomes score 2 (1 % of healthy tissue).
             None ranks the values in their own brain instead.
 
@@ -115,7 +182,7 @@ def existing_map(folder: Path, examined: Examined, threshold: float | None) -> S
     """
     case = examined.case
     file = next((f for f in map_files(folder, case) if f.is_file()), None)
-    if file is None or examined.prepared is None:
+    if file is None:
         tried = ", ".join(str(f.relative_to(folder)) for f in map_files(folder, case))
         raise BadInput("map_missing", f"There is no map of {case.id}.", f"Expected in the folder of maps: {tried}.")
     reference = examined.prepared.reference.blank()
@@ -131,9 +198,10 @@ def _read_map(file: Path) -> sitk.Image:
         image = sitk.ReadImage(str(file), sitk.sitkFloat32)
     except RuntimeError as error:
         raise BadInput("map_unreadable", f"{file} cannot be read as an image.", "Write it as NIfTI.") from error
-    if image.GetDimension() != 3 or not np.isfinite(sitk.GetArrayViewFromImage(image)).all():
+    values = sitk.GetArrayViewFromImage(image)
+    if image.GetDimension() != 3 or not np.isfinite(values).all():
         raise BadInput("map_unreadable", f"{file} is no 3-D map of finite numbers.", "Replace what is not a number.")
-    if np.abs(sitk.GetArrayViewFromImage(image)).max() > LARGEST:
+    if np.abs(values).max() > LARGEST:
         raise BadInput("map_unreadable", f"{file} holds values beyond {LARGEST:.0f}.", "Scale all maps alike.")
     return image
 

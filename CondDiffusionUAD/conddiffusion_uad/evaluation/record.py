@@ -1,30 +1,33 @@
-"""What was measured in one case, as it is kept on disk: everything else is computed from these records."""
+"""What was measured in one scan, as it is kept on disk: everything else is computed from these records."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from conddiffusion_uad.evaluation.metrics.score_counts import BINS, ScoreCounts
+from conddiffusion_uad.evaluation.metrics.score_counts import ScoreCounts
+from conddiffusion_uad.evaluation.shifts import CLEAN
 
 MODEL = "model"
 FOLDER = "cases"
+_PARTS = ("scores", "healthy", "lesion")
+_SUFFIXES = (".json", ".npz", ".png")
 
 
 @dataclass(frozen=True)
 class MethodRecord:
-    """How one method did in one case, inside the brain, on the scan's own grid. None: not defined there.
+    """How one method did in one scan, inside the brain, on the scan's own grid. None: not defined there.
 
     Attributes:
         average_precision: Of the raw map; None without lesion.
         auroc: The same.
         dice: Of the findings at the threshold that needs no labels, small ones removed; None without lesion.
-        oracle_dice: At the threshold that is best for this very case; None without lesion.
+        oracle_dice: At the threshold that is best for this very scan; None without lesion.
         oracle_threshold: That threshold, a value of the raw map.
         flagged_fraction: Share of the healthy brain voxels above the threshold that needs no labels.
         flagged_ml: Volume of all findings.
@@ -32,9 +35,13 @@ class MethodRecord:
         false_ml: Their volume.
         surface_dice: Of findings and lesion; None when either is empty.
         hausdorff95_mm: The same.
-        lesions: A mapping for each lesion: ``ml``, ``peak`` (score), ``detected``, ``iou``.
-        froc: A mapping for each threshold: ``threshold`` (score), ``false_findings``, ``detected`` (lesions).
+        lesions: See :func:`conddiffusion_uad.evaluation.metrics.lesions.lesions`.
+        froc: See :func:`conddiffusion_uad.evaluation.metrics.lesions.froc_points`.
         slices: For each axial slice with brain, its highest score and whether it holds lesion.
+        correlation: Of the scores with those of the scan as it is, over the brain; None where either is constant, and
+            where scans were not changed.
+        difference: Mean absolute difference from these scores over the brain.
+        agreement: Dice coefficient of the findings and those of the scan as it is; None when both have none.
     """
 
     average_precision: float | None
@@ -51,45 +58,65 @@ class MethodRecord:
     lesions: list[Mapping[str, Any]]
     froc: list[Mapping[str, Any]]
     slices: list[tuple[float, bool]]
+    correlation: float | None = None
+    difference: float | None = None
+    agreement: float | None = None
 
 
 @dataclass(frozen=True)
 class Record:
-    """What was measured in one case.
+    """What was measured in one scan, as it is or changed.
 
     Attributes:
-        id: Of the case; names its files.
+        id: Names its files.
+        case: Id of the case.
         patient: Who is shown; scans of one patient are not independent.
         dataset: What the case belongs to.
         contrast: "T1", "T2" or "FLAIR".
         labeled: Whether the case has a truth, even one without lesion; False for healthy scans.
-        dimensions: 3, or 2 for a single slice.
+        thin: Whether it shows only a few millimeters of a head, such as a single slice.
+        corruption: What was done to the scan, or :data:`CLEAN`.
+        severity: 1 to 5; 0 for what has no degrees.
+        bundle: Position of the bundle among those asked for, from 0.
+        applies: False when the corruption leaves this scan as it is, such as thin slices; then nothing is measured.
+        refused: Code of the failure that ended the run of a changed scan; None when there was none.
+        warnings: Codes of what the run warned of.
+        device, precision: What computed, and in which number format; empty without a network.
         voxel_ml: Of the grid that it is judged on.
         brain_ml: Volume of the brain.
         lesion_ml: Volume of lesion inside the brain.
         prevalence: Share of the brain that is lesion: the average precision of a random score.
-        reconstruction: The fields of :class:`conddiffusion_uad.evaluation.metrics.fidelity.Fidelity`; None without one.
+        reconstruction: See :func:`conddiffusion_uad.evaluation.metrics.fidelity.fidelity`; None without one.
         seconds: Of each part of the run.
         peak_memory_mb: The most that the process has held; None where that is not known.
-        notes: What is to be known about this case, in sentences.
-        methods: What each method did, by its name.
+        notes: What is to be known about this scan, in sentences.
+        methods: What each method did, by its name; empty without a result.
     """
 
     id: str
+    case: str
     patient: str
     dataset: str
     contrast: str
     labeled: bool
-    dimensions: int
-    voxel_ml: float
-    brain_ml: float
-    lesion_ml: float
-    prevalence: float
-    reconstruction: Mapping[str, float | None] | None
-    seconds: Mapping[str, float]
-    peak_memory_mb: float | None
-    notes: list[str]
-    methods: Mapping[str, MethodRecord]
+    thin: bool = False
+    corruption: str = CLEAN
+    severity: int = 0
+    bundle: int = 0
+    applies: bool = True
+    refused: str | None = None
+    warnings: list[str] = field(default_factory=list)
+    device: str = ""
+    precision: str = ""
+    voxel_ml: float | None = None
+    brain_ml: float | None = None
+    lesion_ml: float | None = None
+    prevalence: float | None = None
+    reconstruction: Mapping[str, float | None] | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    peak_memory_mb: float | None = None
+    notes: list[str] = field(default_factory=list)
+    methods: Mapping[str, MethodRecord] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -101,32 +128,31 @@ class Record:
         return cls(**{**values, "methods": methods})
 
 
-def save(folder: Path, record: Record, counts: Mapping[str, ScoreCounts]) -> None:
-    """Write a record and its counts; the record last and in one move, so that what can be read is whole.
+def save(folder: Path, record: Record, arrays: Mapping[str, np.ndarray] | None = None) -> None:
+    """Write a record and its arrays; the record last and in one move, so that what can be read is whole.
 
     Args:
         folder: Of the evaluation.
         record: What was measured.
-        counts: Of the raw map of each method.
+        arrays: What else is kept of the scan, such as :func:`count_arrays`.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: They cannot be written.
     """
-    place = folder / FOLDER / record.id
-    arrays = {f"{name}/{part}": getattr(each, part) for name, each in counts.items() for part in ("healthy", "lesion")}
-    np.savez_compressed(_counts_file(place), **arrays)
-    partial = place.with_name(f"{place.name}.part")
-    partial.write_text(json.dumps(record.to_json(), indent=1) + "\n", encoding="utf-8")
-    partial.replace(_record_file(place))
+    if arrays:
+        np.savez_compressed(file_of(folder, record.id, ".npz"), **arrays)
+    partial = file_of(folder, record.id, ".part")
+    partial.write_text(json.dumps(record.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    partial.replace(file_of(folder, record.id, ".json"))
 
 
 def load(folder: Path, identifier: str) -> Record | None:
-    """The record of a case; None when there is none that is whole."""
+    """A record by its id; None when there is none that is whole."""
     try:
-        text = _record_file(folder / FOLDER / identifier).read_text(encoding="utf-8")
-        return Record.from_json(json.loads(text))
-    except (OSError, ValueError, TypeError, KeyError):
+        record = Record.from_json(json.loads(file_of(folder, identifier, ".json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+    return record if record.id == identifier else None
 
 
 def load_all(folder: Path) -> list[Record]:
@@ -135,34 +161,24 @@ def load_all(folder: Path) -> list[Record]:
     return [record for record in found if record]
 
 
+def remove_all(folder: Path) -> None:
+    """Remove the records of an evaluation and what :func:`save` and the gallery wrote with them; other files stay."""
+    for record in load_all(folder):
+        for suffix in _SUFFIXES:
+            file_of(folder, record.id, suffix).unlink(missing_ok=True)
+
+
+def count_arrays(counts: Mapping[str, ScoreCounts]) -> dict[str, np.ndarray]:
+    """The counts of each method as arrays that :func:`load_counts` reads."""
+    return {f"{name}/{part}": getattr(each, part) for name, each in counts.items() for part in _PARTS}
+
+
 def load_counts(folder: Path, identifier: str, method: str) -> ScoreCounts:
-    """The counts of a method in a case.
-
-    Raises:
-        OSError: They cannot be read.
-        KeyError: The case has no such method.
-        ValueError: They are damaged.
-    """
-    with np.load(_counts_file(folder / FOLDER / identifier)) as stored:
-        counts = ScoreCounts(stored[f"{method}/healthy"], stored[f"{method}/lesion"])
-    if counts.healthy.shape != (BINS,) or counts.lesion.shape != (BINS,):
-        raise ValueError(f"The counts of {identifier} are damaged.")
-    return counts
+    """The counts of a method in a scan. Raises OSError, or KeyError when the scan has no such method."""
+    with np.load(file_of(folder, identifier, ".npz")) as stored:
+        return ScoreCounts(*(stored[f"{method}/{part}"] for part in _PARTS))
 
 
-def picture_file(folder: Path, identifier: str) -> Path:
-    """Where the picture of a case is, or would be."""
-    return _with(folder / FOLDER / identifier, ".png")
-
-
-def _record_file(place: Path) -> Path:
-    return _with(place, ".json")
-
-
-def _counts_file(place: Path) -> Path:
-    return _with(place, ".npz")
-
-
-def _with(place: Path, suffix: str) -> Path:
-    """An id may hold dots, so that `Path.with_suffix` would cut it."""
-    return place.with_name(place.name + suffix)
+def file_of(folder: Path, identifier: str, suffix: str) -> Path:
+    """Where a file about a scan is, or would be; an id may hold dots, so that `Path.with_suffix` would cut it."""
+    return folder / FOLDER / f"{identifier}{suffix}"

@@ -1,4 +1,4 @@
-"""What ``conddiffusion-uad evaluate`` does: find the cases, check them, evaluate them, report."""
+"""What ``conddiffusion-uad evaluate`` does: find the scans, check them, evaluate them, report."""
 
 from __future__ import annotations
 
@@ -7,125 +7,120 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from conddiffusion_uad.app.console import clock, show
 from conddiffusion_uad.app.progress_line import ProgressLine
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.bundle import Bundle
-from conddiffusion_uad.evaluation import datasets, experiment
-from conddiffusion_uad.evaluation.case_run import Settings
-from conddiffusion_uad.evaluation.cases import Case
-from conddiffusion_uad.evaluation.checks import case_checks
-from conddiffusion_uad.evaluation.checks.trained_on import TrainedOn
-from conddiffusion_uad.evaluation.datasets.selection import some
-from conddiffusion_uad.evaluation.measure import Rule
+from conddiffusion_uad.evaluation import experiment
+from conddiffusion_uad.evaluation.data import checks, find
+from conddiffusion_uad.evaluation.data.cases import Case
+from conddiffusion_uad.evaluation.data.trained_on import TrainedOn
 from conddiffusion_uad.evaluation.methods import BASELINES
-from conddiffusion_uad.evaluation.paper import report as paper_report
-from conddiffusion_uad.evaluation.paper import run as paper_run
-from conddiffusion_uad.evaluation.paper.run import PaperSettings
-from conddiffusion_uad.evaluation.reporting import report as reporting
-from conddiffusion_uad.evaluation.robustness import report as robustness_report
-from conddiffusion_uad.evaluation.robustness import trials as robustness
-from conddiffusion_uad.evaluation.robustness.trials import RobustnessSettings
+from conddiffusion_uad.evaluation.report import report
+from conddiffusion_uad.evaluation.settings import NATIVE, PUBLISHED, SHIFTS, Rule, Settings
 from conddiffusion_uad.evaluation.tasks import Show
 from conddiffusion_uad.protocol.failures import RESEARCH_USE, BadInput
+
+COSTLESS = "equalized intensity"
+"""What a bundle is compared with on changed scans, unless more is asked for: each baseline costs a run of each."""
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Carry out the command. Raises Failure."""
-    names = tuple(arguments.bundle or ["default"])
-    _check(arguments, names)
-    loaded = [bundles.load(name) for name in names]
-    contrasts = arguments.contrast or loaded[0].config.contrasts
+    settings = settings_of(arguments)
+    loaded = [bundles.load(name) for name in settings.bundles]
     line = ProgressLine()
-    cases = _checked(some(datasets.find(arguments.datasets, contrasts), arguments.most), loaded, arguments, line)
-    if arguments.robustness:
-        settings = _robustness_settings(arguments, names[0])
-        evaluate, report = robustness.evaluate, robustness_report.report
-    elif arguments.protocol == paper_run.PROTOCOL:
-        settings, evaluate, report = _paper_settings(arguments, names), paper_run.evaluate, paper_report.report
-    else:
-        settings, evaluate, report = _settings(arguments, names[0]), experiment.evaluate, reporting.report
-    experiment.open_folder(arguments.output, settings.to_json(), _command(), anew=arguments.force)
-    evaluate(cases, settings, arguments.output, jobs=arguments.jobs, show=_progress(line))
+    found = find.find(arguments.datasets, arguments.contrast or loaded[0].config.contrasts)
+    cases, noted = _checked(find.some(found, arguments.most), loaded, arguments)
+    if noted:
+        line.say("\n".join(["To be known before the evaluation:", *noted]))
+    command = shlex.join(["conddiffusion-uad", *sys.argv[1:]])
+    experiment.open_folder(arguments.output, settings.to_json(), command, noted=noted, anew=arguments.force)
+    experiment.evaluate(cases, settings, arguments.output, jobs=arguments.jobs, show=_progress(line))
     line.clear()
     show(f"{report(arguments.output)}\n{RESEARCH_USE}.")
 
 
-def _check(arguments: argparse.Namespace, names: Sequence[str]) -> None:
-    if len(names) > 1 and arguments.protocol != paper_run.PROTOCOL:
-        raise BadInput("bad_option", "Several bundles are for --protocol paper.", "Evaluate one bundle at a time.")
-    if arguments.robustness and (arguments.maps or arguments.protocol == paper_run.PROTOCOL):
-        raise BadInput("bad_option", "--robustness runs the bundle, by the native protocol.", "Leave the other out.")
-    if arguments.maps_threshold is not None and (arguments.maps is None or arguments.maps_threshold <= 0):
-        raise BadInput("bad_option", "--maps-threshold is above 0 and goes with --maps.", "Say both, or neither.")
-    if not 0 < arguments.healthy_flagged < 1:
-        raise BadInput("bad_option", "--healthy-flagged is between 0 and 1.", "0.01 is usual.")
-    if arguments.jobs < 1 or arguments.min_volume_ml < 0 or (arguments.most is not None and arguments.most < 1):
-        raise BadInput("bad_option", "--jobs and --most are 1 or more, --min-volume-ml is not negative.", "")
-
-
-def _checked(
-    cases: list[Case], loaded: Sequence[Bundle], arguments: argparse.Namespace, line: ProgressLine
-) -> list[Case]:
-    """The cases that can be used; what is to be known about them is told before anything takes long."""
-    found = []
-    for bundle in loaded:
-        trained_on = TrainedOn.of(bundle, arguments.trained_on)
-        found += case_checks.problems(cases, trained_on, allow_trained=arguments.allow_trained)
-    found = list(dict.fromkeys(found))
-    if any(problem.fatal for problem in found) and not arguments.skip_bad:
-        raise case_checks.failure(found)
-    if found:
-        line.say(f"To be known before the evaluation:\n{case_checks.told(found)}")
-    usable = case_checks.usable(cases, found)
-    if not usable:
-        raise BadInput("no_cases", "No scan is left that can be evaluated.", "See the list of problems.")
-    return usable
-
-
-def _paper_settings(arguments: argparse.Namespace, names: tuple[str, ...]) -> PaperSettings:
-    return PaperSettings(names, arguments.device, arguments.skull, arguments.seed)
-
-
-def _robustness_settings(arguments: argparse.Namespace, bundle: str) -> RobustnessSettings:
-    """Its baselines are its own: each costs a run on every changed scan."""
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """What is asked for. Raises BadInput("bad_option") when that makes no sense."""
+    _check(arguments)
+    published = arguments.protocol == PUBLISHED
     try:
         severities = tuple(int(each) for each in arguments.severities.split(","))
     except ValueError:
         raise BadInput("bad_option", f"--severities cannot be {arguments.severities!r}.", "Such as 1,3,5.") from None
-    own = {"baselines": RobustnessSettings.baselines, "severities": severities}
-    return RobustnessSettings(**{**vars(_settings(arguments, bundle)), **own})
-
-
-def _settings(arguments: argparse.Namespace, bundle: str) -> Settings:
+    usual = COSTLESS if arguments.robustness else "all"
     return Settings(
-        bundle=bundle,
-        baselines=_baselines(arguments.baselines),
+        bundles=tuple(arguments.bundle or ["default"]),
+        protocol=arguments.protocol,
+        baselines=() if published else _baselines(arguments.baselines or usual),
         rule=Rule(arguments.healthy_flagged, arguments.min_volume_ml),
         maps=arguments.maps,
         maps_threshold=arguments.maps_threshold,
         device=arguments.device,
+        precision=arguments.precision,
         skull=arguments.skull,
         seed=arguments.seed,
-    )
+        shifts=SHIFTS if arguments.robustness else (),
+        severities=severities,
+    ).resolved()
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    published, few = arguments.protocol == PUBLISHED, len(arguments.bundle or ()) < 2
+    threshold, maps = arguments.maps_threshold, arguments.maps
+    whole = arguments.jobs >= 1 and arguments.min_volume_ml >= 0 and (arguments.most is None or arguments.most >= 1)
+    for sound, message, hint in (
+        (few or published, f"Several bundles are for --protocol {PUBLISHED}.", "Evaluate one bundle at a time."),
+        (
+            not (arguments.robustness and (maps or published)),
+            f"--robustness runs the bundle, by the protocol {NATIVE}.",
+            "Leave the other out.",
+        ),
+        (not (published and maps), f"--maps are judged by the protocol {NATIVE}.", "Leave the other out."),
+        (maps is None or Path(maps).is_dir(), f"There is no folder {maps}.", "--maps is a folder of heatmaps."),
+        (
+            threshold is None or (maps is not None and threshold > 0),
+            "--maps-threshold is above 0 and goes with --maps.",
+            "Say both, or neither.",
+        ),
+        (0 < arguments.healthy_flagged < 1, "--healthy-flagged is between 0 and 1.", "0.01 is usual."),
+        (whole, "--jobs and --most are 1 or more, --min-volume-ml is not negative.", ""),
+    ):
+        if not sound:
+            raise BadInput("bad_option", message, hint)
+
+
+def _checked(
+    cases: list[Case], loaded: Sequence[Bundle], arguments: argparse.Namespace
+) -> tuple[list[Case], list[str]]:
+    """The cases that can be used, and what is to be known about all of them before anything takes long."""
+    found = []
+    for bundle in loaded:
+        trained_on = TrainedOn.of(bundle, arguments.trained_on)
+        found += checks.problems(cases, trained_on, allow_trained=arguments.allow_trained)
+    found = list(dict.fromkeys(found))
+    if any(problem.fatal for problem in found) and not arguments.skip_bad:
+        raise checks.failure(found)
+    usable = checks.usable(cases, found)
+    if not usable:
+        raise BadInput("no_cases", "No scan is left that can be evaluated.", "See the list of problems.")
+    return usable, checks.told(found)
 
 
 def _baselines(asked: str) -> tuple[str, ...]:
     if asked in ("all", "none"):
-        return BASELINES if asked == "all" else ()
+        return tuple(BASELINES) if asked == "all" else ()
     names = tuple(name.strip() for name in asked.split(","))
     if unknown := [name for name in names if name not in BASELINES]:
         raise BadInput("bad_option", f"There is no baseline {unknown[0]!r}.", f"Known: {', '.join(BASELINES)}.")
     return names
 
 
-def _command() -> str:
-    return shlex.join(["conddiffusion-uad", *sys.argv[1:]])
-
-
 def _progress(line: ProgressLine) -> Show:
-    """Shows how many cases are done and how long the rest will take, judged by those of this run."""
+    """Shows how many scans are done and how long the rest will take, judged by those of this run."""
     begin, earlier = time.monotonic(), -1
 
     def progress(done: int, total: int, said: str) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 import SimpleITK as sitk
 import torch
 
 from conddiffusion_uad.protocol.explanation import explain
-from conddiffusion_uad.protocol.failures import BundleFailure, DeviceFailure, OutputFailure
+from conddiffusion_uad.protocol.failures import EXIT_UNFORESEEN, BundleFailure, DeviceFailure, OutputFailure
 
 Show = Callable[[int, int, str], None]
 """Told how many scans are done, of how many, and what is to be said about the last one, often nothing."""
@@ -55,13 +57,14 @@ def run_tasks(tasks: Sequence[Task], jobs: int, show: Show, done: int = 0) -> li
         done: How many scans were done earlier and count, too.
 
     Returns:
-        Those that failed.
+        Those that failed, also those whose process was killed.
 
     Raises:
         Failure: Of the bundle, the device or the output: no other scan could succeed.
     """
     failures: list[Failed] = []
-    for number, failed in enumerate(_in_any_order(tasks, jobs), start=done + 1):
+    results = map(_attempt, tasks) if jobs == 1 else _in_processes(tasks, jobs)
+    for number, failed in enumerate(results, start=done + 1):
         if failed and failed.exit_code in _FATAL:
             raise _FATAL[failed.exit_code](failed.code, failed.message, failed.hint)
         failures += [failed] if failed else []
@@ -69,18 +72,50 @@ def run_tasks(tasks: Sequence[Task], jobs: int, show: Show, done: int = 0) -> li
     return failures
 
 
-def _in_any_order(tasks: Sequence[Task], jobs: int) -> Iterator[Failed | None]:
-    if jobs == 1:
-        yield from map(_attempt, tasks)
-        return
+def _in_processes(tasks: Sequence[Task], jobs: int) -> Iterator[Failed | None]:
+    """Do tasks in several processes.
+
+    A process that is killed breaks the whole pool, and nothing tells which task it had. So those that were under way
+    are done again, each in a pool of its own: the one that breaks that, too, has failed.
+    """
+    waiting, suspects = deque(tasks), deque[Task]()
+    while waiting or suspects:
+        alone = bool(suspects)
+        queue, running = suspects if alone else waiting, dict[Future, Task]()
+        with _pool(1 if alone else jobs) as pool:
+            try:
+                yield from _through(pool, queue, running, 1 if alone else jobs)
+            except BrokenProcessPool:
+                broken = list(running.values()) or [queue.popleft()]
+                if alone:
+                    yield _killed(broken[0].id)
+                else:
+                    suspects.extend(broken)
+
+
+def _through(
+    pool: ProcessPoolExecutor, queue: deque[Task], running: dict[Future, Task], most: int
+) -> Iterator[Failed | None]:
+    """The results of all tasks of a queue; only so many are under way at once, and in `running`."""
+    while queue or running:
+        while queue and len(running) < most:
+            running[pool.submit(_attempt, queue[0])] = queue[0]
+            queue.popleft()
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            result = future.result()
+            del running[future]
+            yield result
+
+
+def _pool(processes: int) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("spawn")  # forked processes may not use CUDA
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    with ProcessPoolExecutor(jobs, context, _limit_threads, (threads,)) as pool:
-        futures = [pool.submit(_attempt, task) for task in tasks]
-        try:
-            yield from (future.result() for future in as_completed(futures))
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    return ProcessPoolExecutor(processes, context, _limit_threads, (threads,))
+
+
+def _killed(identifier: str) -> Failed:
+    message = "The process that evaluated it was killed, perhaps for want of memory."
+    return Failed(identifier, "process_killed", message, "Try fewer --jobs.", EXIT_UNFORESEEN)
 
 
 def _attempt(task: Task) -> Failed | None:

@@ -16,6 +16,8 @@ from conddiffusion_uad.model.slices import UNKNOWN, Slices
 from conddiffusion_uad.preprocessing import resampling
 from conddiffusion_uad.protocol.job import CONTRASTS
 
+Spacing = tuple[float, float, float]
+
 
 class Brain(Protocol):
     """What can be scored; ``preprocessing.preparation.Prepared`` is one, :class:`Volume` another."""
@@ -32,8 +34,8 @@ class Brain(Protocol):
     def grid(self) -> Grid | None:
         """Where the voxels lie in the atlas; None when that is not known."""
 
-    def at(self, spacing: float) -> Brain:
-        """The same brain on a grid of other voxels, with the detail that the scan has; ``spacing`` in mm."""
+    def at(self, spacing: Spacing) -> Brain:
+        """The same brain on a grid with other voxels (x, y, z in mm), with the detail that the scan has."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class Volume:
     mask: np.ndarray
     grid: Grid | None = None
 
-    def at(self, spacing: float) -> Volume:
-        """The same with other voxels, linear between the old ones. Raises ValueError without a grid."""
+    def at(self, spacing: Spacing) -> Volume:
+        """The same with other voxels (x, y, z in mm), linear between the old ones. Raises ValueError without a grid."""
         if self.grid is None:
             raise ValueError("a volume without a grid cannot be brought to another one")
         finer = resampling.with_spacing(self.grid, spacing)
@@ -73,7 +75,7 @@ def slices_of(brain: Brain, context: Sequence[Context], contrast: str | None, in
     Args:
         brain: Prepared.
         context: What the denoiser sees beside the noisy slice.
-        contrast: Of the scan; None when it is not told.
+        contrast: The scan's; None when it is not told.
         index: Positions of the slices along z, whole numbers.
     """
     volume, mask, grid = brain.volume, brain.mask, brain.grid

@@ -16,6 +16,7 @@ from conddiffusion_uad.method.parts import NETWORK, Learned, read, written
 from conddiffusion_uad.method.restore import RESTORERS, Restorer
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.denoiser import Denoiser
+from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.protocol.job import CONTRASTS
 
 MOST_PARTS = 16  # of a list
@@ -76,10 +77,14 @@ class Method:
         return model
 
     def at(self, timesteps: Sequence[int] | None) -> Method:
-        """The method with other timesteps; None leaves it as it is. Raises ValueError for impossible ones."""
+        """The method with other timesteps, or as it is with None. Raises BadInput("bad_option") for impossible ones."""
         if timesteps is None or tuple(timesteps) == self.restore.timesteps:
             return self
-        changed: Restorer = replace(self.restore, timesteps=tuple(timesteps))  # type: ignore[type-var]  # a dataclass
+        try:
+            changed: Restorer = replace(self.restore, timesteps=tuple(timesteps))  # type: ignore[type-var]
+        except ValueError as error:
+            asked = ", ".join(map(str, timesteps))
+            raise BadInput("bad_option", f"--levels cannot be {asked}: {error}.", "Leave out --levels.") from error
         return replace(self, restore=changed)
 
     def to_json(self) -> dict[str, Any]:
@@ -115,7 +120,7 @@ class Method:
 
 
 KEYS = ("context", "condition", "noise", "restore", "anomaly_map", "measures", "adapt")
-"""Of a configuration, that describe the method."""
+"""The keys of a configuration that describe the method."""
 
 
 def _listed(values: Mapping[str, Any], name: str) -> Iterator[Any]:

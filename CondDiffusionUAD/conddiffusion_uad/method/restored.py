@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from conddiffusion_uad.io.volume import Grid
-from conddiffusion_uad.method.brain import Brain, resampled
+from conddiffusion_uad.method.brain import Brain, Spacing, resampled
 
 
 @dataclass(frozen=True)
@@ -17,15 +17,17 @@ class Restored:
 
     Attributes:
         brain: The scan.
-        contrast: Of the scan, one of ``protocol.job.CONTRASTS``.
+        contrast: The scan's contrast, one of ``protocol.job.CONTRASTS``.
         samples: Reconstructions in [0, 1], not clamped, 0 outside the mask, float32 (S, z, y, x).
         batch: Slices that were computed at once; it decides the last digits.
+        origin: The same on the bundle's grid, where it was computed; None when this is it.
     """
 
     brain: Brain
     contrast: str
     samples: np.ndarray
     batch: int
+    origin: Restored | None = None
 
     @property
     def volume(self) -> np.ndarray:
@@ -53,10 +55,11 @@ class Restored:
         """Standard deviation of the samples, each clamped to [0, 1], float32 (z, y, x); 0 for a single sample."""
         return np.clip(self.samples, 0, 1).std(axis=0, dtype=np.float32)
 
-    def at(self, spacing: float | None) -> Restored:
-        """The same on a grid with voxels of ``spacing`` mm: the scan with its own detail, the samples interpolated.
+    def at(self, spacing: Spacing | None) -> Restored:
+        """The same on a grid with other voxels: the scan with its own detail, the samples interpolated.
 
-        None is for the grid that it is on already.
+        Args:
+            spacing: Size of the voxels along x, y and z in mm; None for the grid that it is on already.
 
         Raises:
             ValueError: It is not known where the voxels lie.
@@ -67,4 +70,4 @@ class Restored:
         if self.grid is None or brain.grid is None:
             raise ValueError("a brain without a grid cannot be brought to another one")
         samples = [resampled(sample, self.mask, self.grid, brain.grid) for sample in self.samples]
-        return replace(self, brain=brain, samples=np.stack(samples) * brain.mask)
+        return replace(self, brain=brain, samples=np.stack(samples) * brain.mask, origin=self)

@@ -22,7 +22,7 @@ from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.protocol.events import Progress, Quiet
 from conddiffusion_uad.protocol.explanation import is_out_of_memory
-from conddiffusion_uad.protocol.failures import BundleFailure
+from conddiffusion_uad.protocol.failures import BadInput, BundleFailure
 
 BATCH = 16  # slices at once
 
@@ -39,11 +39,11 @@ class Trained(Protocol):
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """What messages call it."""
 
     @property
     def method(self) -> Method:
-        """Its parts."""
+        """The parts of its method."""
 
     @property
     def model(self) -> ConditionedDiffusion:
@@ -51,7 +51,7 @@ class Trained(Protocol):
 
     @property
     def calibration(self) -> Mapping[str, Calibrated]:
-        """By contrast."""
+        """What makes scores of maps, by contrast."""
 
     def adaptable(self) -> ConditionedDiffusion:
         """A copy of the networks in their plain form, on the device that computes, that may be changed."""
@@ -69,7 +69,7 @@ class Scored:
         seen: The same on the grid of the map, which may be finer.
         anomaly_map: In the map's own unit, float32 (z, y, x), not negative, 0 outside the mask of ``seen``.
         measures: Figures of the whole scan, by their names.
-        calibration: Of the scan's contrast; None in a bundle that has none yet.
+        calibration: The calibration for the scan's contrast; None in a bundle that has none yet.
     """
 
     restored: Restored
@@ -126,16 +126,18 @@ def score(
         brain: Such as ``preparation.prepare`` makes, or a :class:`Volume`.
         contrast: One that the bundle is made for.
         timesteps: Instead of the method's own; the calibration holds for those.
-        seed: Of the noise.
+        seed: The seed of the noise.
         batch: Slices at once, see :func:`restore`.
         progress: Told the stages "reconstruct" and "score", and how far the first is; may end the run.
 
     Raises:
+        BadInput: ``contrast_not_in_bundle`` or ``bad_option`` for such timesteps.
         BundleFailure: ``not_finite_result`` when the networks give values that are not numbers.
         MemoryError, RuntimeError: The memory does not suffice for one slice.
         Cancelled: From ``progress``.
     """
     progress = progress or Quiet()
+    require_contrast(bundle, contrast)
     progress.stage("reconstruct")
     method = bundle.method.at(timesteps)
     with _adapted(bundle, method, brain, contrast) as model, torch.inference_mode():
@@ -165,11 +167,23 @@ def restore(
         progress: Told after every batch; may end the run.
 
     Raises:
-        BundleFailure, MemoryError, RuntimeError, Cancelled: See :func:`score`.
+        BadInput, BundleFailure, MemoryError, RuntimeError, Cancelled: See :func:`score`.
     """
+    require_contrast(bundle, contrast)
     method = bundle.method.at(timesteps)
     with _adapted(bundle, method, brain, contrast) as model, torch.inference_mode():
         return _restored(model, method, brain, contrast, seed, batch, progress or Quiet())
+
+
+def require_contrast(bundle: Trained, contrast: str) -> None:
+    """Raise BadInput("contrast_not_in_bundle") unless a bundle is made for a contrast."""
+    known = bundle.method.anomaly_map
+    if contrast not in known:
+        raise BadInput(
+            "contrast_not_in_bundle",
+            f"The bundle {bundle.name} was not made for {contrast} scans.",
+            f"It knows {', '.join(known)}; choose another --bundle or another scan.",
+        )
 
 
 def _scored(bundle: Trained, method: Method, restored: Restored, model: ConditionedDiffusion) -> Scored:

@@ -12,7 +12,7 @@ class Seeds:
     """Seeds of some slices of a volume.
 
     Attributes:
-        seed: Of the whole run.
+        seed: The seed of the whole run.
         index: Positions of the slices along z, whole numbers, shape (B,).
     """
 

@@ -44,7 +44,7 @@ def orient(image: sitk.Image) -> Oriented:
     still gets three different axes.
     """
     direction = np.array(image.GetDirection()).reshape(3, 3)
-    axes = max(permutations(range(3)), key=lambda order: sum(abs(direction[row, order[row]]) for row in range(3)))
-    flips = tuple(bool(direction[row, axes[row]] < 0) for row in range(3))
+    x, y, z = max(permutations(range(3)), key=lambda order: sum(abs(direction[row, order[row]]) for row in range(3)))
+    axes, flips = (x, y, z), (bool(direction[0, x] < 0), bool(direction[1, y] < 0), bool(direction[2, z] < 0))
     turned = sitk.Flip(sitk.PermuteAxes(image, axes), flips)
     return Oriented(image=turned, axes=axes, flips=flips, source=Grid.of(image))

@@ -69,8 +69,8 @@ class Prepared:
         outside = sitk.MaskNegated(self.way.source, self.native_mask)
         return sitk.Mask(self.way.oriented.undo(units), self.native_mask) + outside
 
-    def at(self, spacing: float) -> Prepared:
-        """The same brain on a grid with voxels of ``spacing`` mm, with the detail that the scan has."""
+    def at(self, spacing: tuple[float, float, float]) -> Prepared:
+        """The same brain on a grid with other voxels (x, y, z in mm), with the detail that the scan has."""
         grid = resampling.with_spacing(self.grid, spacing)
         brain = orientation.orient(self.native_mask).image
         resampled = resampling.to_grid(self.way.normalized.image, brain, grid, self.registration.to_atlas)

@@ -53,7 +53,8 @@ class Registered:
     @property
     def scales(self) -> tuple[float, float, float]:
         """Size of the brain against the atlas along three perpendicular axes, largest first."""
-        return tuple(float(v) for v in np.linalg.svd(_matrix(self.to_atlas), compute_uv=False))
+        first, second, third = np.linalg.svd(_matrix(self.to_atlas), compute_uv=False).tolist()
+        return first, second, third
 
 
 def register(image: sitk.Image, mask: sitk.Image, atlas: Atlas, progress: Progress) -> Registered:

@@ -103,19 +103,25 @@ def enlarge(grid: Grid, mask: sitk.Image, transform: sitk.Transform) -> Grid:
     size += -(size - np.array(grid.size)) % steps
     axes = np.array(grid.direction).reshape(3, 3) * np.array(grid.spacing)
     origin = np.array(grid.origin) + axes @ low
-    return Grid(tuple(int(n) for n in size), grid.spacing, tuple(float(o) for o in origin), grid.direction)
+    return _grid(size, grid.spacing, origin, grid.direction)
 
 
-def with_spacing(grid: Grid, spacing: float) -> Grid:
-    """The grid that fills the same box with voxels of ``spacing`` mm; in the slice plane in steps of 8 voxels."""
+def with_spacing(grid: Grid, spacing: tuple[float, float, float]) -> Grid:
+    """The grid that fills the same box with other voxels (x, y, z in mm); in the slice plane in steps of 8 voxels."""
     steps = np.array([STEP, STEP, 1])
     extent = np.array(grid.size) * np.array(grid.spacing)
-    size = np.ceil(extent / spacing / steps).astype(int) * steps
+    size = np.ceil((extent / spacing / steps).round(6)).astype(int) * steps
     axes = np.array(grid.direction).reshape(3, 3)
-    shift = axes @ ((spacing - np.array(grid.spacing)) / 2)  # the boxes begin at one corner
-    origin = np.array(grid.origin) + shift
-    x, y, z = (int(n) for n in size)
-    return Grid((x, y, z), (spacing,) * 3, (float(origin[0]), float(origin[1]), float(origin[2])), grid.direction)
+    shift = axes @ ((np.array(spacing) - np.array(grid.spacing)) / 2)  # the boxes begin at one corner
+    return _grid(size, spacing, np.array(grid.origin) + shift, grid.direction)
+
+
+def _grid(
+    size: np.ndarray, spacing: tuple[float, float, float], origin: np.ndarray, direction: tuple[float, ...]
+) -> Grid:
+    columns, rows, slices = size.tolist()
+    x, y, z = origin.tolist()
+    return Grid((columns, rows, slices), spacing, (x, y, z), direction)
 
 
 def _box(mask: sitk.Image, grid: Grid, transform: sitk.Transform) -> tuple[np.ndarray, np.ndarray]:

@@ -78,6 +78,11 @@ def _deepbet(image: sitk.Image, device: Any) -> sitk.Image:
     return result
 
 
+def load(device: Any) -> None:
+    """Load the networks of deepbet onto a device, for the next scan. Raises what importing them raises."""
+    _extraction(str(device))
+
+
 @cache
 def _extraction(device: str) -> Any:
     """Return deepbet with its networks on a device; they stay loaded for the next scan."""

@@ -1,47 +1,72 @@
-"""Calibration: how large residuals get in healthy scans that the model has not seen."""
+"""Calibration: how large anomaly maps get in healthy scans that the model has not seen."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.bundle.calibration import Calibration
+from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.method.brain import Volume
 from conddiffusion_uad.method.run import score
 from conddiffusion_uad.protocol.failures import BadInput
-from conddiffusion_uad.training.data.corpus import Part
-from conddiffusion_uad.training.data.sampling import AnatomySampler, ScanSampler
+from conddiffusion_uad.training.data.anatomy_sampler import AnatomySampler
+from conddiffusion_uad.training.data.corpus import Anatomy, Part
+from conddiffusion_uad.training.data.scan_sampler import ScanSampler
+from conddiffusion_uad.training.data.slabs import View
 
-THICK = 3  # slices of the bundle's grid that a single slice stands for
 Log = Callable[[str], None]
 
 
-def healthy_volumes(
-    part: Part, contrast: str, seed: int, *, fitted: bool = False
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Name, volume and mask (z, y, x) of all that a part can show of a contrast in the data it holds out.
+@dataclass(frozen=True)
+class Healthy:
+    """A healthy brain of a corpus, as a detection would prepare it.
 
-    With ``fitted`` it is the data that was learned from. A single slice becomes a stack of :data:`THICK` equal ones: so
-    a thick slice looks on the bundle's grid.
+    Attributes:
+        name: Of its file.
+        brain: On the bundle's grid; of a thin volume only the slices that it covers.
+        thin: Whether it covers too little of a brain to stand for one.
+    """
+
+    name: str
+    brain: Volume
+    thin: bool
+
+
+def healthy_brains(part: Part, contrast: str, grid: Grid, seed: int, *, fitted: bool = False) -> Iterator[Healthy]:
+    """All that a part can show of a contrast in the data that it holds out.
+
+    Args:
+        part: Of the corpus.
+        contrast: Wanted. Label maps can show each, and so can T1-weighted scans.
+        grid: Of the bundle.
+        seed: Of what is synthetic.
+        fitted: Whether to show the data that was learned from instead.
     """
     generator = torch.Generator().manual_seed(seed)
-    cpu = torch.device("cpu")
     items = part.fit if fitted else part.held_out
-    sampler = (AnatomySampler if part.source.kind == "labels" else ScanSampler)(items, cpu)
+    sampler = (AnatomySampler if part.source.kind == "labels" else ScanSampler)(items, torch.device("cpu"), View(grid))
     for index, item in enumerate(items):
-        if part.source.kind == "labels" or item.contrast == contrast or item.tissues:
-            volume, mask = (array[:, 0].numpy() for array in sampler.volume(index, contrast, generator))
-            copies = THICK if part.source.kind == "slices" else 1
-            yield item.name, volume.repeat(copies, 0), mask.repeat(copies, 0)
+        if isinstance(item, Anatomy):
+            first, thin = 0, False
+        elif item.contrast == contrast or item.tissues:
+            first, thin = item.first, item.thin
+        else:
+            continue
+        volume, mask = (values[:, 0].numpy() for values in sampler.volume(index, contrast, generator))
+        x, y, z = grid.origin
+        there = replace(grid, size=(*grid.size[:2], len(volume)), origin=(x, y, z + first * grid.spacing[2]))
+        yield Healthy(item.name, Volume(volume, mask, there), thin)
 
 
 def calibrate(bundle: Bundle, corpus: Sequence[Part], seed: int, log: Log) -> Mapping[str, Calibration]:
-    """Measure the residuals of the held-out healthy scans, for each contrast of the bundle.
+    """Measure the anomaly maps of the held-out healthy scans, for each contrast of the bundle.
 
-    Residuals are formed as in a detection, by the bundle's method.
+    Maps are made as in a detection, by the bundle's method.
 
     Raises:
         BadInput: ``no_healthy_scan`` when no held-out scan can show a contrast.
@@ -58,18 +83,12 @@ def calibrate(bundle: Bundle, corpus: Sequence[Part], seed: int, log: Log) -> Ma
 
 
 def _groups(bundle: Bundle, part: Part, contrast: str, seed: int) -> list[list[np.ndarray]]:
-    """Residuals of what a part holds out: of each volume by itself, of the slices of an archive together.
+    """Values of the maps of what a part holds out: of each scan by itself, of all thin volumes together.
 
-    A volume shows a brain as a detection does; a single slice shows too little of one to stand for it.
+    A scan shows a brain as a detection does; a thin volume shows too little of one to stand for it.
     """
-    residuals = [
-        _residuals(bundle, volume, mask, contrast, seed) for _, volume, mask in healthy_volumes(part, contrast, seed)
-    ]
-    if part.source.kind == "slices":
-        return [residuals] if residuals else []
-    return [[scan] for scan in residuals]
-
-
-def _residuals(bundle: Bundle, volume: np.ndarray, mask: np.ndarray, contrast: str, seed: int) -> np.ndarray:
-    scored = score(bundle, Volume(volume, mask), contrast, seed=seed)
-    return scored.anomaly_map[scored.mask]
+    whole, thin = [], []
+    for healthy in healthy_brains(part, contrast, bundle.config.grid, seed):
+        scored = score(bundle, healthy.brain, contrast, seed=seed)
+        (thin if healthy.thin else whole).append(scored.anomaly_map[scored.mask])
+    return [*([scan] for scan in whole), *([thin] if thin else [])]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from conddiffusion_uad.protocol.failures import EXIT_DONE
+from conddiffusion_uad.protocol.job import PRECISIONS
 
 HELP = "train a model on healthy scans"
 DESCRIPTION = "Train a model on healthy scans: pre-train its encoder, fit it, calibrate it."
@@ -49,7 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     calibrate.add_argument(
         "--gate-only", action="store_true", help="measure only what the input gate compares scans with"
     )
+    calibrate.add_argument(
+        "--precision", default="auto", metavar="|".join(PRECISIONS), help="number format to compute in (default: auto)"
+    )
     for parser in (pretrain, fit, calibrate):
+        parser.add_argument("--force", action="store_true", help="replace what is there already")
         parser.add_argument(
             "--data",
             type=Path,
@@ -77,20 +82,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _train(arguments: argparse.Namespace) -> int:
     from conddiffusion_uad.training import recipe as recipes
+    from conddiffusion_uad.training.environment import TrainingEnvironment
     from conddiffusion_uad.training.progress import ConsoleLog
-    from conddiffusion_uad.training.training_run import Means, calibrate_bundle, fit_bundle, pretrain_encoder
+    from conddiffusion_uad.training.training_run import calibrate_bundle, fit_bundle, pretrain_encoder
 
     beside = arguments.data if arguments.data.is_dir() else arguments.data.parent
-    means = Means(arguments.data, arguments.cache or beside / ".cache", arguments.device, arguments.skip_bad)
+    environment = TrainingEnvironment(
+        arguments.data,
+        arguments.cache or beside / ".cache",
+        arguments.device,
+        force=arguments.force,
+        skip_bad=arguments.skip_bad,
+    )
     if arguments.step == "calibrate":
-        calibrate_bundle(arguments.bundle, means, ConsoleLog(""), gate_only=arguments.gate_only)
+        environment = replace(environment, precision=arguments.precision)
+        calibrate_bundle(arguments.bundle, environment, ConsoleLog(""), gate_only=arguments.gate_only)
         return EXIT_DONE
-    means = replace(means, checkpoint_seconds=arguments.checkpoint_seconds)
+    environment = replace(environment, checkpoint_seconds=arguments.checkpoint_seconds)
     board = arguments.tensorboard if int(os.environ.get("RANK", "0")) == 0 else None  # of torchrun's processes
     recipe = recipes.load(arguments.recipe, arguments.set)
     if arguments.step == "pretrain":
-        pretrain_encoder(recipe, arguments.output, means, ConsoleLog("Pre-training", board))
+        pretrain_encoder(recipe, arguments.output, environment, ConsoleLog("Pre-training", board))
     else:
         log = ConsoleLog("Fitting", board)
-        fit_bundle(recipe, arguments.output, means, log, arguments.encoder, arguments.start)
+        fit_bundle(recipe, arguments.output, environment, log, arguments.encoder, arguments.start)
     return EXIT_DONE

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import distributed, nn
@@ -19,7 +19,6 @@ from torch.nn.parallel import DistributedDataParallel
 from conddiffusion_uad.model.device import choose
 from conddiffusion_uad.protocol.failures import BadInput
 
-Items = TypeVar("Items", torch.Tensor, list)
 _PATIENCE = timedelta(days=2)  # others wait for the first process to prepare the scans
 
 
@@ -46,8 +45,8 @@ class Processes:
                 "bad_batch", f"{self.count} processes cannot share a batch of {batch}.", "Use a number that divides it."
             )
 
-    def share(self, items: Items) -> Items:
-        """Of a batch, the items that this process is to learn from."""
+    def shard(self, items: torch.Tensor) -> torch.Tensor:
+        """Of a batch, the items that this process is to learn from: every ``count``-th."""
         return items[self.rank :: self.count]
 
     def mean(self, value: torch.Tensor) -> float:
@@ -56,6 +55,14 @@ class Processes:
             value = value.detach().clone()
             distributed.all_reduce(value)
         return value.item() / self.count
+
+    def any(self, flag: bool, device: torch.device) -> bool:
+        """Whether a flag is set in any of the processes, so that all do the same; exchanged on the device."""
+        if self.count == 1:
+            return flag
+        flags = torch.tensor([float(flag)], device=device)
+        distributed.all_reduce(flags)
+        return bool(flags.item() > 0)
 
     def wait(self) -> None:
         """Until all have come here."""
@@ -66,34 +73,33 @@ class Processes:
         """The model with gradients averaged over the processes; its batch normalization sees the whole batch."""
         if self.count == 1:
             return model
+        on_cards = next(model.parameters()).device.type == "cuda"
         for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.__class__ = WholeBatchNorm2d  # in place: parameters, names and hooks stay
+            if isinstance(module, nn.BatchNorm2d):  # in place: parameters, names and hooks stay
+                module.__class__ = nn.SyncBatchNorm if on_cards else WholeBatchNorm2d
+                module.process_group = None  # all processes
         return DistributedDataParallel(model)
 
 
 class WholeBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalization over the batches of all processes, on any device.
-
-    Torch's own does the same on GPUs alone; this one is what the tests run, too.
-    """
+    """Batch normalization over the batches of all processes on the CPU, where torch's SyncBatchNorm does not work."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The features (B, C, H, W), normalized by the mean and variance over all processes."""
         if not self.training:
             return super().forward(x)
         values = x.float()
         count = values.new_full((1,), values.numel() / values.shape[1])
-        local = torch.cat([values.sum((0, 2, 3)), values.square().sum((0, 2, 3)), count])
-        total, squares, count = _Sum.apply(local).split([self.num_features, self.num_features, 1])
+        total, count = _Sum.apply(torch.cat([values.sum((0, 2, 3)), count])).split([self.num_features, 1])
         mean = total / count
-        variance = (squares / count - mean.square()).clamp(min=0)
+        centered = values - mean[:, None, None]  # E[x^2] - E[x]^2 would lose a small variance beside a large mean
+        variance = _Sum.apply(centered.square().sum((0, 2, 3))) / count
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * count / (count - 1), self.momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        offset = self.bias - mean * scale
-        return (values * scale[:, None, None] + offset[:, None, None]).to(x.dtype)
+        return (centered * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
 
 class _Sum(torch.autograd.Function):

@@ -8,7 +8,7 @@ import numpy as np
 
 from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.bundle.healthy_features import HealthyFeatures, slice_features
-from conddiffusion_uad.training.calibration import healthy_volumes
+from conddiffusion_uad.training.calibration import healthy_brains
 from conddiffusion_uad.training.data.corpus import Part
 
 Log = Callable[[str], None]
@@ -34,12 +34,15 @@ def measure_features(bundle: Bundle, corpus: Sequence[Part], seed: int, log: Log
 
 
 def _scans(bundle: Bundle, part: Part, contrast: str, seed: int, fitted: bool) -> Iterator[np.ndarray]:
-    """Features (slices, features) of each volume of a part; of an archive of slices, of all of them together."""
-    spacing = bundle.config.grid.spacing
-    single = part.source.kind == "slices"
-    found = []
-    for _, volume, mask in healthy_volumes(part, contrast, seed, fitted=fitted):
-        shown = slice(0, 1) if single else slice(None)  # the stack of a single slice repeats it
-        found.append(slice_features(volume[shown], mask[shown], spacing, bundle.model))
-    found = [scan for scan in found if len(scan)]
-    yield from [np.concatenate(found)] if single and found else found
+    """Features (slices, features) of each scan of a part, and of all its thin volumes together."""
+    grid, thin = bundle.config.grid, []
+    for healthy in healthy_brains(part, contrast, grid, seed, fitted=fitted):
+        middle = len(healthy.brain.volume) // 2
+        shown = slice(middle, middle + 1) if healthy.thin else slice(None)  # the slices of a thin volume are alike
+        features = slice_features(healthy.brain.volume[shown], healthy.brain.mask[shown], grid.spacing, bundle.model)
+        if len(features) and healthy.thin:
+            thin.append(features)
+        elif len(features):
+            yield features
+    if thin:
+        yield np.concatenate(thin)

@@ -1,74 +1,91 @@
-"""The loss on held-out slices: always the same slices, noise levels and noise, so that two values can be compared."""
+"""The loss on held-out slices: always the same slices, timesteps and noise, so that two values can be compared."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 
 import torch
+from torch import nn
 
-from conddiffusion_uad.model.cddpm import ConditionedDiffusion
-from conddiffusion_uad.model.slices import Slices
+from conddiffusion_uad.model.cddpm import Noise
 from conddiffusion_uad.training.data.batches import batches
 from conddiffusion_uad.training.data.corpus import Part
+from conddiffusion_uad.training.data.slabs import Slabs
+from conddiffusion_uad.training.loop import each
+from conddiffusion_uad.training.objectives import Objective
 from conddiffusion_uad.training.recipe import Recipe
-from conddiffusion_uad.training.synthetic_anomalies.anomalies import corrupt
 
 _CHUNK = 16  # slices at once
 
 
-def restoration_loss(estimate: torch.Tensor, slices: torch.Tensor, where: torch.Tensor, weight: float) -> torch.Tensor:
-    """Mean absolute error of estimates in [-1, 1], all (B, 1, H, W) in [0, 1]; ``1 + weight`` times in anomalies."""
-    return 2 * ((1 + weight * where) * (estimate - slices).abs()).mean()
+def can_judge(corpus: Sequence[Part]) -> bool:
+    """Whether a source that is learned from holds out something; sources without weight are only calibrated on."""
+    return any(part.held_out and part.source.weight for part in corpus)
 
 
 class Validation:
-    """Judges a model by the loss that it is trained with.
+    """Judges a network by the objective that it is trained for.
+
+    An objective with timesteps is asked for each of the validation's.
 
     Args:
         recipe: Says how slices are drawn, corrupted and judged.
-        corpus: What it holds out is judged on.
-        device: Where the model is.
+        corpus: What it holds out is judged on, see :func:`can_judge`.
+        noise: Makes the noise fields of the model.
+        device: Where the network is.
     """
 
-    def __init__(self, recipe: Recipe, corpus: Sequence[Part], device: torch.device) -> None:
-        self.settings = recipe.validation
-        self._fit = recipe.fit
+    def __init__(self, recipe: Recipe, corpus: Sequence[Part], noise: Noise, device: torch.device) -> None:
+        self._settings, self._fit, self._device = recipe.validation, recipe.fit, device
+        self._objectives = _variants(recipe.fit.objective, recipe.validation.timesteps)
         generator = torch.Generator().manual_seed(recipe.seed)
         held_out = [replace(part, fit=part.held_out) for part in corpus if part.held_out]
-        self._slices = self._draw(recipe, held_out, device, generator)
-        self._seen, self._where = corrupt(self._slices, recipe.fit.anomalies.share, generator)
-        count = len(self._slices) * len(self.settings.levels)
-        self._seeds = torch.randint(2**31, (count,), generator=generator).tolist()
+        slabs = self._draw(recipe, held_out, device, generator).to(device)
+        seed = int(torch.randint(2**62, (), generator=generator))
+        self._examples = [
+            objective.corrupt(slabs, noise, torch.Generator().manual_seed(seed + number))
+            for number, objective in enumerate(self._objectives)
+        ]
 
     def _draw(
         self, recipe: Recipe, held_out: Sequence[Part], device: torch.device, generator: torch.Generator
-    ) -> torch.Tensor:
-        """Slices of what is held out, not augmented where that can be helped."""
-        wanted = self.settings.slices
-        scans = sum(len(part.fit) for part in held_out)
+    ) -> Slabs:
+        """Slabs of what is held out, not augmented where that can be helped."""
+        wanted = self._settings.slices
+        scans = sum(len(part.fit) for part in held_out if part.source.weight)
         size = min(wanted, scans) if recipe.sampling.order == "epochs" else wanted
         source = batches(recipe, held_out, size, device, augment=False)
         drawn = [source.at(step, generator) for step in range(-(-wanted // size))]
-        return torch.cat(drawn)[:wanted].to(memory_format=torch.channels_last)
+        return Slabs.cat(drawn)[:wanted]
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the weights with the lowest loss are the result."""
+        return self._settings.keep == "best"
 
     def due(self, step: int, steps: int) -> bool:
         """Whether it is time, after a step: every so many, and in the end."""
-        return self.settings.every > 0 and (step % self.settings.every == 0 or step == steps)
+        return self._settings.every > 0 and (step % self._settings.every == 0 or step == steps)
 
     @torch.no_grad()
-    def loss(self, model: ConditionedDiffusion) -> float:
-        """The mean loss over slices and levels; the model is in evaluation mode meanwhile."""
-        model.eval()
-        total, count = 0.0, len(self._slices)
-        for index, level in enumerate(self.settings.levels):
-            level_seeds = self._seeds[index * count : (index + 1) * count]
+    def loss(self, network: nn.Module) -> float:
+        """The mean loss over slices and timesteps; the network is in evaluation mode meanwhile."""
+        was_training = network.training
+        network.eval()
+        total, count = 0.0, self._settings.slices
+        for objective, example in zip(self._objectives, self._examples, strict=True):
             for start in range(0, count, _CHUNK):
-                part = slice(start, start + _CHUNK)
-                slices, seeds = self._slices[part], level_seeds[part]
-                levels = torch.full((len(slices),), level, device=slices.device)
-                with torch.autocast(slices.device.type, torch.bfloat16, enabled=self._fit.precision == "bf16"):
-                    estimate = model(Slices.of(self._seen[part]), levels, model.noise(seeds, slices))
-                loss = restoration_loss(estimate, slices, self._where[part], self._fit.anomalies.weight)
-                total += loss.item() * len(slices)
-        return total / count / len(self.settings.levels)
+                chunk = each(lambda values, start=start: values[start : start + _CHUNK], example)
+                with torch.autocast(self._device.type, torch.bfloat16, enabled=self._fit.precision == "bf16"):
+                    loss = objective.loss(network, chunk)
+                total += loss.item() * min(_CHUNK, count - start)
+        network.train(was_training)
+        return total / count / len(self._examples)
+
+
+def _variants(objective: Objective, timesteps: Sequence[int]) -> list[Objective]:
+    """The objective at each timestep alone; as it is if it has none."""
+    if not is_dataclass(objective) or not hasattr(objective, "timesteps"):
+        return [objective]
+    return [replace(objective, timesteps=(timestep, timestep)) for timestep in timesteps]

@@ -33,6 +33,8 @@ class Application:
         self.temporaryPath = str(temporary)
         self._slots: dict[str, list[Callable[[], None]]] = {"aboutToQuit()": [], "startupCompleted()": []}
         self._settings = QSettings(str(temporary.parent / "settings.ini"), QSettings.Format.IniFormat)
+        # The engine runs in the environment of these tests, as one that the user made by hand.
+        self._settings.setValue("CondDiffusionUAD/EnvironmentPython", sys.executable)
         self.slicerHome = str(temporary.parent / "home")
         self.testing = True
         self.restarted = False

@@ -83,6 +83,19 @@ def test_another_question_needs_another_folder(evaluation: Path, data: Path, sma
     assert run(data, small_bundle, evaluation, "--baselines", "random") == EXIT_OUTPUT
 
 
+def test_the_report_tells_what_computed_and_what_was_asked(evaluation: Path) -> None:
+    about = json.loads((evaluation / "evaluation.json").read_text())
+    assert about["options"]["precision"] in ("fp32", "bf16")
+    page = (evaluation / "report.html").read_text()
+    with (evaluation / "results.csv").open() as file:
+        assert {(row["device"], row["precision"]) for row in csv.DictReader(file)} <= {
+            (device, about["options"]["precision"]) for device in ("cpu", "cuda", "mps")
+        }
+    for name in ("baselines", "precision", "skull", "seed", "healthy_flagged", "min_volume_ml"):
+        assert f"{name} {about['options'][name]}" in page or name == "baselines", name
+    assert "Computed on" in page and "The bundle does not tell all" in page
+
+
 def test_maps_of_other_software_are_judged_without_the_model(
     data: Path, small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -104,12 +117,11 @@ def test_maps_of_other_software_are_judged_without_the_model(
 
 def test_the_published_protocol_has_figures_of_its_own(data: Path, small_bundle: Path, tmp_path: Path) -> None:
     assert run(data, small_bundle, tmp_path / "out", "--protocol", "paper") == EXIT_DONE
-    groups = json.loads((tmp_path / "out" / "paper.json").read_text())["groups"]
+    groups = json.loads((tmp_path / "out" / "summary.json").read_text())["groups"]
     labeled = next(group for group in groups if group["dice"])
     assert labeled["patients"] == 2
     assert len(labeled["thresholds"]) == 2
     assert 0 < labeled["average_precision"]["mean"] <= 100
-    assert not (tmp_path / "out" / "summary.json").exists()
     assert "Not comparable" in (tmp_path / "out" / "report.html").read_text()
 
 
@@ -124,6 +136,10 @@ def test_the_published_protocol_has_figures_of_its_own(data: Path, small_bundle:
         (["--robustness", "--severities", "few"], "few"),
         (["--robustness", "--severities", "9"], "9"),
         (["--robustness", "--protocol", "paper"], "--robustness"),
+        (["--protocol", "paper", "--maps", "."], "--maps"),
+        (["--maps", "nowhere"], "nowhere"),
+        (["--seed", "-1"], "--seed"),
+        (["--precision", "fp64"], "fp64"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(

@@ -7,7 +7,7 @@ import pytest
 from conddiffusion_uad.evaluation import record
 from conddiffusion_uad.evaluation.metrics.score_counts import count
 from conddiffusion_uad.evaluation.record import MethodRecord, Record
-from conddiffusion_uad.evaluation.reporting.results_table import write_results
+from conddiffusion_uad.evaluation.report import write_results
 
 METHOD = MethodRecord(
     average_precision=0.5,
@@ -30,11 +30,11 @@ METHOD = MethodRecord(
 )
 RECORD = Record(
     id="data-p.1-T2",
+    case="data-p.1-T2",
     patient="p.1",
     dataset="data",
     contrast="T2",
     labeled=True,
-    dimensions=3,
     voxel_ml=0.001,
     brain_ml=1000.0,
     lesion_ml=1.1,
@@ -51,7 +51,7 @@ COUNTS = {"model": count(np.array([0.1, 0.2, 3.0]), np.array([False, False, True
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / record.FOLDER).mkdir()
-    record.save(tmp_path, RECORD, COUNTS)
+    record.save(tmp_path, RECORD, record.count_arrays(COUNTS))
     return tmp_path
 
 
@@ -61,8 +61,8 @@ def test_record_and_counts_come_back(folder: Path) -> None:
     assert replace(back, methods={}) == replace(RECORD, methods={})
     assert record.load_all(folder) == [back]
     counts = record.load_counts(folder, RECORD.id, "model")
-    assert np.array_equal(counts.healthy, COUNTS["model"].healthy)
-    assert np.array_equal(counts.lesion, COUNTS["model"].lesion)
+    for part in ("scores", "healthy", "lesion"):
+        assert np.array_equal(getattr(counts, part), getattr(COUNTS["model"], part))
 
 
 def test_what_is_cut_short_counts_as_not_done(folder: Path) -> None:
@@ -85,3 +85,18 @@ def test_table_has_a_row_for_each_case_and_the_columns_of_all(folder: Path) -> N
     assert rows[0]["model.lesions"] == "2" and rows[0]["model.lesions_detected"] == "1"
     assert rows[0]["seconds.total"] == "3.14" and rows[0]["notes"] == "One. Two."
     assert rows[0]["reconstruction.l1_ratio"] == ""
+
+
+def test_a_record_under_another_name_is_none(folder: Path) -> None:
+    file = folder / record.FOLDER / f"{RECORD.id}.json"
+    file.rename(file.with_name("renamed.json"))
+    assert record.load_all(folder) == []
+
+
+def test_only_what_was_saved_is_removed(folder: Path) -> None:
+    foreign = [folder / record.FOLDER / name for name in ("patient1.nii.gz", "notes.json", "x.npz", "x.png")]
+    for file in foreign:
+        file.write_text("[]")
+    record.file_of(folder, RECORD.id, ".png").write_bytes(b"")
+    record.remove_all(folder)
+    assert sorted((folder / record.FOLDER).iterdir()) == sorted(foreign)

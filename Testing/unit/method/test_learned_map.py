@@ -1,12 +1,23 @@
 """The learned anomaly map: its channels, its network, and what it does with a whole scan."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from tiny_model import tiny_config, trained
 
+from conddiffusion_uad.bundle import bundle as bundles
+from conddiffusion_uad.io.volume import Grid
+from conddiffusion_uad.method import parts
+from conddiffusion_uad.method.anomaly_map import ANOMALY_MAPS
 from conddiffusion_uad.method.anomaly_map import learned_inputs as given
-from conddiffusion_uad.method.anomaly_map.learned import LearnedMap
+from conddiffusion_uad.method.anomaly_map.learned import Learned, LearnedMap
 from conddiffusion_uad.method.anomaly_map.learned_network import LearnedMapNetwork
+from conddiffusion_uad.method.brain import Volume
+from conddiffusion_uad.method.restored import Restored
+from conddiffusion_uad.method.run import score
 
 SHAPE = (6, 64, 96)
 
@@ -114,3 +125,54 @@ def test_single_slices_do_not_see_each_other(network, scan):
     alone = made(scan[0][2:3], scan[1][2:3], "FLAIR", heights=heights[:1], single=True)
     assert np.allclose(together[2:3], alone, atol=0.04)
     assert not np.allclose(together, made(*scan, "FLAIR", heights=heights), atol=0.1)
+
+
+def test_a_grid_of_any_size_is_scored(network, scan):
+    """Rows and columns that the network cannot halve often enough are added and taken away again."""
+    found = LearnedMap(network, place()[..., :28, :44])(scan[0][:, :56, :88], scan[1][:, :56, :88], "T2")
+    assert found.shape == (6, 56, 88) and found[scan[1][:, :56, :88]].min() > 0
+
+
+def test_as_a_part_of_a_method_it_sees_the_scan_at_one_millimeter():
+    """Of a brain on a grid of 2 mm it makes a map with pixels of 1 mm, from the samples as they were computed."""
+    grid = Grid((32, 32, 4), (2.0, 2.0, 2.0), (-31.0, -15.0, 0.0))
+    rng, mask = np.random.default_rng(0), np.zeros((4, 32, 32), bool)
+    mask[:, 4:28, 4:28] = True
+    volume = np.where(mask, rng.random(mask.shape), 0).astype(np.float32)
+    restored = Restored(Volume(volume, mask, grid), "FLAIR", np.stack([volume, volume]) * 0.5, 4)
+    part = Learned()
+    model = SimpleNamespace(networks={part.weights: part.build().eval()})
+    seen = restored.at(part.spacing)
+    found = part(seen, model)
+    assert seen.grid.spacing == (1.0, 1.0, 2.0) and found.shape == (4, 64, 64)
+    assert found[seen.mask].min() > 0 and not found[~seen.mask].any()
+    with torch.no_grad():  # what is computed decides, not what is interpolated
+        other = replace(seen, samples=seen.samples * 0)
+        assert np.array_equal(part(other, model), found)
+    with pytest.raises(ValueError, match="where the voxels lie"):
+        part(Restored(Volume(volume, mask), "FLAIR", volume[None], 4), model)
+
+
+def test_it_is_found_by_its_name_in_a_configuration():
+    part = parts.read(ANOMALY_MAPS, {"kind": "learned", "mirrored": False}, "anomaly_map.T1")
+    assert part == Learned(mirrored=False) and parts.written(ANOMALY_MAPS, part)["kind"] == "learned"
+    assert isinstance(part, parts.Learned)
+
+
+def test_a_bundle_keeps_it_and_scores_with_it(tmp_path):
+    """From the configuration through files to a map at 1 mm, the same before and after."""
+    grid = Grid((32, 32, 4), (2.0, 2.0, 2.0), (-31.0, -15.0, 0.0))
+    config = replace(tiny_config(anomaly_map={"T2": Learned()}), grid=grid)
+    torch.manual_seed(0)
+    model = trained(config.build())
+    model.networks["learned_map"].priors.uniform_(0, 1)
+    bundles.save(tmp_path, config, model)
+    bundle = bundles.load(str(tmp_path))
+    mask = np.zeros((4, 32, 32), bool)
+    mask[:, 4:28, 4:28] = True
+    volume = np.where(mask, np.random.default_rng(0).random(mask.shape), 0).astype(np.float32)
+    found = score(bundle.to("cpu"), Volume(volume, mask, grid), "T2")
+    assert found.grid.spacing == (1.0, 1.0, 2.0) and found.anomaly_map.shape == (4, 64, 64)
+    half = {name: value.half().float() for name, value in model.state_dict().items()}
+    model.load_state_dict(half)
+    assert np.allclose(config.method.anomaly_map["T2"](found.seen, model), found.anomaly_map, atol=0.02)

@@ -38,6 +38,7 @@ from conddiffusion_uad.method.restore.one_step import OneStep
 from conddiffusion_uad.method.restored import Restored
 from conddiffusion_uad.model.slices import UNKNOWN, Slices
 from conddiffusion_uad.preprocessing import atlas
+from conddiffusion_uad.protocol.failures import BadInput
 
 REGISTRIES = (ADAPTATIONS, ANOMALY_MAPS, CONDITIONS, CONTEXTS, MEASURES, NOISES, RESTORERS)
 FULL = tiny_method(
@@ -199,17 +200,18 @@ def test_a_finer_grid_keeps_intensities_and_places(brain: Volume) -> None:
     mask = np.zeros(ramp.shape, bool)
     mask[4:16, 4:20, 4:20] = True
     restored = Restored(Volume(ramp * mask, mask, grid), "T2", np.stack([ramp * mask]), 16)
-    finer = restored.at(2.0)
-    assert finer.grid.spacing == (2.0, 2.0, 2.0) and not any(size % 8 for size in finer.grid.size[:2])
-    center = np.array(finer.grid.origin) + np.array([20, 20, 20]) * 2.0
+    finer = restored.at((2.0, 2.0, 4.0))
+    assert finer.grid.spacing == (2.0, 2.0, 4.0) and not any(size % 8 for size in finer.grid.size[:2])
+    assert finer.origin is restored
+    center = np.array(finer.grid.origin) + np.array([20, 20, 10]) * finer.grid.spacing
     expected = ((center - np.array(grid.origin)) / 4.0).sum() / 80
-    assert finer.volume[20, 20, 20] == pytest.approx(expected, abs=1e-3)
+    assert finer.volume[10, 20, 20] == pytest.approx(expected, abs=1e-3)
     inside = finer.mask
     assert finer.samples[0][inside] == pytest.approx(finer.volume[inside], abs=1e-5)
     assert not finer.samples[0][~inside].any()
     assert restored.at(None) is restored
     with pytest.raises(ValueError, match="without a grid"):
-        Restored(Volume(ramp, mask), "T2", np.stack([ramp]), 16).at(2.0)
+        Restored(Volume(ramp, mask), "T2", np.stack([ramp]), 16).at((2.0, 2.0, 4.0))
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,7 @@ class Learnt:
     """A part with a network of its own."""
 
     weights: str = "scaling"
-    spacing: float | None = None
+    spacing: tuple[float, float, float] | None = None
 
     def build(self) -> nn.Module:
         return nn.Linear(1, 1)
@@ -238,7 +240,7 @@ def test_other_timesteps_for_one_run_leave_the_method_as_it_is() -> None:
     method = tiny_method()
     assert method.at(None) is method.at((250, 500)) is method
     assert method.at([100]).restore == OneStep((100,)) and method.restore.timesteps == (250, 500)
-    with pytest.raises(ValueError, match="timesteps"):
+    with pytest.raises(BadInput, match="timesteps"):
         method.at([0])
 
 

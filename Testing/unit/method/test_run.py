@@ -19,7 +19,7 @@ from conddiffusion_uad.method.run import restore, score
 from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.slices import Slices
 from conddiffusion_uad.protocol.events import Quiet
-from conddiffusion_uad.protocol.failures import BundleFailure, Cancelled
+from conddiffusion_uad.protocol.failures import BadInput, BundleFailure, Cancelled
 
 
 class Recorder(nn.Module):
@@ -183,6 +183,12 @@ def test_without_a_calibration_there_is_a_map_but_no_score(brain: Volume) -> Non
     assert scored.anomaly_map.shape == brain.volume.shape
     with pytest.raises(BundleFailure, match="not calibrated for T2"):
         _ = scored.score
+
+
+def test_a_contrast_that_the_method_is_not_made_for_is_refused(brain: Volume) -> None:
+    for work in (score, restore):
+        with pytest.raises(BadInput, match="not made for T1"):
+            work(bundle_of(Recorder()), brain, "T1")
 
 
 def test_values_that_are_no_numbers_are_refused_wherever_they_arise(brain: Volume) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +16,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from thin_files import disks, write_thin
 from tiny_recipe import TINY_MODEL
 
+from conddiffusion_uad.app.cli import main
 from conddiffusion_uad.bundle import bundle as bundles
-from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.protocol.failures import EXIT_CANCELLED
 from conddiffusion_uad.training import progress
-from conddiffusion_uad.training.distributed import Processes
 from conddiffusion_uad.training.progress import ConsoleLog, Status
 from conddiffusion_uad.training.training_run import CHECKPOINT
 
@@ -32,17 +35,15 @@ batch = 8
 learning_rate = 2e-3
 ema = 0.9
 precision = "fp32"
-levels = [1, 1000]
-anomalies = { share = 0.5, weight = 1.0 }
+objective = { kind = "synthetic_anomalies", share = 0.5, weight = 1.0 }
 [validation]
 every = 5
 slices = 4
 keep = "best"
 [[source]]
-kind = "slices"
-files = "slices.npz"
+kind = "scans"
+files = "*.nii.gz"
 contrast = "T2"
-spacing = 8.0
 weight = 1.0
 held_out = 2
 """
@@ -51,23 +52,22 @@ Start = Callable[..., subprocess.Popen[bytes]]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, start: Start) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe, its data, and as "whole" the bundle that an uninterrupted training on one process makes of them."""
     folder = tmp_path_factory.mktemp("run")
-    y, x = np.mgrid[:24, :24] - 11.5
-    rng = np.random.default_rng(0)
-    disks = [(x**2 + y**2 < r**2) * rng.uniform(80, 120, (24, 24)) for r in rng.uniform(6, 11, 12)]
-    np.savez(folder / "slices.npz", image=np.array(disks).astype(np.uint8))
+    for number, image in enumerate(disks(12)):
+        write_thin(folder / f"{number:02d}.nii.gz", image)
     (folder / "recipe.toml").write_text(RECIPE)
-    complete(start, *fit(folder, "whole", "--tensorboard", str(folder / "log")))
+    complete(folder, "whole", "--tensorboard", str(folder / "log"))
     return folder
 
 
-def complete(start: Start, *arguments: object) -> None:
-    """Train to the end, always in a process with one thread: with another number of them, sums round otherwise."""
-    process = start(*arguments)
-    _, error = process.communicate(timeout=120)
-    assert process.returncode == 0, error.decode()
+def complete(folder: Path, name: str, *more: str) -> None:
+    """Train to the end, always with one thread: with another number of them, sums round otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert main(fit(folder, name, *more)) == 0
+    torch.set_num_threads(threads)
 
 
 def fit(folder: Path, name: str, *more: str) -> list[str]:
@@ -80,66 +80,81 @@ def weights(folder: Path, name: str) -> dict[str, torch.Tensor]:
     return load_file(folder / name / bundles.WEIGHTS)
 
 
+def step_of(checkpoint: Path) -> int:
+    return torch.load(checkpoint, weights_only=True)["step"]
+
+
+def wait_for_step(checkpoint: Path, least: int, running: Callable[[], bool]) -> None:
+    """Until the checkpoint of a running training is of that step or a later one."""
+    deadline = time.monotonic() + 300
+    while not checkpoint.exists() or step_of(checkpoint) < least:
+        assert running() and time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 def assert_same_weights(folder: Path, name: str) -> None:
     whole, resumed = weights(folder, "whole"), weights(folder, name)
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
 
 
-def wait_for(file: Path, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while not file.exists():
-        assert process.poll() is None and time.monotonic() < deadline, process.stderr.read().decode()
-        time.sleep(0.005)
-
-
 def test_a_killed_training_goes_on_exactly(folder: Path, start: Start) -> None:
-    process = start(*fit(folder, "killed", "--checkpoint-seconds", 0))
-    wait_for(folder / "killed" / CHECKPOINT, process)
+    checkpoint = folder / "killed" / CHECKPOINT
+    process = start(*fit(folder, "killed", "--checkpoint-seconds", "0"))
+    wait_for_step(checkpoint, 1, lambda: process.poll() is None)
     process.kill()
     process.communicate(timeout=60)
-    step = torch.load(folder / "killed" / CHECKPOINT, weights_only=True)["step"]
-    assert 0 < step < 20
-    complete(start, *fit(folder, "killed"))
+    assert 0 < step_of(checkpoint) < 20
+    complete(folder, "killed")
     assert_same_weights(folder, "killed")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without asking it")
-def test_a_terminated_training_stores_where_it_is(folder: Path, start: Start) -> None:
-    process = start(*fit(folder, "stopped", "--checkpoint-seconds", 0))
-    wait_for(folder / "stopped" / CHECKPOINT, process)
-    process.send_signal(signal.SIGTERM)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 130
-    step = torch.load(folder / "stopped" / CHECKPOINT, weights_only=True)["step"]
-    assert f"Stopped at step {step}" in error.decode()
-    complete(start, *fit(folder, "stopped"))
+def test_a_terminated_training_stores_where_it_is(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    checkpoint, running = folder / "stopped" / CHECKPOINT, threading.Event()
+    running.set()
+
+    def terminate() -> None:
+        wait_for_step(checkpoint, 2, running.is_set)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    earlier = signal.signal(signal.SIGTERM, lambda *_: None)  # should it come too late, the tests go on
+    asking = threading.Thread(target=terminate)
+    asking.start()
+    assert main(fit(folder, "stopped", "--checkpoint-seconds", "0")) == EXIT_CANCELLED
+    asking.join()
+    signal.signal(signal.SIGTERM, earlier)
+    running.clear()
+    step = step_of(checkpoint)
+    assert 2 <= step < 20 and f"Stopped at step {step}" in capfd.readouterr().err
+    complete(folder, "stopped")
     assert_same_weights(folder, "stopped")
 
 
-def test_two_processes_train_what_one_does(folder: Path, environment: dict[str, str]) -> None:
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launch, "-m", "conddiffusion_uad", *fit(folder, "shared")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("Wrote ") == 1  # one process tells and writes
+def test_two_processes_train_what_one_does(
+    folder: Path, start: Start, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment is that of `torchrun`; this process is the first one."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    arguments, other = fit(folder, "shared"), {"RANK": "1", "LOCAL_RANK": "1"}
+    second = subprocess.Popen(
+        [sys.executable, "-m", "conddiffusion_uad", *arguments],
+        env={**environment, **shared, **other},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for name, value in {**shared, "RANK": "0", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    assert main(arguments) == 0
+    _, error = second.communicate(timeout=300)
+    assert second.returncode == 0, error
+    assert "Wrote " not in error  # one process tells and writes
     assert not (folder / "shared" / CHECKPOINT).exists()
     one, two = weights(folder, "whole"), weights(folder, "shared")
     for name, value in one.items():
         assert torch.allclose(value.float(), two[name].float(), atol=2e-3), name  # stored in half precision
-
-
-def test_a_batch_that_cannot_be_shared_is_refused() -> None:
-    Processes(1, 2).check(8)
-    with pytest.raises(BadInput, match="2 processes cannot share a batch of 7"):
-        Processes(1, 2).check(7)
-
-
-def test_the_split_is_in_the_bundle(folder: Path) -> None:
-    metadata = json.loads((folder / "whole" / bundles.METADATA).read_text())
-    split = metadata["split"]
-    assert (split["train"], split["held_out"], split["test"]) == (10, 2, 0)
-    assert len(split["sha256"]) == 64
-    assert metadata["held_out"] == ["slices.npz[10]", "slices.npz[11]"]
 
 
 def test_curves_are_logged_for_tensorboard(folder: Path) -> None:

@@ -26,7 +26,7 @@ samples = 64
 batch = 8
 learning_rate = 1e-3
 precision = "bf16"
-levels = [1, 500]
+objective = { kind = "denoising", timesteps = [1, 500] }
 [[source]]
 kind = "labels"
 files = "*"
@@ -51,7 +51,7 @@ def alone() -> Iterator[None]:
 
 
 def test_flop_and_launches_of_a_step_of_the_shipped_training() -> None:
-    fit = training.made_up_training(recipes.load("default"), CPU, "bf16", SLICES)
+    fit = training.synthetic_training(recipes.load("default"), CPU, "bf16", SLICES)
     example = fit._ahead(0)
     assert counted_flop(lambda: fit.learn(example)) / SLICES / 1e9 == pytest.approx(10.38, abs=0.03)
     with Launches() as seen:
@@ -73,7 +73,7 @@ def test_flop_of_a_step_of_the_published_training() -> None:
     assert flop == pytest.approx(3 * 149.1, abs=0.5)
 
 
-def test_a_step_is_measured_in_both_number_formats_on_made_up_data() -> None:
+def test_a_step_is_measured_in_both_number_formats_on_synthetic_data() -> None:
     recipe = recipes.parse(recipes.tomllib.loads(RECIPE), RECIPE)
     found = training.measure(recipe, CPU, slices=2, rounds=1)
     assert [speed.precision for speed in found] == ["fp32", "bf16"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 HELP = "measure how fast this computer is"
 DESCRIPTION = (
     "Measure the network's speed beside that of this computer's convolutions, and the stages of a whole detection; or, "
-    "with --training, steps of a training; or, with --compare, two variants of the reconstruction in turns."
+    "with --training, steps of a training."
 )
 
 
@@ -35,13 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--precision", default="auto", metavar="|".join(PRECISIONS), help="of the whole detection")
     add("--slices", type=int, default=8, metavar="N", help="at once (default: %(default)s)")
     add("--rounds", type=int, default=5, metavar="N", help="runs of each measurement (default: %(default)s)")
-    add("--training", action="store_true", help="measure training steps, on made-up data, and nothing else")
-    add(
-        "--compare",
-        nargs=2,
-        metavar="VARIANT",
-        help="such as precision=fp32 precision=bf16; the keys are device, precision, bundle and checkout",
-    )
+    add("--training", action="store_true", help="measure training steps, on synthetic data, and nothing else")
     add("--json", action="store_true", help="as one JSON object")
 
 
@@ -53,18 +47,9 @@ def _benchmark(arguments: argparse.Namespace) -> int:
     require_torch()
     from conddiffusion_uad.evaluation.benchmark import tables
 
-    found = _compared(arguments) if arguments.compare else _measured(arguments)
+    found = _measured(arguments)
     show(encode({"event": "benchmark", **found}) if arguments.json else tables.text(found))
     return EXIT_DONE
-
-
-def _compared(arguments: argparse.Namespace) -> dict[str, Any]:
-    from conddiffusion_uad.evaluation.benchmark import pairs
-    from conddiffusion_uad.evaluation.benchmark.machine import machine
-
-    first, second = map(pairs.parse, arguments.compare)
-    result = pairs.compare(first, second, slices=arguments.slices, rounds=arguments.rounds)
-    return {"machine": machine(), "comparison": {"variants": arguments.compare, **asdict(result)}}
 
 
 def _measured(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -14,7 +14,6 @@ def text(found: Mapping[str, Any]) -> str:
     machine = found["machine"]
     head = "{processor}, {capability}, {threads} thread(s), torch {torch}".format(**machine)
     parts = [head, *_network(found.get("networks", [])), *_training(found.get("trainings", []))]
-    parts += _comparison(found.get("comparison"))
     for stages in found.get("stages", []):
         parts += _stages(stages)
     return "\n".join(parts)
@@ -65,14 +64,3 @@ def _stages(stages: Mapping[str, Any]) -> Iterator[str]:
     yield f"{'stage':12} {'first':>8} {'again':>8}"
     for stage, first in stages["first"].items():
         yield f"{stage:12} {first:8.2f} {stages['again'][stage]:8.2f}"
-
-
-def _comparison(compared: Mapping[str, Any] | None) -> Iterator[str]:
-    if compared is None:
-        return
-    (one, other), (low, high) = compared["variants"], compared["quartiles"]
-    yield f"\n{one}: {compared['seconds'][0]:.3f} s; {other}: {compared['seconds'][1]:.3f} s"
-    yield f"The second is {compared['ratio']:.2f} times as fast ({low:.2f} to {high:.2f})."
-    yield f"By the processor's time: {compared['cpu_ratio']:.2f} times."
-    if compared["difference"] is not None:
-        yield f"Their reconstructions differ by {compared['difference']:.1e} of the first."

@@ -1,4 +1,4 @@
-"""Speed of a training step, on a corpus that is made up in memory."""
+"""Speed of a training step, on a synthetic corpus in memory."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from conddiffusion_uad.bundle import bundle as bundles
+from conddiffusion_uad.evaluation.benchmark.brain import synthetic_brain
 from conddiffusion_uad.evaluation.benchmark.ceiling import ceiling
 from conddiffusion_uad.evaluation.benchmark.network import counted_flop
 from conddiffusion_uad.evaluation.benchmark.timing import in_turns
-from conddiffusion_uad.evaluation.benchmark.trial import made_up_brain
 from conddiffusion_uad.model.fast.inference import PART
 from conddiffusion_uad.model.precision import DTYPES
 from conddiffusion_uad.training import recipe as recipes
@@ -20,13 +20,12 @@ from conddiffusion_uad.training.data.anatomy import TISSUES
 from conddiffusion_uad.training.data.batches import batches
 from conddiffusion_uad.training.data.corpus import Anatomy, Part, Scan
 from conddiffusion_uad.training.distributed import Processes
-from conddiffusion_uad.training.loop import Plan
-from conddiffusion_uad.training.objectives.fitting import Fitting
+from conddiffusion_uad.training.loop import Plan, Training
 from conddiffusion_uad.training.recipe import Recipe
 
 PAPER = "paper"  # the recipe of the published size
 _STEPS = 1_000_000  # more than are taken
-_TISSUE_MEDIANS = (0.3, 0.5, 0.7)  # of the made-up scans
+_TISSUE_MEDIANS = (0.3, 0.5, 0.7)  # of the synthetic scans
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def measure(recipe: Recipe, device: torch.device, *, slices: int, rounds: int) -
         slices: In a batch.
         rounds: How many steps are measured.
     """
-    trainings = [made_up_training(recipe, device, precision, slices) for precision in DTYPES]
+    trainings = [synthetic_training(recipe, device, precision, slices) for precision in DTYPES]
     flop = [counted_flop(training.advance) for training in trainings]
     seconds = np.array(in_turns([training.advance for training in trainings], device, rounds))
     columns, rows, _ = recipe.bundle.grid.size
@@ -92,7 +91,7 @@ def measure(recipe: Recipe, device: torch.device, *, slices: int, rounds: int) -
                 slices=slices,
                 seconds=float(np.median(seconds[:, index])),
                 flop=flop[index],
-                ceiling=ceiling(training.model.denoiser, rows, columns, min(slices, PART), DTYPES[precision], device),
+                ceiling=ceiling(training.network.denoiser, rows, columns, min(slices, PART), DTYPES[precision], device),
                 ratio=float(np.median(seconds[:, 0] / seconds[:, index])),
                 waiting=_waiting(training, rounds),
             )
@@ -100,7 +99,7 @@ def measure(recipe: Recipe, device: torch.device, *, slices: int, rounds: int) -
     return found
 
 
-def _waiting(training: Fitting, steps: int) -> float:
+def _waiting(training: Training, steps: int) -> float:
     """Share of the time, over steps one after the other, in which data were waited for."""
     training.advance()
     waited, began = training.waited, time.perf_counter()
@@ -109,24 +108,24 @@ def _waiting(training: Fitting, steps: int) -> float:
     return (training.waited - waited) / (time.perf_counter() - began)
 
 
-def made_up_training(recipe: Recipe, device: torch.device, precision: str, slices: int) -> Fitting:
-    """The fit of a recipe with another batch and number format, on a made-up brain in place of its sources."""
+def synthetic_training(recipe: Recipe, device: torch.device, precision: str, slices: int) -> Training:
+    """The fit of a recipe with another batch and number format, on a synthetic brain in place of its sources."""
     torch.manual_seed(recipe.seed)
     settings = replace(recipe.fit, batch=slices, precision=precision)
     model = recipe.bundle.build().to(device)
     source = batches(recipe, _corpus(recipe, slices), slices, device)
-    return Fitting(model, settings, Plan(source, _STEPS, recipe.seed, "", Processes()))
+    return Training(model, settings, Plan(source, model.noise, _STEPS, recipe.seed, "", Processes()))
 
 
 def _corpus(recipe: Recipe, scans: int) -> list[Part]:
-    """The sources of a recipe with so many copies of a made-up brain each."""
-    volume, mask = made_up_brain(recipe.bundle.grid.size, recipe.bundle.grid.size[2])
+    """The sources of a recipe with so many copies of a synthetic brain each."""
+    volume, mask = synthetic_brain(recipe.bundle.grid.size, recipe.bundle.grid.size[2])
     tissue = np.digitize(volume, np.linspace(0.3, 0.7, len(TISSUES) - 1))
     fractions = np.stack([*((tissue == index) & mask for index in range(len(TISSUES))), mask]).astype(np.uint8) * 255
     parts = []
     for source in recipe.sources:
         medians = _TISSUE_MEDIANS if source.contrast == "T1" else None
-        scan = Scan("made up", source.contrast, volume.astype(np.float16), mask, medians)
-        item = Anatomy("made up", fractions) if source.kind == "labels" else scan
+        scan = Scan("synthetic", source.contrast, volume.astype(np.float16), mask, medians)
+        item = Anatomy("synthetic", fractions) if source.kind == "labels" else scan
         parts.append(Part(source, [item] * scans, []))
     return parts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import entropy
@@ -17,38 +16,23 @@ _SSIM_SIGMA = 1.5  # voxels, of the Gaussian window of Wang et al. 2004
 _SSIM_WINDOW = 11  # voxels, its side
 
 
-@dataclass(frozen=True)
-class Fidelity:
-    """How close a reconstruction is to its scan; intensities are in [0, 1].
-
-    Attributes:
-        l1_healthy: Mean absolute difference over the healthy brain; None without healthy brain.
-        l1_lesion: Over the lesion; None without lesion.
-        l1_ratio: `l1_lesion / l1_healthy`: above 1 when the lesion is reconstructed worse, as it should be; None when
-            either is not defined or the healthy brain is reconstructed exactly.
-        ssim: See :func:`ssim`.
-        psnr: See :func:`psnr`.
-        histogram_kl: See :func:`histogram_kl`.
-    """
-
-    l1_healthy: float | None
-    l1_lesion: float | None
-    l1_ratio: float | None
-    ssim: float | None
-    psnr: float | None
-    histogram_kl: float
-
-
-def fidelity(volume: np.ndarray, reconstruction: np.ndarray, mask: np.ndarray, truth: np.ndarray) -> Fidelity:
-    """All figures of a reconstruction.
+def fidelity(
+    volume: np.ndarray, reconstruction: np.ndarray, mask: np.ndarray, truth: np.ndarray
+) -> dict[str, float | None]:
+    """How close a reconstruction is to its scan.
 
     Background counts nowhere: it is reconstructed exactly, and would make every figure better.
 
     Args:
-        volume: The scan, (z, y, x), in [0, 1]; a single slice is (1, y, x).
+        volume: The scan, (z, y, x), in [0, 1].
         reconstruction: Same shape and units.
         mask: Brain, boolean, same shape; not empty.
         truth: Whether a voxel is lesion, boolean, same shape.
+
+    Returns:
+        ``l1_healthy`` and ``l1_lesion``, mean absolute differences, None without such voxels; ``l1_ratio``, lesion to
+        healthy: above 1 when the lesion is reconstructed worse, as it should be; and :func:`ssim`, :func:`psnr` and
+        :func:`histogram_kl`.
 
     Raises:
         ValueError: The mask is empty.
@@ -57,14 +41,14 @@ def fidelity(volume: np.ndarray, reconstruction: np.ndarray, mask: np.ndarray, t
         raise ValueError("A reconstruction cannot be judged without brain.")
     healthy = mean_difference(volume, reconstruction, mask & ~truth)
     lesion = mean_difference(volume, reconstruction, mask & truth)
-    return Fidelity(
-        l1_healthy=healthy,
-        l1_lesion=lesion,
-        l1_ratio=lesion / healthy if lesion is not None and healthy else None,
-        ssim=ssim(volume, reconstruction, mask),
-        psnr=psnr(volume, reconstruction, mask),
-        histogram_kl=histogram_kl(volume, reconstruction, mask),
-    )
+    return {
+        "l1_healthy": healthy,
+        "l1_lesion": lesion,
+        "l1_ratio": lesion / healthy if lesion is not None and healthy else None,
+        "ssim": ssim(volume, reconstruction, mask),
+        "psnr": psnr(volume, reconstruction, mask),
+        "histogram_kl": histogram_kl(volume, reconstruction, mask),
+    }
 
 
 def mean_difference(volume: np.ndarray, reconstruction: np.ndarray, mask: np.ndarray) -> float | None:
@@ -77,15 +61,13 @@ def mean_difference(volume: np.ndarray, reconstruction: np.ndarray, mask: np.nda
 def ssim(volume: np.ndarray, reconstruction: np.ndarray, mask: np.ndarray) -> float | None:
     """Structural similarity with the Gaussian window of Wang et al. (IEEE Trans. Image Process. 13, 2004).
 
-    The mean over the brain of a map computed in three dimensions, in two for a single slice. Both are 0 outside the
-    brain, so windows at its rim see equal background.
+    The mean over the brain of a map computed in three dimensions. Both are 0 outside the brain, so windows at its rim
+    see equal background.
 
     Returns:
         At most 1; None when the volume is smaller than the window of 11 voxels.
     """
     images = [np.where(mask, image, 0).astype(np.float64) for image in (volume, reconstruction)]
-    if mask.shape[0] == 1:
-        images, mask = [image[0] for image in images], mask[0]
     if min(mask.shape) < _SSIM_WINDOW:
         return None
     _, similarity = structural_similarity(

@@ -7,8 +7,8 @@ the scores at or above a threshold that is not too small. A lesion is detected w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -17,87 +17,25 @@ from scipy import ndimage
 from conddiffusion_uad.bundle.calibration import threshold as threshold_at
 from conddiffusion_uad.detection.findings import components
 
-
-@dataclass(frozen=True)
-class SizeBin:
-    """Lesions of `low_ml` to less than `high_ml`."""
-
-    name: str
-    low_ml: float
-    high_ml: float
-
-
-SIZE_BINS = (
-    SizeBin("< 0.1 ml", 0.0, 0.1),
-    SizeBin("0.1 - 0.5 ml", 0.1, 0.5),
-    SizeBin("0.5 - 2 ml", 0.5, 2.0),
-    SizeBin("> 2 ml", 2.0, math.inf),
-)
+SIZE_BINS_ML: Mapping[str, tuple[float, float]] = {
+    "< 0.1 ml": (0.0, 0.1),
+    "0.1 - 0.5 ml": (0.1, 0.5),
+    "0.5 - 2 ml": (0.5, 2.0),
+    "> 2 ml": (2.0, math.inf),
+}
+"""Smallest volume of a lesion of each size, and that of the next size."""
 
 FROC_THRESHOLDS = tuple(threshold_at(10.0 ** -(1 + step / 4)) for step in range(13))
 """Scores that fractions of 0.1 to 1e-4 of healthy tissue exceed: 1 to 4, four for each power of ten."""
 
-
-@dataclass(frozen=True)
-class Lesion:
-    """One lesion and what was found of it.
-
-    Attributes:
-        ml: Volume in ml.
-        peak: Highest score in it.
-        detected: Whether a finding has a voxel in it.
-        iou: Intersection over union with all findings that have a voxel in it together; 0 when not detected.
-    """
-
-    ml: float
-    peak: float
-    detected: bool
-    iou: float
-
-
-@dataclass(frozen=True)
-class FalseFindings:
-    """Findings without a voxel in any lesion: how many, and their volume in ml."""
-
-    count: int
-    ml: float
-
-
-@dataclass(frozen=True)
-class FrocPoint:
-    """What findings at a threshold get right and wrong in one scan.
-
-    Attributes:
-        threshold: Smallest score of a finding.
-        false_findings: Number of findings without a voxel in any lesion.
-        detected: Number of lesions that are detected.
-    """
-
-    threshold: float
-    false_findings: int
-    detected: int
-
-
-@dataclass(frozen=True)
-class FrocMean:
-    """A point of a free-response curve (FROC) of many scans.
-
-    Attributes:
-        threshold: Smallest score of a finding.
-        false_findings: Mean number of false findings a scan.
-        recall: Share of all lesions that is detected; None when there is no lesion.
-    """
-
-    threshold: float
-    false_findings: float
-    recall: float | None
+Values = Mapping[str, Any]
 
 
 def finding_mask(score: np.ndarray, threshold: float, spacing: Sequence[float], min_volume_ml: float) -> np.ndarray:
     """Where a detection has its findings.
 
     Args:
-        score: Anomaly score, (z, y, x), 0 outside the brain; a single slice is (1, y, x).
+        score: Anomaly score, (z, y, x), 0 outside the brain.
         threshold: Smallest score of a finding; above 0.
         spacing: (z, y, x) in mm.
         min_volume_ml: Smallest volume of a finding in ml.
@@ -108,7 +46,7 @@ def finding_mask(score: np.ndarray, threshold: float, spacing: Sequence[float], 
     return _findings(score, threshold, spacing, min_volume_ml) > 0
 
 
-def lesions(truth: np.ndarray, score: np.ndarray, flagged: np.ndarray, voxel_ml: float) -> list[Lesion]:
+def lesions(truth: np.ndarray, score: np.ndarray, flagged: np.ndarray, voxel_ml: float) -> list[dict[str, Any]]:
     """Every lesion of a scan; a healthy one has none.
 
     Args:
@@ -116,38 +54,42 @@ def lesions(truth: np.ndarray, score: np.ndarray, flagged: np.ndarray, voxel_ml:
         score: Anomaly score, same shape.
         flagged: Whether a voxel belongs to a finding, boolean, same shape; see :func:`finding_mask`.
         voxel_ml: Volume of a voxel in ml.
+
+    Returns:
+        Of each lesion ``ml``; ``peak``, its highest score; ``detected``; and ``iou``, the intersection over union with
+        all findings that have a voxel in it together, 0 when it is not detected.
     """
     if not truth.any():
         return []
     finding_of = _labeled(flagged)
     finding_sizes = np.bincount(finding_of.ravel())
     lesion_of, finding_of = _labeled(truth)[truth], finding_of[truth]  # flat: what lies elsewhere does not matter
-    lesion_sizes = np.bincount(lesion_of)
-    numbers = np.arange(1, len(lesion_sizes))
+    sizes = np.bincount(lesion_of)
+    numbers = np.arange(1, len(sizes))
     peaks = ndimage.maximum(score[truth], lesion_of, numbers)
     both = finding_of > 0
-    common = np.bincount(lesion_of[both], minlength=len(lesion_sizes))
+    common = np.bincount(lesion_of[both], minlength=len(sizes))
     # The findings that touch a lesion hold all that is flagged of it, so `common` is its intersection with all of them.
     touching = np.unique(np.stack([lesion_of[both], finding_of[both]]), axis=1)
-    found = np.bincount(touching[0], finding_sizes[touching[1]], minlength=len(lesion_sizes))
+    found = np.bincount(touching[0], finding_sizes[touching[1]], minlength=len(sizes))
     return [
-        Lesion(
-            ml=float(lesion_sizes[i] * voxel_ml),
-            peak=float(peaks[i - 1]),
-            detected=bool(common[i]),
-            iou=float(common[i] / (lesion_sizes[i] + found[i] - common[i])),
-        )
+        {
+            "ml": float(sizes[i] * voxel_ml),
+            "peak": float(peaks[i - 1]),
+            "detected": bool(common[i]),
+            "iou": float(common[i] / (sizes[i] + found[i] - common[i])),
+        }
         for i in numbers
     ]
 
 
-def false_findings(flagged: np.ndarray, truth: np.ndarray, voxel_ml: float) -> FalseFindings:
-    """Findings without a voxel in any lesion; the arguments are those of :func:`lesions`."""
+def false_findings(flagged: np.ndarray, truth: np.ndarray, voxel_ml: float) -> tuple[int, float]:
+    """Number and volume in ml of the findings without a voxel in any lesion; the arguments are :func:`lesions`'."""
     finding_of = _labeled(flagged)
     sizes = np.bincount(finding_of.ravel())
     sizes[np.unique(finding_of[truth])] = 0
     sizes[0] = 0
-    return FalseFindings(int(np.count_nonzero(sizes)), float(sizes.sum() * voxel_ml))
+    return int(np.count_nonzero(sizes)), float(sizes.sum() * voxel_ml)
 
 
 def froc_points(
@@ -156,7 +98,7 @@ def froc_points(
     spacing: Sequence[float],
     min_volume_ml: float,
     thresholds: Sequence[float] = FROC_THRESHOLDS,
-) -> list[FrocPoint]:
+) -> list[dict[str, Any]]:
     """What the findings of a scan get right and wrong at each threshold, the rule for small ones included.
 
     Args:
@@ -165,12 +107,14 @@ def froc_points(
         spacing: (z, y, x) in mm.
         min_volume_ml: Smallest volume of a finding in ml.
         thresholds: Smallest scores of a finding; above 0.
+
+    Returns:
+        Of each threshold ``threshold``, ``false_findings`` (without a voxel in any lesion) and ``detected`` (lesions).
     """
     anything = (score >= min(thresholds)) | truth
-    if not anything.any():
-        return [FrocPoint(threshold, 0, 0) for threshold in thresholds]
-    box = ndimage.find_objects(anything.astype(np.uint8))[0]
-    score, truth = score[box], truth[box]
+    if anything.any():
+        box = ndimage.find_objects(anything.astype(np.uint8))[0]
+        score, truth = score[box], truth[box]
     lesion_of = _labeled(truth)[truth]
     points = []
     for threshold in thresholds:
@@ -178,43 +122,47 @@ def froc_points(
         touching = finding_of[truth]
         hit = len(np.unique(touching[touching > 0]))
         detected = len(np.unique(lesion_of[touching > 0]))
-        points.append(FrocPoint(threshold, int(finding_of.max()) - hit, detected))
+        points.append({"threshold": threshold, "false_findings": int(finding_of.max()) - hit, "detected": detected})
     return points
 
 
-def froc(lesion_numbers: Sequence[int], points: Sequence[Sequence[FrocPoint]]) -> list[FrocMean]:
-    """The free-response curve of many scans: share of all lesions detected against false findings a scan.
+def froc(scans: Sequence[tuple[int, Sequence[Values]]]) -> list[dict[str, Any]]:
+    """The free-response curve (FROC) of many scans: share of all lesions detected against false findings a scan.
 
     Bunch et al., A free response approach to the measurement and characterization of radiographic observer
     performance, 1977.
 
     Args:
-        lesion_numbers: How many lesions each scan has; healthy scans have 0.
-        points: Of each scan, same length, at the same thresholds.
+        scans: Of each its number of lesions, 0 if healthy, and its :func:`froc_points`.
+
+    Returns:
+        Of each threshold ``threshold``, ``false_findings``, the mean a scan, and ``recall``, None without any lesion.
 
     Raises:
-        ValueError: The lengths or the thresholds differ.
+        ValueError: The scans were not measured at the same thresholds.
     """
-    if len(lesion_numbers) != len(points):
-        raise ValueError(f"{len(lesion_numbers)} numbers of lesions belong to {len(points)} scans.")
-    total = sum(lesion_numbers)
+    total = sum(number for number, _ in scans)
     curve = []
-    for at_threshold in zip(*points, strict=True):
-        if len({point.threshold for point in at_threshold}) > 1:
+    for at_threshold in zip(*(points for _, points in scans), strict=True):
+        if len({point["threshold"] for point in at_threshold}) > 1:
             raise ValueError("The scans were not measured at the same thresholds.")
-        recall = sum(point.detected for point in at_threshold) / total if total else None
-        false = sum(point.false_findings for point in at_threshold) / len(at_threshold)
-        curve.append(FrocMean(at_threshold[0].threshold, false, recall))
+        curve.append(
+            {
+                "threshold": at_threshold[0]["threshold"],
+                "false_findings": sum(point["false_findings"] for point in at_threshold) / len(at_threshold),
+                "recall": sum(point["detected"] for point in at_threshold) / total if total else None,
+            }
+        )
     return curve
 
 
-def recall_by_size(found: Iterable[Lesion]) -> dict[str, tuple[int, int]]:
-    """How many lesions of each of :data:`SIZE_BINS` are detected, and how many there are, by the bin's name."""
+def recall_by_size(found: Iterable[Values]) -> list[dict[str, Any]]:
+    """How many lesions of each size are detected: ``size`` of :data:`SIZE_BINS_ML`, ``hits`` and ``total``."""
     found = list(found)
-    counts = {}
-    for size in SIZE_BINS:
-        detected = [lesion.detected for lesion in found if size.low_ml <= lesion.ml < size.high_ml]
-        counts[size.name] = (sum(detected), len(detected))
+    counts = []
+    for name, (low, high) in SIZE_BINS_ML.items():
+        detected = [lesion["detected"] for lesion in found if low <= lesion["ml"] < high]
+        counts.append({"size": name, "hits": sum(detected), "total": len(detected)})
     return counts
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from conddiffusion_uad.evaluation.metrics.score_counts import ScoreCounts
 
 RESAMPLES = 10_000
+"""Of a bootstrap; and the most permutations of a test, so that up to 13 patients (8192) all of them are tried."""
+
 POOLED_RESAMPLES = 1000  # of a pooled statistic, each of which is a curve over all voxels
 FEWEST_PATIENTS = 5
 """Below, a bootstrap interval is far too narrow: there are too few different resamples."""
 
 LEVEL = 0.95
-_EXACT_PATIENTS = 13  # up to which all 2^n sign changes are tried: no more than 8192
-_CHUNK = 50  # resamples of pooled counts that are in memory at once
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,11 @@ def bootstrap_mean(
     sums, scans = _by_patient(_floats(values), patients)
     if not len(scans):
         return Interval(None, None, None, 0)
-    weights = _weights(len(scans), resamples, np.random.default_rng(seed))
-    return _interval(float(sums.sum() / scans.sum()), (weights @ sums) / (weights @ scans), len(scans))
+
+    def mean(sums: np.ndarray, scans: np.ndarray, axis: int = -1) -> np.ndarray:
+        return sums.sum(axis) / scans.sum(axis)
+
+    return _interval(float(mean(sums, scans)), (sums, scans), mean, resamples, seed)
 
 
 def bootstrap_pooled(
@@ -86,32 +91,28 @@ def bootstrap_pooled(
     Resamples in which the statistic is not defined are left out.
 
     Args:
-        counts: One a scan.
+        counts: One a scan, all in the same bins; see :meth:`ScoreCounts.merged`.
         patients: Whose scan it is, same length.
         statistic: Computed from the sum of the counts.
         resamples: How many sets of patients to draw.
         seed: Of the draw; the same gives the same interval.
-
-    Raises:
-        ValueError: The lengths differ.
     """
-    totals: dict[str, ScoreCounts] = {}
-    for patient, scan in zip(patients, counts, strict=True):
-        totals[patient] = totals[patient] + scan if patient in totals else scan
-    if not totals:
+    names = sorted(set(patients))
+    if not names:
         return Interval(None, None, None, 0)
-    stacked = np.stack([(totals[patient].healthy, totals[patient].lesion) for patient in sorted(totals)])
-    whole = statistic(ScoreCounts(*stacked.sum(axis=0)))
-    if whole is None or len(totals) < FEWEST_PATIENTS:
-        return Interval(whole, None, None, len(totals))
-    weights = _weights(len(totals), resamples, np.random.default_rng(seed))
-    flat = stacked.reshape(len(totals), -1).astype(np.float64)  # matrix products of integers are slow
-    drawn = (
-        statistic(ScoreCounts(*pooled.reshape(2, -1)))
-        for start in range(0, resamples, _CHUNK)
-        for pooled in (weights[start : start + _CHUNK] @ flat).astype(np.int64)
-    )
-    return _interval(whole, np.array([value for value in drawn if value is not None]), len(totals))
+    totals = np.zeros((len(names), 2, len(counts[0].scores)), np.int64)
+    for patient, scan in zip(patients, counts, strict=True):
+        totals[names.index(patient)] += scan.healthy, scan.lesion
+
+    def pooled(chosen: np.ndarray) -> float:
+        value = statistic(ScoreCounts(counts[0].scores, *totals[chosen].sum(axis=0)))
+        return np.nan if value is None else value
+
+    every = np.arange(len(names))
+    whole = pooled(every)
+    if np.isnan(whole):
+        return Interval(None, None, None, len(names))
+    return _interval(float(whole), (every,), pooled, resamples, seed)
 
 
 def permutation_test(
@@ -125,13 +126,14 @@ def permutation_test(
     """Whether two methods differ on the same scans: the paired sign-flip test over patients.
 
     If they did not, ``a - b`` of all scans of a patient would have either sign alike. p is the share of sign changes
-    with a mean difference as large: of all of them up to 13 patients, else of random ones with the observed one among
-    them, ``(1 + hits) / (1 + permutations)`` (Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9, 2010).
+    with a mean difference as large: of all of them if there are no more than `permutations`, else of random ones with
+    the observed one among them, ``(1 + hits) / (1 + permutations)`` (Phipson and Smyth, Stat. Appl. Genet. Mol. Biol.
+    9, 2010).
 
     Args:
         a, b: One value of each method a scan; a scan that lacks either (None or NaN) is left out.
         patients: Whose scan it is, same length.
-        permutations: How many sign changes to draw for more than 13 patients.
+        permutations: The most sign changes to try.
         seed: Of the draw; the same gives the same p.
 
     Raises:
@@ -140,15 +142,21 @@ def permutation_test(
     if len(a) != len(b):
         raise ValueError(f"{len(a)} values cannot be paired with {len(b)}.")
     sums, scans = _by_patient(_floats(a) - _floats(b), patients)
-    n = len(scans)
-    if not n:
+    if not len(scans):
         return PairedTest(None, None, 0)
-    exact = n <= _EXACT_PATIENTS
-    signs = _all_signs(n) if exact else np.random.default_rng(seed).choice([-1.0, 1.0], (permutations, n))
-    rounding = 1e-12 * np.abs(sums).sum()
-    as_large = int(np.sum(np.abs(signs @ sums) >= abs(sums.sum()) - rounding))
-    p = as_large / len(signs) if exact else (1 + as_large) / (1 + permutations)
-    return PairedTest(float(sums.sum() / scans.sum()), p, n)
+    difference = float(sums.sum() / scans.sum())
+    if len(scans) == 1:  # of two sign changes, both are as large; scipy wants at least two values
+        return PairedTest(difference, 1.0, 1)
+    test = stats.permutation_test(
+        (sums,),
+        lambda values, axis: np.abs(values.sum(axis)),
+        permutation_type="samples",
+        alternative="greater",
+        n_resamples=permutations,
+        rng=np.random.default_rng(seed),
+        vectorized=True,
+    )
+    return PairedTest(difference, float(test.pvalue), len(scans))
 
 
 def _floats(values: Sequence[float | None]) -> np.ndarray:
@@ -164,18 +172,23 @@ def _by_patient(values: np.ndarray, patients: Sequence[str]) -> tuple[np.ndarray
     return np.bincount(whose, values[known]), np.bincount(whose)
 
 
-def _weights(patients: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """How often each patient is in each resample, (resamples, patients)."""
-    return rng.multinomial(patients, np.full(patients, 1 / patients), resamples).astype(np.float64)
-
-
-def _interval(mean: float, drawn: np.ndarray, patients: int) -> Interval:
+def _interval(
+    mean: float, data: tuple[np.ndarray, ...], statistic: Callable[..., object], resamples: int, seed: int
+) -> Interval:
+    """The interval of a statistic of values of patients, drawn anew `resamples` times."""
+    patients = len(data[0])
     if patients < FEWEST_PATIENTS:
         return Interval(mean, None, None, patients)
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    with warnings.catch_warnings():  # of resamples in which the statistic is not defined: they are left out below
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        drawn = stats.bootstrap(
+            data,
+            statistic,
+            n_resamples=resamples,
+            paired=True,
+            method="percentile",
+            vectorized=len(data) > 1,
+            rng=np.random.default_rng(seed),
+        ).bootstrap_distribution
+    low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(mean, float(low), float(high), patients)
-
-
-def _all_signs(n: int) -> np.ndarray:
-    """Every way to give n numbers a sign, (2^n, n)."""
-    return 1.0 - 2.0 * (np.arange(1 << n)[:, None] >> np.arange(n) & 1)

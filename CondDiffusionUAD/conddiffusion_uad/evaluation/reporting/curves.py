@@ -31,7 +31,7 @@ def histogram(counts: ScoreCounts) -> Curve:
 
     Both are shares of all voxels of their kind, also of the few that score beyond the last edge.
     """
-    scores = counts.scores()
+    scores = counts.scores
     ends = [_quantiles(values, scores) for values in (counts.healthy, counts.lesion) if values.any()]
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
     edges = np.linspace(low, max(high, low + 1e-3), BARS + 1)
@@ -62,7 +62,7 @@ def _shares_from(counts: ScoreCounts) -> np.ndarray:
     """Share of the healthy voxels that score at least each of CALIBRATION_SCORES."""
     occurring = np.flatnonzero(counts.healthy)
     below = np.append(0, np.cumsum(counts.healthy[occurring]))
-    first = np.searchsorted(counts.scores()[occurring], CALIBRATION_SCORES, side="left")
+    first = np.searchsorted(counts.scores[occurring], CALIBRATION_SCORES, side="left")
     return 1 - below[first] / below[-1]
 
 

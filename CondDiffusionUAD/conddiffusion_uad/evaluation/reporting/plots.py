@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conddiffusion_uad.evaluation.record import MODEL
-from conddiffusion_uad.evaluation.reporting.formatting import percent
-from conddiffusion_uad.protocol.failures import Failure
+from conddiffusion_uad.evaluation.record import MODEL, Record
+from conddiffusion_uad.evaluation.reporting import missing
+from conddiffusion_uad.evaluation.reporting.table import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,7 +96,7 @@ def froc(group: Values, main: str, threshold: float | None) -> str:
         axes.set(
             xlim=(0 if least < 0.1 else 0.8 * least, 1.2 * most),
             ylim=(0, 1.02),
-            xlabel=f"False findings per {_unit(group)}",
+            xlabel="False findings per scan",
             ylabel="Recall of lesions",
         )
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -181,9 +181,9 @@ def recall_by_size(group: Values, main: str) -> str:
         return to_svg(figure)
 
 
-def average_precision(records: Sequence[Values], methods: Sequence[str], main: str) -> str:
+def average_precision(records: Sequence[Record], methods: Sequence[str], main: str) -> str:
     """Average precision of every scan by method; a thin line joins the values of a scan, a bar is the median."""
-    cases = np.array([[record["methods"][name]["average_precision"] for name in methods] for record in records], float)
+    cases = np.array([[record.methods[name].average_precision for name in methods] for record in records], float)
     cases = cases[~np.isnan(cases).any(axis=1)]
     look = styles(methods, main)
     with canvas("Average precision of each scan", 0.9 + 0.36 * len(methods)) as (figure, axes):
@@ -219,11 +219,7 @@ def canvas(title: str, height: float = SIZE[1]) -> Iterator[tuple[Figure, Axes]]
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise Failure(
-            "no_matplotlib",
-            "The plots need matplotlib, which is not installed.",
-            "pip install 'conddiffusion-uad[evaluation]'",
-        ) from error
+        raise missing("matplotlib") from error
     with matplotlib.rc_context(_SETTINGS):
         figure = Figure((SIZE[0], height), layout="constrained")
         yield figure, figure.add_subplot(title=title)
@@ -244,10 +240,6 @@ def _methods(group: Values, main: str) -> Iterator[tuple[str, Style, Values]]:
 
 def _line(style: Style, foremost: bool) -> dict[str, Any]:
     return {"color": style.color, "linewidth": 2.2 if foremost else 1.3, "dashes": style.dashes or (None, None)}
-
-
-def _unit(group: Values) -> str:
-    return "scan" if group["dimensions"] == 3 else "slice"
 
 
 def _close(first: float, second: float) -> bool:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from conddiffusion_uad.method.anomaly_map.learned import Learned
 from conddiffusion_uad.method.anomaly_map.residual import Residual
 from conddiffusion_uad.method.restored import Restored
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
@@ -18,7 +19,8 @@ from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 class AnomalyMap(Protocol):
     """A way of making the map. One with a network of its own is also ``parts.Learned``.
 
-    A map may have an attribute ``spacing``: it is then given the scan on a grid with voxels of so many mm.
+    A map may have an attribute ``spacing``, mm along x, y and z: it is then given the scan on a grid with such voxels,
+    and makes its map there; ``restored.origin`` is on the bundle's grid.
     """
 
     def __call__(self, restored: Restored, model: ConditionedDiffusion) -> np.ndarray:
@@ -30,4 +32,4 @@ class AnomalyMap(Protocol):
         """
 
 
-ANOMALY_MAPS: Mapping[str, type[AnomalyMap]] = {"residual": Residual}
+ANOMALY_MAPS: Mapping[str, type[AnomalyMap]] = {"residual": Residual, "learned": Learned}

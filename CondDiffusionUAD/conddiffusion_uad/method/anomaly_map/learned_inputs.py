@@ -17,6 +17,8 @@ NEIGHBORS = 2  # slices above and below that are looked at
 FINE_CHANNELS, PRIORS = 5, 4
 RECONSTRUCTED = 4  # mean, 4 (scan - mean), 4 x spread, and a flag that they are known
 COARSE_CHANNELS = 2 + len(CONTRASTS) + 3 + PRIORS + RECONSTRUCTED
+BOX = ((-76.0, 84.0), (-80.0, 112.0), (-80.0, 80.0))  # mm along z, y, x of the atlas that priors fill
+_STEPS = 1024  # of intensity, between which ranks are not told apart
 _GAIN = 4.0  # of differences, so that they are about as large as intensities
 
 
@@ -42,20 +44,23 @@ def slice_inputs(
     chosen: torch.Tensor,
     contrast: str | None,
     place: torch.Tensor | None,
+    mirror: torch.Tensor | None = None,
 ) -> SliceInputs:
     """Channels of some slices of a scan; those of the reconstruction are left empty, see :func:`with_reconstruction`.
 
     Args:
-        volume: Normalized scan (Z, H, W), 1 mm in plane, symmetric about the mid-plane of the atlas.
+        volume: Normalized scan (Z, H, W), 1 mm in plane.
         rank: Of each intensity in its brain, 0 to 1, same shape.
         mask: Brain, boolean, same shape.
         chosen: Indices of the slices; neighbors beyond the ends are the end slices.
         contrast: None (or another than CONTRASTS) when unknown.
         place: (3 + PRIORS, Z, H / 2, W / 2) from :func:`atlas_place`; None when unknown.
+        mirror: The scan mirrored at the mid-plane, same shape; None when that is the middle of the volume.
     """
     last = len(volume) - 1
     near = {step: volume[(chosen + step).clamp(0, last)] for step in range(-NEIGHBORS, NEIGHBORS + 1)}
-    fine = torch.stack([near[-1], near[0], near[1], near[0].flip(-1), rank[chosen]], 1)
+    other = near[0].flip(-1) if mirror is None else mirror[chosen]
+    fine = torch.stack([near[-1], near[0], near[1], other, rank[chosen]], 1)
     far = functional.avg_pool2d(torch.stack([near[-2], near[2]], 1), 2)
     height, width = far.shape[-2:]
     code = torch.tensor([float(contrast == name) for name in CONTRASTS], device=volume.device)
@@ -89,21 +94,22 @@ def atlas_place(z: torch.Tensor, y: torch.Tensor, x: torch.Tensor, priors: torch
 
     Args:
         z, y, x: Pixel centers, atlas LPS mm.
-        priors: (PRIORS, Z', Y', X') from 0 to 1 on the whole of the box that these coordinates span.
+        priors: (PRIORS, Z', Y', X') from 0 to 1, filling BOX.
     """
-    grids = torch.meshgrid((z - 5) / 80, (y - 16) / 96, 2 * x.abs() / 80 - 1, indexing="ij")
-    known = functional.interpolate(priors[None], (len(z), len(y), len(x)), mode="trilinear", align_corners=False)[0]
-    return torch.cat([torch.stack(grids), known])
+    inside = [2 * (axis - low) / (high - low) - 1 for axis, (low, high) in zip((z, y, x), BOX, strict=True)]
+    depth, height, width = torch.meshgrid(*inside, indexing="ij")
+    where = torch.stack([width, height, depth], -1)[None]
+    known = functional.grid_sample(priors[None], where, padding_mode="border", align_corners=False)[0]
+    return torch.cat([torch.stack([depth, height, 2 * width.abs() - 1]), known])
 
 
 def ranks(volume: torch.Tensor, probe: torch.Tensor) -> torch.Tensor:
-    """Rank, 0 to 1, of each intensity among those of a brain.
+    """Rank, 0 to 1, of each intensity among those of a brain, told in steps of intensity; equal ones share the middle.
 
     Args:
-        volume: Any shape.
+        volume: Intensities from 0 to 1, any shape.
         probe: The intensities inside the brain, or a sample of them, flat.
     """
-    ordered = probe.sort().values.contiguous()
-    low = torch.searchsorted(ordered, volume.contiguous())
-    high = torch.searchsorted(ordered, volume.contiguous(), right=True)
-    return (low + high).to(volume.dtype) / (2 * max(len(ordered), 1))
+    counts = torch.bincount((probe * (_STEPS - 1)).round().long(), minlength=_STEPS).to(volume.dtype)
+    middle = (counts.cumsum(0) - counts / 2) / max(len(probe), 1)
+    return middle[(volume * (_STEPS - 1)).round().long()]

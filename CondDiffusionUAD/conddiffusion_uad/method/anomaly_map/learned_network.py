@@ -41,8 +41,10 @@ class LearnedMapNetwork(nn.Module):
         self.merge = nn.ModuleList(_block(2 * high, high, groups) for _, high in pairs)
         self.to_fine = nn.Conv2d(widths[0], 4 * detail, 1)
         self.detail = nn.Sequential(nn.Conv2d(fine, detail, 3, padding=1), nn.SiLU())
-        self.head = nn.Sequential(nn.Conv2d(2 * detail, detail, 3, padding=1), nn.SiLU(), nn.Conv2d(detail, 1, 1))
-        nn.init.constant_(self.head[-1].bias, -3.0)  # anomalies are rare
+        last = nn.Conv2d(detail, 1, 1)
+        assert last.bias is not None
+        nn.init.constant_(last.bias, -3.0)  # anomalies are rare
+        self.head = nn.Sequential(nn.Conv2d(2 * detail, detail, 3, padding=1), nn.SiLU(), last)
 
     @property
     def divisor(self) -> int:

@@ -25,6 +25,10 @@ class Context(Protocol):
     def channels(self) -> int:
         """How many."""
 
+    @property
+    def reach(self) -> int:
+        """How many slices below and above one are looked at."""
+
     def __call__(self, volume: np.ndarray, mask: np.ndarray, grid: Grid | None, z: np.ndarray) -> torch.Tensor:
         """The channels of some slices, float32 (B, channels, H, W), on the CPU.
 

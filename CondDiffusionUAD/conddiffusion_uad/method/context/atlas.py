@@ -23,6 +23,10 @@ class AtlasPriors:
     def channels(self) -> int:
         return 2
 
+    @property
+    def reach(self) -> int:
+        return 0
+
     def __call__(self, volume: np.ndarray, mask: np.ndarray, grid: Grid | None, z: np.ndarray) -> torch.Tensor:
         if grid is None:
             return torch.zeros(len(z), self.channels, *volume.shape[1:])

@@ -20,6 +20,10 @@ class Coordinates:
     def channels(self) -> int:
         return 3
 
+    @property
+    def reach(self) -> int:
+        return 0
+
     def __call__(self, volume: np.ndarray, mask: np.ndarray, grid: Grid | None, z: np.ndarray) -> torch.Tensor:
         rows, columns = volume.shape[1:]
         if grid is None:

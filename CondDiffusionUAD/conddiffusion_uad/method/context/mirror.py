@@ -18,6 +18,10 @@ class Mirror:
     def channels(self) -> int:
         return 1
 
+    @property
+    def reach(self) -> int:
+        return 0
+
     def __call__(self, volume: np.ndarray, mask: np.ndarray, grid: Grid | None, z: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(mirrored(volume[z], middle(mask, grid))[:, None])
 

@@ -30,6 +30,10 @@ class Neighbours:
     def channels(self) -> int:
         return 2 * self.count
 
+    @property
+    def reach(self) -> int:
+        return self.count
+
     def __call__(self, volume: np.ndarray, mask: np.ndarray, grid: Grid | None, z: np.ndarray) -> torch.Tensor:
         steps = [step for step in range(-self.count, self.count + 1) if step]
         reached = z[:, None] + np.array(steps)

@@ -31,7 +31,7 @@ class Restorer(Protocol):
         Args:
             model: Trained.
             slices: On the model's device.
-            seeds: Of these slices.
+            seeds: The seeds of these slices.
         """
 
 

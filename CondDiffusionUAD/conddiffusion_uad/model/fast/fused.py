@@ -31,8 +31,8 @@ def normalized_activation(
 
     Args:
         x: Feature maps (B, C, H, W) in channels-last layout.
-        groups: Of channels.
-        scale, shift: Of each channel, shape (B, C), float32.
+        groups: Number of groups of channels.
+        scale, shift: Those of each channel, shape (B, C), float32.
         epsilon: Added to the variance.
     """
     normalized = _sample_by_sample if x.device.type == "cpu" else _at_once

@@ -50,7 +50,7 @@ class FastDenoiser(nn.Module):
 
     Args:
         denoiser: Trained; it is left as it is.
-        dtype: Of the feature maps and convolutions between the first and the last.
+        dtype: The number format of feature maps and convolutions between the first and the last.
     """
 
     def __init__(self, denoiser: Denoiser, dtype: torch.dtype) -> None:

@@ -37,8 +37,8 @@ def single_threads(count: int, name: str) -> ThreadPoolExecutor:
     the pool must have started, and have set a number of their own, before the process' number is put back.
 
     Args:
-        count: Of the threads.
-        name: That those of the threads begin with.
+        count: Number of threads.
+        name: What the names of the threads begin with.
     """
     usual = torch.get_num_threads()
     all_set = threading.Barrier(count + 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .lattice import Lattice, SmoothField, blurred
+from conddiffusion_uad.training.data.lattice import Lattice, SmoothField, blurred
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,22 @@
 """The augmentation of the published training: intensity only, of whole volumes, of which one slice is then taken.
 
-Gamma and bias field act voxel by voxel, blur and ghosting along axes; so a slice needs no more of its volume than a
-weighted sum of slices, which is what makes this cheap.
+Gamma and bias field act voxel by voxel, blur and ghosting along the axes. So a slice of the augmented volume is a
+weighted sum of slices that are changed voxel by voxel, filtered within its plane: all other slices need not be made.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from conddiffusion_uad.training.data.synthesis import uniform
+from conddiffusion_uad.training.data.synthesis import filtered, uniform
+from conddiffusion_uad.training.table import Table, require_range
 
-# Ranges as in the published training (the defaults of TorchIO).
+# Ranges as in the published training, which are the defaults of TorchIO's RandomGamma, RandomBiasField, RandomBlur and
+# RandomGhosting. TorchIO itself would make whole volumes, of which one slice in fifty is used.
 _LOG_GAMMA = 0.3
 _BIAS_COEFFICIENT, _BIAS_ORDER = 0.5, 3
 _BLUR_MM = 2.0  # largest standard deviation, along each axis
@@ -22,7 +25,7 @@ _TRUNCATE = 4.0  # standard deviations at which a Gaussian ends
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class Augmentation(Table):
     """How likely each effect is, 0 to 1, in the order in which they are applied.
 
     Attributes:
@@ -38,43 +41,80 @@ class Augmentation:
     ghosting: float = 0.0
 
     def __post_init__(self) -> None:
-        if not all(0 <= chance <= 1 for chance in vars(self).values()):
-            raise ValueError(f"{self} has a probability that is none")
+        super().__post_init__()
+        for name, chance in vars(self).items():
+            require_range(chance, 0, 1, name)
 
-    def slice_of(
-        self, volume: torch.Tensor, z: int, spacing: tuple[float, float, float], generator: torch.Generator
+    def slices_of(
+        self, volume: torch.Tensor, z: Sequence[int], spacing: tuple[float, float, float], generator: torch.Generator
     ) -> torch.Tensor:
-        """An axial slice of the augmented volume.
+        """Axial slices of the augmented volume.
 
         Args:
-            volume: (z, y, x) in [0, 1].
-            z: Which slice.
+            volume: (depth, height, width) in [0, 1].
+            z: Which; those beyond the volume are empty.
             spacing: Along x, y, z, mm.
             generator: Source of randomness.
 
         Returns:
-            float32 (y, x).
+            float32 (slices, height, width).
         """
-        gamma, bias, blur, ghosting = (
-            torch.rand(4, generator=generator) < torch.tensor([*vars(self).values()])
-        ).tolist()
-        exponent = math.exp(float(uniform((), -_LOG_GAMMA, _LOG_GAMMA, generator))) if gamma else 1.0
+        effects = self._drawn(volume.shape, spacing, generator)
+        along_z, along_y, along_x = (effects.along(axis) for axis in range(3))
+        weights = torch.stack([along_z[at] if 0 <= at < len(volume) else torch.zeros(len(volume)) for at in z])
+        used = weights.abs().amax(0).gt(1e-6).nonzero()[:, 0]
+        planes = torch.tensordot(weights[:, used], effects.voxel_by_voxel(volume, used), 1)
+        return planes if effects.leaves_planes else along_y @ planes @ along_x.T
+
+    def _drawn(self, shape: Sequence[int], spacing: tuple[float, float, float], generator: torch.Generator) -> _Effects:
+        """Draw which effects there are, and how strong they are."""
+        happens = torch.rand(4, generator=generator) < torch.tensor([*vars(self).values()])
+        gamma, bias, blur, ghosting = happens.tolist()
+        exponent = math.exp(float(uniform((), -_LOG_GAMMA, _LOG_GAMMA, generator))) if gamma else None
         coefficients = _bias_coefficients(generator) if bias else None
-        sigmas = [s / mm for s, mm in zip(uniform((3,), 0, _BLUR_MM, generator).tolist(), spacing, strict=True)]
-        ghosts = _ghosts(volume.shape, generator) if ghosting else None
-        weights = torch.eye(len(volume))[z]
-        if ghosts and ghosts[0] == 0:
-            weights = _filtered(weights, ghosts[1], 0)
-        if blur:
-            weights = weights @ _gaussian(len(volume), sigmas[2])
-        used = weights.abs().gt(1e-6).nonzero()[:, 0]
-        slab = volume[used].float()
-        slab = slab.clamp(min=0) ** exponent if gamma else slab
-        slab = slab if coefficients is None else slab * _bias_field(coefficients, volume.shape, used)
-        image = torch.tensordot(weights[used], slab, 1)
-        if blur:
-            image = _gaussian(len(image), sigmas[1]) @ image @ _gaussian(image.shape[1], sigmas[0]).T
-        return _filtered(image, ghosts[1], ghosts[0] - 1) if ghosts and ghosts[0] > 0 else image
+        blur_mm = uniform((3,), 0, _BLUR_MM, generator).tolist()
+        sigmas = [mm / size for mm, size in zip(blur_mm, spacing, strict=True)][::-1] if blur else None
+        ghosts = _ghosts(shape, generator) if ghosting else None
+        return _Effects(tuple(shape), exponent, coefficients, sigmas, ghosts)
+
+
+@dataclass(frozen=True)
+class _Effects:
+    """What happens to one volume.
+
+    Attributes:
+        shape: Of the volume, (depth, height, width).
+        exponent: Of the power law.
+        coefficients: Of the bias field, see :func:`_bias_coefficients`.
+        sigmas: Of the blur along z, y and x, voxels.
+        ghosts: An axis, and factors of its lines of k-space, see :func:`_ghosts`.
+    """
+
+    shape: tuple[int, ...]
+    exponent: float | None
+    coefficients: torch.Tensor | None
+    sigmas: Sequence[float] | None
+    ghosts: tuple[int, torch.Tensor] | None
+
+    def voxel_by_voxel(self, volume: torch.Tensor, used: torch.Tensor) -> torch.Tensor:
+        """Some slices of the volume after gamma and bias field, float32 (used, height, width)."""
+        slices = volume[used].float()
+        if self.exponent is not None:
+            slices = slices.clamp(min=0) ** self.exponent
+        return slices if self.coefficients is None else slices * _bias_field(self.coefficients, self.shape, used)
+
+    def along(self, axis: int) -> torch.Tensor:
+        """The matrix of blur, then ghosting, along an axis of the volume, (size, size)."""
+        size = self.shape[axis]
+        matrix = torch.eye(size) if self.sigmas is None else _gaussian(size, self.sigmas[axis])
+        if self.ghosts is not None and self.ghosts[0] == axis:
+            matrix = filtered(matrix, self.ghosts[1][:, None], 0)
+        return matrix
+
+    @property
+    def leaves_planes(self) -> bool:
+        """Whether nothing is filtered within the slices."""
+        return self.sigmas is None and (self.ghosts is None or self.ghosts[0] == 0)
 
 
 def _bias_coefficients(generator: torch.Generator) -> torch.Tensor:
@@ -84,7 +124,7 @@ def _bias_coefficients(generator: torch.Generator) -> torch.Tensor:
     return drawn * (powers[:, None, None] + powers[:, None] + powers <= _BIAS_ORDER)
 
 
-def _bias_field(coefficients: torch.Tensor, shape: torch.Size, used: torch.Tensor) -> torch.Tensor:
+def _bias_field(coefficients: torch.Tensor, shape: Sequence[int], used: torch.Tensor) -> torch.Tensor:
     """``exp`` of the polynomial in coordinates from -1 to 1, at some slices of a volume, (slices, y, x)."""
     powers = torch.arange(_BIAS_ORDER + 1)
     z, y, x = (torch.linspace(-1, 1, size)[:, None] ** powers for size in shape)
@@ -99,7 +139,7 @@ def _gaussian(size: int, sigma: float) -> torch.Tensor:
     return kernel / kernel.sum(1, keepdim=True)
 
 
-def _ghosts(shape: torch.Size, generator: torch.Generator) -> tuple[int, torch.Tensor]:
+def _ghosts(shape: Sequence[int], generator: torch.Generator) -> tuple[int, torch.Tensor]:
     """The axis (of z, y, x) and what the lines of k-space along it are multiplied by, zero frequency first."""
     axis = int(torch.randint(3, (), generator=generator))
     count = int(torch.randint(_GHOSTS[0], _GHOSTS[1] + 1, (), generator=generator))
@@ -111,9 +151,3 @@ def _ghosts(shape: torch.Size, generator: torch.Generator) -> tuple[int, torch.T
     low = size // 2 - spared // 2
     factors[low : low + spared] = 1  # the center keeps the brightness of the whole
     return axis, torch.fft.ifftshift(factors)
-
-
-def _filtered(values: torch.Tensor, factors: torch.Tensor, axis: int) -> torch.Tensor:
-    shape = [1] * values.ndim
-    shape[axis] = -1
-    return torch.fft.ifft(torch.fft.fft(values, dim=axis) * factors.view(shape), dim=axis).real

@@ -14,6 +14,7 @@ from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.training.data.augmentation import Augmentation
 from conddiffusion_uad.training.data.corpus import Part, Scan
 from conddiffusion_uad.training.data.sampling import BatchSampler
+from conddiffusion_uad.training.data.slabs import Slabs, View, around
 from conddiffusion_uad.training.recipe import Recipe
 
 Drawn = TypeVar("Drawn")
@@ -23,29 +24,29 @@ class Batches(Protocol):
     """A source of batches.
 
     Attributes:
-        size: Slices in a batch.
+        size: Slabs in a batch.
         per_epoch: Batches in which every scan comes once.
     """
 
     size: int
     per_epoch: int
 
-    def at(self, step: int, generator: torch.Generator) -> torch.Tensor:
-        """The batch of a step, (size, 1, H, W) in [0, 1], on the device; the same for the same randomness."""
+    def at(self, step: int, generator: torch.Generator) -> Slabs:
+        """The batch of a step; the same for the same randomness."""
 
 
 class Sampler(Protocol):
-    """What draws slices without end, such as :class:`BatchSampler`."""
+    """What draws slabs without end, such as :class:`BatchSampler`."""
 
-    def draw(self, count: int, generator: torch.Generator) -> torch.Tensor: ...
+    def draw(self, count: int, generator: torch.Generator) -> Slabs: ...
 
 
 class Mixture:
-    """Slices of all sources according to their weights, synthesized and augmented as :mod:`sampling` does.
+    """Slabs of all sources according to their weights, synthesized and augmented as :mod:`sampling` does.
 
     Args:
-        sampler: Draws the slices.
-        size: Slices in a batch.
+        sampler: Draws the slabs.
+        size: Slabs in a batch.
         scans: How many there are.
     """
 
@@ -54,7 +55,7 @@ class Mixture:
         self.per_epoch = max(scans // size, 1)
         self._sampler = sampler
 
-    def at(self, step: int, generator: torch.Generator) -> torch.Tensor:
+    def at(self, step: int, generator: torch.Generator) -> Slabs:
         return self._sampler.draw(self.size, generator)
 
 
@@ -65,25 +66,16 @@ class Epochs:
 
     Args:
         scans: To go through; they stay on disk.
-        size: Slices in a batch.
+        size: Slabs in a batch.
         seed: Of the order.
-        device: Where the batches go.
         augmentation: Of the volumes before the slice is taken.
-        spacing: Of the grid, mm.
+        view: What is looked at.
 
     Raises:
-        BadInput: ``no_training_data`` when there are fewer scans than slices in a batch.
+        BadInput: ``no_training_data`` when there are fewer scans than slabs in a batch.
     """
 
-    def __init__(
-        self,
-        scans: Sequence[Scan],
-        size: int,
-        seed: int,
-        device: torch.device,
-        augmentation: Augmentation,
-        spacing: tuple[float, float, float],
-    ) -> None:
+    def __init__(self, scans: Sequence[Scan], size: int, seed: int, augmentation: Augmentation, view: View) -> None:
         if len(scans) < size:
             raise BadInput(
                 "no_training_data",
@@ -92,39 +84,47 @@ class Epochs:
             )
         self.size = size
         self.per_epoch = len(scans) // size
-        self._scans, self._seed, self._device = scans, seed, device
-        self._augmentation, self._spacing = augmentation, spacing
+        self._scans, self._seed, self._augmentation, self._view = scans, seed, augmentation, view
 
-    def at(self, step: int, generator: torch.Generator) -> torch.Tensor:
+    def at(self, step: int, generator: torch.Generator) -> Slabs:
         epoch, batch = divmod(step, self.per_epoch)
         order = np.random.default_rng([self._seed, epoch]).permutation(len(self._scans))
-        chosen = order[batch * self.size : (batch + 1) * self.size]
-        slices = [self._slice(self._scans[index], generator) for index in chosen]
-        return torch.stack(slices).unsqueeze(1).to(self._device)
+        chosen = [self._scans[index] for index in order[batch * self.size : (batch + 1) * self.size]]
+        z = [int(torch.randint(len(scan.volume), (), generator=generator)) for scan in chosen]
+        images = torch.cat([self._images(scan, at, generator) for scan, at in zip(chosen, z, strict=True)])
+        brain = np.concatenate([around(s.mask, at, self._view.reach) for s, at in zip(chosen, z, strict=True)]) > 0
+        places = [scan.first + at for scan, at in zip(chosen, z, strict=True)]
+        contrasts = [scan.contrast for scan in chosen]
+        return Slabs.of(images.unsqueeze(1), torch.from_numpy(brain).unsqueeze(1), places, contrasts, self._view)
 
-    def _slice(self, scan: Scan, generator: torch.Generator) -> torch.Tensor:
-        z = int(torch.randint(len(scan.volume), (), generator=generator))
-        return self._augmentation.slice_of(torch.from_numpy(scan.volume), z, self._spacing, generator)
+    def _images(self, scan: Scan, z: int, generator: torch.Generator) -> torch.Tensor:
+        reach, spacing = self._view.reach, self._view.grid.spacing
+        wanted = range(z - reach, z + reach + 1)
+        return self._augmentation.slices_of(torch.from_numpy(scan.volume), wanted, spacing, generator)
 
 
 def batches(
     recipe: Recipe, corpus: Sequence[Part], size: int, device: torch.device, *, augment: bool = True
 ) -> Mixture | Epochs:
-    """The batches of a recipe. Raises BadInput("no_training_data") when the scans do not fill one.
+    """The batches of a recipe. Raises BadInput("no_training_data") when there is nothing to fill one with.
 
     Args:
         recipe: Says how they are drawn.
-        corpus: What is learned from.
-        size: Slices in a batch.
-        device: Where the batches go.
+        corpus: What is learned from; sources without weight are not.
+        size: Slabs in a batch.
+        device: Where images are made.
         augment: Whether scans that are gone through epoch by epoch are augmented.
     """
+    corpus = [part for part in corpus if part.source.weight]
+    if not corpus:
+        raise BadInput("no_training_data", "No source of the recipe has a weight.", "Give one a weight above 0.")
+    view = View(recipe.bundle.grid, recipe.bundle.method.context)
     if recipe.sampling.order == "mixture":
-        sampler = BatchSampler(corpus, device, recipe.bundle.contrasts, recipe.sampling.ghosting)
+        sampler = BatchSampler(corpus, device, view, recipe.bundle.contrasts, recipe.sampling.ghosting)
         return Mixture(sampler, size, sum(len(part.fit) for part in corpus))
     scans = [scan for part in corpus for scan in part.fit]
     augmentation = recipe.sampling.augmentation if augment else Augmentation()
-    return Epochs(scans, size, recipe.seed, device, augmentation, recipe.bundle.grid.spacing)
+    return Epochs(scans, size, recipe.seed, augmentation, view)
 
 
 class Ahead(Generic[Drawn]):

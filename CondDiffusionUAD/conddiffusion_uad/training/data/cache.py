@@ -18,12 +18,11 @@ from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.preprocessing import atlas as atlases
 from conddiffusion_uad.protocol.failures import OutputFailure
 from conddiffusion_uad.training.data.prepared import Anatomy, Scan
-from conddiffusion_uad.training.recipe import Source
+from conddiffusion_uad.training.data.source import Source
 
 _PACKAGE = Path(__file__).parents[2]
-_LEARNED_FROM = ("anatomy.py", "prepared.py", "slice_outline.py", "synthesis.py")
-_CODE = ("preprocessing/*.py", "io/*.py", *(f"training/data/{name}" for name in _LEARNED_FROM))
-_TOOLS = ("SimpleITK", "deepbet", "scikit-image")
+CODE = ("preprocessing/*.py", "io/*.py", "training/data/anatomy.py", "training/data/prepared.py")  # that prepares
+TOOLS = ("SimpleITK", "deepbet", "nibabel", "numpy", "scikit-image", "scipy", "torch")  # that it calls
 _DESCRIPTION = "entry.json"
 _DTYPES = {"uint8": torch.uint8, "bool": torch.bool, "float16": torch.float16}
 
@@ -32,11 +31,11 @@ _DTYPES = {"uint8": torch.uint8, "bool": torch.bool, "float16": torch.float16}
 def preparation() -> str:
     """A hash that changes with the atlas, with the code that prepares data, and with the tools it calls."""
     total = hashlib.sha256()
-    for file in sorted(file for pattern in _CODE for file in _PACKAGE.glob(pattern)):
+    for file in sorted(file for pattern in CODE for file in _PACKAGE.glob(pattern)):
         total.update(file.read_bytes())
     for name in (atlases.TEMPLATE, atlases.MASK):
         total.update((resources() / "Atlas" / name).read_bytes())
-    total.update(repr([importlib.metadata.version(tool) for tool in _TOOLS]).encode())
+    total.update(repr([importlib.metadata.version(tool) for tool in TOOLS]).encode())
     return total.hexdigest()
 
 
@@ -66,8 +65,7 @@ class Cache:
 
     def place(self, file: Path, source: Source) -> Path:
         """Where the entry of a file is, or will be. Raises OSError when the file cannot be read."""
-        shown = (source.spacing, source.skip_cleanest, source.cleanest, source.skull, source.turns)
-        decides = (source.kind, source.contrast, *shown, self._grid, preparation())
+        decides = (source.kind, source.contrast, self._grid, preparation())
         key = hashlib.sha256(repr(decides).encode())
         with file.open("rb") as stream:
             while block := stream.read(1 << 22):

@@ -14,7 +14,7 @@ from conddiffusion_uad.training.data.cache import Cache
 from conddiffusion_uad.training.data.data_checks import Problem, duplicates, failure, fingerprint, inconsistent
 from conddiffusion_uad.training.data.datalist import Entry, find
 from conddiffusion_uad.training.data.prepared import Anatomy, Scan
-from conddiffusion_uad.training.recipe import Source
+from conddiffusion_uad.training.data.source import Source
 
 __all__ = ["Anatomy", "Part", "Scan", "load_corpus", "split_of"]
 
@@ -108,7 +108,11 @@ class _Loader:
                 self._prepare(entry)
         self._judge(problems)
         return [
-            [(item, entry) for entry in entries if entry.file not in self._bad for item in self._singles(entry)]
+            [
+                (replace(self._prepared[entry], subject=entry.subject), entry)
+                for entry in entries
+                if entry.file not in self._bad
+            ]
             for entries in usable
         ]
 
@@ -127,18 +131,6 @@ class _Loader:
             self._log(f"Leaving out {problem.file}: {problem.message}")
         self._bad |= {problem.file for problem in problems}
 
-    def _singles(self, entry: Entry) -> Iterator[Item]:
-        """The item; or the slices of an archive, each of its own subject unless all are known to be of one."""
-        item = replace(self._prepared[entry], subject=entry.subject)
-        if entry.source.kind != "slices":
-            yield item
-            return
-        for index in range(len(item.volume)):
-            part, mark = slice(index, index + 1), f"[{item.positions[index]}]"
-            volume, mask = item.volume[part], item.mask[part]
-            subject = item.subject if entry.named else item.subject + mark
-            yield replace(item, name=item.name + mark, subject=subject, volume=volume, mask=mask)
-
 
 @contextmanager
 def _noting(problems: list[Problem], file: Path) -> Iterator[None]:
@@ -152,16 +144,12 @@ def _noting(problems: list[Problem], file: Path) -> Iterator[None]:
 
 
 def _split(sources: Sequence[Source], items: Sequence[Sequence[tuple[Item, Entry]]], data: Path) -> list[Part]:
-    assignments = [
-        splits.assign(
-            [item.subject for item, _ in pairs],
-            source.held_out if source.weight else len(pairs),
-            source.test,
-            shuffle=source.shuffle,
-            declared={item.subject: entry.split for item, entry in pairs if entry.split},
-        )
-        for source, pairs in zip(sources, items, strict=True)
-    ]
+    assignments = []
+    for source, pairs in zip(sources, items, strict=True):
+        subjects = [item.subject for item, _ in pairs]
+        declared = {item.subject: entry.split for item, entry in pairs if entry.split}
+        assignment = splits.assign(subjects, source.held_out, source.test, shuffle=source.shuffle, declared=declared)
+        assignments.append(assignment if source.weight else splits.without_training(assignment))
     merged = splits.merged(assignments)
     parts = []
     for source, pairs in zip(sources, items, strict=True):

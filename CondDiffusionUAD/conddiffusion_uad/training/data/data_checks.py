@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,11 @@ import numpy as np
 import SimpleITK as sitk
 
 from conddiffusion_uad.io import volume as volumes
+from conddiffusion_uad.io.geometry import is_thin
 from conddiffusion_uad.io.scan_name import scan_name
 from conddiffusion_uad.protocol.contrast_names import named_in
 from conddiffusion_uad.protocol.failures import BadInput
-from conddiffusion_uad.training.data.anatomy import tissue_labels
+from conddiffusion_uad.training.data.anatomy import read_labels, tissue_labels
 from conddiffusion_uad.training.data.datalist import Entry
 
 HEAD_ML = (400.0, 9000.0)  # of what stands out of the background of a scan: a bare brain, or a head with its neck
@@ -41,18 +41,18 @@ def fingerprint(entry: Entry) -> str:
     """Look at a file as far as that is quick, and return a hash of what it shows.
 
     Raises:
-        BadInput: What :func:`volumes.read` raises; ``wrong_contrast``, ``not_a_brain`` or ``bad_slices``.
+        BadInput: What :func:`volumes.read` raises; ``wrong_contrast`` or ``not_a_brain``.
     """
-    return {"scans": _check_scan, "labels": _check_labels, "slices": _check_slices}[entry.source.kind](entry)
+    return _check_labels(entry) if entry.source.kind == "labels" else _check_scan(entry)
 
 
 def _check_scan(entry: Entry) -> str:
     named = named_in(scan_name(str(entry.file)))
     if named not in (None, entry.source.contrast):
         raise BadInput("wrong_contrast", f"Its name says {named}, the source {entry.source.contrast}.")
-    scan = volumes.read(entry.file)
+    scan = volumes.read(entry.file, thin=True)
     size = _head_ml(scan)
-    if not HEAD_ML[0] <= size <= HEAD_ML[1]:
+    if not HEAD_ML[0] <= size <= HEAD_ML[1] and not is_thin(scan):
         raise BadInput("not_a_brain", f"What it shows measures {size:.0f} ml: that is no brain and no head.")
     return _hash(sitk.GetArrayViewFromImage(scan))
 
@@ -65,32 +65,11 @@ def _head_ml(scan: sitk.Image) -> float:
 
 
 def _check_labels(entry: Entry) -> str:
-    try:
-        labels = sitk.ReadImage(str(entry.file), sitk.sitkInt32)
-    except RuntimeError as error:
-        raise BadInput("not_an_image", "It cannot be read as a label map.") from error
-    if labels.GetDimension() != 3:
-        raise BadInput("not_3d", f"It has {labels.GetDimension()} dimensions, not 3.")
+    labels = read_labels(entry.file)
     tissue_ml = np.count_nonzero(tissue_labels(labels)) * np.prod(labels.GetSpacing()) / 1000
     if tissue_ml < LEAST_TISSUE_ML:
         raise BadInput("no_brain", f"Its FreeSurfer labels mark only {tissue_ml:.0f} ml of brain.")
     return _hash(sitk.GetArrayViewFromImage(labels))
-
-
-def _check_slices(entry: Entry) -> str:
-    try:
-        with np.load(entry.file) as archive:
-            images = np.asarray(archive["image"], np.float32)
-            ranked = len(archive["bright"]) if "bright" in archive else len(images)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise BadInput("bad_slices", "It is no .npz archive with an array `image` of numbers.") from error
-    if images.ndim != 3 or ranked != len(images):
-        raise BadInput("bad_slices", "Its `image` is not (slices, y, x), or `bright` has another length.")
-    if not np.isfinite(images).all():
-        raise BadInput("not_finite", "It has pixels that are not numbers (NaN or infinite).")
-    if empty := [str(index) for index, image in enumerate(images) if not (image > 0).any()]:
-        raise BadInput("bad_slices", f"Nothing is shown in slices {', '.join(empty[:10])}.")
-    return _hash(images)
 
 
 def _hash(values: np.ndarray) -> str:

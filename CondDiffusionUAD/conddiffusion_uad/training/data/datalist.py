@@ -16,8 +16,8 @@ from pathlib import Path
 
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.protocol.job import CONTRASTS
+from conddiffusion_uad.training.data.source import KINDS, Source
 from conddiffusion_uad.training.data.splits import HELD_OUT, TEST, TRAIN
-from conddiffusion_uad.training.recipe import KINDS, Source
 
 LISTS = (".json", ".csv")
 SPLIT_NAMES = {
@@ -38,14 +38,12 @@ class Entry:
         source: The source of the recipe that it belongs to.
         subject: Who is shown. Scans of one subject are never split.
         split: TRAIN, HELD_OUT or TEST when a datalist says so.
-        named: Whether the subject is known, and not only a name made up for the file.
     """
 
     file: Path
     source: Source
     subject: str
     split: str | None = None
-    named: bool = True
 
 
 def find(sources: Sequence[Source], data: Path) -> list[list[Entry]]:
@@ -83,8 +81,7 @@ def find(sources: Sequence[Source], data: Path) -> list[list[Entry]]:
 
 def _entry(file: Path, name: str, source: Source, subject: str | None = None, split: str | None = None) -> Entry:
     own = f"{source.kind} {name}"  # means nothing to other sources
-    known = subject or subject_in(name)
-    return Entry(file, source, known or own, split, named=known is not None)
+    return Entry(file, source, subject or subject_in(name) or own, split)
 
 
 def subject_in(name: str) -> str | None:

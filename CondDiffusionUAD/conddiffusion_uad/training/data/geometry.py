@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .lattice import Lattice, SmoothField
+from conddiffusion_uad.training.data.lattice import Lattice, SmoothField
 
 _CENTER = (0.0, 18.0, 0.0)  # of rotation, mm (z, y, x): about the middle of the atlas' brain
 _PITCH, _ROLL, _YAW = 7.0, 3.0, 3.0  # degrees at most; the mid-plane is found better than the pitch

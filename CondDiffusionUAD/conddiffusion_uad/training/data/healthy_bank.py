@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -66,15 +66,34 @@ def cached(file: Path, folder: Path, prepared: Callable[[Path], Inputs]) -> Inpu
     """
     kept = folder / f"{_digest(file, prepared)[:24]}.npz"
     if kept.is_file():
-        with np.load(kept) as values:
-            return Inputs(str(values["kind"]), str(values["contrast"]), *(values[k] for k in _ARRAYS))
+        return read(kept)
     inputs = prepared(file)
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = kept.with_suffix(".partial.npz")
-    arrays = {key: getattr(inputs, key) for key in _ARRAYS}
-    np.savez_compressed(unfinished, kind=inputs.kind, contrast=inputs.contrast, **arrays)
-    unfinished.replace(kept)
+    write(kept, inputs)
     return inputs
+
+
+def write(file: Path, inputs: Inputs) -> None:
+    """Keep prepared inputs as an .npz file, which is there as a whole or not at all."""
+    unfinished = file.with_suffix(".partial.npz")
+    np.savez_compressed(unfinished, **vars(inputs))
+    unfinished.replace(file)
+
+
+def read(file: Path) -> Inputs:
+    """Prepared inputs that :func:`write` kept, or :func:`packed` ones."""
+    with np.load(file) as values:
+        inputs = Inputs(str(values["kind"]), str(values["contrast"]), *(values[k] for k in _ARRAYS))
+    if inputs.kind != "labels" and inputs.image.dtype == np.uint8:
+        inputs = replace(inputs, image=(inputs.image / np.float16(255)).astype(np.float16))
+    return inputs
+
+
+def packed(inputs: Inputs) -> Inputs:
+    """The same in less space: intensities in 255 steps."""
+    if inputs.kind == "labels":
+        return inputs
+    return replace(inputs, image=np.rint(255 * inputs.image.astype(np.float32)).astype(np.uint8))
 
 
 def _digest(file: Path, prepared: Callable[[Path], Inputs]) -> str:

@@ -9,11 +9,10 @@ import torch
 from torch.nn import functional
 
 from conddiffusion_uad.io.volume import Grid
+from conddiffusion_uad.training.data import healthy_bank, signal_equations
 from conddiffusion_uad.training.data.anatomy import TISSUES
-
-from . import healthy_bank, signal_equations
-from .lattice import SmoothField
-from .signal_equations import Palette
+from conddiffusion_uad.training.data.lattice import SmoothField
+from conddiffusion_uad.training.data.signal_equations import Palette
 
 OUTSIDE, FLUID, GRAY, WHITE, VENTRICLE, DEEP = range(6)  # what anomalies and look-alikes ask a place for
 _GROUPS = {

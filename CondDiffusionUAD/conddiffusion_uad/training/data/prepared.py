@@ -8,24 +8,30 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from skimage.filters import threshold_multiotsu
-from skimage.transform import rescale
 
 from conddiffusion_uad.io import volume as volumes
+from conddiffusion_uad.io.geometry import is_thin
 from conddiffusion_uad.io.lattice import part
 from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.preprocessing import atlas as atlases
 from conddiffusion_uad.preprocessing.preparation import Prepared, prepare
-from conddiffusion_uad.preprocessing.registration import register
+from conddiffusion_uad.preprocessing.registration import Registered, register
 from conddiffusion_uad.protocol.events import Quiet
 from conddiffusion_uad.protocol.failures import BadInput
-from conddiffusion_uad.training.data.anatomy import TISSUES, brain_of, tissue_fractions, tissue_labels
-from conddiffusion_uad.training.data.slice_outline import outline
-from conddiffusion_uad.training.data.synthesis import INTENSITIES
-from conddiffusion_uad.training.recipe import Source
+from conddiffusion_uad.training.data.anatomy import (
+    INTENSITIES,
+    TISSUES,
+    brain_of,
+    read_labels,
+    tissue_fractions,
+    tissue_labels,
+)
+from conddiffusion_uad.training.data.source import Source
 
 # Correlation of a scan with the T1-weighted atlas inside the brain. Over the development data: T1 0.56 to 0.61,
 # FLAIR 0.22 to 0.43 (its fluid is dark, too), T2 -0.71 to -0.38. T1 and FLAIR are not told apart by it.
 CLEAR = 0.1
+_MARGIN_VOXELS = 8  # around the labeled tissue of a label map, so that smoothing does not meet its edge
 
 
 @dataclass(frozen=True)
@@ -45,42 +51,44 @@ class Anatomy:
 
 @dataclass(frozen=True)
 class Scan:
-    """A healthy scan, or a stack of single slices, normalized on the bundle's grid.
+    """A healthy scan, normalized on the bundle's grid.
 
     Attributes:
         name: Of its file.
         contrast: "T1", "T2" or "FLAIR".
-        volume: float16 (z, y, x) in [0, 1].
+        volume: float16 (z, y, x) in [0, 1]; of a thin volume only the slices that it covers.
         mask: Brain, boolean, same shape.
         tissues: Median intensity of fluid, gray and white matter; None when they cannot be told from the intensity.
         subject: Who is shown.
-        positions: Of single slices, in their archive.
+        first: Position of the first slice along z on the bundle's grid.
+        thin: Whether it covers too little of a brain to stand for one.
     """
 
     name: str
     contrast: str
     volume: np.ndarray
     mask: np.ndarray
-    tissues: tuple[float, float, float] | None
+    tissues: tuple[float, float, float] | None = None
     subject: str = ""
-    positions: tuple[int, ...] = ()
+    first: int = 0
+    thin: bool = False
 
 
 def load(file: Path, source: Source, grid: Grid) -> Anatomy | Scan:
     """Read and prepare a file.
 
     Raises:
-        BadInput: What :func:`volumes.read` and :func:`prepare` raise, ``not_a_brain`` when it does not fit the atlas,
-            or ``wrong_contrast``.
+        BadInput: What :func:`volumes.read` and :func:`prepare` raise, ``not_a_brain`` when it does not fit the atlas
+            or shows nothing of the grid, or ``wrong_contrast``.
     """
-    return {"labels": load_labels, "scans": load_scan, "slices": load_slices}[source.kind](file, source, grid)
+    return load_labels(file, grid) if source.kind == "labels" else load_scan(file, source, grid)
 
 
-def load_labels(file: Path, source: Source, grid: Grid) -> Anatomy:
-    """A label map as tissue fractions on the grid."""
-    labels = _cropped(sitk.DICOMOrient(sitk.ReadImage(str(file), sitk.sitkInt32), "LPS"))
+def load_labels(file: Path, grid: Grid) -> Anatomy:
+    """A label map as tissue fractions on the grid. Raises BadInput("not_a_brain")."""
+    labels = _cropped(sitk.DICOMOrient(read_labels(file), "LPS"))
     classes = tissue_labels(labels)
-    brain = brain_of(classes, labels.GetSpacing()[0])
+    brain = brain_of(classes, labels.GetSpacing()[::-1])
     # A noiseless T1-like picture of the labels is enough to register them.
     means = [0.0] + [sum(INTENSITIES["T1"][name]) / 2 for name in TISSUES]
     picture = sitk.GetImageFromArray(np.asarray(means, np.float32)[classes] * brain)
@@ -88,28 +96,49 @@ def load_labels(file: Path, source: Source, grid: Grid) -> Anatomy:
     for image in (picture, mask):
         image.CopyInformation(labels)
     registered = register(picture, mask, atlases.load(), Quiet())
-    return Anatomy(file.name, tissue_fractions(labels, registered.to_atlas, grid))
+    _check_place(registered)
+    fractions = tissue_fractions(labels, registered.to_atlas, grid)
+    _check_shown(fractions[-1] > 127)
+    return Anatomy(file.name, fractions)
 
 
-def _cropped(labels: sitk.Image, margin: int = 8) -> sitk.Image:
-    """The box around the labeled tissue, ``margin`` voxels wider where there is room."""
+def _cropped(labels: sitk.Image) -> sitk.Image:
+    """The box around the labeled tissue, a margin wider where there is room."""
     shape = sitk.LabelShapeStatisticsImageFilter()
     tissue = sitk.GetImageFromArray((tissue_labels(labels) > 0).astype(np.uint8))
     shape.Execute(tissue)
     start, size = np.array(shape.GetBoundingBox(1)).reshape(2, 3)
-    low, high = np.maximum(start - margin, 0), np.minimum(start + size + margin, labels.GetSize())
+    low, high = np.maximum(start - _MARGIN_VOXELS, 0), np.minimum(start + size + _MARGIN_VOXELS, labels.GetSize())
     return sitk.RegionOfInterest(labels, (high - low).tolist(), low.tolist())
 
 
 def load_scan(file: Path, source: Source, grid: Grid) -> Scan:
-    """A scan as a detection prepares it, cut to the grid."""
-    prepared = prepare(volumes.read(file), grid=grid, atlas=atlases.load(), progress=Quiet())
-    if not prepared.registration.ok:
-        raise BadInput("not_a_brain", "It does not fit the atlas of the brain.", "Look at the scan.")
-    _check_contrast(prepared, source.contrast)
+    """A scan as a detection prepares it, cut to the grid. Raises BadInput."""
+    image = volumes.read(file, thin=True)
+    prepared = prepare(image, grid=grid, atlas=atlases.load(), progress=Quiet())
+    _check_place(prepared.registration)
     volume, mask = (part(array, prepared.grid, grid) for array in (prepared.volume, prepared.mask))
+    _check_shown(mask)
+    volume = volume.astype(np.float16)
+    if is_thin(image):
+        shown = np.flatnonzero(mask.any(axis=(1, 2)))
+        covered = slice(int(shown[0]), int(shown[-1]) + 1)
+        return Scan(file.name, source.contrast, volume[covered], mask[covered], first=covered.start, thin=True)
+    _check_contrast(prepared, source.contrast)
     tissues = _tissue_medians(volume[mask]) if source.contrast == "T1" else None
-    return Scan(file.name, source.contrast, volume.astype(np.float16), mask, tissues)
+    return Scan(file.name, source.contrast, volume, mask, tissues)
+
+
+def _check_place(registered: Registered) -> None:
+    """Raise BadInput("not_a_brain") when what is shown does not fit the atlas."""
+    if not registered.ok:
+        raise BadInput("not_a_brain", "It does not fit the atlas of the brain.", "Look at the scan.")
+
+
+def _check_shown(mask: np.ndarray) -> None:
+    """Raise BadInput("not_a_brain") when nothing of the brain lies on the bundle's grid."""
+    if not mask.any():
+        raise BadInput("not_a_brain", "Nothing of it lies on the grid of the recipe.", "Look at where it is.")
 
 
 def _check_contrast(prepared: Prepared, contrast: str) -> None:
@@ -128,48 +157,11 @@ def correlation_with_t1(prepared: Prepared) -> float:
     return float(np.corrcoef(picture[both], prepared.volume[both])[0, 1])
 
 
-def load_slices(file: Path, source: Source, grid: Grid) -> Scan:
-    """The slices of an archive as a stack."""
-    with np.load(file) as archive:
-        images = archive["image"].astype(np.float32)
-        bright = archive["bright"] if "bright" in archive else np.zeros(len(images))
-    first, last = (round(share * len(images)) for share in (source.skip_cleanest, source.cleanest))
-    brains = {}
-    for position in np.sort(np.argsort(bright, kind="stable")[first:last]).tolist():
-        image = np.rot90(images[position], source.turns)
-        brain = outline(image) if source.skull else image > 0
-        if brain is not None and brain.any():
-            brains[position] = normalized_slice(image * brain, source.spacing / grid.spacing[0], grid)
-    if not brains:
-        raise BadInput("no_brain", f"No slice of {file.name} shows a brain.", "Look at the slices.")
-    stack = np.stack(list(brains.values()))
-    return Scan(file.name, source.contrast, stack.astype(np.float16), stack > 0, None, positions=tuple(brains))
-
-
-def normalized_slice(image: np.ndarray, scale: float, grid: Grid) -> np.ndarray:
-    low, high = np.percentile(image[image > 0], [1, 99])
-    coarse = rescale(
-        np.where(image > 0, np.clip((image - low) / (high - low), 1e-3, 1), 0), scale, order=1, anti_aliasing=True
-    )
-    inside = rescale((image > 0).astype(np.float32), scale, order=1, anti_aliasing=True) > 0.5
-    return fit_to(np.where(inside, coarse, 0), grid)
-
-
-def fit_to(image: np.ndarray, grid: Grid) -> np.ndarray:
-    """Crop or pad a slice (y, x) about its center to the size of the grid."""
-    for axis in range(2):
-        wanted = grid.size[1 - axis]
-        surplus = image.shape[axis] - wanted
-        if surplus > 0:
-            image = np.take(image, np.arange(surplus // 2, surplus // 2 + wanted), axis)
-        else:
-            padding = [(0, 0), (0, 0)]
-            padding[axis] = (-surplus // 2, -surplus - -surplus // 2)
-            image = np.pad(image, padding)
-    return image
-
-
-def _tissue_medians(brain: np.ndarray) -> tuple[float, float, float]:
-    low, high = threshold_multiotsu(brain.astype(np.float32), classes=3)
-    classes = np.digitize(brain, [low, high])
-    return tuple(float(np.median(brain[classes == index])) for index in range(3))
+def _tissue_medians(brain: np.ndarray) -> tuple[float, float, float] | None:
+    """Median intensity of the dark, middle and bright voxels, (voxels,); None when there are not three kinds."""
+    brain = brain.astype(np.float32)
+    if len(np.unique(brain)) < 3:
+        return None
+    classes = np.digitize(brain, threshold_multiotsu(brain, classes=3))
+    low, middle, high = (float(np.median(brain[classes == index])) for index in range(3))
+    return low, middle, high

@@ -37,6 +37,11 @@ def assign(
     }
 
 
+def without_training(assignment: Mapping[str, str]) -> dict[str, str]:
+    """The split of a source that nothing is learned from: whom it would train on, it holds out."""
+    return {subject: HELD_OUT if split == TRAIN else split for subject, split in assignment.items()}
+
+
 def merged(assignments: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """One split for each subject: who is kept from the training in one source is kept from it in all."""
     result: dict[str, str] = {}

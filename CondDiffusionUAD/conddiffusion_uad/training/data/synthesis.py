@@ -6,36 +6,13 @@ resolution, bias field and noise are random too. Anatomy comes as tissue fractio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 
 import torch
 from torch.nn import functional
 
-from conddiffusion_uad.training.data.anatomy import TISSUES
+from conddiffusion_uad.training.data.anatomy import INTENSITIES, TISSUES
 
-# Range of the mean intensity of each tissue, by contrast; anything linear in it is normalized away later.
-INTENSITIES: Mapping[str, Mapping[str, tuple[float, float]]] = {
-    "T1": {
-        "white matter": (0.80, 0.95), "cortex": (0.48, 0.66), "ventricles": (0.08, 0.22),
-        "subarachnoid fluid": (0.08, 0.26), "cerebellar white matter": (0.76, 0.95), "cerebellar cortex": (0.46, 0.66),
-        "thalamus": (0.60, 0.80), "caudate": (0.52, 0.68), "putamen": (0.56, 0.72), "pallidum": (0.68, 0.88),
-        "brainstem": (0.68, 0.88), "hippocampus": (0.48, 0.66), "choroid plexus": (0.20, 0.50),
-    },
-    "T2": {
-        "white matter": (0.26, 0.40), "cortex": (0.40, 0.58), "ventricles": (0.88, 1.10),
-        "subarachnoid fluid": (0.75, 1.10), "cerebellar white matter": (0.28, 0.42), "cerebellar cortex": (0.38, 0.55),
-        "thalamus": (0.32, 0.48), "caudate": (0.36, 0.52), "putamen": (0.30, 0.48), "pallidum": (0.18, 0.36),
-        "brainstem": (0.28, 0.44), "hippocampus": (0.42, 0.60), "choroid plexus": (0.60, 1.00),
-    },
-    "FLAIR": {
-        "white matter": (0.48, 0.62), "cortex": (0.60, 0.80), "ventricles": (0.04, 0.18),
-        "subarachnoid fluid": (0.04, 0.26), "cerebellar white matter": (0.46, 0.62), "cerebellar cortex": (0.56, 0.76),
-        "thalamus": (0.52, 0.68), "caudate": (0.58, 0.74), "putamen": (0.54, 0.72), "pallidum": (0.42, 0.60),
-        "brainstem": (0.46, 0.68), "hippocampus": (0.62, 0.84), "choroid plexus": (0.40, 0.85),
-    },
-}  # fmt: skip
-CONTRASTS = tuple(INTENSITIES)
 RANDOM = "random"  # a contrast of its own: every tissue anywhere between black and white
 
 
@@ -114,7 +91,7 @@ def render(
     intensities: torch.Tensor,
     generator: torch.Generator,
     *,
-    one_scan: bool = False,
+    per_scan: int = 1,
     texture: float = 0.06,
 ) -> torch.Tensor:
     """Images from tissue fractions and mean intensities.
@@ -123,18 +100,19 @@ def render(
         fractions: (B, tissues, H, W), each between 0 and 1.
         intensities: (B, tissues).
         generator: Source of randomness.
-        one_scan: Whether the batch is the slices of one scan, which share what is random but noise.
+        per_scan: How many slices in a row are of one scan, and share what is random.
         texture: Largest relative standard deviation of a smooth field inside each tissue.
 
     Returns:
         (B, 1, H, W).
     """
     batch, tissues, height, width = fractions.shape
-    draws = 1 if one_scan else batch
-    field = smooth_field(draws, tissues, (height, width), 8, generator).to(fractions)
-    strength = uniform((draws, 1, 1, 1), 0.0, texture, generator).to(fractions)
+    scans = batch // per_scan
+    field = smooth_field(scans, tissues, (height, width), 8, generator).to(fractions)
+    strength = uniform((scans, 1, 1, 1), 0.0, texture, generator).to(fractions)
+    texture_of_slices = (strength * field).repeat_interleave(per_scan, 0)
     means = intensities.to(fractions)[:, :, None, None]
-    return (fractions * (means + strength * field)).sum(1, keepdim=True)
+    return (fractions * (means + texture_of_slices)).sum(1, keepdim=True)
 
 
 def blurred(images: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
@@ -149,52 +127,64 @@ def blurred(images: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
 
 
 def degrade(
-    images: torch.Tensor, generator: torch.Generator, *, one_scan: bool = False, strength: float = 1.0
+    images: torch.Tensor, generator: torch.Generator, *, per_scan: int = 1, strength: float = 1.0
 ) -> torch.Tensor:
     """Residual bias field, limited resolution and noise of an acquisition, each of random strength.
 
     Args:
         images: (B, 1, H, W), intensities of about 0 to 1.
         generator: Source of randomness.
-        one_scan: Whether the batch is the slices of one scan, which share what is random but noise.
+        per_scan: How many slices in a row are of one scan, and share what is random but noise.
         strength: Scales all the effects; 0 leaves the images alone.
     """
-    draws, size = 1 if one_scan else len(images), (images.shape[2], images.shape[3])
-    bias = uniform((draws, 1, 1, 1), 0.0, 0.06 * strength, generator) * smooth_field(draws, 1, size, 4, generator)
-    images = images * torch.exp(bias).to(images)
-    images = blurred(images, uniform((draws,), 0.0, 0.7 * strength, generator).expand(len(images)))
-    sigma = uniform((draws, 1, 1, 1), 0.0, 0.03 * strength, generator)
+    scans, size = len(images) // per_scan, (images.shape[2], images.shape[3])
+    bias = uniform((scans, 1, 1, 1), 0.0, 0.06 * strength, generator) * smooth_field(scans, 1, size, 4, generator)
+    images = images * torch.exp(bias).to(images).repeat_interleave(per_scan, 0)
+    images = blurred(images, uniform((scans,), 0.0, 0.7 * strength, generator).repeat_interleave(per_scan, 0))
+    sigma = uniform((scans, 1, 1, 1), 0.0, 0.03 * strength, generator).repeat_interleave(per_scan, 0)
     return images + (sigma * torch.randn(images.shape, generator=generator)).to(images)
 
 
-def ghosted(images: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
-    """Ghosts, as of a moving head, in a share of the images (B, 1, H, W).
+def ghosted(images: torch.Tensor, share: float, generator: torch.Generator, *, per_scan: int = 1) -> torch.Tensor:
+    """Ghosts, as of a moving head, in a share of the scans.
 
     Every 2nd to 5th line of k-space along one axis is weakened by up to 40 %, but for those around its center.
+
+    Args:
+        images: (B, 1, H, W).
+        share: Of the scans that get ghosts, 0 to 1.
+        generator: Source of randomness.
+        per_scan: How many slices in a row are of one scan.
     """
     if not share:
         return images
-    batch = len(images)
-    chosen = torch.rand(batch, generator=generator) < share
-    upright = torch.rand(batch, generator=generator) < 0.5
-    every = torch.randint(2, 6, (batch, 1), generator=generator)
-    strength = uniform((batch, 1), 0.0, 0.4, generator)
+    scans = len(images) // per_scan
+    chosen = torch.rand(scans, generator=generator) < share
+    upright = torch.rand(scans, generator=generator) < 0.5
+    every = torch.randint(2, 6, (scans, 1), generator=generator)
+    strength = uniform((scans, 1), 0.0, 0.4, generator)
     for axis, here in ((2, chosen & upright), (3, chosen & ~upright)):
         line = torch.fft.fftfreq(images.shape[axis], 1 / images.shape[axis]).round().long().abs()
         weakened = (line % every == 0) & (line > 2)
-        shape = [batch, 1, 1, 1]
-        shape[axis] = -1
-        factors = (1 - strength * weakened * here[:, None]).view(shape).to(images)
-        images = torch.fft.ifft(torch.fft.fft(images, dim=axis) * factors, dim=axis).real
+        factors = (1 - strength * weakened * here[:, None]).repeat_interleave(per_scan, 0)
+        images = filtered(images, factors[:, None, None, :] if axis == 3 else factors[:, None, :, None], axis)
     return images
 
 
+def filtered(values: torch.Tensor, factors: torch.Tensor, axis: int) -> torch.Tensor:
+    """Real values, any shape, whose spectrum along an axis is multiplied by factors, zero frequency first."""
+    return torch.fft.ifft(torch.fft.fft(values, dim=axis) * factors.to(values), dim=axis).real
+
+
 def gamma(
-    images: torch.Tensor, generator: torch.Generator, log_range: float = 0.25, *, one_scan: bool = False
+    images: torch.Tensor, generator: torch.Generator, log_range: float = 0.25, *, per_scan: int = 1
 ) -> torch.Tensor:
-    """Random power law ``x^exp(g)`` with g uniform in +-``log_range``; images in [0, 1]."""
-    draws = 1 if one_scan else len(images)
-    exponent = torch.exp(uniform((draws, 1, 1, 1), -log_range, log_range, generator))
+    """Random power law ``x^exp(g)`` with g uniform in +-``log_range``, one for each ``per_scan`` slices in a row.
+
+    Images (B, 1, H, W) in [0, 1].
+    """
+    scans = len(images) // per_scan
+    exponent = torch.exp(uniform((scans, 1, 1, 1), -log_range, log_range, generator)).repeat_interleave(per_scan, 0)
     return images.clamp(0, 1) ** exponent.to(images)
 
 
@@ -203,12 +193,12 @@ def remap(images: torch.Tensor, sources: torch.Tensor, targets: torch.Tensor) ->
 
     Args:
         images: (B, 1, H, W).
-        sources: (B, K), increasing; intensities outside are clamped to the ends.
+        sources: (B, K), not decreasing; intensities outside are clamped to the ends.
         targets: (B, K), intensities that the sources become.
     """
     flat = images.flatten(1).contiguous()
     upper = torch.searchsorted(sources.contiguous(), flat).clamp(1, sources.shape[1] - 1)
     x0, x1 = sources.gather(1, upper - 1), sources.gather(1, upper)
     y0, y1 = targets.gather(1, upper - 1), targets.gather(1, upper)
-    weight = ((flat - x0) / (x1 - x0)).clamp(0, 1)
+    weight = ((flat - x0) / (x1 - x0).clamp(min=1e-6)).clamp(0, 1)  # two points may be one
     return (y0 + weight * (y1 - y0)).view_as(images)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from conddiffusion_uad.method.anomaly_map.learned_inputs import NEIGHBORS, SliceInputs, atlas_place, slice_inputs
+from conddiffusion_uad.method.anomaly_map.learned import whole_place
+from conddiffusion_uad.method.anomaly_map.learned_inputs import NEIGHBORS, SliceInputs, slice_inputs
+from conddiffusion_uad.training.data.healthy_bank import FINE
+from conddiffusion_uad.training.learned_map.material import HELD_OUT_SLICES, Material
+from conddiffusion_uad.training.learned_map.scans import Slab, synthesize
 
-from .material import HELD_OUT_SLICES, Material
-from .scans import Slab, axis, synthesize
-
-SCANS, SLICES = 4, 8  # of a batch: scans, and slices of each
+SCANS, SLICES = 8, 4  # of a batch: scans, and slices of each
 _SOURCES = {"labels": 0.5, "T1 scans": 0.3, "slices": 0.13, "other scans": 0.07}
 _CONTRASTS = {"T1": 0.3, "T2": 0.34, "FLAIR": 0.31, "random": 0.05}
 _UNKNOWN_CONTRAST, _UNKNOWN_PLACE = 0.06, 0.06  # shares in which the network is not told
@@ -49,7 +50,7 @@ class Batches:
 
     def __init__(self, material: Material, seed: int) -> None:
         self._material, self._seed, self.priors = material, seed, material.priors
-        self._place = atlas_place(axis(2), axis(1, 2), axis(0, 2), material.priors)
+        self._place = whole_place(FINE, material.priors)
         groups: dict[str, list[str]] = {name: [] for name in _SOURCES}
         for name, inputs in material.sources.items():
             other = inputs.kind == "scan" and (inputs.contrast != "T1" or name.startswith("p0"))

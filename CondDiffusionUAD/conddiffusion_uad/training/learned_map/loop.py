@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from conddiffusion_uad.method.anomaly_map.learned_inputs import COARSE_CHANNELS, FINE_CHANNELS, with_reconstruction
 from conddiffusion_uad.method.anomaly_map.learned_network import LearnedMapNetwork
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
-
-from .batches import Batch, Batches
-from .reconstructions import reconstructions
+from conddiffusion_uad.training.learned_map.batches import Batch, Batches
+from conddiffusion_uad.training.learned_map.reconstructions import reconstructions
 
 CHECKPOINT, CURVE = "checkpoint.pt", "curve.jsonl"
 _FAR = 2**31  # steps: without end
@@ -51,9 +52,9 @@ class Settings:
     reconstructed: int = 3
     bf16: bool = True
 
-    def rate(self, step: int) -> float:
-        """Learning rate of a step."""
-        rate = self.learning_rate * min(1.0, (step + 1) / self.warm_up)
+    def rate(self, step: int, start: int = 0) -> float:
+        """Learning rate of a step of a training whose optimizer was new at step ``start``."""
+        rate = self.learning_rate * min(1.0, (step - start + 1) / self.warm_up)
         if self.cool_down is not None and step >= self.cool_down[0]:
             rate *= max(0.0, 1 - (step - self.cool_down[0] + 1) / self.cool_down[1])
         return rate
@@ -104,6 +105,7 @@ class Training:
     ) -> None:
         torch.manual_seed(settings.seed)
         self.settings, self.folder, self.step = settings, folder, 0
+        self._warm_from = 0
         self.stopped = False  # set it, from a signal handler, to end after the step in progress
         self._batches, self._denoiser = batches, denoiser
         self._device, self._workers = torch.device(device), workers
@@ -115,7 +117,12 @@ class Training:
         folder.mkdir(parents=True, exist_ok=True)
 
     def run(
-        self, seconds: float = math.inf, last: float = math.inf, keep_every: float = 180.0, report: int = 20
+        self,
+        seconds: float = math.inf,
+        last: float = math.inf,
+        keep_every: float = 180.0,
+        report: int = 20,
+        exported: Path | None = None,
     ) -> None:
         """Train until the time is over or step ``last`` is reached.
 
@@ -124,6 +131,7 @@ class Training:
             last: Step to stop before.
             keep_every: Seconds between checkpoints.
             report: Steps between lines of the learning curve.
+            exported: File for :meth:`export`, written with every checkpoint.
         """
         start = kept = time.monotonic()
         recent: list[float] = []
@@ -136,8 +144,14 @@ class Training:
                 recent = []
             if time.monotonic() - kept > keep_every:
                 self.save()
+                if exported is not None:
+                    self.export(exported)
                 kept = time.monotonic()
+        if recent:
+            self._note(sum(recent) / len(recent))
         self.save()
+        if exported is not None:
+            self.export(exported)
 
     def _endless(self) -> Iterator[Callable[[], Batch]]:
         """From the next step on, what gives the batch of each step."""
@@ -156,7 +170,7 @@ class Training:
         if self._denoiser is not None and settings.reconstructed and self.step % settings.reconstructed == 0:
             inputs = with_reconstruction(inputs, reconstructions(inputs, self._denoiser, self.step))
         for group in self._optimizer.param_groups:
-            group["lr"] = settings.rate(self.step)
+            group["lr"] = settings.rate(self.step, self._warm_from)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=settings.bf16):
             logits = self.model(inputs.fine, inputs.coarse)
         value = loss(logits, batch)
@@ -170,7 +184,8 @@ class Training:
 
     @torch.no_grad()
     def _average(self) -> None:
-        past = min(self.settings.ema, self.step / (self.step + 10))
+        seen = self.step - self._warm_from
+        past = min(self.settings.ema, seen / (seen + 10))
         for mean, current in zip(self.mean.parameters(), self.model.parameters(), strict=True):
             mean.lerp_(current, 1 - past)
 
@@ -178,7 +193,7 @@ class Training:
         line = {
             "step": self.step,
             "loss": round(value, 4),
-            "rate": self.settings.rate(self.step),
+            "rate": self.settings.rate(self.step, self._warm_from),
             "time": round(time.time()),
         }
         with (self.folder / CURVE).open("a", encoding="utf-8") as file:
@@ -188,6 +203,7 @@ class Training:
         """Write the checkpoint; the old one stays until the new one is whole."""
         state: dict[str, Any] = {
             "step": self.step,
+            "warm_from": self._warm_from,
             "settings": asdict(self.settings),
             "model": self.model.state_dict(),
             "mean": self.mean.state_dict(),
@@ -198,6 +214,24 @@ class Training:
         torch.save(state, partial)
         partial.replace(self.folder / CHECKPOINT)
 
+    def export(self, file: Path) -> None:
+        """Write the running mean of the weights and the priors, in half precision: all that a detection needs."""
+        state = self.mean.state_dict()
+        weights = {f"network.{key}": value.half().cpu().contiguous() for key, value in state.items()}
+        weights["priors"] = self._batches.priors.half()
+        partial = file.with_suffix(".partial")
+        save_file(weights, partial, {"step": str(self.step)})
+        partial.chmod(0o644)  # safetensors lets nobody else read what it writes
+        partial.replace(file)
+
+    def start_from(self, file: Path) -> None:
+        """Start from weights that :meth:`export` wrote, at their step, with a fresh optimizer that warms up again."""
+        weights = {k[8:]: value.float() for k, value in load_file(file).items() if k.startswith("network.")}
+        self.model.load_state_dict(weights)
+        self.mean.load_state_dict(weights)
+        with safe_open(file, "pt") as opened:
+            self.step = self._warm_from = int(opened.metadata()["step"])
+
     def resume(self) -> bool:
         """Go on from the folder's checkpoint; False when there is none. Its settings do not override the given ones."""
         file = self.folder / CHECKPOINT
@@ -207,5 +241,5 @@ class Training:
         self.model.load_state_dict(state["model"])
         self.mean.load_state_dict(state["mean"])
         self._optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
+        self.step, self._warm_from = state["step"], state.get("warm_from", 0)
         return True

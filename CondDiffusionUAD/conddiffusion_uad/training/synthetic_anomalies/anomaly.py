@@ -8,10 +8,9 @@ import torch
 
 from conddiffusion_uad.training.data.healthy_sources import DEEP, FLUID, GRAY, VENTRICLE, WHITE, Sampled
 from conddiffusion_uad.training.data.lattice import Lattice
-
-from .fade import Fade
-from .intensity import Texture
-from .shape import Blob, RealShape
+from conddiffusion_uad.training.synthetic_anomalies.fade import Fade
+from conddiffusion_uad.training.synthetic_anomalies.intensity import Texture
+from conddiffusion_uad.training.synthetic_anomalies.shape import Blob, RealShape
 
 SOLID = (GRAY, WHITE, DEEP)
 ANY = (FLUID, GRAY, WHITE, VENTRICLE, DEEP)

@@ -9,13 +9,12 @@ import torch
 
 from conddiffusion_uad.training.data.geometry import Push
 from conddiffusion_uad.training.data.signal_equations import Palette
-
-from . import intensity
-from .anomaly import ANY, SOLID, Anomaly, Core, Halo
-from .fade import Fade
-from .intensity import Texture
-from .place import Places
-from .shape import Blob, RealShape
+from conddiffusion_uad.training.synthetic_anomalies import intensity
+from conddiffusion_uad.training.synthetic_anomalies.anomaly import ANY, SOLID, Anomaly, Core, Halo
+from conddiffusion_uad.training.synthetic_anomalies.fade import Fade
+from conddiffusion_uad.training.synthetic_anomalies.intensity import Texture
+from conddiffusion_uad.training.synthetic_anomalies.place import Places
+from conddiffusion_uad.training.synthetic_anomalies.shape import Blob, RealShape
 
 _KINDS = {"none": 0.12, "small": 0.36, "mixed": 0.18, "large": 0.18, "real": 0.16}
 _SMALL_MM, _LARGE_MM = (1.3, 7.0), (8.0, 30.0)

@@ -10,11 +10,10 @@ import torch
 from conddiffusion_uad.training.data.healthy_sources import DEEP, FLUID, GRAY, VENTRICLE, WHITE, Sampled
 from conddiffusion_uad.training.data.lattice import blurred
 from conddiffusion_uad.training.data.signal_equations import Palette
-
-from .anomaly import ANY, Anomaly
-from .fade import Fade
-from .place import Places
-from .shape import Blob
+from conddiffusion_uad.training.synthetic_anomalies.anomaly import ANY, Anomaly
+from conddiffusion_uad.training.synthetic_anomalies.fade import Fade
+from conddiffusion_uad.training.synthetic_anomalies.place import Places
+from conddiffusion_uad.training.synthetic_anomalies.shape import Blob
 
 
 def draw(palette: Palette, places: Places, rng: np.random.Generator) -> list[Anomaly]:

@@ -8,7 +8,7 @@ import pytest
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.training.data import splits
 from conddiffusion_uad.training.data.datalist import Entry, find
-from conddiffusion_uad.training.recipe import Source
+from conddiffusion_uad.training.data.source import Source
 
 PEOPLE = [f"IXI{number:03d}" for number in range(560)]
 
@@ -26,6 +26,11 @@ def test_shares_of_the_published_split() -> None:
 def test_without_shuffling_the_last_subjects_are_held_out_with_all_their_scans() -> None:
     split = splits.assign(["a", "a", "b", "b", "c"], 1, 1, shuffle=False, declared={})
     assert split == {"a": splits.TRAIN, "b": splits.HELD_OUT, "c": splits.TEST}
+
+
+def test_a_source_that_nothing_is_learned_from_trains_on_nobody() -> None:
+    split = splits.without_training({"a": splits.TRAIN, "b": splits.TEST, "c": splits.HELD_OUT})
+    assert split == {"a": splits.HELD_OUT, "b": splits.TEST, "c": splits.HELD_OUT}
 
 
 def test_a_shuffled_split_does_not_depend_on_the_order_of_the_files() -> None:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 from made_up_head import head, slices_of_heads
+from safetensors.torch import load_file
 
+from conddiffusion_uad.method.anomaly_map.learned import Learned
 from conddiffusion_uad.method.anomaly_map.learned_inputs import COARSE_CHANNELS, FINE_CHANNELS, SliceInputs
 from conddiffusion_uad.training.learned_map import loop
 from conddiffusion_uad.training.learned_map.batches import Batch, Batches
@@ -18,7 +20,7 @@ from conddiffusion_uad.training.synthetic_anomalies.second_opinion import implan
 class Easy:
     """Batches with a bright square to be found, by number."""
 
-    priors = torch.zeros(4, 2, 2, 2)
+    priors = torch.zeros(4, 40, 48, 40)
 
     def __getitem__(self, number: int) -> Batch:
         generator = torch.Generator().manual_seed(number)
@@ -99,6 +101,20 @@ def test_real_batches_train(tmp_path):
     batches = Batches(material, 0)
     training = Training(batches, Settings(reconstructed=0), tmp_path)
     assert np.isfinite(training.advance(batches[0]))
+
+
+def test_a_training_starts_from_what_another_exported(tmp_path):
+    first = trained(tmp_path / "first", 3)
+    first.export(tmp_path / "weights.safetensors")
+    second = Training(Easy(), Settings(warm_up=5, reconstructed=0, bf16=False), tmp_path / "second")
+    second.start_from(tmp_path / "weights.safetensors")
+    assert second.step == 3
+    for a, b in zip(first.mean.parameters(), second.model.parameters(), strict=True):
+        assert torch.allclose(a, b, rtol=1e-3, atol=1e-4)
+    second.run(last=4)
+    part = Learned()
+    weights = part.build()
+    weights.load_state_dict(load_file(tmp_path / "weights.safetensors"))
 
 
 def test_processes_beside_the_training_make_the_same_batches(tmp_path):

@@ -1,0 +1,249 @@
+"""Sees to the environment that the engine runs in; see `Installing`. A process does the work, `BuildEnvironment`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+
+from CondDiffusionUADLib.run import InstallTexts, Problems, UserSettings
+from CondDiffusionUADLib.run.ChildProcess import ChildProcess
+from CondDiffusionUADLib.run.EngineLaunch import ownEnvironment, slicersPythonLaunch
+from CondDiffusionUADLib.run.Environment import OLD, engineFolder, leftovers, pythonIn, readRecord
+from CondDiffusionUADLib.run.Installing import EnvironmentState, InstallListener
+from CondDiffusionUADLib.run.Paths import moduleFolder, resource
+from CondDiffusionUADLib.run.Problems import Problem, ProblemError
+from CondDiffusionUADLib.run.WorkerMessages import LineBuffer, readEvent
+
+_MODULE = "CondDiffusionUADLib.run.BuildEnvironment"
+_PATIENCE_MS = 1500  # to tidy up, when Slicer quits
+
+
+class Installer:
+    """Installs, checks and removes; one thing at a time.
+
+    Args:
+        more: What the process is told beside the rest; see `BuildOrder.Order`.
+    """
+
+    def __init__(self, more: Mapping[str, Any] | None = None) -> None:
+        self._more = more or {}
+        self._job: _Job | None = None
+        self._tidying: list[_Job] = []  # given up, and still removing what they made
+
+    @property
+    def busy(self) -> bool:
+        """Whether an installation, or a check of a named environment, is under way."""
+        return self._job is not None
+
+    def state(self) -> EnvironmentState:
+        """What is there; quick, no process is started."""
+        named = UserSettings.environmentPython()
+        if named:
+            ready = Path(named).is_file()
+            text = InstallTexts.named(named) if ready else Problems.environmentGone(named).text
+            return EnvironmentState(ready, True, Path(named), None, text)
+        try:
+            place = ownEnvironment()
+        except OSError as error:
+            text = Problems.cannotKeepEnvironment(str(error)).text
+            return EnvironmentState(False, False, Path(), None, text)
+        record = readRecord(place)
+        if record is None:
+            return EnvironmentState(False, False, place, None, InstallTexts.notThere(place.exists()))
+        return EnvironmentState(True, False, place, record.megabytes, InstallTexts.own(record))
+
+    def question(self, wheels: Path | None = None) -> str:
+        """What to ask before `install`: what comes, from where, how large, into which folder."""
+        return InstallTexts.question(engineFolder(), InstallTexts.hasNvidia(), wheels)
+
+    def install(self, listener: InstallListener, wheels: Path | None = None) -> None:
+        """Make our own environment, anew when there is one; see `Installing.install`."""
+        try:
+            record = readRecord(ownEnvironment())
+        except OSError as error:
+            problem = Problems.cannotKeepEnvironment(str(error))
+            _later(lambda: listener.onInstalled(problem))
+            return
+        order = {
+            "expected": InstallTexts.expectedBytes(InstallTexts.hasNvidia()),
+            "wheels": str(wheels or ""),
+            "python": UserSettings.pythonToBuildWith(),
+            "replaces": record.made if record else 0.0,
+        }
+        self._begin(_Job(listener, {**order, **self._more}, self._onOver))
+
+    def use(self, python: str, listener: InstallListener) -> None:
+        """Use an environment that the user made by hand; see `Installing.use`."""
+        if not python:
+            UserSettings.setEnvironmentPython("")
+            _later(lambda: listener.onInstalled(None))
+            return
+        path = Path(python)
+        program = pythonIn(path) if path.is_dir() else path
+        if not program.is_file():
+            _later(lambda: listener.onInstalled(Problems.environmentGone(str(program))))
+            return
+        self._begin(_Job(listener, {"existing": str(program), **self._more}, self._onOver))
+
+    def cancel(self) -> None:
+        """Give up what is under way; see `Installing.cancel`."""
+        job, self._job = self._job, None
+        if job is not None:
+            self._tidying.append(job)
+            job.cancel()
+
+    def remove(self) -> None:
+        """Delete our own environments and all that was kept for them. Raises ProblemError."""
+        if self.busy:
+            raise ProblemError(Problems.busyInstalling())
+        try:
+            folder = engineFolder()
+            for number, entry in enumerate(sorted(folder.iterdir()) if folder.is_dir() else ()):
+                if not entry.name.startswith("."):
+                    entry.rename(folder / f"{OLD}{entry.name}-{number}")  # at once; removing it takes a while
+        except OSError as error:
+            raise ProblemError(Problems.cannotRemove(str(error))) from error
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove what broken-off installations left, beside Slicer."""
+        try:
+            there = bool(leftovers(engineFolder()))
+        except OSError:
+            return
+        if there and not self.busy:
+            job = _Job(_Nobody(), {"sweep": True}, self._onOver)
+            self._tidying.append(job)
+            job.start()
+
+    def stop(self) -> None:
+        """The panel goes: give up at once what is under way; nobody is told."""
+        jobs = [*filter(None, [self._job]), *self._tidying]
+        self._job, self._tidying = None, []
+        for job in jobs:
+            job.stop()
+
+    def _begin(self, job: _Job) -> None:
+        if self.busy:
+            raise ProblemError(Problems.busyInstalling())
+        self._job = job
+        job.start()
+
+    def _onOver(self, job: _Job) -> None:
+        if job in self._tidying:
+            self._tidying.remove(job)
+        if self._job is job:
+            self._job = None
+
+
+class _Nobody:
+    """Listens to what nobody asked for."""
+
+    def onStep(self, text: str, fraction: float | None) -> None:
+        """Nothing."""
+
+    def onQuestion(self, text: str) -> bool:
+        """No."""
+        return False
+
+    def onLog(self, line: str) -> None:
+        """Nothing."""
+
+    def onInstalled(self, problem: Problem | None) -> None:
+        """Nothing."""
+
+
+class _Job:
+    """One run of the process.
+
+    Args:
+        listener: Is told how it goes.
+        order: What is to be done, beside what is the same for all.
+        over: Called when the process is gone.
+    """
+
+    def __init__(self, listener: InstallListener, order: Mapping[str, Any], over: Any) -> None:
+        self._listener: InstallListener = listener
+        self._over = over
+        self._order = order
+        self._lines, self._logged = LineBuffer(), LineBuffer()
+        self._problem: Problem | None = Problems.installationFailed("")
+        self._process = ChildProcess(slicersPythonLaunch(_MODULE), self._onEnded, self._onOutput, self._onLog)
+
+    def start(self) -> None:
+        """Begin."""
+        variables = slicer.app.startupEnvironment()
+        started = {str(name): str(variables.value(name)) for name in variables.keys()}  # noqa: SIM118
+        order = {
+            "environment": str(ownEnvironment()),
+            "requirements": str(resource("requirements.txt")),
+            "module": str(moduleFolder()),
+            "scan": str(resource("SampleData/synthetic_T2_brain.nii.gz")),
+            "started": started,
+            **self._order,
+        }
+        try:
+            self._process.start()
+        except OSError as error:
+            problem = Problems.fromError(error)
+            _later(lambda: self._end(problem))
+            return
+        self._process.write((json.dumps(order) + "\n").encode("ascii"))
+
+    def cancel(self) -> None:
+        """Give up: tell so at once, and let the process remove what it made."""
+        listener, self._listener = self._listener, _Nobody()
+        self._process.write(b"cancel\n")
+        self._process.closeInput()
+        listener.onInstalled(Problems.canceled())
+
+    def stop(self) -> None:
+        """Give up, and tell nobody; what cannot be removed in time, the next start will."""
+        self._listener = _Nobody()
+        self._process.closeInput()
+        self._process.waitForEnd(_PATIENCE_MS)
+        self._process.abandon()
+
+    def _onOutput(self, data: bytes) -> None:
+        for line in self._lines.feed(data):
+            event = readEvent(line)
+            if event is None:
+                self._listener.onLog(line)
+            else:
+                self._onEvent(event)
+
+    def _onLog(self, data: bytes) -> None:
+        for line in self._logged.feed(data):
+            self._listener.onLog(line)
+
+    def _onEvent(self, event: dict[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "step":
+            self._listener.onStep(*InstallTexts.step(event))
+        elif kind == "question":
+            agreed = self._listener.onQuestion(InstallTexts.largerQuestion(event))
+            self._process.write((json.dumps({"answer": bool(agreed)}) + "\n").encode("ascii"))
+        elif kind == "error":
+            self._problem = Problems.fromInstallation(str(event.get("code", "")), str(event.get("message", "")))
+        elif kind == "done":
+            self._problem = None
+
+    def _onEnded(self, started: bool, code: int) -> None:
+        if not started:
+            self._problem = Problems.notStarted(slicersPythonLaunch(_MODULE).program)
+        elif self._problem is None and self._order.get("existing"):
+            UserSettings.setEnvironmentPython(str(self._order["existing"]))
+        self._end(self._problem)
+
+    def _end(self, problem: Problem | None) -> None:
+        self._over(self)
+        self._listener.onInstalled(problem)
+
+
+def _later(call: Any) -> None:
+    qt.QTimer.singleShot(0, call)

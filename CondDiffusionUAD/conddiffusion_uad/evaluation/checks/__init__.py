@@ -1,1 +1,0 @@
-"""What is wrong with the cases of an evaluation, told before anything takes long."""

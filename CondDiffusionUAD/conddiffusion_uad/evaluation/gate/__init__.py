@@ -1,1 +1,0 @@
-"""What the input gate lets pass, warns about and refuses."""

@@ -1,1 +1,0 @@
-"""The published way to judge, apart from ours."""

@@ -1,0 +1,1 @@
+"""Whose rules maps are judged by: the software's own, or the published ones."""

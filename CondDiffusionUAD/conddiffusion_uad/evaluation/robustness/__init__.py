@@ -1,1 +1,0 @@
-"""How the figures change when a scan is corrupted or stored in another way."""

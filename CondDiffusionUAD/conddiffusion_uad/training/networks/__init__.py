@@ -1,0 +1,1 @@
+"""Networks that only a training needs: the masked auto-encoder around the encoder."""

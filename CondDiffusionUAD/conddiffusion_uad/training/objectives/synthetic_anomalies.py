@@ -1,0 +1,44 @@
+"""Take synthetic anomalies out again: a denoiser that has also seen local corruptions of tissue restores lesions.
+
+After the idea of DISYRE (Naval Marimont et al. 2023).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+
+from conddiffusion_uad.model.cddpm import Noise
+from conddiffusion_uad.training.data.slabs import Slabs
+from conddiffusion_uad.training.objectives.denoising import Denoising, NoisySlices
+from conddiffusion_uad.training.synthetic_anomalies.anomalies import corrupt
+from conddiffusion_uad.training.table import require_range
+
+
+@dataclass(frozen=True)
+class SyntheticAnomalies(Denoising):
+    """Give back healthy slices from under noise and anomalies, which reach through all slices of a slab.
+
+    The model sees, and is conditioned on, slices with anomalies. Errors where the anomalies were count more.
+
+    Attributes:
+        share: Of the slices that get anomalies.
+        weight: How much more an error counts inside an anomaly than elsewhere.
+    """
+
+    share: float = 0.8
+    weight: float = 3.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_range(self.share, 0, 1, "share")
+        if not 0 <= self.weight < math.inf:
+            raise ValueError("weight is at least 0")
+
+    def corrupt(self, slabs: Slabs, noise: Noise, generator: torch.Generator) -> NoisySlices:
+        """The slices with anomalies under noise; see :class:`Objective`."""
+        corrupted, where = corrupt(slabs.volume, self.share, generator, reach=slabs.view.reach)
+        seen = replace(slabs, volume=corrupted).slices()
+        return self._noisy(slabs.middle, seen, 1 + self.weight * where, noise, generator)

@@ -1,0 +1,74 @@
+"""Tables of a recipe as dataclasses that refuse what they do not know, by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from conddiffusion_uad.method.parts import require_known
+
+TableT = TypeVar("TableT", bound="Table")
+
+
+class Table:
+    """Base of frozen dataclasses whose values come from TOML: each has to be of the type that its field says.
+
+    Subclasses check ranges in ``__post_init__``, after calling this one's.
+    """
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self)).items():
+            if not _fits(getattr(self, name), kind):
+                raise ValueError(f"{name} cannot be {getattr(self, name)!r}: it is {_named(kind)}")
+
+
+def read(table: type[TableT], values: Any, place: str) -> TableT:
+    """A table from its TOML values.
+
+    Args:
+        table: A dataclass.
+        values: What the TOML says; what is a table of its own there is read already.
+        place: The table's name in the recipe.
+
+    Raises:
+        ValueError: A key is unknown or missing, or a value is of another type or out of range.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"[{place}] is no table")
+    known = fields(table)  # type: ignore[arg-type]  # all are dataclasses
+    require_known(values, [field.name for field in known], f"[{place}]")
+    for field in known:
+        if field.name not in values and field.default is MISSING and field.default_factory is MISSING:
+            raise ValueError(f"[{place}] lacks {field.name}")
+    try:
+        return table(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    except ValueError as error:
+        raise ValueError(f"[{place}] {error}") from error
+
+
+def require_range(value: float, low: float, high: float, name: str) -> None:
+    """Raise ValueError unless ``low <= value <= high``; not a number is out of every range."""
+    if not low <= value <= high:
+        raise ValueError(f"{name} cannot be {value!r}: it is from {low:g} to {high:g}")
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if kind is float:
+        return type(value) in (int, float)
+    if kind in (int, str, bool):
+        return type(value) is kind
+    if get_origin(kind) is tuple:
+        kinds = get_args(kind)
+        if not isinstance(value, tuple):
+            return False
+        kinds = kinds[:1] * len(value) if kinds[-1] is ... else kinds
+        return len(value) == len(kinds) and all(map(_fits, value, kinds))
+    return True  # a table or a part of its own, which checked itself
+
+
+def _named(kind: Any) -> str:
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    if get_origin(kind) is tuple:
+        return "a list, each " + names[get_args(kind)[0]]
+    return names[kind]

@@ -1,0 +1,345 @@
+"""The process that builds the engine's environment, with a real uv and packages of a few bytes: whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uv
+from tiny_wheels import TEST, make_uv_wheel, make_wheel, registry
+
+SOURCES = Path(__file__).resolve().parents[2] / "CondDiffusionUAD"
+
+
+class Site:
+    """A folder for environments, and what is to be built there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.wheels = folder / "wheels"
+        self.wheels.mkdir()
+        self.engine = folder / "engine"
+        self.target = self.engine / "0123456789"
+        self.test = folder / "test.py"
+        self.test.write_text(TEST)
+        self.requirements = folder / "requirements.txt"
+        self.requirements.write_text("tinytorch>=1\n")
+        # Nothing of this computer's own settings: a test must not reach any network.
+        kept = ("PATH", "HOME", "SYSTEMROOT", "TMP", "TEMP", "LOCALAPPDATA")
+        self.started = {name: os.environ[name] for name in kept if name in os.environ}
+        self.started |= {"UV": uv.find_uv_bin(), "UV_NO_CONFIG": "1", "UV_TORCH_BACKEND": "cpu"}
+        make_wheel(self.wheels, "tinytorch", requires=("tinyneed",))
+        make_wheel(self.wheels, "tinyneed")
+
+    def order(self, **more: Any) -> dict[str, Any]:
+        """What is to be done: build from the wheels, with this Python."""
+        return {
+            "environment": str(self.target),
+            "requirements": str(self.requirements),
+            "module": str(SOURCES),
+            "scan": "",
+            "started": self.started,
+            "wheels": str(self.wheels),
+            "python": sys.executable,
+            "test": str(self.test),
+            **more,
+        }
+
+    def begin(self, **more: Any) -> subprocess.Popen[str]:
+        """Start the process with its order."""
+        environment = {**os.environ, "PYTHONPATH": str(SOURCES), "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "0"}
+        for name in [name for name in environment if name.startswith("PIP_") and name != "PIP_CONFIG_FILE"]:
+            del environment[name]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "CondDiffusionUADLib.run.BuildEnvironment"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(self.order(**more)) + "\n")
+        process.stdin.flush()
+        return process
+
+    def build(self, **more: Any) -> list[dict[str, Any]]:
+        """Build, to the end; the events. Standard input stays open meanwhile, as Slicer keeps it."""
+        process = self.begin(**more)
+        assert process.stdout is not None and process.stderr is not None
+        self.said: list[str] = []
+        reader = threading.Thread(target=lambda: self.said.extend(process.stderr), daemon=True)
+        reader.start()
+        events = [json.loads(line) for line in process.stdout]
+        process.wait(60)
+        reader.join(10)
+        assert self.left() == []
+        return events
+
+    def left(self) -> list[str]:
+        """What should not be there any more."""
+        return [path.name for path in self.engine.glob(".*")] if self.engine.is_dir() else []
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    yield Site(tmp_path)
+
+
+def wait_for(process: subprocess.Popen[str], name: str) -> None:
+    """Read events until a step of that name."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        event = json.loads(line)
+        assert event["event"] == "step", event
+        if event["name"] == name:
+            return
+    raise AssertionError(f"no step {name}")
+
+
+def test_an_environment_is_built_from_a_folder_of_wheels(site: Site) -> None:
+    from CondDiffusionUADLib.run.Environment import pythonIn, readRecord
+
+    events = site.build()
+    assert events[-1] == {"event": "done", "environment": str(site.target)}, (events, site.said)
+    assert [event["name"] for event in events[:-1]] == ["uv", "python", "resolve", "download", "try"]
+    record = readRecord(site.target)
+    assert record is not None and record.torch == "1.0" and record.refused == ()
+    assert record.taken == f"the one named in the settings, {sys.executable}"
+    script = "import tinytorch, tinyneed, sys; print(sys.prefix)"
+    done = subprocess.run([pythonIn(site.target), "-c", script], capture_output=True, text=True, check=True)
+    assert Path(done.stdout.strip()).samefile(site.target), "it works under its final name"
+
+
+def test_what_another_slicer_built_meanwhile_is_taken_and_a_repair_makes_it_anew(site: Site) -> None:
+    from CondDiffusionUADLib.run.Environment import readRecord
+
+    site.build()
+    first = readRecord(site.target)
+    assert first is not None
+    assert [event["event"] for event in site.build()] == ["done"]
+    assert readRecord(site.target) == first
+    (site.target / "broken").touch()
+    assert site.build(replaces=first.made)[-1]["event"] == "done"
+    second = readRecord(site.target)
+    assert second is not None and second.made > first.made and not (site.target / "broken").exists()
+
+
+def test_a_failed_repair_leaves_what_was_there(site: Site) -> None:
+    from CondDiffusionUADLib.run.Environment import readRecord
+
+    site.build()
+    first = readRecord(site.target)
+    assert first is not None
+    (site.wheels / "tinyneed-1.0-py3-none-any.whl").unlink()
+    assert site.build(replaces=first.made)[-1]["code"] == "no_wheels"
+    assert readRecord(site.target) == first
+
+
+def test_an_environment_is_built_from_a_registry_whose_size_is_asked_about(site: Site) -> None:
+    with registry(site.wheels) as address:
+        site.started["UV_DEFAULT_INDEX"] = address
+        process = site.begin(wheels="", expected=1)
+        assert process.stdout is not None and process.stdin is not None
+        events: list[dict[str, Any]] = []
+        for line in process.stdout:
+            events.append(json.loads(line))
+            if events[-1]["event"] == "question":
+                assert events[-1]["download"] > 0 and events[-1]["disk"] > events[-1]["download"]
+                process.stdin.write('{"answer": true}\n')
+                process.stdin.flush()
+        assert process.wait(30) == 0, (events, process.stderr.read() if process.stderr else "")
+    assert [event["event"] for event in events].count("question") == 1 and site.left() == []
+    downloads = [event["done"] for event in events if event.get("name") == "download"]
+    assert downloads == sorted(downloads) and downloads[-1] == events[-3].get("total", downloads[-1])
+
+
+def test_a_download_that_is_declined_leaves_nothing(site: Site) -> None:
+    with registry(site.wheels) as address:
+        site.started["UV_DEFAULT_INDEX"] = address
+        process = site.begin(wheels="", expected=1)
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write('{"answer": false}\n')
+        process.stdin.flush()
+        events = [json.loads(line) for line in process.stdout]
+    assert events[-1]["code"] == "declined" and not site.target.exists() and site.left() == []
+
+
+def test_what_the_system_tells_pip_reaches_uv(tmp_path: Path) -> None:
+    from CondDiffusionUADLib.run.Uv import uvVariables
+
+    told = "global.index-url='https://mirror/simple'\nglobal.extra-index-url='https://a https://b'\n"
+    told += ":env:.cert='/certs.pem'\n:env:.proxy='http://proxy:3128'\ninstall.no-index='true'\n"
+    started = {"PYTHONHOME": "/slicer", "UV_DEFAULT_INDEX": "https://mine", "A": "b"}
+    variables = uvVariables(started, told, tmp_path, tmp_path)
+    assert variables["UV_DEFAULT_INDEX"] == "https://mine", "what uv is told itself comes first"
+    assert variables["UV_INDEX"] == "https://a https://b" and variables["UV_INDEX_STRATEGY"] == "unsafe-best-match"
+    assert variables["SSL_CERT_FILE"] == "/certs.pem" and variables["ALL_PROXY"] == "http://proxy:3128"
+    assert "PYTHONHOME" not in variables and variables["A"] == "b"
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("error: Failed to fetch: https://x/\n  cause: dns error\n  cause: error resolving DNS", "no_network"),
+        ("WARNING: Retrying: Failed to establish a new connection: [Errno -3]\nERROR: No matching", "no_network"),
+        ("  x No solution found when resolving dependencies:\n  `- connected-components-3d was not found", "no_wheels"),
+        ("error: No solution found: networkx==3 is unusable", "no_wheels"),
+        ("ERROR: No matching distribution found for uv", "no_wheels"),
+        ("error: Failed to write: No space left on device (os error 28)", "disk_full"),
+        ("error: Hash mismatch for `torch==2.13.0`", "download_broken"),
+        ("error: failed to create directory: Permission denied (os error 13)", "cannot_write"),
+        ("Segmentation fault", "install_failed"),
+    ],
+)
+def test_why_a_command_failed_is_found_in_what_it_said(said: str, code: str) -> None:
+    from CondDiffusionUADLib.run.Uv import CommandError
+
+    assert CommandError(said).code == code
+
+
+def test_a_wheel_that_is_missing_is_told(site: Site) -> None:
+    (site.wheels / "tinyneed-1.0-py3-none-any.whl").unlink()
+    event = site.build()[-1]
+    assert event["code"] == "no_wheels" and "tinyneed" in event["message"] and not site.target.exists()
+
+
+def test_a_wheel_that_is_damaged_is_told(site: Site) -> None:
+    wheel = make_wheel(site.wheels, "tinyneed", filling=2000)
+    wheel.write_bytes(wheel.read_bytes()[:40_000])
+    event = site.build()[-1]
+    assert event["code"] == "download_broken", event
+    assert not site.target.exists()
+
+
+def test_a_download_that_is_not_what_the_registry_promised_is_told(site: Site) -> None:
+    with registry(site.wheels) as address:
+        make_wheel(site.wheels, "tinyneed", filling=10)  # after the index was made
+        site.started["UV_DEFAULT_INDEX"] = address
+        event = site.build(wheels="", expected=10**9)[-1]
+    assert event["code"] == "download_broken", event
+    assert not site.target.exists()
+
+
+def test_no_network_is_told(site: Site) -> None:
+    site.started |= {"UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple", "UV_HTTP_RETRIES": "0"}
+    event = site.build(wheels="")[-1]
+    assert event["code"] == "no_network", event
+
+
+@pytest.mark.parametrize("python", ["/no/such/python", sys.executable + "-not"])
+def test_a_python_that_is_not_there_is_told(site: Site, python: str) -> None:
+    event = site.build(python=python)[-1]
+    assert event["code"] == "no_python" and python in event["message"]
+
+
+def test_an_environment_that_does_not_work_is_not_put_in_place(site: Site) -> None:
+    site.test.write_text("raise SystemExit('torch is for another processor')")
+    event = site.build()[-1]
+    assert event["code"] == "no_python" and "another processor" in event["message"] and not site.target.exists()
+
+
+def test_too_little_room_is_told_before_anything_is_done(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    from CondDiffusionUADLib.run import BuildEnvironment
+    from CondDiffusionUADLib.run.BuildOrder import Console, Order
+
+    monkeypatch.setattr(BuildEnvironment.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 10**6}))
+    with pytest.raises(BuildEnvironment.BuildError, match=r"0\.5 GB are needed, 0\.0 GB are free") as raised:
+        BuildEnvironment.Builder(Order(**site.order()), Console()).build()
+    assert raised.value.code == "no_room" and site.left() == []
+
+
+def test_the_next_python_is_tried_and_the_reasons_are_kept(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    from CondDiffusionUADLib.run import BuildEnvironment
+    from CondDiffusionUADLib.run.BuildOrder import Console, Order
+    from CondDiffusionUADLib.run.Environment import readRecord
+    from CondDiffusionUADLib.run.PythonCandidates import Candidate
+
+    pythons = [Candidate("the first", "/no/such/python"), Candidate("the second", sys.executable)]
+    monkeypatch.setattr(BuildEnvironment, "candidates", lambda *_: iter(pythons))
+    BuildEnvironment.Builder(Order(**site.order()), Console()).build()
+    record = readRecord(site.target)
+    assert record is not None and record.taken == "the second"
+    ((name, why),) = record.refused
+    assert name == "the first" and "/no/such/python" in why
+
+
+@pytest.mark.parametrize("way", ["cancel", "close"])
+def test_a_canceled_installation_leaves_nothing(site: Site, way: str) -> None:
+    site.test.write_text("import time; time.sleep(60)")
+    process = site.begin()
+    wait_for(process, "try")
+    assert process.stdin is not None and process.stdout is not None
+    started = time.monotonic()
+    if way == "cancel":
+        process.stdin.write("cancel\n")
+        process.stdin.flush()
+    else:
+        process.stdin.close()
+    assert process.wait(10) == 1 and time.monotonic() - started < 3
+    assert json.loads(process.stdout.readlines()[-1])["code"] == "cancelled"
+    assert list(site.engine.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no signals")
+def test_what_a_killed_installation_left_is_swept_but_not_one_that_is_under_way(site: Site) -> None:
+    site.test.write_text("import time; time.sleep(60)")
+    killed = site.begin()
+    wait_for(killed, "try")
+    sweeping = site.begin(sweep=True)
+    assert sweeping.wait(30) == 0 and site.left() != [], "it is under way"
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert site.left() != []
+    process = site.begin(sweep=True)
+    assert process.wait(30) == 0 and site.left() == []
+
+
+def test_another_slicer_that_installs_is_waited_for(site: Site) -> None:
+    site.test.write_text("import time; time.sleep(2)\n" + TEST)
+    first = site.begin()
+    wait_for(first, "try")
+    second = site.begin()
+    assert second.stdout is not None
+    events = [json.loads(line) for line in second.stdout]
+    assert [event.get("name") or event["event"] for event in events] == ["wait", "done"]
+    assert first.wait(30) == 0 and second.wait(30) == 0 and site.left() == []
+
+
+def test_an_environment_made_by_hand_is_tried(site: Site) -> None:
+    site.test.write_text(TEST.replace("import tinytorch", "class tinytorch: VERSION = '2'"))
+    event = site.build(existing=sys.executable)[-1]
+    assert event["event"] == "done" and event["record"]["torch"] == "2" and not site.engine.exists()
+    site.test.write_text("raise SystemExit('no torch')")
+    event = site.build(existing=sys.executable)[-1]
+    assert event["code"] == "unusable" and event["message"] == "no torch"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the program is a shell script")
+def test_uv_is_unpacked_from_its_wheel_and_kept(site: Site, tmp_path: Path) -> None:
+    from CondDiffusionUADLib.run.Uv import CommandError, Commands, fetchUv
+
+    make_uv_wheel(site.wheels, '#!/bin/sh\necho "uv 0.13.9"\n')
+    site.engine.mkdir()
+    for number in (1, 2):
+        work = tmp_path / f"work{number}"
+        work.mkdir()
+        program = fetchUv(Commands(lambda line: None), site.engine, work, site.wheels, "", dict(os.environ))
+        assert program == site.engine / "uv" / "uv" and os.access(program, os.X_OK)
+        assert (list(work.glob("*.whl")) == []) == (number == 2), "the second time it is there"
+    program.write_text("damaged")
+    make_uv_wheel(site.wheels, "")
+    (site.wheels / "uv-0.13.9-py3-none-any.whl").write_bytes(b"PK no archive")
+    work = tmp_path / "work3"
+    work.mkdir()
+    with pytest.raises(CommandError):
+        fetchUv(Commands(lambda line: None), site.engine, work, site.wheels, "", dict(os.environ))
+

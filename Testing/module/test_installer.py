@@ -1,0 +1,236 @@
+"""The installer as the panel sees it: states, questions, steps, one end; and the candidates for its Python."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uv
+from standin.application import Application
+from tiny_wheels import TEST, make_wheel
+
+Wait = Callable[..., float]
+
+
+class Listener:
+    """Remembers what an installation tells."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[str, float | None]] = []
+        self.lines: list[str] = []
+        self.ends: list[Any] = []
+
+    def onStep(self, text: str, fraction: float | None) -> None:  # noqa: N802 (the module's name)
+        """Remember."""
+        self.steps.append((text, fraction))
+
+    def onQuestion(self, text: str) -> bool:  # noqa: N802 (the module's name)
+        """No."""
+        return False
+
+    def onLog(self, line: str) -> None:  # noqa: N802 (the module's name)
+        """Remember."""
+        self.lines.append(line)
+
+    def onInstalled(self, problem: Any) -> None:  # noqa: N802 (the module's name)
+        """Remember."""
+        self.ends.append(problem)
+
+    @property
+    def code(self) -> str | None:
+        """Of the problem that it ended with."""
+        (end,) = self.ends
+        return end.code if end else None
+
+
+class Place:
+    """Wheels of a few bytes, a folder for environments, and an installer that only knows these."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from CondDiffusionUADLib.run.Installer import Installer
+        from CondDiffusionUADLib.run.UserSettings import setEnvironmentPython
+
+        setEnvironmentPython("")
+        self.engine, self.wheels = folder / "engine", folder / "wheels"
+        self.wheels.mkdir()
+        make_wheel(self.wheels, "tinytorch")
+        self.test = folder / "test.py"
+        self.test.write_text(TEST)
+        requirements = folder / "requirements.txt"
+        requirements.write_text("tinytorch>=1\n")
+        monkeypatch.setenv("CONDDIFFUSION_UAD_ENGINE", str(self.engine))
+        monkeypatch.setenv("UV", uv.find_uv_bin())
+        told = {"requirements": str(requirements), "test": str(self.test), "python": sys.executable}
+        self.installer = Installer(told)
+        self.listener = Listener()
+
+    def install(self, wait_until: Wait) -> str | None:
+        """Install, to the end; the code of the problem."""
+        self.listener = Listener()
+        self.installer.install(self.listener, self.wheels)
+        assert self.listener.ends == [] and self.installer.busy
+        wait_until(lambda: self.listener.ends, 60)
+        return self.listener.code
+
+
+@pytest.fixture
+def place(app: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    (tmp_path / "site").mkdir()
+    made = Place(tmp_path / "site", monkeypatch)
+    yield made
+    made.installer.stop()
+
+
+def test_an_environment_is_installed_shown_and_removed(place: Place, wait_until: Wait) -> None:
+    from CondDiffusionUADLib.run.EngineLaunch import engineLaunch
+    from CondDiffusionUADLib.run.Problems import ProblemError
+
+    state = place.installer.state()
+    assert not state.ready and state.text == "It is not installed yet." and state.place.parent == place.engine
+    with pytest.raises(ProblemError, match="not installed yet"):
+        engineLaunch("worker")
+    assert place.install(wait_until) is None, place.listener.lines
+    texts = [text for text, _ in place.listener.steps]
+    assert texts[0] == "Getting the installer uv" and texts[-1] == "Trying what was installed"
+    state = place.installer.state()
+    assert state.ready and not state.named and state.megabytes is not None and "PyTorch 1.0" in state.text
+    launch = engineLaunch("worker")
+    assert Path(launch.program).is_relative_to(state.place) and launch.arguments[-1] == "worker"
+    place.installer.remove()
+    assert not place.installer.state().ready
+    wait_until(lambda: list(place.engine.iterdir()) == [], 20)
+
+
+def test_the_question_names_size_place_and_source(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    from CondDiffusionUADLib.run import InstallTexts
+
+    monkeypatch.setattr(InstallTexts, "hasNvidia", lambda: False)
+    text = place.installer.question()
+    assert "400 MB" in text and "1.5 GB" in text and str(place.engine) in text and "no data leaves it" in text
+    monkeypatch.setattr(InstallTexts, "hasNvidia", lambda: True)
+    assert "3,200 MB" in place.installer.question()
+    text = place.installer.question(Path("/media/stick"))
+    assert "/media/stick" in text and "nothing is downloaded" in text
+
+
+def test_a_failure_is_one_sentence_and_one_that_helps(place: Place, wait_until: Wait) -> None:
+    next(place.wheels.iterdir()).unlink()
+    assert place.install(wait_until) == "no_wheels"
+    (problem,) = place.listener.ends
+    assert "tinytorch" in problem.message and "README" in problem.hint
+    assert not place.installer.busy and not place.installer.state().ready
+
+
+def test_cancel_is_told_at_once_and_leaves_nothing(place: Place, wait_until: Wait) -> None:
+    place.test.write_text("import time; time.sleep(60)")
+    place.installer.install(place.listener, place.wheels)
+    wait_until(lambda: place.listener.steps and place.listener.steps[-1][0].startswith("Trying"), 60)
+    place.installer.cancel()
+    assert place.listener.code == "cancelled" and not place.installer.busy
+    wait_until(lambda: list(place.engine.iterdir()) == [], 5)
+    place.test.write_text(TEST)
+    assert place.install(wait_until) is None, "and it can begin anew at once"
+
+
+def test_the_panel_can_go_in_the_middle(place: Place, wait_until: Wait) -> None:
+    place.test.write_text("import time; time.sleep(60)")
+    place.installer.install(place.listener, place.wheels)
+    wait_until(lambda: place.listener.steps and place.listener.steps[-1][0].startswith("Trying"), 60)
+    place.installer.stop()
+    assert place.listener.ends == [] and not place.installer.busy and list(place.engine.iterdir()) == []
+
+
+def test_an_environment_made_by_hand_is_taken_when_it_works(place: Place, wait_until: Wait) -> None:
+    from CondDiffusionUADLib.run import UserSettings
+    from CondDiffusionUADLib.run.EngineLaunch import engineLaunch
+
+    place.test.write_text("raise SystemExit('no torch')")
+    place.installer.use(sys.executable, place.listener)
+    wait_until(lambda: place.listener.ends, 30)
+    assert place.listener.code == "unusable" and UserSettings.environmentPython() == ""
+    place.test.write_text(TEST.replace("import tinytorch", "class tinytorch: VERSION = '2'"))
+    place.listener.ends.clear()
+    place.installer.use(sys.executable, place.listener)
+    wait_until(lambda: place.listener.ends, 30)
+    assert place.listener.code is None and place.installer.state().named
+    assert engineLaunch("worker").program == sys.executable
+    place.listener.ends.clear()
+    place.installer.use("/no/such/environment", place.listener)
+    wait_until(lambda: place.listener.ends, 5)
+    assert place.listener.code == "environment_gone"
+    UserSettings.setEnvironmentPython("/gone/bin/python")
+    state = place.installer.state()
+    assert not state.ready and "/gone/bin/python" in state.text
+    place.listener.ends.clear()
+    place.installer.use("", place.listener)
+    wait_until(lambda: place.listener.ends, 5)
+    assert place.listener.code is None and not place.installer.state().named
+
+
+def test_an_environment_whose_python_has_gone_is_no_environment(place: Place, wait_until: Wait) -> None:
+    assert place.install(wait_until) is None
+    environment = place.installer.state().place
+    settings = environment / "pyvenv.cfg"
+    kept = settings.read_text()
+    settings.write_text("home = /removed/Slicer/bin\n")
+    state = place.installer.state()
+    assert not state.ready and "no longer there" in state.text
+    settings.write_text(kept)
+    assert place.installer.state().ready
+    (environment / "conddiffusion-uad.json").write_text("[" * 100_000)
+    assert not place.installer.state().ready
+
+
+def test_the_diagnostics_name_the_environment_and_why_it_is_this_one(place: Place, wait_until: Wait) -> None:
+    from CondDiffusionUADLib.run.Diagnostics import diagnostics
+
+    assert "Environment: not installed" in diagnostics("Slicer", "CPU", "default", "", "", ())
+    assert place.install(wait_until) is None
+    record = place.installer.state().place / "conddiffusion-uad.json"
+    kept = json.loads(record.read_text())
+    record.write_text(json.dumps({**kept, "refused": [["the first", "torch cannot be loaded"]]}))
+    text = diagnostics("Slicer", "CPU", "default", "", "", ())
+    assert "made with the one named in the settings" in text and "  not with the first: torch cannot be loaded" in text
+
+
+def listed(*entries: tuple[str, str, str, str]) -> str:
+    """What uv says of the Pythons that are installed: path, version, implementation, architecture."""
+    found = []
+    for path, version, implementation, architecture in entries:
+        major, minor, patch = map(int, version.split("."))
+        parts = {"major": major, "minor": minor, "patch": patch}
+        found.append(
+            {
+                "path": path,
+                "version": version,
+                "version_parts": parts,
+                "implementation": implementation,
+                "variant": "default",
+                "arch": architecture,
+            }
+        )
+    return json.dumps(found)
+
+
+def test_the_candidates_are_tried_in_their_order() -> None:
+    from CondDiffusionUADLib.run.PythonCandidates import candidates
+
+    known = listed(
+        ("/usr/bin/python3.14", "3.14.0", "cpython", "x86_64"),
+        ("/usr/bin/python3.11", "3.11.2", "cpython", "x86_64"),
+        ("/usr/bin/pypy3", "3.11.2", "pypy", "x86_64"),
+        ("/opt/python3.9", "3.9.2", "cpython", "x86_64"),
+        ("/opt/python3.13", "3.13.2", "cpython", "aarch64"),
+    )
+    requests = [candidate.request for candidate in candidates("", lambda: known, False)]
+    assert requests[1:] == ["/usr/bin/python3.11", "/opt/python3.13", "cpython-3.12"]
+    assert os.path.samefile(os.path.realpath(requests[0]), os.path.realpath(sys.executable)), "Slicer's own"
+    requests = [candidate.request for candidate in candidates("", lambda: known, True)]
+    assert requests[:2] == ["cpython-3.12-macos-aarch64", "/opt/python3.13"] and len(requests) == 3
+    assert [candidate.request for candidate in candidates("/mine", lambda: known, False)] == ["/mine"]
+    assert len(list(candidates("", lambda: "nonsense", False))) == 2

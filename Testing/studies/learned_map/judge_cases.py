@@ -1,0 +1,206 @@
+"""What a learned map is judged on while it is trained: prepared once, on the fine grid, with all baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from scipy import ndimage
+
+from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.evaluation.methods import smoothing_of
+from conddiffusion_uad.io import volume as volumes
+from conddiffusion_uad.method.brain import Volume
+from conddiffusion_uad.method.restored import Restored
+from conddiffusion_uad.method.run import restore
+from conddiffusion_uad.training.data import healthy_bank
+from conddiffusion_uad.training.data.anatomy import TISSUES
+from conddiffusion_uad.training.data.healthy_bank import FINE
+from conddiffusion_uad.training.data.synthesis import INTENSITIES
+from conddiffusion_uad.training.learned_map.material import HELD_OUT_SLICES
+from conddiffusion_uad.training.learned_map.reconstructions import RESTORE
+from conddiffusion_uad.training.synthetic_anomalies.second_opinion import implant
+
+_SPACING = (2.0, 1.0, 1.0)
+_LGG, _STROKE, _SOOP = 8, 40, 24  # how many of each are judged
+_SEED = 20
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scan, or a stack of single slices.
+
+    Attributes:
+        group: What it is averaged with.
+        contrast: Its own.
+        volume: float16 (z, y, x), 0 to 1.
+        mask: Brain, boolean.
+        lesions: Number of the lesion at each voxel, int16; all 0 in a healthy scan.
+        samples: Reconstructions as the training makes them, float16 (samples, z, y / 2, x / 2).
+        heat: The bundle's own map, float16 (z, y, x).
+        single: Whether the slices are of different scans, all at the height of +18 mm.
+    """
+
+    group: str
+    contrast: str
+    volume: np.ndarray
+    mask: np.ndarray
+    lesions: np.ndarray
+    samples: np.ndarray
+    heat: np.ndarray
+    single: bool
+
+
+def load(data: Path, cache: Path, bundle: Bundle) -> list[tuple[str, Case]]:
+    """All cases by name, from the cache or made now."""
+    cache.mkdir(parents=True, exist_ok=True)
+    cases = []
+    for name, made in _recipes(data, bundle):
+        file = cache / f"{name}.npz"
+        if not file.is_file():
+            case = made()
+            np.savez_compressed(cache / "partial.npz", **vars(case))
+            (cache / "partial.npz").replace(file)
+        with np.load(file) as kept:
+            values = dict(kept)
+        plain = {key: values[key].item() for key in ("group", "contrast", "single")}
+        cases.append((name, Case(**{**values, **plain})))
+    return cases
+
+
+def _recipes(data: Path, bundle: Bundle) -> Iterator[tuple[str, object]]:
+    """Names of cases and what makes each."""
+    val = data / "val"
+    for folder in ("mslub_07", "tcga_du_7294"):
+        for contrast in ("T1", "T2", "FLAIR"):
+            scan, truth = val / folder / f"{contrast.lower()}.nii.gz", val / folder / "seg.nii.gz"
+            yield f"{folder}_{contrast}", lambda s=scan, t=truth, c=contrast, g=folder: _real(g, c, s, t, bundle)
+    for folder in sorted((val / "lgg").iterdir())[:_LGG]:
+        scan, truth = folder / "flair.nii.gz", folder / "seg.nii.gz"
+        yield f"lgg_{folder.name}", lambda s=scan, t=truth: _real("lgg", "FLAIR", s, t, bundle)
+    yield "stroke", lambda: _stroke(val / "soop_stroke_flair_z18.npz", bundle)
+    for scan in sorted((val / "healthy" / "oasis_t1").glob("*_t1.nii.gz")):
+        yield f"healthy_{scan.name[:4]}", lambda s=scan: _real("healthy", "T1", s, None, bundle)
+    for scan in sorted((val / "healthy" / "oasis_t1").glob("*_t1.nii.gz"))[::2]:
+        yield f"implanted_{scan.name[:4]}", lambda s=scan: _implanted_scan(s, bundle)
+    for name, contrast in (("18", "T2"), ("20", "T2"), ("19", "FLAIR")):
+        labels = data / "train" / "labels_synthseg" / f"training_seg_{name}.nii.gz"
+        for lesions in (False, True):
+            made = lambda f=labels, c=contrast, w=lesions: _rendered(f, c, w, bundle)  # noqa: E731
+            yield f"{'implanted' if lesions else 'healthy'}_labels_{name}_{contrast}", made
+    for lesions in (False, True):
+        kind = "implanted" if lesions else "healthy"
+        yield f"{kind}_soop", lambda w=lesions: _slices(val / "healthy" / "soop_flair_z18.npz", "FLAIR", w, bundle)
+        yield f"{kind}_ixi_t2", lambda w=lesions: _slices(data / "train" / "ixi_t2_slices.npz", "T2", w, bundle)
+
+
+def _real(group: str, contrast: str, scan: Path, truth: Path | None, bundle: Bundle) -> Case:
+    volume, mask, to_atlas = healthy_bank.fine_volume(volumes.read(scan))
+    lesions = np.zeros(volume.shape, np.int16)
+    if truth is not None:
+        seg = sitk.Cast(sitk.ReadImage(str(truth)) > 0, sitk.sitkFloat32)
+        share = sitk.GetArrayFromImage(sitk.Resample(seg, FINE.blank(), to_atlas, sitk.sitkLinear, 0.0))
+        lesions = ndimage.label((share > 0.5) & mask, np.ones((3, 3, 3)))[0].astype(np.int16)
+    return _case(group, contrast, volume, mask, lesions, bundle)
+
+
+def _implanted_scan(scan: Path, bundle: Bundle) -> Case:
+    volume, mask, _ = healthy_bank.fine_volume(volumes.read(scan), (0.05, 99.95))
+    smooth = ndimage.gaussian_filter(volume, (0, 1, 1))
+    solid = mask & (smooth > 0.45 * np.median(smooth[mask]))
+    made = implant(volume, solid, _SPACING, -1, 12, 1, _SEED + int(scan.name[:4]))
+    return _case("implanted", "T1", _normalized(made.image, mask), mask, made.lesions.astype(np.int16), bundle)
+
+
+def _rendered(file: Path, contrast: str, lesions: bool, bundle: Bundle) -> Case:
+    """A held-out label map in the middle of each tissue's usual intensities, with texture, blur and noise."""
+    rng = np.random.default_rng(_SEED)
+    classes = healthy_bank.labels(file).image
+    means = [0.0] + [float(np.mean(INTENSITIES[contrast][name])) for name in TISSUES]
+    image = ndimage.gaussian_filter(np.asarray(means, np.float32)[classes], (1.0, 0.7, 0.7))
+    weight = ndimage.gaussian_filter((classes > 0).astype(np.float32), (1.0, 0.7, 0.7))
+    image = image / np.maximum(weight, 0.3)
+    for sigma, strength in ((12.0, 0.04), (1.5, 0.03)):
+        field = ndimage.gaussian_filter(rng.standard_normal(image.shape).astype(np.float32), sigma)
+        image = image * (1 + strength * field / field.std())
+    image, mask = (a.reshape(80, 2, 192, 160).mean(1) for a in (image, (classes > 0).astype(np.float32)))
+    mask = mask > 0.5
+    fluid = [1 + list(TISSUES).index(name) for name in ("ventricles", "subarachnoid fluid", "choroid plexus")]
+    solid = mask & ~np.isin(classes[::2], fluid)
+    numbers = np.zeros(image.shape, np.int16)
+    if lesions:
+        made = implant(image, solid, _SPACING, 1, 12, 1, _SEED + int(file.name[13:15]))
+        image, numbers = made.image, made.lesions.astype(np.int16)
+    image = image + 0.02 * rng.standard_normal(image.shape).astype(np.float32)
+    group = "implanted" if lesions else "healthy"
+    return _case(group, contrast, _normalized(image, mask), mask, numbers, bundle)
+
+
+def _slices(file: Path, contrast: str, lesions: bool, bundle: Bundle) -> Case:
+    """Real held-out slices, each with its own lesions."""
+    if contrast == "FLAIR":
+        inputs = healthy_bank.slices(contrast, 0, False, 18.0, 0.4, (1.0, 1.0), file)
+        chosen = range(_SOOP)
+    else:
+        inputs = healthy_bank.slices(contrast, 3, True, float("nan"), 1.0, (0.94, 1.2), file)
+        chosen = range(len(inputs.image) - HELD_OUT_SLICES, len(inputs.image))
+    images, masks, numbers = [], [], []
+    for k in chosen:
+        image, tissue = inputs.image[k, None].astype(np.float32), inputs.tissue[k, None]
+        number = np.zeros(image.shape, np.int16)
+        if lesions:
+            made = implant(image, tissue > healthy_bank.FLUID, _SPACING, 1, 3, 0, _SEED + k)
+            image, number = made.image, made.lesions.astype(np.int16)
+        images.append(_normalized(image, tissue > 0)[0])
+        masks.append(tissue[0] > 0)
+        numbers.append(np.where(number[0] > 0, number[0] + 100 * len(numbers), 0))
+    group = "implanted" if lesions else "healthy"
+    return _case(group, contrast, *map(np.stack, (images, masks, numbers)), bundle, single=True)
+
+
+def _stroke(file: Path, bundle: Bundle) -> Case:
+    images, masks, numbers = [], [], []
+    with np.load(file) as archive:
+        for image, truth in zip(archive["image"][:_STROKE], archive["mask"][:_STROKE], strict=True):
+            brain = ndimage.binary_fill_holes(image > 0)
+            placed, mask, seg = (
+                healthy_bank.centered(a.astype(np.float32), brain, 18.0) for a in (image * brain, brain, truth)
+            )
+            masks.append(mask > 0.5)
+            images.append(_normalized(placed[None], masks[-1][None])[0])
+            numbers.append(((seg > 0.5) & masks[-1]) * (1 + len(numbers)))
+    return _case("stroke", "FLAIR", *map(np.stack, (images, masks, numbers)), bundle, single=True)
+
+
+def _normalized(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    low, high = np.percentile(image[mask], [1, 99])
+    return np.where(mask, np.clip((image - low) / (high - low), 0, 1), 0).astype(np.float32)
+
+
+def _case(group: str, contrast: str, volume, mask, lesions, bundle: Bundle, single: bool = False) -> Case:
+    """The case with the bundle's reconstructions and heatmap, made at 2 mm."""
+    share = _halved(mask.astype(np.float32))
+    inside = share >= 0.5
+    coarse = np.where(inside, _halved(volume * mask) / np.maximum(share, 0.5), 0).astype(np.float32)
+    brain = Volume(coarse, inside)
+    mean = restore(bundle, brain, contrast).mean
+    rule = smoothing_of(bundle, contrast)
+
+    def residual(image: np.ndarray, estimate: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        return rule(Restored(Volume(image, mask), contrast, estimate[None], 1), bundle.model)
+
+    parts = [residual(*(a[None] for a in abc))[0] for abc in zip(coarse, mean, inside, strict=True)]
+    heat = np.stack(parts) if single else residual(coarse, mean, inside)
+    heat = heat.repeat(2, 1).repeat(2, 2) * mask
+    known = restore(bundle, brain, contrast, timesteps=RESTORE.timesteps)
+    samples = np.clip(known.samples, 0, 1).astype(np.float16)
+    small = (volume.astype(np.float16), mask, lesions.astype(np.int16), samples, heat.astype(np.float16))
+    return Case(group, contrast, *small, single)
+
+
+def _halved(values: np.ndarray) -> np.ndarray:
+    return torch.nn.functional.avg_pool2d(torch.from_numpy(values)[:, None], 2)[:, 0].numpy()

@@ -1,0 +1,119 @@
+"""How good a learned map is now: average precision, findings in healthy scans, lesions found, beside the baselines."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from judge_cases import Case
+from scipy import ndimage
+
+from conddiffusion_uad.bundle.expected_findings import ExpectedFindings, findings
+from conddiffusion_uad.evaluation.metrics.score_counts import count
+from conddiffusion_uad.method.anomaly_map.learned import LearnedMap
+from conddiffusion_uad.method.intensity import rank_normalized
+from conddiffusion_uad.training.data.healthy_bank import FINE
+
+VOXEL_ML = 0.002
+_LEAST_ML = 0.05  # of a finding
+_SINGLE = round((18.0 - FINE.origin[2]) / FINE.spacing[2])  # the slice of the fine grid that single slices are near
+_SIZES = {"0.1-0.5 ml": (0.1, 0.5), "above 0.5 ml": (0.5, float("inf"))}
+Map = Callable[[Case], np.ndarray]
+
+
+def rank_map(case: Case) -> np.ndarray:
+    """Rank-normalized intensity, smoothed by a pixel; inverted on T1: what needs no model."""
+    volume = case.volume.astype(np.float32)
+    smooth = ndimage.gaussian_filter(volume, (0, 1, 1) if case.single else (0.5, 1, 1))
+    stacks = (
+        [(smooth[k, None], case.mask[k, None]) for k in range(len(smooth))] if case.single else [(smooth, case.mask)]
+    )
+    rank = np.concatenate([rank_normalized(-v if case.contrast == "T1" else v, m) for v, m in stacks])
+    return rank * case.mask
+
+
+def heat_map(case: Case) -> np.ndarray:
+    """The bundle's own map."""
+    return case.heat.astype(np.float32)
+
+
+def learned_map(model: LearnedMap, reconstructed: bool) -> Map:
+    """A learned map, with or without the reconstructions."""
+
+    def score(case: Case) -> np.ndarray:
+        heights = np.full(len(case.volume), _SINGLE) if case.single else None
+        samples = case.samples if reconstructed else None
+        return model(case.volume, case.mask, case.contrast, samples, heights, case.single)
+
+    return score
+
+
+def remembered(score: Map) -> Map:
+    """The same map, computed once for each case."""
+    known: dict[int, np.ndarray] = {}
+
+    def found(case: Case) -> np.ndarray:
+        if id(case) not in known:
+            known[id(case)] = score(case)
+        return known[id(case)]
+
+    return found
+
+
+def measured(cases: Sequence[tuple[str, Case]], score: Map, threshold: float | None) -> dict[str, float]:
+    """Figures of one map.
+
+    Args:
+        cases: Their names, and they.
+        score: The map.
+        threshold: At which findings in healthy scans are counted; None leaves that out.
+
+    Returns:
+        Mean average precision ("AP group contrast"), findings and ml in healthy scans, and of implanted lesions the
+        share found where the same kind of scan has one finding without them.
+    """
+    precisions: dict[str, list[float]] = defaultdict(list)
+    healthy: dict[str, list[np.ndarray]] = defaultdict(list)
+    implanted: dict[str, list[tuple[Case, np.ndarray]]] = defaultdict(list)
+    for _, case in cases:
+        found = score(case)
+        for part, lesions, mask in _parts(found, case):
+            if lesions.any():
+                precision = count(part[mask], lesions[mask] > 0).average_precision()
+                precisions[f"AP {case.group} {case.contrast}"].append(precision)
+        if not case.single and case.group == "healthy":
+            healthy[case.contrast].append(found)
+        if not case.single and case.group == "implanted":
+            implanted[case.contrast].append((case, found))
+    result = {name: float(np.mean(values)) for name, values in precisions.items()}
+    for contrast, maps in healthy.items():
+        if threshold is not None:
+            volumes = [findings(found, threshold, VOXEL_ML, _LEAST_ML) for found in maps]
+            result[f"findings healthy {contrast}"] = float(np.median([len(v) for v in volumes]))
+            result[f"ml healthy {contrast}"] = float(np.median([v.sum() for v in volumes]))
+        result.update(_sensitivity(contrast, maps, implanted[contrast]))
+    return result
+
+
+def _parts(found: np.ndarray, case: Case):
+    if case.single:
+        return zip(found, case.lesions, case.mask, strict=True)
+    return [(found[::2], case.lesions[::2], case.mask[::2])]
+
+
+def _sensitivity(
+    contrast: str, healthy: list[np.ndarray], implanted: list[tuple[Case, np.ndarray]]
+) -> Mapping[str, float]:
+    """Share of implanted lesions found, by size, where a healthy scan still has one finding or fewer."""
+    if not implanted:
+        return {}
+    threshold = ExpectedFindings.measure(healthy, VOXEL_ML, _LEAST_ML).threshold(1.0)
+    hits: dict[str, list[bool]] = {name: [] for name in _SIZES}
+    for case, found in implanted:
+        sizes = np.bincount(case.lesions.ravel(), minlength=1) * VOXEL_ML
+        for number in np.flatnonzero(sizes)[1:]:
+            for name, (low, high) in _SIZES.items():
+                if low <= sizes[number] < high:
+                    hits[name].append(bool((found[case.lesions == number] >= threshold).any()))
+    return {f"found {contrast} {name}": float(np.mean(values)) for name, values in hits.items() if values}

@@ -1,0 +1,122 @@
+"""Drives the module in the real application, which `SLICER` names: the common part of the studies slicer_*.py.
+
+A study calls `run_in_slicer(__file__)` outside of Slicer, which starts it again inside, on a virtual screen where its
+launcher makes one; there it takes a `Session`. Without SLICER it says so and ends well.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+SCAN = ROOT / "Resources" / "SampleData" / "synthetic_T2_brain.nii.gz"
+
+
+def run_in_slicer(study: str, *, limit_s: float = 900.0, **variables: str) -> subprocess.CompletedProcess[str] | None:
+    """Run a study in Slicer, with freed memory overwritten; None where there is no Slicer.
+
+    Args:
+        study: Its file.
+        limit_s: Seconds that it may take.
+        variables: Environment variables for it.
+    """
+    launcher = os.environ.get("SLICER", "")
+    if not launcher:
+        print("skipped: SLICER does not name the launcher of a Slicer")
+        return None
+    command = [launcher, "--no-splash", "--additional-module-paths", str(ROOT / "CondDiffusionUAD")]
+    environment = {**os.environ, "MALLOC_PERTURB_": "165", **variables}
+    command += ["--python-script", study]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit_s, check=False)
+
+
+def output_folder() -> Path:
+    """Where a study puts its pictures and figures: STUDY_OUTPUT, or a new folder."""
+    folder = Path(os.environ.get("STUDY_OUTPUT") or tempfile.mkdtemp(prefix="slicer-study-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+class Session:
+    """What a study does inside of Slicer.
+
+    Attributes:
+        asked: The questions that dialogs asked; each was answered with its first button.
+        failed: The steps that raised.
+    """
+
+    def __init__(self) -> None:
+        import qt
+        import slicer
+
+        self.slicer, self.qt = slicer, qt
+        self.output = output_folder()
+        self.asked: list[str] = []
+        self.failed: list[str] = []
+        self._answering = qt.QTimer()
+        self._answering.timeout.connect(self._answer)
+        self._answering.start(300)
+        window = slicer.util.mainWindow()
+        if window is not None:
+            window.setGeometry(slicer.app.desktop().screenGeometry())
+
+    @property
+    def panel(self) -> Any:
+        """The module's panel."""
+        return self.slicer.modules.conddiffusionuad.widgetRepresentation().self().panel
+
+    def open(self) -> None:
+        """Show the module."""
+        self.slicer.util.selectModule("CondDiffusionUAD")
+
+    def pump(self, until: Callable[[], Any] = lambda: False, seconds: float = 1.0) -> tuple[float, float]:
+        """Let Slicer work; the seconds that passed and the longest time that handling its events took at once."""
+        start = time.monotonic()
+        longest = 0.0
+        while time.monotonic() - start < seconds and not until():
+            begun = time.monotonic()
+            self.slicer.app.processEvents()
+            longest = max(longest, time.monotonic() - begun)
+            time.sleep(0.005)
+        return round(time.monotonic() - start, 2), round(longest, 3)
+
+    def picture(self, name: str) -> None:
+        """Keep what the window shows."""
+        self.pump(seconds=0.3)
+        self.slicer.util.mainWindow().grab().save(str(self.output / f"{name}.png"))
+
+    def step(self, name: str, action: Callable[[], Any]) -> Any:
+        """Do something and say what came of it."""
+        try:
+            result = action()
+        except Exception:
+            self.failed.append(name)
+            print(f"FAILED {name}\n{traceback.format_exc()}", flush=True)
+            return None
+        print(f"OK     {name}: {result}", flush=True)
+        return result
+
+    def end(self) -> None:
+        """End Slicer; with 0 when no step failed."""
+        print(f"{len(self.failed)} failed", flush=True)
+        self.slicer.util.exit(len(self.failed))
+
+    def _answer(self) -> None:
+        for widget in self.slicer.app.topLevelWidgets():
+            if hasattr(widget, "visible") and widget.visible and widget.inherits("QMessageBox"):
+                self.asked.append(str(widget.text))
+                widget.grab().save(str(self.output / f"question_{len(self.asked)}.png"))
+                widget.buttons()[0].click()
+
+
+def is_inside_slicer() -> bool:
+    """Whether this runs in Slicer."""
+    return "slicer" in sys.modules and hasattr(sys.modules["slicer"], "app")
