@@ -129,7 +129,8 @@ def _raise(error: OSError) -> None:
 def _nothing(path: Path, others: list[Path]) -> BadInput:
     scans = [file for file in others if file.name.lower().endswith(_SCAN_SUFFIXES)]
     if path.is_file():
-        return BadInput("not_an_image", f"{path.name} is not a DICOM image.", "Choose a scan.")
+        hint = "Choose the folder that it lies in." if path.name.upper() == "DICOMDIR" else "Choose a scan."
+        return BadInput("not_an_image", f"{path.name} is not a DICOM image.", hint)
     if scans:
         message = f"There is no DICOM series in {path}, but there are other scans, such as {scans[0].name}."
         return BadInput("not_an_image", message, "Choose one of these files.")

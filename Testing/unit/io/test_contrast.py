@@ -54,6 +54,10 @@ from conddiffusion_uad.protocol.failures import BadInput
         ("CT head T1", None),
         ("3D T2 SPACE DARK FLUID", "FLAIR"),
         ("T2 BLADE", "T2"),
+        ("T1 MPRAGE isotropic", "T1"),
+        ("B1234_r1_t1", "T1"),
+        ("DWI b1000", None),
+        ("T1 injecté", None),
         ("Sag T1 SPGR", "T1"),
     ],
 )
