@@ -40,6 +40,9 @@ class Reading:
         opened = time.monotonic() - begun
         self.ui = self.session.panel.ui
         assert not self.ui.detectButton.enabled and self.ui.sampleArea.visible
+        window = self.session.slicer.util.mainWindow()
+        window.activateWindow()  # keys go to the active window
+        self.wait(lambda: window.isActiveWindow, 20)
         self.session.picture("empty")
         self.ui.sampleButton.click()
         assert self.ui.detectButton.enabled and not self.ui.sampleArea.visible
@@ -98,7 +101,7 @@ class Reading:
         for kind in (qt.QEvent.KeyPress, qt.QEvent.KeyRelease):
             letter = "" if modifier else chr(key).lower()
             qt.QApplication.postEvent(target, qt.QKeyEvent(kind, key, modifier, letter))
-        self.session.pump(seconds=0.2)
+        self.session.pump(seconds=0.5)
 
     def decide(self) -> str:
         """By keys, and back again."""
