@@ -125,7 +125,7 @@ def test_the_model_is_loaded_when_the_panel_opens_if_that_is_wanted(desk: Desk) 
     desk.installer.ready = True
     desk.widget.enter()
     desk.wait(lambda: desk.ui.readyLabel.visible)
-    assert "50 MB of memory" in desk.ui.readyLabel.text and desk.ui.deviceHint.text
+    assert "571 MB of memory" in desk.ui.readyLabel.text and desk.ui.deviceHint.text
     desk.ui.readyBox.checked = False
     assert not UserSettings.keepReady() and not desk.ui.readyLabel.visible
     desk.wait(lambda: desk.panel.logic.workerProcessId == 0)
