@@ -48,7 +48,7 @@ def test_the_result_is_said_in_words_and_the_table_is_seen(desk: Desk) -> None:
     ui.detailsButton.click()
     assert ui.detailsLabel.visible and ui.detailsLabel.text == "\u2022 A warning. A hint."
     assert ui.scanSection.collapsed and not ui.resultSection.collapsed
-    assert desk.finding.number == 1
+    assert desk.finding.number == 1 and desk.widget.parent.focusWidget() is ui.findingsTable
     assert [ui.findingsTable.item(0, column).text() for column in (0, 1, 3)] == ["1", "", "> 4"]
     assert ui.findingsTable.item(1, 3).text() == "3.5"
     assert ui.findingsTable.item(0, 5).text().count(", ") == 2

@@ -108,7 +108,7 @@ class Reading:
         qt, findings = self.session.qt, self.session.panel.findings
         for key, number in ((qt.Qt.Key_A, 2), (qt.Qt.Key_X, 3), (qt.Qt.Key_P, 2), (qt.Qt.Key_N, 3)):
             self.press(key)
-            assert findings.chosen.number == number, (chr(key), findings.chosen)
+            assert findings.chosen.number == number, (chr(key), findings.chosen, self.session.slicer.app.focusWidget())
         self.press(qt.Qt.Key_Z, qt.Qt.ControlModifier)
         assert "(1 accepted)" in self.ui.messageLabel.text
         self.press(qt.Qt.Key_Y, qt.Qt.ControlModifier)
@@ -127,7 +127,7 @@ class Reading:
             self.press(key)
         text = str(line.text)
         line.deleteLater()
-        assert text == "axu" and str(self.ui.messageLabel.text) == before, text
+        assert text == "axu" and str(self.ui.messageLabel.text) == before, (text, slicer.app.focusWidget())
         return text
 
     def slide(self) -> str:

@@ -115,9 +115,10 @@ class FindingsPanel:
         self._onOpened(result, None)
 
     def chooseFirst(self) -> None:
-        """Choose the first finding and let the views jump to it."""
+        """Choose the first finding, let the views jump to it, and let the keyboard be at the table."""
         self._table.forget()
         self._go(self._table.step(True))
+        self._ui.findingsTable.setFocus()
 
     def close(self) -> None:
         """The panel goes."""
