@@ -40,9 +40,6 @@ class Reading:
         opened = time.monotonic() - begun
         self.ui = self.session.panel.ui
         assert not self.ui.detectButton.enabled and self.ui.sampleArea.visible
-        window = self.session.slicer.util.mainWindow()
-        window.activateWindow()  # keys go to the active window
-        self.wait(lambda: window.isActiveWindow, 20)
         self.session.picture("empty")
         self.ui.sampleButton.click()
         assert self.ui.detectButton.enabled and not self.ui.sampleArea.visible
@@ -97,7 +94,10 @@ class Reading:
     def press(self, key: int, modifier: int = 0) -> None:
         """Press a key where the keyboard is."""
         qt, slicer = self.session.qt, self.session.slicer
-        target = slicer.app.focusWidget() or slicer.util.mainWindow()
+        window = slicer.util.mainWindow()
+        window.activateWindow()  # without a window manager nobody else does
+        self.wait(lambda: window.isActiveWindow, 20)
+        target = slicer.app.focusWidget() or window
         for kind in (qt.QEvent.KeyPress, qt.QEvent.KeyRelease):
             letter = "" if modifier else chr(key).lower()
             qt.QApplication.postEvent(target, qt.QKeyEvent(kind, key, modifier, letter))
