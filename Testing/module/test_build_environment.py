@@ -270,6 +270,20 @@ def test_too_little_room_is_told_before_anything_is_done(site: Site, monkeypatch
     assert raised.value.code == "no_room" and site.left() == []
 
 
+def test_too_little_room_for_the_packages_is_told_before_they_are_downloaded(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from CondDiffusionUADLib.run import BuildEnvironment
+    from CondDiffusionUADLib.run.BuildOrder import Console, Order
+
+    free = BuildEnvironment.LEAST_ROOM + 1
+    monkeypatch.setattr(BuildEnvironment.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": free}))
+    monkeypatch.setattr(BuildEnvironment.Builder, "_download", lambda *_: pytest.fail("it was downloaded"))
+    with pytest.raises(BuildEnvironment.BuildError) as raised:
+        BuildEnvironment.Builder(Order(**site.order()), Console()).build()
+    assert raised.value.code == "no_room" and site.left() == []
+
+
 def test_the_next_python_is_tried_and_the_reasons_are_kept(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     from CondDiffusionUADLib.run import BuildEnvironment
     from CondDiffusionUADLib.run.BuildOrder import Console, Order

@@ -14,6 +14,7 @@ import uv
 from standin.application import Application
 from tiny_wheels import TEST, make_wheel
 
+FAKE_WORKER = Path(__file__).resolve().parents[1] / "helpers" / "fake_worker.py"
 Wait = Callable[..., float]
 
 
@@ -104,6 +105,23 @@ def test_an_environment_is_installed_shown_and_removed(place: Place, wait_until:
     place.installer.remove()
     assert not place.installer.state().ready
     wait_until(lambda: list(place.engine.iterdir()) == [], 20)
+
+
+def test_the_worker_ends_before_what_it_runs_in_is_replaced_or_removed(
+    place: Place, wait_until: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from CondDiffusionUADLib.run import Application as Wired
+    from CondDiffusionUADLib.run.ChildProcess import Launch
+
+    launch = Launch(sys.executable, (str(FAKE_WORKER), "ok"))
+    monkeypatch.setattr(Wired, "engineLaunch", lambda *arguments: launch)
+    logic = Wired.detectionLogic()
+    for change in (lambda: place.install(wait_until), place.installer.remove):
+        told: list[Any] = []
+        logic.prepare("default", "auto", told.append)
+        wait_until(lambda told=told: told, 20)
+        change()
+        assert logic.workerProcessId == 0
 
 
 def test_the_question_names_size_place_and_source(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

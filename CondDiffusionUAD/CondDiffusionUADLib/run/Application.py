@@ -40,6 +40,12 @@ def releaseLogic() -> None:
         _logic = None
 
 
+def renewWorker() -> None:
+    """End the worker, if there is one and it has nothing to do: what it runs in is to be replaced or removed."""
+    if _logic is not None:
+        _logic.renewWorker()
+
+
 def moduleLogics() -> Logics:
     """The logics of Slicer's modules."""
     modules = slicer.modules

@@ -43,7 +43,7 @@ _MARGIN = 500_000_000  # bytes that have to stay free
 _MORE_THAN_SAID = 1.3  # from this on, the user is asked again
 _DECIDED = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE", "UV_TORCH_BACKEND")
 # One Python is as good as another for these: the next one would fail in the same way.
-_FOR_ALL = ("disk_full", "no_network", "cannot_write", "download_broken")
+_FOR_ALL = ("no_room", "declined", "disk_full", "no_network", "cannot_write", "download_broken")
 
 
 class BuildError(Exception):
@@ -117,7 +117,7 @@ class Builder:
             try:
                 record = self._make(candidate)
             except (CommandError, BuildError) as error:
-                if error.code in (*_FOR_ALL, "declined"):
+                if error.code in _FOR_ALL:
                     raise
                 refused.append((candidate.name, str(error)))
                 codes.add(error.code)

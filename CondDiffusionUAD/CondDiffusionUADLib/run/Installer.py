@@ -11,6 +11,7 @@ import qt
 import slicer
 
 from CondDiffusionUADLib.run import InstallTexts, Problems, UserSettings
+from CondDiffusionUADLib.run.Application import renewWorker
 from CondDiffusionUADLib.run.ChildProcess import ChildProcess
 from CondDiffusionUADLib.run.EngineLaunch import ownEnvironment, slicersPythonLaunch
 from CondDiffusionUADLib.run.Environment import OLD, engineFolder, leftovers, pythonIn, readRecord
@@ -69,6 +70,7 @@ class Installer:
             problem = Problems.cannotKeepEnvironment(str(error))
             _later(lambda: listener.onInstalled(problem))
             return
+        renewWorker()  # Windows cannot replace what a process runs in
         order = {
             "expected": InstallTexts.expectedBytes(InstallTexts.hasNvidia()),
             "wheels": str(wheels or ""),
@@ -101,6 +103,7 @@ class Installer:
         """Delete our own environments and all that was kept for them. Raises ProblemError."""
         if self.busy:
             raise ProblemError(Problems.busyInstalling())
+        renewWorker()
         try:
             folder = engineFolder()
             for number, entry in enumerate(sorted(folder.iterdir()) if folder.is_dir() else ()):
