@@ -18,7 +18,7 @@ from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
 from CondDiffusionUADLib.scene.Scene import addDetection
 from CondDiffusionUADLib.scene.Views import FADE, HEATMAP, MODES, SIDE_BY_SIDE, THREE_UP, Views
-from CondDiffusionUADLib.scene.ViewsState import TOP_LAYER
+from CondDiffusionUADLib.scene.ViewsState import TOP_LAYER, setTop
 
 FOUR_UP, BESIDE = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView, slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView
 
@@ -186,9 +186,26 @@ def test_the_reconstruction_is_as_bright_as_the_scan_and_the_heatmap_keeps_its_s
     display = nodes.reconstruction.GetDisplayNode()
     assert (display.GetWindow(), display.GetLevel()) == (321.0, 123.0)
     nodes.heatmap.GetDisplayNode().SetWindowLevelMinMax(3.0, 9.0)
-    shown.show(nodes)
     display = nodes.heatmap.GetDisplayNode()
     assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == SCORE_RANGE
+
+
+def test_a_slicer_without_the_layer_shows_the_heatmap_in_the_foreground() -> None:
+    class Before510:
+        """As much of the composite node of Slicer 5.8 as is used."""
+
+        def __init__(self) -> None:
+            self.shown: list[Any] = []
+
+        def SetForegroundVolumeID(self, volume_id: Any) -> None:  # noqa: N802 (Slicer's name)
+            self.shown.append(volume_id)
+
+        def SetForegroundOpacity(self, opacity: float) -> None:  # noqa: N802
+            self.shown.append(opacity)
+
+    old = Before510()
+    setTop(old, "heatmap", 0.4)
+    assert old.shown == ["heatmap", 0.4]
 
 
 def test_only_the_chosen_result_is_seen(

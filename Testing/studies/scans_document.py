@@ -39,9 +39,9 @@ stand here. Research use only, not a medical device.
 - **Intensities** may be shifted, scaled, z-scored or padded: the background is found whatever its value, and
   brought to 0 before anything else is done. The same scan with its values changed linearly (and increasing) gives
   the same findings.
-- **The contrast** is read from the tags (contrast agent, kind of image, inversion and echo time), then from the
-  description, then from the name. What is not T1, T2 or FLAIR without contrast agent is never taken for one of
-  them: it is asked for with `--contrast`, with the reason.
+- **The contrast** is read from the tags (contrast agent, kind of image, inversion and echo time; of NIfTI, from the
+  JSON file beside it), then from the description, then from the name. What is not T1, T2 or FLAIR without contrast
+  agent is never taken for one of them: it is asked for with `--contrast`, with the reason.
 
 """
 

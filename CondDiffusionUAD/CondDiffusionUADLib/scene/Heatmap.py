@@ -79,7 +79,7 @@ def showAsHeatmap(scene: Any, heatmapNode: Any, threshold: float) -> None:
 def pinScale(heatmapNode: Any) -> None:
     """Give the heatmap its fixed scale, which a drag with the mouse may have changed."""
     display = heatmapNode.GetDisplayNode()
-    if display is not None:
+    if display is not None and (display.GetWindowLevelMin(), display.GetWindowLevelMax()) != SCORE_RANGE:
         display.AutoWindowLevelOff()
         display.SetWindowLevelMinMax(*SCORE_RANGE)
 

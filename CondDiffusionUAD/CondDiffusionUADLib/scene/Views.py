@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import slicer
-import vtk
 
 from CondDiffusionUADLib.scene.BrainSurface import hideBrain
 from CondDiffusionUADLib.scene.Heatmap import DEFAULT_OPACITY, legendOf, pinScale, showLegend
@@ -23,12 +22,12 @@ from CondDiffusionUADLib.scene.ViewsState import (
     look,
     put,
     setTop,
+    showsWell,
     sliceViews,
 )
 
 HEATMAP, FADE, SIDE_BY_SIDE, THREE_UP = MODES = ("heatmap", "fade", "sideBySide", "threeUp")
 _ORIENTATIONS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}  # of Slicer's ordinary views
-MARGIN = 0.15  # of a view: nearer to its edge, a place is not shown well
 _THREE_UP_LAYOUT = 27182  # above the numbers that Slicer and its extensions use
 _OUR_LAYOUTS = (slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView, _THREE_UP_LAYOUT)
 _THREE_UP_XML = (
@@ -80,8 +79,7 @@ class Views:
             self._before = look(self._scene)
         complete = nodes.input is not None and nodes.reconstruction is not None
         self._shown, self._mode = nodes, mode if complete and mode in MODES else HEATMAP
-        self._opacity, self._fade = opacity, fade
-        self._flickering = self._hidden = False
+        self._opacity, self._fade, self._flickering, self._hidden = opacity, fade, False, False
         showOnly(self._scene, nodes)
         pinScale(nodes.heatmap)
         if self._mode in (SIDE_BY_SIDE, THREE_UP):
@@ -141,9 +139,7 @@ class Views:
 
     def forget(self) -> None:
         """What was shown before is gone: another scene, or the panel goes."""
-        for node, tag in self._observed:
-            node.RemoveObserver(tag)
-        self._observed = []
+        self._unobserve()
         self._before = self._arranged = self._shown = None
 
     def jump(self, place: tuple[float, float, float]) -> None:
@@ -152,7 +148,7 @@ class Views:
         A view that shows the place well inside keeps what else it shows; the others center on it.
         """
         for sliceNode, _composite in sliceViews(self._scene):
-            if _showsWell(sliceNode, place):
+            if showsWell(sliceNode, place):
                 sliceNode.JumpSliceByOffsetting(*place)
             else:
                 sliceNode.JumpSliceByCentering(*place)
@@ -252,20 +248,25 @@ class Views:
                 sliceNode.SetOrientation(_ORIENTATIONS.get(sliceNode.GetLayoutName(), sliceNode.GetOrientation()))
 
     def _follow(self) -> None:
-        """Keep the brightness of the reconstruction that of the scan, the legend's size, and the views aligned."""
-        for node, tag in self._observed:
-            node.RemoveObserver(tag)
-        self._observed = []
+        """Keep the heatmap's scale, the reconstruction as bright as the scan, the legend's size, the views aligned."""
+        self._unobserve()
         nodes = self._shown
         if nodes is None:
             return
         if nodes.input is not None and nodes.reconstruction is not None and nodes.input.GetDisplayNode() is not None:
             self._observe(nodes.input.GetDisplayNode(), lambda *_: copyWindow(nodes.input, nodes.reconstruction))
             copyWindow(nodes.input, nodes.reconstruction)
+        if nodes.heatmap.GetDisplayNode() is not None:
+            self._observe(nodes.heatmap.GetDisplayNode(), lambda *_: pinScale(nodes.heatmap))
         sizes = {}
         for sliceNode, _composite in sliceViews(self._scene):
             sizes[sliceNode.GetID()] = tuple(sliceNode.GetDimensions()[:2])
             self._observe(sliceNode, lambda caller, _event: self._onResized(caller, sizes))
+
+    def _unobserve(self) -> None:
+        while self._observed:
+            node, tag = self._observed.pop()
+            node.RemoveObserver(tag)
 
     def _observe(self, node: Any, call: Callable[..., None]) -> None:
         self._observed.append((node, node.AddObserver("ModifiedEvent", call)))
@@ -278,14 +279,6 @@ class Views:
             if legend is not None and legend.GetVisibility() and legend.GetNthViewNodeID(0) == sliceNode.GetID():
                 showLegend(self._shown.heatmap, sliceNode)  # as large as before, in pixels
             self.align()
-
-
-def _showsWell(sliceNode: Any, place: tuple[float, float, float]) -> bool:
-    """Whether a place in the world projects into the middle part of a slice view."""
-    inverse = vtk.vtkMatrix4x4()
-    vtk.vtkMatrix4x4.Invert(sliceNode.GetXYToRAS(), inverse)
-    pixel, size = inverse.MultiplyPoint((*place, 1.0)), sliceNode.GetDimensions()
-    return all(MARGIN * n <= p <= (1 - MARGIN) * n for p, n in zip(pixel[:2], size[:2], strict=True))
 
 
 def showOnly(scene: Any, shown: DetectionNodes | None) -> None:

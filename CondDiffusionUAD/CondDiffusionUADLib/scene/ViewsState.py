@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import vtk
+
 from CondDiffusionUADLib.scene.Nodes import nodesOf
 
 TOP_LAYER = 3  # the first above background, foreground and labels
+MARGIN = 0.15  # of a view: nearer to its edge, a place is not shown well
 
 
 @dataclass(frozen=True)
@@ -126,3 +129,11 @@ def copyWindow(scan: Any, reconstruction: Any) -> None:
     elif (target.GetWindow(), target.GetLevel()) != (source.GetWindow(), source.GetLevel()):
         target.AutoWindowLevelOff()
         target.SetWindowLevel(source.GetWindow(), source.GetLevel())
+
+
+def showsWell(sliceNode: Any, place: tuple[float, float, float]) -> bool:
+    """Whether a place in the world projects into the middle part of a slice view."""
+    inverse = vtk.vtkMatrix4x4()
+    vtk.vtkMatrix4x4.Invert(sliceNode.GetXYToRAS(), inverse)
+    pixel, size = inverse.MultiplyPoint((*place, 1.0)), sliceNode.GetDimensions()
+    return all(MARGIN * n <= p <= (1 - MARGIN) * n for p, n in zip(pixel[:2], size[:2], strict=True))

@@ -142,6 +142,7 @@ class Examination:
             scan, contrast, told = self.ahead.scan(path, self.recorder)
             for warning in told:
                 self.recorder.warning(*warning)
+                self.recorder.warnings[-1]["message"] = several.nameless(self.recorder.warnings[-1]["message"], path)
             if self.repetition is not None:
                 self.repetition.require_scan(scan)
             self.recorder.stage("load")

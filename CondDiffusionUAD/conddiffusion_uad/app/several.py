@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from conddiffusion_uad.io.output_failure import as_output_failure
 from conddiffusion_uad.io.scan_name import scan_name
 from conddiffusion_uad.protocol.events import Emit, Event
+from conddiffusion_uad.protocol.failures import printable
 
 TABLE = "scans.csv"
 COLUMNS = ("folder", "scan", "outcome")
@@ -48,6 +50,15 @@ def named(emit: Emit, path: str) -> Emit:
         emit({**event, "input": path} if event["event"] in ("warning", "error", "done") else event)
 
     return emitting
+
+
+def nameless(text: str, path: str) -> str:
+    """A text without the names of a scan's files: a report holds none, because file names often name patients."""
+    scan = Path(path)
+    names = {scan.name, scan_name(path), *(file.name for file in scan.rglob("*") if scan.is_dir())}
+    for name in sorted(filter(None, names), key=len, reverse=True):
+        text = re.sub(rf"(?<!\w){re.escape(printable(name))}(?!\w)", "[file]", text)
+    return text
 
 
 def write_table(output: Path, outcomes: Sequence[tuple[Path, str, str]]) -> None:

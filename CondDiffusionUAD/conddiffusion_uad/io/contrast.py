@@ -8,6 +8,7 @@ import SimpleITK as sitk
 
 from conddiffusion_uad.io.reading import Warn, silent
 from conddiffusion_uad.io.scan_name import scan_name
+from conddiffusion_uad.io.sidecar import tags_beside
 from conddiffusion_uad.protocol.contrast_names import TAGS, contrast_of
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.protocol.job import CONTRASTS
@@ -26,6 +27,7 @@ def choose(asked: str, path: str, scan: sitk.Image, warn: Warn = silent) -> str:
         BadInput: "contrast_unknown" when neither says it, when two are said, or when it is none of the three.
     """
     tags = {keyword: scan.GetMetaData(keyword) for keyword in TAGS if scan.HasMetaDataKey(keyword)}
+    tags = tags or tags_beside(path)
     told = contrast_of(tags, scan_name(path))
     if asked == "auto" and told.contrast:
         agent = tags.get("ContrastBolusAgent")

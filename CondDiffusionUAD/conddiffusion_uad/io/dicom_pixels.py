@@ -64,7 +64,7 @@ def _stored(dataset: Dataset, path: Path) -> np.ndarray:
         raise bad_tag(
             path.name, dataset, "BitsAllocated" if "PixelData" in dataset else "PixelData", "8, 16 or 32 bits are"
         )
-    if _is_packed(dataset):
+    if _is_packed(dataset, path):
         return _unpacked(dataset, path).reshape(shape)
     return _without_overlays(_array(dataset.PixelData, f"{order}u{bits // 8}", shape, path), dataset)
 
@@ -77,11 +77,13 @@ def _array(data: bytes, dtype: str, shape: tuple[int, ...], path: Path) -> np.nd
     return np.frombuffer(data, dtype, count).reshape(shape)
 
 
-def _is_packed(dataset: Dataset) -> bool:
+def _is_packed(dataset: Dataset, path: Path) -> bool:
     from pydicom.uid import UID
 
     syntax = UID(text(dataset.file_meta, "TransferSyntaxUID") or "1.2.840.10008.1.2")
-    return not syntax.is_private and syntax.is_transfer_syntax and syntax.is_encapsulated
+    if syntax.is_private or not syntax.is_transfer_syntax:
+        raise unreadable(path, f"nobody else knows its transfer syntax {syntax}")
+    return syntax.is_encapsulated
 
 
 def _without_overlays(words: np.ndarray, dataset: Dataset) -> np.ndarray:
@@ -89,7 +91,7 @@ def _without_overlays(words: np.ndarray, dataset: Dataset) -> np.ndarray:
     allocated = number(dataset, "BitsAllocated", int)
     stored = min(number(dataset, "BitsStored", int) or allocated, allocated)
     low = max(0, (number(dataset, "HighBit", int) or stored - 1) + 1 - stored)
-    wide = words.astype(np.int64) >> low & ((1 << stored) - 1)
+    wide = words.astype(np.int32 if allocated <= 16 else np.int64) >> low & ((1 << stored) - 1)
     if number(dataset, "PixelRepresentation", int) == 1:
         wide -= (wide >> (stored - 1)) << stored
     return wide

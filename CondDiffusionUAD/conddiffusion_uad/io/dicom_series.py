@@ -69,7 +69,7 @@ def read_series(path: Path, reading: Reading) -> sitk.Image:
     frames = _without_copies(frames, reading)
     stack = dicom_stack.choose(frames, name, reading)
     grid = dicom_stack.grid_of(stack, name)
-    scan_checks.check_shape(grid.size, name)
+    scan_checks.check_shape(grid.size, name, reading)
     values, padding = values_of(stack.frames)
     image = filled(grid.with_array(values), name, reading, padding)
     header = next(header for file, header in series.files if file == stack.frames[0].path)
@@ -129,7 +129,8 @@ def _raise(error: OSError) -> None:
 def _nothing(path: Path, others: list[Path]) -> BadInput:
     scans = [file for file in others if file.name.lower().endswith(_SCAN_SUFFIXES)]
     if path.is_file():
-        return BadInput("not_an_image", f"{path.name} is not a DICOM image.", "Choose a scan.")
+        hint = "Choose the folder that it lies in." if path.name.upper() == "DICOMDIR" else "Choose a scan."
+        return BadInput("not_an_image", f"{path.name} is not a DICOM image.", hint)
     if scans:
         message = f"There is no DICOM series in {path}, but there are other scans, such as {scans[0].name}."
         return BadInput("not_an_image", message, "Choose one of these files.")

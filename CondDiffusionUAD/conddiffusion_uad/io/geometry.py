@@ -6,16 +6,18 @@ import numpy as np
 import SimpleITK as sitk
 
 from conddiffusion_uad.io.grid import Grid
+from conddiffusion_uad.io.reading import Reading
 from conddiffusion_uad.protocol.failures import BadInput
 
 MIN_EXTENT_MM = 30.0
 MAX_EXTENT_MM = 600.0
 SPACING_MM = (0.05, 20.0)
 MAX_SHEAR = 0.01  # largest scalar product of two axes' unit vectors: 0.6 degrees away from a right angle
+_SCAN = Reading()
 FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # from RAS to LPS, and back
 
 
-def grid_of(affine: np.ndarray, size: tuple[int, ...], name: str, sheared: str = "", *, thin: bool = False) -> Grid:
+def grid_of(affine: np.ndarray, size: tuple[int, ...], name: str, sheared: str = "", reading: Reading = _SCAN) -> Grid:
     """The grid of a scan.
 
     Axes that are off a right angle by rounding are straightened about the middle of the scan, so that no voxel moves
@@ -26,14 +28,14 @@ def grid_of(affine: np.ndarray, size: tuple[int, ...], name: str, sheared: str =
         size: Voxels along x, y, z.
         name: What the scan is called in messages.
         sheared: What to say of axes that are not at right angles; empty for the usual sentence.
-        thin: Whether it may cover less than MIN_EXTENT_MM along one axis.
+        reading: Whether it may be thin, or anything.
 
     Raises:
         BadInput: bad_spacing, too_small or bad_direction.
     """
     columns = np.asarray(affine, float)[:3, :3]
     spacing = np.linalg.norm(columns, axis=0)
-    check_sizes(spacing, size, name, thin=thin)
+    check_sizes(spacing, size, name, reading)
     if not np.isfinite(affine).all():
         raise bad_direction(name)
     direction = columns / spacing
@@ -61,16 +63,19 @@ def shear_of(affine: np.ndarray) -> float:
     return float(np.abs(direction.T @ direction - np.eye(3)).max())
 
 
-def check_sizes(spacing: np.ndarray, size: tuple[int, ...], name: str, *, thin: bool = False) -> None:
+def check_sizes(spacing: np.ndarray, size: tuple[int, ...], name: str, reading: Reading) -> None:
     """Check the size of voxels and of the whole. Raises BadInput: bad_spacing or too_small."""
-    if not np.isfinite(spacing).all() or min(spacing) < SPACING_MM[0] or max(spacing) > SPACING_MM[1]:
+    least_mm, most_mm = (1e-6, np.inf) if reading.anything else SPACING_MM
+    if not np.isfinite(spacing).all() or min(spacing) < least_mm or max(spacing) > most_mm:
         raise BadInput(
             "bad_spacing",
             f"{name} says its voxels measure {_by(spacing, 'g')} mm.",
             f"Spacings from {SPACING_MM[0]:g} to {SPACING_MM[1]:g} mm are accepted; correct the header.",
         )
+    if reading.anything:
+        return
     extent = np.array(spacing) * size
-    least = np.sort(extent)[1 if thin else 0]
+    least = np.sort(extent)[1 if reading.thin else 0]
     if least < MIN_EXTENT_MM or extent.max() > MAX_EXTENT_MM:
         code = "too_small" if least < MIN_EXTENT_MM else "bad_spacing"
         hint = f"Extents from {MIN_EXTENT_MM:.0f} to {MAX_EXTENT_MM:.0f} mm are accepted."

@@ -48,7 +48,7 @@ def read(path: Path, reading: Reading) -> sitk.Image:
     reader.SetImageIO("MetaImageIO")  # whatever the name's suffix is
     try:
         reader.ReadImageInformation()
-        _check_header(reader, path.name)
+        _check_header(reader, path.name, reading)
         if len(parts) == 1:
             _check_whole(parts[0], _promised_bytes(reader))
         image = reader.Execute()
@@ -63,7 +63,7 @@ def read(path: Path, reading: Reading) -> sitk.Image:
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
     affine[:3, 3] = image.GetOrigin()
-    grid = geometry.grid_of(affine, image.GetSize(), path.name, thin=reading.thin)
+    grid = geometry.grid_of(affine, image.GetSize(), path.name, reading=reading)
     return grid.with_array(sitk.GetArrayFromImage(sitk.Cast(image, sitk.sitkFloat32)))
 
 
@@ -80,13 +80,13 @@ def _parts(path: Path, head: bytes, found: re.Match[bytes]) -> list[Stored]:
     return [Stored(path.parent / name, 0, packed) for name in names]
 
 
-def _check_header(reader: sitk.ImageFileReader, name: str) -> None:
+def _check_header(reader: sitk.ImageFileReader, name: str, reading: Reading) -> None:
     if reader.GetNumberOfComponents() != 1 or "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
         raise scan_checks.not_one_value(name, reader.GetNumberOfComponents())
     size = list(reader.GetSize())
     while len(size) > 3 and size[-1] == 1:
         size.pop()
-    scan_checks.check_shape(tuple(size), name)
+    scan_checks.check_shape(tuple(size), name, reading)
 
 
 def _three_axes(image: sitk.Image) -> sitk.Image:

@@ -57,13 +57,12 @@ def is_nifti(path: Path) -> bool:
     return _order(begin) is not None and _magic(begin) != b""
 
 
-def read(path: Path, reading: Reading, *, checked: bool = True) -> sitk.Image:
+def read(path: Path, reading: Reading) -> sitk.Image:
     """Read a file.
 
     Args:
         path: Of the file; of two (.hdr and .img), either.
         reading: How.
-        checked: Whether the values and what they are said to mean are those of a scan.
 
     Returns:
         float32 image in LPS mm; `nifti_geometry.FIELDS` of its header are its metadata. What is outside of the field
@@ -73,8 +72,8 @@ def read(path: Path, reading: Reading, *, checked: bool = True) -> sitk.Image:
         BadInput: truncated, not_an_image, is_rgb, not_3d, too_small, too_large, no_orientation, geometry_contradiction,
             bad_spacing, bad_direction, or not_a_scan.
     """
-    opened = _open(path)
-    if checked:
+    opened = _open(path, reading)
+    if not reading.anything:
         _check_meaning(opened, reading)
     grid = _grid(opened, reading)
     image = grid.with_array(_values(opened))
@@ -82,10 +81,10 @@ def read(path: Path, reading: Reading, *, checked: bool = True) -> sitk.Image:
     return image
 
 
-def read_grid(path: Path) -> Grid:
+def read_grid(path: Path, reading: Reading) -> Grid:
     """The grid that a file tells, after a look at whether it is whole. Raises BadInput as `read` does."""
-    opened = _open(path)
-    grid = _grid(opened, Reading(accept=True, thin=True))
+    opened = _open(path, reading)
+    grid = _grid(opened, reading)
     promised = opened.voxels.skipped + math.prod(opened.size) * _dtype(opened.header, opened.name).itemsize
     if opened.voxels.packing is None:
         if opened.voxels.path.stat().st_size < promised:
@@ -98,21 +97,23 @@ def read_grid(path: Path) -> Grid:
     return grid
 
 
-def _open(path: Path) -> _Opened:
+def _open(path: Path, reading: Reading) -> _Opened:
     header_file, voxel_file = _files(path)
     try:
         stored = whole_file(header_file)
         begin = stored.begins(_HEADER_BYTES)
     except (OSError, PackingError) as error:
         raise packing.damaged(path.name, str(error)) from error
-    if len(begin) < 348 or _order(begin) is None:
-        raise packing.damaged(path.name) if len(begin) < 348 else _foreign(path, begin)
+    if _order(begin) is None:
+        raise _foreign(path, begin)
+    if len(begin) < 348:
+        raise packing.damaged(path.name)
     header = _header(begin)
     size = _size(header, path.name)
     _dtype(header, path.name)
     if len(size) == 5 and size[3] < 2:
         raise scan_checks.not_one_value(path.name, size[4])
-    scan_checks.check_shape(size, path.name)
+    scan_checks.check_shape(size, path.name, reading)
     if header_file == voxel_file and _magic(begin) in (b"ni1", b"ni2"):
         voxel_file = _partner(path, ".img")
     in_one = voxel_file == header_file
@@ -209,7 +210,7 @@ def _check_meaning(opened: _Opened, reading: Reading) -> None:
 def _grid(opened: _Opened, reading: Reading) -> Grid:
     affine = nifti_geometry.affine(opened.header, opened.size, opened.name, reading)
     sheared = nifti_geometry.shear(opened.header, opened.name)
-    return geometry.grid_of(geometry.FLIP @ affine, opened.size, opened.name, sheared, thin=reading.thin)
+    return geometry.grid_of(geometry.FLIP @ affine, opened.size, opened.name, sheared, reading=reading)
 
 
 def _values(opened: _Opened) -> np.ndarray:

@@ -80,10 +80,10 @@ def read(path: Path, reading: Reading) -> sitk.Image:
     """
     header = _header(path)
     sizes = _numbers(header, "sizes", int)
-    spatial = _spatial(header, sizes)
+    spatial = _spatial(header, sizes, reading)
     size = tuple(sizes[axis] for axis in spatial)
-    scan_checks.check_shape(size, path.name)
-    grid = geometry.grid_of(_affine(header, spatial, reading), size, path.name, thin=reading.thin)
+    scan_checks.check_shape(size, path.name, reading)
+    grid = geometry.grid_of(_affine(header, spatial, reading), size, path.name, reading=reading)
     with np.errstate(over="ignore"):
         return grid.with_array(_values(path, header, math.prod(size)).reshape(size[::-1]).astype(np.float32))
 
@@ -120,7 +120,7 @@ def _bad_field(header: _Header, field: str) -> BadInput:
     return packing.damaged(header.name, f"its field {field} is {header.fields.get(field, 'missing')!r}")
 
 
-def _spatial(header: _Header, sizes: list[int]) -> list[int]:
+def _spatial(header: _Header, sizes: list[int], reading: Reading) -> list[int]:
     """Which axes are directions in space. The others must have one entry."""
     if any(size < 1 for size in sizes):
         raise _bad_field(header, "sizes")
@@ -140,7 +140,7 @@ def _spatial(header: _Header, sizes: list[int]) -> list[int]:
         if axis not in spatial and size > 1:
             if axis == 0 and kinds[axis] not in ("time", "list"):
                 raise scan_checks.not_one_value(header.name, size)
-            scan_checks.check_shape((*[sizes[n] for n in spatial], size), header.name)
+            scan_checks.check_shape((*[sizes[n] for n in spatial], size), header.name, reading)
     return spatial
 
 

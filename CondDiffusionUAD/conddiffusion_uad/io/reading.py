@@ -26,6 +26,7 @@ class Reading:
         echo: Which of several stacks in a series (echo, frame type, repetition): its number in the list that the
             refusal shows; None when there is one.
         thin: Whether a file may hold only a few slices, as `preparation.prepare` accepts them.
+        anything: Whether it need not be a scan, but may be labels, of any size.
         accept: Whether to go on with what is only doubtful, on an assumption that is told.
         warn: Is told what was assumed, and what contradicts itself.
     """
@@ -33,6 +34,7 @@ class Reading:
     series: str | None = None
     echo: str | None = None
     thin: bool = False
+    anything: bool = False
     accept: bool = False
     warn: Warn = silent
 

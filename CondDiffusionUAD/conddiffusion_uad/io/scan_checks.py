@@ -36,15 +36,15 @@ def not_one_value(name: str, count: int) -> BadInput:
     )
 
 
-def check_shape(size: tuple[int, ...], name: str) -> None:
+def check_shape(size: tuple[int, ...], name: str, reading: Reading) -> None:
     """Check the number of axes and of voxels. Raises BadInput: not_3d, too_small or too_large."""
     shape = " x ".join(str(n) for n in size)
     if len(size) > 3 and min(size[:3]) > 1:
         message = f"{name} holds {math.prod(size[3:])} volumes ({shape} voxels), such as points in time, not one."
         raise BadInput("not_3d", message, "Save the one to examine as a file of its own.")
-    if len(size) != 3 or min(size) == 1:
+    if len(size) != 3 or (min(size) == 1 and not reading.anything):
         raise BadInput("not_3d", f"{name} is not a 3D volume ({shape} voxels).", "Choose one 3D volume of the series.")
-    if min(size) < MIN_SIZE:
+    if min(size) < MIN_SIZE and not reading.anything:
         raise BadInput(
             "too_small", f"{name} has only {shape} voxels.", f"At least {MIN_SIZE} voxels are needed along each axis."
         )

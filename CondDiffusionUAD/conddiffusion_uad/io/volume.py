@@ -20,7 +20,7 @@ __all__ = ["FORMATS", "Grid", "read", "read_grid", "read_values", "write"]
 
 FORMATS = "NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or a folder with one DICOM series"
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_ANYHOW = Reading(accept=True, thin=True)
+_ANYTHING = Reading(accept=True, anything=True)
 
 
 def read(path: str | os.PathLike[str], reading: Reading | None = None, *, thin: bool = False) -> sitk.Image:
@@ -51,13 +51,13 @@ def read(path: str | os.PathLike[str], reading: Reading | None = None, *, thin: 
 
 def read_values(path: str | os.PathLike[str]) -> sitk.Image:
     """Read an image file whose values may mean anything, such as labels. Raises BadInput as `read` does."""
-    return _read_file(_checked(Path(path)), _ANYHOW, checked=False)
+    return _read_file(_checked(Path(path)), _ANYTHING)
 
 
 def read_grid(path: str | os.PathLike[str]) -> Grid:
     """The grid that an image file tells, its values unread where the format allows. Raises BadInput as `read` does."""
-    path = _checked(Path(path))
-    return nifti.read_grid(path) if nifti.is_nifti(path) else Grid.of(_read_file(path, _ANYHOW, checked=False))
+    path, reading = _checked(Path(path)), Reading(accept=True, thin=True)
+    return nifti.read_grid(path, reading) if nifti.is_nifti(path) else Grid.of(_read_file(path, reading))
 
 
 def write(image: sitk.Image, path: str | os.PathLike[str], like: sitk.Image | None = None) -> None:
@@ -117,7 +117,7 @@ def _checked(path: Path) -> Path:
     return path
 
 
-def _read_file(path: Path, reading: Reading, *, checked: bool = True) -> sitk.Image:
+def _read_file(path: Path, reading: Reading) -> sitk.Image:
     if path.stat().st_size == 0:
         raise BadInput("truncated", f"{path.name} is empty.", "Copy or export the file again.")
     if nrrd.is_nrrd(path):
@@ -125,5 +125,5 @@ def _read_file(path: Path, reading: Reading, *, checked: bool = True) -> sitk.Im
     if itk_file.is_metaimage(path):
         return itk_file.read(path, reading)
     if nifti.is_nifti(path):
-        return nifti.read(path, reading, checked=checked)
+        return nifti.read(path, reading)
     raise BadInput("not_an_image", f"{path.name} cannot be read as an image.", f"Accepted: {FORMATS}.")

@@ -68,7 +68,8 @@ def test_every_event_has_the_fields_of_the_contract(finished: tuple[int, list[di
     assert [(event["name"], event["index"]) for event in stages] == [
         (name, index) for index, name in enumerate(STAGES, start=1)
     ]
-    assert sum(event["event"] == "estimate" and event["seconds"] > 0 for event in events) == 1
+    estimates = [event["seconds"] for event in events if event["event"] == "estimate"]
+    assert len(estimates) <= 1 and min(estimates, default=1) > 0  # none on a busy computer
     fractions = [event["fraction"] for event in events if event["event"] == "progress"]
     assert fractions[0] == 0 and fractions[-1] == 1 and all(a <= b for a, b in pairwise(fractions))
 
@@ -122,9 +123,9 @@ def test_several_inputs_one_of_them_bad(
     code = cli.main(["detect", *map(str, inputs), "--output", str(tmp_path / "out"), "--bundle", str(small_bundle)])
     shown = capsys.readouterr()
     assert code == EXIT_BAD_INPUT
-    assert os.listdir(tmp_path / "out") == ["ball_T1"]
+    assert sorted(os.listdir(tmp_path / "out")) == ["ball_T1", "scans.csv"]
     assert sorted(os.listdir(tmp_path / "out" / "ball_T1")) == sorted(result_files.FILES)
-    assert "Error: There is no file" in shown.err and "[10/14] Reconstructing" in shown.err
+    assert f"Error: {inputs[0]}: There is no file" in shown.err and "[10/14] Reconstructing" in shown.err
     assert "volume" in shown.out and RESEARCH_USE in shown.out and str(tmp_path / "out") in shown.out
 
 
@@ -218,7 +219,7 @@ def test_the_unforeseen_is_told_in_one_sentence_and_logged(
 ) -> None:
     from conddiffusion_uad.io import volume
 
-    def broken(path: str) -> None:
+    def broken(*_: object) -> None:
         raise ZeroDivisionError("by zero\nand more")
 
     monkeypatch.setattr(volume, "read", broken)
@@ -238,7 +239,7 @@ def test_too_little_memory_is_told_as_such(
 ) -> None:
     from conddiffusion_uad.io import volume
 
-    def hungry(path: str) -> None:
+    def hungry(*_: object) -> None:
         raise error
 
     monkeypatch.setattr(volume, "read", hungry)

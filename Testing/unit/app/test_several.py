@@ -43,6 +43,16 @@ def test_the_table_says_which_folder_is_of_which_scan_and_keeps_the_others(tmp_p
     ]
 
 
+def test_no_name_of_a_file_comes_into_a_report(tmp_path: Path) -> None:
+    (tmp_path / "Doe").mkdir()
+    (tmp_path / "Doe" / "notes (1).txt").touch()
+    assert several.nameless("Some files in Doe are not DICOM: notes (1).txt.", str(tmp_path / "Doe")) == (
+        "Some files in [file] are not DICOM: [file]."
+    )
+    told = "The header of Doe_t1ce.nii contradicts itself; its name is 'Doe_t1ce'."
+    assert several.nameless(told, "/x/Doe_t1ce.nii") == "The header of [file] contradicts itself; its name is '[file]'."
+
+
 def test_every_warning_and_failure_of_several_scans_says_of_which(capsys: pytest.CaptureFixture[str]) -> None:
     emit = several.named(Console(), "/x/ann.nii")
     emit({"event": "stage", "name": "read", "index": 1, "total": 2})

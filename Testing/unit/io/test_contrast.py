@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import SimpleITK as sitk
 
@@ -54,6 +56,10 @@ from conddiffusion_uad.protocol.failures import BadInput
         ("CT head T1", None),
         ("3D T2 SPACE DARK FLUID", "FLAIR"),
         ("T2 BLADE", "T2"),
+        ("T1 MPRAGE isotropic", "T1"),
+        ("B1234_r1_t1", "T1"),
+        ("DWI b1000", None),
+        ("T1 injecté", None),
         ("Sag T1 SPGR", "T1"),
     ],
 )
@@ -135,3 +141,24 @@ def test_what_speaks_against_the_contrast_that_was_asked_for_is_told() -> None:
     told.clear()
     assert choose("T1", "study/t1.nii", scan, lambda *words: told.append(words)) == "T1" and not told
     assert choose("T1", "study/t2.nii", scan, lambda *words: told.append(words)) == "T1" and "T2" in told[0][1]
+
+
+@pytest.mark.parametrize(
+    ("beside", "contrast"),
+    [
+        ('{"EchoTime": 0.12, "InversionTime": 2.5, "SeriesDescription": "t2_tirm"}', "FLAIR"),
+        ('{"ContrastBolusIngredient": "GADOLINIUM", "SeriesDescription": "T1"}', None),
+        ('{"ImageType": ["DERIVED", "PRIMARY", "DIFFUSION", "ADC"]}', None),
+        ('{"EchoTime": 0.003, "InversionTime": 0.9}', "T1"),
+        ("[1, 2]", "T1"),
+        ("no JSON", "T1"),
+    ],
+)
+def test_a_json_file_beside_the_scan_counts_like_tags(beside: str, contrast: str | None, tmp_path: Path) -> None:
+    (tmp_path / "brain_t1.json").write_text(beside, encoding="utf-8")
+    scan = sitk.Image(2, 2, 2, sitk.sitkFloat32)
+    if contrast is None:
+        with pytest.raises(BadInput):
+            choose("auto", str(tmp_path / "brain_t1.nii.gz"), scan)
+    else:
+        assert choose("auto", str(tmp_path / "brain_t1.nii.gz"), scan) == contrast

@@ -64,6 +64,17 @@ def test_the_stages_run_in_order_and_a_good_scan_gives_no_warning() -> None:
     np.testing.assert_array_equal(again.volume, result.volume)
 
 
+def test_the_same_scan_in_other_numbers_is_prepared_the_same() -> None:
+    """Shifted below zero and stretched: to the model it looks as before, and the way back leads to its own units."""
+    normal = prepared(Listener())
+    other = preparation.prepare(scan() * 3.7 - 300.0, grid=GRID, atlas=ATLAS, progress=Quiet())
+    assert other.skull_method == normal.skull_method
+    np.testing.assert_array_equal(other.mask, normal.mask)
+    np.testing.assert_allclose(other.volume, normal.volume, atol=0.01)
+    back, expected = other.intensity_to_native(other.volume), normal.intensity_to_native(normal.volume)
+    np.testing.assert_allclose(sitk.GetArrayFromImage(back), sitk.GetArrayFromImage(expected) * 3.7 - 300.0, atol=8.0)
+
+
 @pytest.mark.parametrize(
     ("stretch", "quality", "ok", "codes"),
     [(1.0, 0.95, True, []), (1.0, 0.5, False, ["registration_poor"]), (2.0, 0.95, True, ["size_unusual"])],

@@ -129,7 +129,7 @@ def test_a_file_of_several_gzip_parts_is_whole(case: Case) -> None:
 
 def test_what_is_no_image_is_refused(case: Case) -> None:
     case.scan.write_text("no image")
-    assert "damaged" in messages(problems([case]), fatal=True)[0]
+    assert "name of a NIfTI" in messages(problems([case]), fatal=True)[0]
     case.scan.write_bytes(b"")
     assert messages(problems([case]), fatal=True)
 
