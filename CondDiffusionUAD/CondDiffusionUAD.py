@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +18,30 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleWidget,
 )
 
-HELP = """Finds what does not look healthy in a T1, T2 or FLAIR brain MRI: it makes a heatmap, a segmentation, a
-reconstruction of how a healthy brain would look, and a table of findings. Nobody has ever shown the model a lesion.
-<br><br><b>Research use only, not a medical device.</b> What it marks are candidates for a human to look at, not
-diagnoses; what it does not mark is not thereby healthy. Nothing leaves the computer."""
-
-ACKNOWLEDGEMENT = """The method is that of F. Behrendt, D. Bhattacharya, R. Mieling, L. Maack, J. Krüger, R. Opfer and
-A. Schlaefer: Guided Reconstruction with Conditioned Diffusion Models for Unsupervised Anomaly Detection in Brain MRIs.
-Computers in Biology and Medicine 186, 109660, 2025 (<a href="https://arxiv.org/abs/2312.04215">arXiv:2312.04215</a>).
-Please cite it. This is an independent implementation under the Apache License 2.0."""
-
 
 class CondDiffusionUAD(ScriptedLoadableModule):
     """Title, place in the menu and texts of the module."""
 
     def __init__(self, parent: Any) -> None:
         super().__init__(parent)
-        parent.title = _("Conditioned Diffusion UAD")
+        parent.title = _("Brain Anomaly Detection")
         parent.categories = [
             translate("qSlicerAbstractCoreModule", "Segmentation"),
             translate("qSlicerAbstractCoreModule", "Neuroimaging"),
         ]
         parent.dependencies = ["Colors", "Segmentations", "Terminologies", "Volumes"]
         parent.contributors = ["CondDiffusionUAD contributors"]
-        parent.helpText = _(HELP)
-        parent.acknowledgementText = _(ACKNOWLEDGEMENT)
+        # Texts stand inside the call, so that the translators' tool finds them.
+        parent.helpText = _("""Finds what does not look healthy in a T1, T2 or FLAIR brain MRI: it makes a heatmap, a
+segmentation, a reconstruction of how a healthy brain would look, and a table of candidates. Nobody has ever shown the
+model a lesion. <a href="https://github.com/conddiffusion-uad/SlicerCondDiffusionUAD#tutorial">Tutorial and
+documentation</a>.<br><br><b>Research use only, not a medical device.</b> What it marks are candidates for a human to
+look at, not diagnoses; what it does not mark is not thereby healthy. Nothing leaves the computer.""")
+        parent.acknowledgementText = _("""The method is that of F. Behrendt, D. Bhattacharya, R. Mieling, L. Maack,
+J. Krüger, R. Opfer and A. Schlaefer: Guided Reconstruction with Conditioned Diffusion Models for Unsupervised Anomaly
+Detection in Brain MRIs. Computers in Biology and Medicine 186, 109660, 2025
+(<a href="https://arxiv.org/abs/2312.04215">arXiv:2312.04215</a>). Please cite it. This is an independent implementation
+under the Apache License 2.0; the default model is under CC BY-SA 4.0.""")
         # Installed, the icon lies beside the module, where it is found without our help; in a checkout it does not.
         icon = Path(__file__).resolve().parents[1] / "Resources" / "Icons" / "CondDiffusionUAD.png"
         if icon.is_file():
@@ -49,10 +49,15 @@ class CondDiffusionUAD(ScriptedLoadableModule):
         slicer.app.connect("startupCompleted()", self.onStartupCompleted)
 
     def onStartupCompleted(self) -> None:
-        """Make sample data and terminology known."""
-        from CondDiffusionUADLib.StartUp import afterStartUp
+        """Make sample data and terminology known; remove what a Slicer that crashed left. Nothing is downloaded."""
+        from CondDiffusionUADLib.run.PrivateFolder import sweep
+        from CondDiffusionUADLib.scene.CandidateSegmentation import loadTerminology
+        from CondDiffusionUADLib.scene.SampleData import registerSampleData
 
-        afterStartUp()
+        with suppress(ImportError):  # the Sample Data module may be switched off
+            registerSampleData()
+        loadTerminology(slicer.modules.terminologies.logic())
+        sweep(slicer.app.temporaryPath)
 
 
 class CondDiffusionUADWidget(ScriptedLoadableModuleWidget):
@@ -71,7 +76,9 @@ class CondDiffusionUADWidget(ScriptedLoadableModuleWidget):
 
     def cleanup(self) -> None:
         """The panel goes: end what is under way, and let a reloaded module take the library from the disk again."""
-        self.panel.close()
+        panel = getattr(self, "panel", None)
+        if panel is not None:
+            panel.close()
         for name in [name for name in sys.modules if name.partition(".")[0] == "CondDiffusionUADLib"]:
             del sys.modules[name]
 
@@ -91,7 +98,7 @@ class CondDiffusionUADTest(ScriptedLoadableModuleTest):
 
     def runTest(self) -> None:
         """Run the tests of the module in the application."""
-        from CondDiffusionUADLib.SelfTest import selfTest
+        from CondDiffusionUADLib.run.SelfTest import selfTest
 
         slicer.mrmlScene.Clear()
         selfTest(CondDiffusionUADLogic())

@@ -3,6 +3,7 @@
 It needs nothing but numpy, so that it runs in every Slicer.
 
     ok          makes results with one ball of high scores
+    several     makes results with four balls, one of them beyond the scale
     noisy       the same, among output that is no event
     patient     goes on until it is canceled
     deaf        does not answer to "cancel", but ends with its input
@@ -20,6 +21,7 @@ It needs nothing but numpy, so that it runs in every Slicer.
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import os
@@ -33,6 +35,9 @@ from pathlib import Path
 import numpy as np
 
 MODE = sys.argv[1]
+PICTURE = (  # one gray pixel
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
+)
 NIFTI_TYPES = {"float32": (16, 32), "uint16": (512, 16)}
 
 
@@ -80,7 +85,12 @@ def write_results(order: dict) -> Path:
     score[(z - middle[0]) ** 2 + (y - middle[1]) ** 2 + (x - middle[2]) ** 2 < 9] = 3.5
     if MODE == "elsewhere":
         matrix = matrix + np.array([[0, 0, 0, 5.0]] * 3)
+    if MODE == "several":
+        for place, radius, peak in ((0.2, 4, 30.0), (0.4, 3, 3.0), (0.8, 2, 2.5)):
+            ball = sum((axis - place * size) ** 2 for axis, size in zip((z, y, x), scan.shape, strict=True)) < radius**2
+            score[ball] = peak
     write_nifti(output / "heatmap.nii.gz", score, matrix)
+    (output / "overview.png").write_bytes(base64.b64decode(PICTURE))
     write_nifti(output / "reconstruction.nii.gz", scan.astype(np.float32), matrix)
     write_nifti(output / "segmentation.nii.gz", (score > 2).astype(np.uint16), matrix)
     header = "number,volume_ml,peak_score,mean_score,centre_r_mm,centre_a_mm,centre_s_mm\n"
@@ -149,7 +159,7 @@ def detect(order: dict) -> None:
         chatter()
     elif MODE == "garbled":
         garble(number)
-    if MODE in ("ok", "noisy", "chatty", "garbled", "warn", "damaged", "elsewhere"):
+    if MODE in ("ok", "several", "noisy", "chatty", "garbled", "warn", "damaged", "elsewhere"):
         code = sys.argv[2] if MODE == "warn" else "w"
         emit({"event": "warning", "code": code, "message": "A warning.", "hint": "A hint."}, number)
         emit({"event": "progress", "fraction": 1.0, "eta_s": 0.0}, number)

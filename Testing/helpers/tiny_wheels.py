@@ -77,5 +77,3 @@ def _pack(path: Path, files: dict[str, bytes], info: str) -> Path:
             record += f"{name},sha256={digest},{len(data)}\n"
         archive.writestr(f"{info}/RECORD", f"{record}{info}/RECORD,,\n")
     return path
-
-

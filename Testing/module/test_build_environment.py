@@ -369,4 +369,3 @@ def test_uv_is_unpacked_from_its_wheel_and_kept(site: Site, tmp_path: Path) -> N
     work.mkdir()
     with pytest.raises(CommandError):
         fetchUv(Commands(lambda line: None), site.engine, work, site.wheels, "", dict(os.environ))
-

@@ -121,7 +121,7 @@ def test_a_refusal_of_the_real_engine_is_told(app: Application, mrml: MrmlApplic
         ({"contrast": "T9"}, "contrast"),
         ({"device": "abacus"}, "device"),
         ({"healthyFlagged": 0.5}, "healthyFlagged"),
-        ({"minVolumeMl": -1.0}, "min-volume-ml"),
+        ({"minVolumeMl": -1.0}, "min volume ml"),
         ({"skull": "maybe"}, "skull"),
         ({"seed": -1}, "seed"),
         ({"bundle": "none of that name"}, "no model none of that name"),

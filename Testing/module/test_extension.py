@@ -39,10 +39,18 @@ def test_the_index_entry_agrees_with_cmake() -> None:
     }  # fmt: skip
     assert re.search(r"project\((\w+)\)", CMAKE)[1] == "CondDiffusionUAD"  # type: ignore[index]
     assert entry["category"] == quoted("EXTENSION_CATEGORY") == "Neuroimaging"
-    assert entry["build_dependencies"] == quoted("EXTENSION_DEPENDS").split() == ["PyTorch"]
+    assert entry["build_dependencies"] == [] and quoted("EXTENSION_DEPENDS") == "NA"
     assert entry["scm_url"].removesuffix(".git") == quoted("EXTENSION_HOMEPAGE")
     assert entry["scm_url"].removesuffix(".git").endswith("/SlicerCondDiffusionUAD")
-    assert "Research use only" in quoted("EXTENSION_DESCRIPTION")
+    description = quoted("EXTENSION_DESCRIPTION")
+    assert "Research use only, not a medical device" in description and "CC BY-SA 4.0" in description
+    assert description.startswith("Brain anomaly detection"), "what people search for"
+
+
+def test_the_readme_discloses_licenses_and_patents() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for words in ("CC BY-SA 4.0", "Apache License 2.0", "LGPL", "cc3d", "fill_voids", "fastremap", "patent"):
+        assert words in readme, words
 
 
 @pytest.mark.parametrize("name", ["EXTENSION_ICONURL", "EXTENSION_SCREENSHOTURLS"])
@@ -64,7 +72,8 @@ def test_every_file_is_packaged() -> None:
     }
     there = {path for path in there if not path.startswith(RESEARCH)}
     assert listed == there, "Slicer packages what CondDiffusionUAD/CMakeLists.txt lists, and nothing else"
-    assert "${CMAKE_SOURCE_DIR}/Resources" in text
+    assert "CMAKE_SOURCE_DIR" not in text, "inside a custom application that is the application"
+    assert text.count("${CondDiffusionUAD_SOURCE_DIR}/Resources") == 2
 
 
 def test_only_the_module_lies_where_slicer_looks_for_modules() -> None:
@@ -103,8 +112,9 @@ def test_the_module_says_what_it_is(app: Application, mrml: MrmlApplication, mon
     monkeypatch.setitem(sys.modules, "SampleData", module)
     parent = types.SimpleNamespace(path=str(MODULE / "CondDiffusionUAD.py"))
     CondDiffusionUAD(parent)
-    assert parent.title == "Conditioned Diffusion UAD"
+    assert parent.title == "Brain Anomaly Detection"
     assert parent.categories == ["Segmentation", "Neuroimaging"]
+    assert 'href="https://' in parent.helpText
     assert "not a medical device" in parent.helpText and "arXiv:2312.04215" in parent.acknowledgementText
     assert not parent.icon.isNull()
     app.send("startupCompleted()")
@@ -118,9 +128,22 @@ def test_the_module_says_what_it_is(app: Application, mrml: MrmlApplication, mon
 
 
 def test_start_up_without_the_sample_data_module(app: Application) -> None:
-    from CondDiffusionUADLib.StartUp import afterStartUp
+    from CondDiffusionUAD import CondDiffusionUAD
 
-    afterStartUp()
+    CondDiffusionUAD(types.SimpleNamespace(path=str(MODULE / "CondDiffusionUAD.py")))
+    app.send("startupCompleted()")
+
+
+def test_texts_for_translators_are_literals() -> None:
+    """The translators' tool takes what stands inside of the call, and nothing else."""
+    for path in (MODULE / "CondDiffusionUAD.py", *LIBRARY):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_":
+                assert isinstance(node.args[0], ast.Constant), f"{path.name}, line {node.lineno}"
+            named = getattr(node, "arg", None) if isinstance(node, ast.arg) else getattr(node, "id", None)
+            stored = isinstance(node, ast.arg) or isinstance(getattr(node, "ctx", None), ast.Store)
+            translates = "import tr as _" in path.read_text(encoding="utf-8")
+            assert not (stored and named == "_" and translates), f"{path.name}, line {node.lineno}: _ translates"
 
 
 def test_the_checksum_of_the_shipped_scan_is_right_and_names_tell_contrasts() -> None:
@@ -141,7 +164,7 @@ def test_the_self_test_of_the_module(app: Application, mrml: MrmlApplication, mo
     from mrml_application import load_volume
 
     from CondDiffusionUADLib.run.Problems import Problem, ProblemError
-    from CondDiffusionUADLib.SelfTest import selfTest
+    from CondDiffusionUADLib.run.SelfTest import selfTest
 
     def refuse(code: str) -> Any:
         def detect(*_: Any, **__: Any) -> None:

@@ -34,6 +34,7 @@ class Desk:
 
     def __init__(self, app: Application, mrml: MrmlApplication, monkeypatch: pytest.MonkeyPatch) -> None:
         from CondDiffusionUAD import CondDiffusionUADWidget
+
         self.app, self.mrml, self.monkeypatch = app, mrml, monkeypatch
         self.widget = CondDiffusionUADWidget()
         self.widget.parent.show()
@@ -115,7 +116,7 @@ def test_a_refused_scan_can_be_run_anyway(desk: Desk, wait_until: Wait) -> None:
     assert not desk.ui.anywayButton.visible
     wait_until(lambda: not desk.panel.run.busy, 20)
     assert '"accept_any_scan": true' in desk.panel.logic.log.text()
-    assert desk.message.startswith("Done.")
+    assert desk.message.startswith("1 candidate, ")
 
 
 def test_another_choice_was_not_refused(desk: Desk, wait_until: Wait) -> None:
@@ -130,7 +131,7 @@ def test_all_is_well(desk: Desk, wait_until: Wait, mode: str) -> None:
     wait_until(lambda: not desk.panel.run.busy, 20)
     assert len(desk.nodes() - before) >= 5
     assert desk.left() == []
-    assert desk.message == "Done.\nA warning. A hint."
+    assert desk.message.endswith("; 1 warning") and desk.ui.detailsLabel.text == "\u2022 A warning. A hint."
     assert desk.ui.findingsTable.rowCount == 1
     assert is_alive(desk.process), "it is kept warm"
     assert len(desk.panel.logic.log.text()) < 300_000
@@ -234,7 +235,7 @@ def test_the_module_is_reloaded(desk: Desk, wait_until: Wait) -> None:
     assert type(again.panel) is not type(desk.panel), "the library was taken from the disk again"
     begin(again, wait_until, "ok")
     wait_until(lambda: not again.panel.run.busy, 20)
-    assert again.message.startswith("Done.")
+    assert again.message.startswith("1 candidate, ")
     again.widget.cleanup()
 
 
@@ -257,7 +258,7 @@ def test_the_worker_is_killed(desk: Desk, wait_until: Wait) -> None:
     assert desk.process == 0 and desk.ui.detectButton.enabled
     begin(desk, wait_until, "ok")
     wait_until(lambda: not desk.panel.run.busy, 20)
-    assert desk.message.startswith("Done.")
+    assert desk.message.startswith("1 candidate, ")
 
 
 @pytest.mark.parametrize("mode", ["exit", "cut"])
@@ -312,12 +313,12 @@ def test_a_click_right_after_the_worker_was_told_to_end(desk: Desk, wait_until: 
     desk.worker("ok")
     desk.ui.detectButton.click()
     wait_until(lambda: not desk.panel.run.busy, 20)
-    assert desk.message.startswith("Done."), desk.message
+    assert desk.message.startswith("1 candidate, "), desk.message
     process = desk.process
     desk.panel.logic._readiness.dismiss()
     desk.ui.detectButton.click()
     wait_until(lambda: not desk.panel.run.busy, 20)
-    assert desk.message.startswith("Done.") and desk.process != process and not is_alive(process)
+    assert desk.message.startswith("1 candidate, ") and desk.process != process and not is_alive(process)
 
 
 @pytest.mark.parametrize(
@@ -333,7 +334,7 @@ def test_a_click_right_after_the_worker_was_told_to_end(desk: Desk, wait_until: 
 def test_what_the_engine_warns_of_is_shown_with_the_results(desk: Desk, wait_until: Wait, code: str, hint: str) -> None:
     begin(desk, wait_until, "warn", code)
     wait_until(lambda: not desk.panel.run.busy, 20)
-    assert desk.message.startswith("Done.\nA warning. ") and hint in desk.message
+    assert desk.message.endswith("; 1 warning") and hint in desk.ui.detailsLabel.text
     assert f"{code}: A warning." in desk.panel.logic.log.text()
 
 

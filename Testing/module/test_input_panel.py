@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,10 +18,14 @@ show_properties(sys.modules[__name__])
 
 
 @pytest.fixture
-def panel(app: Application, scan: Any) -> Iterator[Any]:
-    """The panel with the small scan."""
+def panel(
+    app: Application, scan: Any, small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
+    """The panel with the small scan, and with the small bundle as an imported model."""
     from CondDiffusionUAD import CondDiffusionUADWidget
 
+    monkeypatch.setenv("CONDDIFFUSION_UAD_MODELS", str(tmp_path / "models"))
+    shutil.copytree(small_bundle, tmp_path / "models" / "small")
     widget = CondDiffusionUADWidget()
     yield widget.panel
     widget.cleanup()
@@ -33,25 +38,19 @@ def choose(box: Any, value: str) -> None:
     box.currentIndex = index
 
 
-def test_a_model_in_another_folder(panel: Any, small_bundle: Path, tmp_path: Path) -> None:
+def test_an_imported_model(panel: Any, tmp_path: Path) -> None:
     ui = panel.ui
-    qt.QFileDialog.answers = [str(small_bundle), str(tmp_path), ""]
-    choose(ui.bundleBox, "...")
-    assert panel._parameters.bundle == str(small_bundle) and ui.bundleBox.currentText == "small"
+    choose(ui.bundleBox, "small")
+    assert panel._parameters.bundle == "small", "its name, never its folder: scenes are handed on"
     assert [ui.contrastBox.itemText(index) for index in range(ui.contrastBox.count)] == ["Choose...", "T1", "T2"]
     assert not ui.cardButton.enabled, "it has no card"
     _, settings = panel._request()
-    assert settings.bundle == str(small_bundle)
-    for _ in range(2):  # a folder without a model; canceled
-        choose(ui.bundleBox, "...")
-        assert panel._parameters.bundle == str(small_bundle) and ui.bundleBox.currentText == "small"
-    assert ui.messageLabel.text == f"There is no model in {tmp_path}."
+    assert settings.bundle == str(tmp_path / "models" / "small")
 
 
-def test_choices_become_the_settings_of_the_run(panel: Any, small_bundle: Path) -> None:
+def test_choices_become_the_settings_of_the_run(panel: Any) -> None:
     ui = panel.ui
-    qt.QFileDialog.answers = [str(small_bundle)]
-    choose(ui.bundleBox, "...")
+    choose(ui.bundleBox, "small")
     choose(ui.contrastBox, "T2")
     choose(ui.deviceBox, "cpu")
     choose(ui.qualityBox, "fast")

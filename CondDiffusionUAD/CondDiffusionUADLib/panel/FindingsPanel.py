@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import qt
+import slicer
 from slicer.i18n import tr as _
 
+from CondDiffusionUADLib.panel.FindingsView import MOST_ROWS, FindingsView
+from CondDiffusionUADLib.panel.Widgets import setQuietly
+from CondDiffusionUADLib.run.Application import dicomValue
 from CondDiffusionUADLib.run.Problems import ProblemError
 from CondDiffusionUADLib.run.Steps import Steps
+from CondDiffusionUADLib.run.Timers import timer
 from CondDiffusionUADLib.scene.Components import Components
 from CondDiffusionUADLib.scene.Decisions import ACCEPTED, OPEN, REJECTED
 from CondDiffusionUADLib.scene.Findings import Finding
-from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE, scoreText
+from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE
+from CondDiffusionUADLib.scene.InputVolume import seriesSlice
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes
 
-MOST_ROWS = 200  # a table of thousands would make the slider stick
 SLIDER_STEPS = 100  # of the sensitivity slider, a unit of score
+REST_MS = 150  # without a step, until a slider that is dragged is followed exactly
 SURFACE_DELAY_MS = 300
-ROW_HEIGHT = 22
 
 
 class FindingsPanel:
@@ -29,35 +33,51 @@ class FindingsPanel:
     Args:
         ui: The widgets of the panel by name.
         segmentationsLogic: Slicer's segmentations logic.
-        jump: Called with the place (R, A, S) of a finding that was chosen.
+        jump: Called with the center (R, A, S in the views) of a finding that was chosen.
+        changed: Called with what is found now, in a sentence; empty when there is no detection.
     """
 
     def __init__(
-        self, ui: Any, segmentationsLogic: Any, jump: Callable[[tuple[float, float, float]], None]
+        self,
+        ui: Any,
+        segmentationsLogic: Any,
+        jump: Callable[[tuple[float, float, float]], None],
+        changed: Callable[[str], None],
     ) -> None:
         self._ui = ui
         self._logic = segmentationsLogic
         self._jump = jump
+        self._changed = changed
         self._live: LiveFindings | None = None
+        self._problem = ""
         self._steps = Steps()
-        self._surfaces = qt.QTimer()
-        self._surfaces.timeout.connect(self._showSurfaces)
-        self._setUpTable()
+        self._rest = timer(self._follow)
+        self._surfaces = timer(self._showSurfaces)
+        self._table = FindingsView(ui.findingsTable, self._onChosen, self._sliceName)
+        self._button = slicer.qMRMLSegmentationShow3DButton()
+        ui.threeDArea.layout().addWidget(self._button)
         ui.sensitivitySlider.minimum = round(SCORE_RANGE[0] * SLIDER_STEPS)
         ui.sensitivitySlider.maximum = round(SCORE_RANGE[1] * SLIDER_STEPS)
         ui.sensitivitySlider.valueChanged.connect(self._onSliders)
+        ui.sensitivitySlider.sliderReleased.connect(self._follow)
         ui.minVolumeBox.valueChanged.connect(self._onSliders)
-        ui.threeDBox.toggled.connect(self._onThreeD)
-        ui.findingsTable.itemSelectionChanged.connect(self._onSelected)
-        ui.acceptButton.clicked.connect(lambda: self._decide(ACCEPTED))
-        ui.rejectButton.clicked.connect(lambda: self._decide(REJECTED))
-        ui.reopenButton.clicked.connect(lambda: self._decide(OPEN))
+        for button, status in ((ui.acceptButton, ACCEPTED), (ui.rejectButton, REJECTED), (ui.reopenButton, OPEN)):
+            button.clicked.connect(lambda *_checked, status=status: self._decide(status))
+        ui.nextButton.clicked.connect(lambda *_checked: self._go(self._table.step(True)))
+        ui.previousButton.clicked.connect(lambda *_checked: self._go(self._table.step(False)))
+        ui.undoButton.clicked.connect(lambda *_checked: self._takeBack(again=False))
+        ui.redoButton.clicked.connect(lambda *_checked: self._takeBack(again=True))
         self.setDetection(None)
 
     @property
     def live(self) -> LiveFindings | None:
         """The findings that are shown; None when there are none, or while they are being linked."""
         return self._live
+
+    @property
+    def chosen(self) -> Finding | None:
+        """The finding that is chosen in the table, or None."""
+        return self._table.finding
 
     @property
     def healthyFlagged(self) -> float:
@@ -70,71 +90,77 @@ class FindingsPanel:
         return float(self._ui.minVolumeBox.value)
 
     def setDetection(self, nodes: DetectionNodes | None, components: Components | None = None) -> None:
-        """Show a detection, or none. Its voxels are linked first, without stopping the application, if need be."""
-        self._steps.stop()
-        self._surfaces.stop()
-        self._live = None
+        """Show a detection, or none. It is taken up in steps, without stopping the application.
+
+        Args:
+            nodes: Of the detection.
+            components: Of its heatmap if they are known; then it is shown at once.
+        """
+        self._stop()
+        self._live, self._problem = None, ""
+        self._table.forget()
+        self._button.setSegmentationNode(None)
         if nodes is None:
             self._refresh()
-        elif components is not None:  # just found, so nothing takes long
-            self._live = LiveFindings.fromScene(self._logic, nodes, components)
-            self._refresh()
-        else:
-            result: list[LiveFindings] = []
+            return
+        result: list[LiveFindings] = []
+        steps = LiveFindings.openingSteps(self._logic, nodes, result, components)
+        if components is None:
             self._ui.findingsLabel.text = _("Loading the findings...")
-            steps = LiveFindings.openingSteps(self._logic, nodes, result)
+            self._ui.findingsLabel.visible = True
             self._steps.run(steps, lambda error: self._onOpened(result, error))
+            return
+        for _step in steps:
+            pass
+        self._onOpened(result, None)
+
+    def chooseFirst(self) -> None:
+        """Choose the first finding, let the views jump to it, and let the keyboard be at the table."""
+        self._table.forget()
+        self._go(self._table.step(True))
+        self._ui.findingsTable.setFocus()
 
     def close(self) -> None:
         """The panel goes."""
-        self._steps.stop()
-        self._surfaces.stop()
+        self._stop()
+        self._live = None
+        self._button.setSegmentationNode(None)
 
     def refresh(self) -> None:
-        """Show the threshold again: it may have been changed elsewhere."""
-        if self._live is not None and self._live.refresh():
+        """Take over what was changed elsewhere: edits, threshold, transform."""
+        if self._live is not None:
+            self._live.refresh()
+            self._button.setSegmentationNode(self._live.nodes.segmentation)
             self._refresh()
 
-    def _onOpened(self, result: list[LiveFindings], error: Exception | None) -> None:
-        if error is None:
-            self._live = result[0]
-        self._refresh()
-        if isinstance(error, ProblemError):
-            self._ui.findingsLabel.text = error.problem.text
+    def _stop(self) -> None:
+        self._steps.stop()
+        self._rest.stop()
+        self._surfaces.stop()
 
-    def _setUpTable(self) -> None:
-        titles = (_("No."), _("Volume (ml)"), _("Peak"), _("Mean"), _("R, A, S (mm)"), _("Status"))
-        table = self._ui.findingsTable
-        table.columnCount = len(titles)
-        table.setHorizontalHeaderLabels(titles)
-        table.verticalHeader().visible = False
-        table.verticalHeader().defaultSectionSize = ROW_HEIGHT
-        header = table.horizontalHeader()
-        header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-        header.stretchLastSection = True
+    def _onOpened(self, result: list[LiveFindings], error: Exception | None) -> None:
+        if error is not None and not isinstance(error, ProblemError):
+            raise error
+        self._problem = str(error) if error is not None else ""
+        if result:
+            self._live = result[0]
+            self._button.setSegmentationNode(self._live.nodes.segmentation)
+        self._refresh()
 
     def _refresh(self) -> None:
         """Show in the widgets what is in the scene."""
         live = self._live
-        for widget in (self._ui.threeDBox, self._ui.findingsTable):
+        for widget in (self._ui.findingsTable, self._ui.editButton, self._button):
             widget.enabled = live is not None
         if live is not None:
-            for widget, value in (
-                (self._ui.sensitivitySlider, round(live.threshold * SLIDER_STEPS)),
-                (self._ui.minVolumeBox, live.minVolumeMl),
-            ):
-                blocked = widget.blockSignals(True)
-                widget.value = value
-                widget.blockSignals(blocked)
-            blocked = self._ui.threeDBox.blockSignals(True)
-            self._ui.threeDBox.checked = live.shownInThreeD
-            self._ui.threeDBox.blockSignals(blocked)
+            setQuietly(self._ui.sensitivitySlider, "value", round(live.threshold * SLIDER_STEPS))
+            setQuietly(self._ui.minVolumeBox, "value", live.minVolumeMl)
         self._showSensitivity()
-        self._fillTable()
+        self._showFindings()
 
     def _showSensitivity(self) -> None:
-        percent = 100 * self.healthyFlagged
-        self._ui.sensitivityLabel.text = _("healthy tissue flagged: {percent} %").format(percent=f"{percent:.3g}")
+        text = _("{percent} % flagged").format(percent=f"{100 * self.healthyFlagged:.2g}")
+        self._ui.sensitivityLabel.text = text
 
     def _onSliders(self, *_value: Any) -> None:
         self._showSensitivity()
@@ -147,85 +173,97 @@ class FindingsPanel:
             self._surfaces.start(SURFACE_DELAY_MS)
         elif self._surfaces.active:
             self._surfaces.start(SURFACE_DELAY_MS)
-        live.show(self._ui.sensitivitySlider.value / SLIDER_STEPS, self.minVolumeMl)
-        self._fillTable()
+        if self._ui.sensitivitySlider.sliderDown:
+            live.preview(self._ui.sensitivitySlider.value / SLIDER_STEPS)
+            self._rest.start(REST_MS)
+        else:
+            self._follow()
+
+    def _follow(self) -> None:
+        self._rest.stop()
+        if self._live is not None:
+            self._live.show(self._ui.sensitivitySlider.value / SLIDER_STEPS, self.minVolumeMl)
+            self._showFindings()
 
     def _showSurfaces(self) -> None:
         self._surfaces.stop()
         if self._live is not None:
-            self._live.showInThreeD(self._ui.threeDBox.checked)
+            self._live.showInThreeD(True)
 
-    def _onThreeD(self, shown: bool) -> None:
-        self._surfaces.stop()
-        if self._live is not None:
-            self._live.showInThreeD(bool(shown))
-
-    def _fillTable(self) -> None:
+    def _showFindings(self) -> None:
         findings = self._live.selection.findings if self._live else ()
-        table = self._ui.findingsTable
-        blocked = table.blockSignals(True)
-        table.rowCount = 0
-        table.rowCount = min(len(findings), MOST_ROWS)
-        for row, finding in enumerate(findings[:MOST_ROWS]):
-            for column, text in enumerate(_cells(finding)):
-                item = qt.QTableWidgetItem(text)
-                if column < 4:
-                    item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
-                table.setItem(row, column, item)
-        table.blockSignals(blocked)
+        self._table.show(findings)
         self._enableDecisions()
-        self._ui.findingsLabel.text = self._summary(findings)
+        notices = self._notices(findings)
+        self._ui.findingsLabel.text = notices
+        self._ui.findingsLabel.visible = bool(notices)
+        self._changed(summary(findings) if self._live else "")
 
-    def _summary(self, findings: tuple[Finding, ...]) -> str:
+    def _notices(self, findings: Sequence[Finding]) -> str:
         if self._live is None:
-            return _("No detection yet.")
+            return self._problem or _("No detection yet.")
+        said = list(self._live.notices())
         if not findings:
-            return _("Nothing was found at this sensitivity. That does not mean that the brain is healthy.")
-        kept = [finding.volumeMl for finding in findings if finding.status != REJECTED]
-        text = _("Findings: {count}, rejected: {rejected}. Volume without the rejected ones: {volume} ml.").format(
-            count=len(findings), rejected=len(findings) - len(kept), volume=f"{sum(kept):.2f}"
-        )
+            said.insert(0, _("That nothing was found does not mean that the brain is healthy."))
         if len(findings) > MOST_ROWS:
-            text += " " + _("The table shows the first {count}.").format(count=MOST_ROWS)
-        return text
+            said.append(_("The table shows the first {count}.").format(count=MOST_ROWS))
+        return " ".join(said)
 
-    def _selected(self) -> Finding | None:
-        row = self._ui.findingsTable.currentRow()
-        findings = self._live.selection.findings if self._live else ()
-        chosen = self._ui.findingsTable.selectedItems()
-        return findings[row] if chosen and 0 <= row < len(findings) else None
+    def _sliceName(self, number: int) -> str:
+        return seriesSlice(self._live.nodes.input if self._live is not None else None, number, dicomValue)
 
-    def _onSelected(self) -> None:
+    def _onChosen(self) -> None:
         self._enableDecisions()
-        finding = self._selected()
-        if finding is not None and self._live is not None:
+        finding = self._table.finding
+        if finding is not None:
             self._jump(finding.centerRas)
 
+    def _go(self, finding: Finding | None) -> None:
+        if finding is not None:
+            self._table.choose(finding)
+            self._onChosen()
+
     def _enableDecisions(self) -> None:
-        finding = self._selected()
-        self._ui.acceptButton.enabled = finding is not None and finding.status != ACCEPTED
-        self._ui.rejectButton.enabled = finding is not None and finding.status != REJECTED
-        self._ui.reopenButton.enabled = finding is not None and finding.status != OPEN
+        finding, live, ui = self._table.finding, self._live, self._ui
+        for button, status in ((ui.acceptButton, ACCEPTED), (ui.rejectButton, REJECTED), (ui.reopenButton, OPEN)):
+            button.enabled = finding is not None and not finding.segment and finding.status != status
+        ui.undoButton.enabled = live is not None and live.canUndo
+        ui.redoButton.enabled = live is not None and live.canRedo
+        several = live is not None and bool(live.selection.findings)
+        ui.previousButton.enabled = ui.nextButton.enabled = several
 
     def _decide(self, status: str) -> None:
-        finding = self._selected()
-        if finding is not None and self._live is not None:
-            self._live.decide(finding.number, status)
-            self._fillTable()
-            table = self._ui.findingsTable
-            blocked = table.blockSignals(True)
-            table.selectRow(finding.number - 1)
-            table.blockSignals(blocked)
-            self._enableDecisions()
+        finding = self._table.finding
+        if finding is None or self._live is None:
+            return
+        self._live.decide(finding.number, status)
+        self._showFindings()
+        if status != OPEN and self._ui.advanceBox.checked:
+            self._go(self._table.nextOpen())
+
+    def _takeBack(self, *, again: bool) -> None:
+        if self._live is not None:
+            peak = self._live.redo() if again else self._live.undo()
+            self._showFindings()
+            self._go(self._live.find(peak))
 
 
-def _cells(finding: Finding) -> tuple[str, ...]:
-    status = {OPEN: "", ACCEPTED: _("accepted"), REJECTED: _("rejected")}[finding.status]
-    return (
-        str(finding.number),
-        f"{finding.volumeMl:.2f}",
-        scoreText(finding.peakScore),
-        scoreText(finding.meanScore),
-        ", ".join(f"{coordinate:.0f}" for coordinate in finding.centerRas),
-        status,
+def summary(findings: Sequence[Finding]) -> str:
+    """What was found, in the words of a report."""
+    kept = [finding for finding in findings if finding.status != REJECTED]
+    if not findings:
+        return _("No candidates at this sensitivity")
+    volume = f"{sum(finding.volumeMl for finding in kept):.1f}"
+    text = (
+        _("1 candidate, {volume} ml").format(volume=volume)
+        if len(kept) == 1
+        else _("{count} candidates, {volume} ml").format(count=len(kept), volume=volume)
     )
+    accepted = sum(finding.status == ACCEPTED for finding in findings)
+    rejected = len(findings) - len(kept)
+    counts = [
+        _("{count} accepted").format(count=accepted) if accepted else "",
+        _("{count} rejected").format(count=rejected) if rejected else "",
+    ]
+    told = ", ".join(filter(None, counts))
+    return f"{text} ({told})" if told else text

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 
 from conddiffusion_uad.protocol.job import CONTRASTS
-from CondDiffusionUADLib.panel.ComboBox import choose, chosen, fill
+from CondDiffusionUADLib.panel.Widgets import CardBrowser, choose, chosen, fill, quiet, setQuietly, toolTipText
 from CondDiffusionUADLib.run import Problems
-from CondDiffusionUADLib.run.Application import chooseBundle, dicomValue, settingsFor
-from CondDiffusionUADLib.run.Bundles import FAST, FULL, BundleInfo, installedBundles, readBundle
+from CondDiffusionUADLib.run.Application import dicomValue, settingsFor
+from CondDiffusionUADLib.run.Bundles import FAST, FULL, BundleInfo, installedBundles
 from CondDiffusionUADLib.run.DetectionRun import Settings
 from CondDiffusionUADLib.run.DeviceProbe import Devices
 from CondDiffusionUADLib.run.Problems import ProblemError
-from CondDiffusionUADLib.scene.InputVolume import guessContrast, preselected
-
-_OTHER = "..."
+from CondDiffusionUADLib.scene.InputVolume import guessContrast, preselected, toldContrast
+from CondDiffusionUADLib.scene.Nodes import nodesOf, notScans
 
 
 class InputPanel:
@@ -28,67 +25,103 @@ class InputPanel:
 
     Args:
         ui: The widgets of the panel by name.
-        changed: Called after every change.
-        say: Shows a message.
+        changed: Called after every change, with whether another volume is chosen.
     """
 
-    def __init__(self, ui: Any, changed: Callable[[], None], say: Callable[[str], None]) -> None:
+    def __init__(self, ui: Any, changed: Callable[[bool], None]) -> None:
         self._ui = ui
-        self._say = say
         self._changed = changed
         self._parameters: Any = None
         self._corrections: dict[str, str] = {}  # contrasts that the user chose, by volume ID
+        self._card = CardBrowser()
+        ui.cardArea.layout().addWidget(self._card)
         fill(ui.qualityBox, [(_("Full"), FULL), (_("Fast"), FAST)], FULL)
         skulls = [(_("Find out"), "auto"), (_("There is a skull"), "on"), (_("Already stripped"), "off")]
         fill(ui.skullBox, skulls, "auto")
-        self.showDevices(Devices((), _("What this computer has is found out when PyTorch is installed.")))
+        self.showDevices(Devices((), _("What this computer has is found out at the first detection.")))
         ui.inputSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onVolume)
         ui.contrastBox.currentIndexChanged.connect(self._onContrast)
         ui.bundleBox.currentIndexChanged.connect(self._onBundle)
-        ui.deviceBox.currentIndexChanged.connect(self._onOptions)
-        ui.qualityBox.currentIndexChanged.connect(self._onOptions)
-        ui.skullBox.currentIndexChanged.connect(self._onOptions)
+        for box in (ui.deviceBox, ui.qualityBox, ui.skullBox):
+            box.currentIndexChanged.connect(self._onOptions)
         ui.seedBox.valueChanged.connect(self._onOptions)
         ui.cardButton.toggled.connect(self._onCard)
 
     def setParameters(self, parameters: Any) -> None:
         """Show the choices of this parameter node from now on; None while there is no scene."""
         self._parameters = None
+        self.offerScans()
         if parameters is None:
             self._corrections.clear()
+            self._showDoubt(None)
+            self._ui.contrastHint.text = ""
             return
         if parameters.inputVolume is None:
             parameters.inputVolume = self._preselected()
-        self._ui.inputSelector.setCurrentNode(parameters.inputVolume)
+        with quiet(self._ui.inputSelector):
+            self._ui.inputSelector.setCurrentNode(parameters.inputVolume)
         self._parameters = parameters
-        self._showBundles()
+        self.showBundles()
+        self._showDoubt(parameters.inputVolume)
+        if parameters.inputVolume is not None and not parameters.contrast:
+            self._guess(parameters.inputVolume)
+        self.showParameters()
+
+    def showParameters(self) -> None:
+        """Show the choices again: a script may have changed them."""
+        parameters = self._parameters
+        if parameters is None:
+            return
+        if parameters.inputVolume is not self.volume:
+            self._ui.inputSelector.setCurrentNode(parameters.inputVolume)
+        if parameters.bundle != chosen(self._ui.bundleBox):
+            self.showBundles()
         choose(self._ui.deviceBox, parameters.device)
         choose(self._ui.qualityBox, parameters.quality)
         choose(self._ui.skullBox, parameters.skull)
-        self._ui.seedBox.value = parameters.seed
-        if parameters.inputVolume is not None and not parameters.contrast:
-            self._guess(parameters.inputVolume)
+        setQuietly(self._ui.seedBox, "value", parameters.seed)
         self._showContrasts()
+
+    def offerScans(self) -> None:
+        """Offer every scan in the scene, and nothing that the module made itself."""
+        scene = slicer.mrmlScene
+        self._ui.inputSelector.sortFilterProxyModel().hiddenNodeIDs = tuple(notScans(scene))
+        self._sayWhatIsMissing()
 
     def preselect(self) -> None:
         """Choose the volume that is most likely meant, if none is chosen."""
-        if self._parameters is not None and self._ui.inputSelector.currentNode() is None:
+        self.offerScans()
+        if self._parameters is not None and self.volume is None:
             self._ui.inputSelector.setCurrentNode(self._preselected())
+
+    def forgetVolume(self, node: Any) -> None:
+        """A volume is about to be deleted: choose none instead, before the list chooses another by itself."""
+        if self.volume is not None and node is self.volume:
+            self._ui.inputSelector.setCurrentNode(None)
 
     @property
     def volume(self) -> Any:
         """The chosen volume, or None."""
         return self._ui.inputSelector.currentNode()
 
+    @property
+    def bundleFolder(self) -> str:
+        """The folder of the chosen model; empty when it is not installed."""
+        bundle = self._bundle()
+        return str(bundle.folder) if bundle is not None else ""
+
     def settings(self, healthyFlagged: float, minVolumeMl: float) -> Settings:
         """The settings of a run. Raises ProblemError."""
         chosenOnes = self._parameters
         if not chosenOnes.contrast:
             raise ProblemError(Problems.contrastUnknown())
+        bundle = self._bundle()
+        if bundle is None:
+            raise ProblemError(Problems.unknownBundle(chosenOnes.bundle))
         return settingsFor(
             self.volume,
             chosenOnes.contrast,
-            chosenOnes.bundle,
+            bundle.name,
             chosenOnes.device,
             chosenOnes.quality,
             healthyFlagged,
@@ -112,23 +145,45 @@ class InputPanel:
         fill(self._ui.deviceBox, entries, wanted)
         self._ui.deviceHint.text = devices.hint
 
+    def showBundles(self) -> None:
+        """Offer the models that are installed."""
+        names = [bundle.name for bundle in installedBundles()]
+        entries = [(name, name) for name in names]
+        wanted = self._parameters.bundle if self._parameters is not None else ""
+        if wanted and wanted not in names:
+            entries.append((_("{name} (not installed)").format(name=wanted), wanted))
+        if not names:
+            entries.append((_("No model is installed"), ""))
+        fill(self._ui.bundleBox, entries, wanted)
+        self._showCard()
+
     def _preselected(self) -> Any:
         scene = slicer.mrmlScene
-        count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
-        volumes = [scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode") for index in range(count)]
         composite = scene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
         background = composite.GetBackgroundVolumeID() if composite is not None else None
-        return preselected(volumes, scene.GetNodeByID(background) if background else None)
+        shown = scene.GetNodeByID(background) if background else None
+        return preselected(nodesOf(scene, "vtkMRMLScalarVolumeNode"), shown)
+
+    def _sayWhatIsMissing(self) -> None:
+        """Say why nothing can be detected, while that is so."""
+        scene = slicer.mrmlScene
+        scans = len(nodesOf(scene, "vtkMRMLScalarVolumeNode")) > len(notScans(scene))
+        self._ui.sampleArea.visible = self.volume is None
+        self._ui.sampleButton.visible = not scans
+        empty = _("Load a brain MRI (T1, T2 or FLAIR) to detect anomalies in it, or try a synthetic one:")
+        self._ui.sampleLabel.text = _("Choose the volume with the brain MRI.") if scans else empty
 
     def _onVolume(self, node: Any) -> None:
         if self._parameters is not None:
             self._parameters.inputVolume = node
             self._parameters.contrast = ""
             self._ui.contrastHint.text = ""
+            self._showDoubt(node)
             if node is not None:
                 self._guess(node)
             self._showContrasts()
-            self._changed()
+            self._sayWhatIsMissing()
+            self._changed(True)
 
     def _guess(self, node: Any) -> None:
         """Take the contrast that the user chose for this volume, else what its tags or its name tell."""
@@ -137,6 +192,13 @@ class InputPanel:
         self._parameters.contrast = guess[0] if guess else ""
         told = {"DICOM": _("as the DICOM tags say"), "name": _("as the name says"), "user": _("as you chose")}
         self._ui.contrastHint.text = told[guess[1]] if guess else _("please choose")
+
+    def _showDoubt(self, node: Any) -> None:
+        """Say what the scan seems to be if that is no contrast a model knows: after contrast agent, a TIRM, a map."""
+        other = toldContrast(node, dicomValue).other if node is not None else ""
+        doubt = _("It seems to be {kind}: please check, and choose the contrast if it can be examined.")
+        self._ui.contrastDoubt.text = doubt.format(kind=other) if other else ""
+        self._ui.contrastDoubt.visible = bool(other)
 
     def _showContrasts(self) -> None:
         bundle = self._bundle()
@@ -152,54 +214,28 @@ class InputPanel:
             if self.volume is not None:
                 self._corrections[self.volume.GetID()] = self._parameters.contrast
             self._ui.contrastHint.text = _("as you chose") if self._parameters.contrast else _("please choose")
-            self._changed()
+            self._changed(False)
 
     def _bundle(self) -> BundleInfo | None:
-        try:
-            return chooseBundle(self._parameters.bundle)
-        except ProblemError:
-            return None
-
-    def _showBundles(self) -> None:
-        bundles = {bundle.name: bundle.name for bundle in installedBundles()}
-        entries = [(name, value) for value, name in bundles.items()]
-        wanted = self._parameters.bundle
-        if wanted and wanted not in bundles:
-            other = self._bundle()
-            entries.append((other.name if other else _("{folder} (missing)").format(folder=wanted), wanted))
-        if not entries:
-            entries.append((_("No model is installed"), ""))
-        entries.append((_("Other folder..."), _OTHER))
-        fill(self._ui.bundleBox, entries, wanted)
-        self._showCard()
+        """The chosen model, of those that are installed: a scene from elsewhere cannot name another."""
+        wanted = self._parameters.bundle if self._parameters is not None else ""
+        return next((bundle for bundle in installedBundles() if wanted in ("", bundle.name)), None)
 
     def _onBundle(self, *_index: Any) -> None:
-        if self._parameters is None:
-            return
-        name = chosen(self._ui.bundleBox)
-        if name == _OTHER:
-            name = self._askBundle() or self._parameters.bundle
-        self._parameters.bundle = name
-        self._showBundles()
-        self._showContrasts()
-        self._changed()
-
-    def _askBundle(self) -> str:
-        title = _("Choose the folder of a model (with configs/metadata.json)")
-        folder = str(qt.QFileDialog.getExistingDirectory(self._ui.scanSection, title))
-        if folder and readBundle(Path(folder)) is None:
-            self._say(_("There is no model in {folder}.").format(folder=folder))
-            return ""
-        return folder
+        if self._parameters is not None:
+            self._parameters.bundle = chosen(self._ui.bundleBox)
+            self._showCard()
+            self._showContrasts()
+            self._changed(False)
 
     def _showCard(self) -> None:
         bundle = self._bundle()
-        self._ui.cardView.markdown = bundle.card if bundle else ""
-        self._ui.bundleBox.toolTip = bundle.description if bundle else ""
+        self._card.markdown = bundle.card if bundle else ""
+        self._ui.bundleBox.toolTip = toolTipText(bundle.description) if bundle else ""
         self._ui.cardButton.enabled = bool(bundle and bundle.card)
 
     def _onCard(self, shown: bool) -> None:
-        self._ui.cardView.visible = shown
+        self._ui.cardArea.visible = shown
 
     def _onOptions(self, *_value: Any) -> None:
         if self._parameters is not None:
@@ -207,4 +243,4 @@ class InputPanel:
             self._parameters.quality = chosen(self._ui.qualityBox)
             self._parameters.skull = chosen(self._ui.skullBox)
             self._parameters.seed = int(self._ui.seedBox.value)
-            self._changed()
+            self._changed(False)

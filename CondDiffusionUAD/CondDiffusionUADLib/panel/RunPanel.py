@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import slicer
 from slicer.i18n import tr as _
 
+from CondDiffusionUADLib.panel.Consent import Consent, askToInstall, confirm
+from CondDiffusionUADLib.panel.Widgets import setQuietly
 from CondDiffusionUADLib.run import Problems
 from CondDiffusionUADLib.run.DetectionLogic import DetectionLogic
 from CondDiffusionUADLib.run.DetectionRun import Outcome, Settings
-from CondDiffusionUADLib.run.Installing import Installing
+from CondDiffusionUADLib.run.Installing import Installing, InstallListener
 from CondDiffusionUADLib.run.Problems import CANCELED, REFUSED, Problem, ProblemError
 
 PROGRESS_STEPS = 1000
+Done = Callable[[Problem | None], None]
 
 
 class RunPanel:
-    """Button, progress, log and message. Listens to the run that it started.
+    """Button, progress, log and message. Listens to the run or the installation that it started.
 
     Args:
         ui: The widgets of the panel by name.
         logic: Runs detections.
-        installer: Installs the engine's packages.
+        installer: Sees to the environment that the engine runs in.
         request: The volume and the settings of a run; raises ProblemError.
-        changed: Called when a run begins or ends.
-        found: Receives the outcome of a run that gave results.
+        changed: Called when a run or an installation begins or ends.
+        found: Receives the outcome of a run that gave results; returns in a sentence what was found.
     """
 
     def __init__(
@@ -38,7 +40,7 @@ class RunPanel:
         installer: Installing,
         request: Callable[[], tuple[Any, Settings]],
         changed: Callable[[], None],
-        found: Callable[[Outcome], None],
+        found: Callable[[Outcome], str],
     ) -> None:
         self._ui = ui
         self._logic = logic
@@ -46,35 +48,75 @@ class RunPanel:
         self._request = request
         self._changed = changed
         self._found = found
-        self._installing = False
+        self._installing: Done | None = None
         self._canceling = False
         self._accepting = False  # a scan that was refused
         self._stage = ""
+        self._warnings: Sequence[tuple[str, str]] | None = None  # of the result that the message is about
         self.closed = False
         ui.detectButton.clicked.connect(self.detect)
+        ui.detailsButton.toggled.connect(self._onDetails)
         ui.cancelButton.clicked.connect(self.cancel)
         ui.anywayButton.clicked.connect(self.detectAnyway)
-        ui.anywayButton.visible = False
+        self.show("")
 
     @property
     def busy(self) -> bool:
-        """Whether a run of this panel is under way or being prepared."""
-        return self._installing or self._logic.busy
+        """Whether a run or an installation is under way."""
+        return self._installing is not None or self._logic.busy
 
     def detect(self, *_checked: Any) -> None:
-        """What the button does: install what is missing, then examine the scan."""
+        """What the button does: install what is missing, after asking, then examine the scan."""
         self._start(accepting=False)
 
     def detectAnyway(self, *_checked: Any) -> None:
         """Examine a scan that was refused."""
         self._start(accepting=True)
 
-    def forgetRefusal(self) -> None:
-        """Another scan or contrast is chosen: that one was not refused."""
-        self._ui.anywayButton.visible = False
+    def install(self, begin: Callable[[InstallListener], None], done: Done) -> None:
+        """Install, check or repair the environment, with progress and a way to cancel; then call `done`."""
+        self._installing = done
+        self._begin(_("Preparing the installation"))
+        begin(self)
+
+    def cancel(self, *_checked: Any) -> None:
+        """What the cancel button does."""
+        self._canceling = True
+        self._ui.cancelButton.enabled = False
+        self._showStage(_("Canceling"))
+        if self._installing is not None:
+            self._installer.cancel()
+        else:
+            self._logic.cancel()
+
+    def show(self, text: str, details: str = "") -> None:
+        """Show a message below the button, and a button for its details if there are any."""
+        ui = self._ui
+        self._warnings = None
+        ui.messageLabel.text, ui.detailsLabel.text = text, details
+        ui.messageLabel.visible, ui.detailsButton.visible = bool(text), bool(details)
+        ui.anywayButton.visible = False
+        setQuietly(ui.detailsButton, "checked", False)
+        self._onDetails(False)
+
+    def summarize(self, summary: str) -> None:
+        """The findings are other ones now: what the message says about them follows."""
+        if self.busy:
+            return
+        warnings = self._warnings
+        self.show(*((summary, "") if warnings is None or not summary else withWarnings(summary, warnings)))
+        self._warnings = warnings if summary else None
+
+    def close(self) -> None:
+        """The panel goes: nothing is shown any more, and what is under way ends."""
+        self.closed = True
+        self._installing = None
+        self._installer.stop()
+        self._logic.shutdown()
 
     def _start(self, *, accepting: bool) -> None:
         if self.busy:
+            self.show(Problems.busy().text)
             return
         self._accepting = accepting
         try:
@@ -82,38 +124,33 @@ class RunPanel:
         except ProblemError as error:
             self.show(error.problem.text)
             return
-        if not self._installer.state().ready:
-            if not slicer.util.confirmOkCancelDisplay(self._installer.question(), "CondDiffusionUAD"):
-                self.show(Problems.declined().text)
-                return
-            self._installing = True
-            self._begin(_("Preparing the installation"))
-            self._installer.install(self)
+        if self._installer.state().ready:
+            self._begin(stageTitle("export"))
+            self._examine()
             return
-        self._installing = True
-        self._begin("")
-        self.onInstalled(None)
-
-    def cancel(self, *_checked: Any) -> None:
-        """What the cancel button does."""
-        self._canceling = True
-        self._ui.cancelButton.enabled = False
-        self._showStage(_("Canceling"))
-        if self._installing:
-            self._installer.cancel()
+        consent = askToInstall(self._installer, self._ui.detectButton.window())
+        if consent is None:
+            self.show(Problems.declined().text)
         else:
-            self._logic.cancel()
+            self.installOwn(consent, self._onInstalledForRun)
 
-    def show(self, text: str) -> None:
-        """Show a message below the button."""
-        self._ui.messageLabel.text = text
+    def installOwn(self, consent: Consent, done: Done) -> None:
+        """Make the module's own environment as the user agreed to; then call `done`."""
+        self.install(lambda listener: self._installer.install(listener, consent.wheels), done)
 
-    def close(self) -> None:
-        """The panel goes: nothing is shown any more, and what is under way ends."""
-        self.closed = True
-        if self._installing:
-            self._installer.stop()
-        self._logic.shutdown()
+    def _onInstalledForRun(self, problem: Problem | None) -> None:
+        if problem is None:
+            self._begin(stageTitle("export"))
+            self._examine()
+
+    def _examine(self) -> None:
+        try:
+            volume, settings = self._request()
+            self._logic.start(volume, replace(settings, acceptAnyScan=self._accepting), self)
+        except ProblemError as error:
+            self._end()
+            self.show(error.problem.text)
+        self._changed()
 
     # How the run goes; see `RunListener`.
 
@@ -126,7 +163,7 @@ class RunPanel:
         """Show how much is done and how long it takes still."""
         if self.closed or self._canceling:
             return
-        self._ui.progressBar.value = round(PROGRESS_STEPS * fraction)
+        self._showFraction(fraction)
         left = "" if secondsLeft is None or fraction >= 1 else remaining(secondsLeft)
         self._ui.stageLabel.text = f"{self._stage}, {fraction:.0%}{left}"
 
@@ -140,51 +177,47 @@ class RunPanel:
         if self.closed:
             return
         self._end()
-        warnings = [f"{message} {hint}".strip() for message, hint in outcome.warnings]
         if outcome.problem is not None:
-            self.show(outcome.problem.text)
+            self._showProblem(outcome.problem)
             self._ui.anywayButton.visible = outcome.problem.code == REFUSED
-            if outcome.problem.code != CANCELED:
-                self.onLog(f"{outcome.problem.code}: {outcome.problem.text}")
         else:
-            self._found(outcome)
-            self.show("\n".join([_("Done."), *warnings]))
+            summary = self._found(outcome)
+            self._warnings = outcome.warnings
+            self.summarize(summary)
         self._changed()
 
     # How an installation goes; see `InstallListener`.
 
     def onStep(self, text: str, fraction: float | None) -> None:
-        """Show the step."""
+        """Show what is being installed."""
         if not self.closed and not self._canceling:
-            self._ui.progressBar.value = round(PROGRESS_STEPS * (fraction or 0.0))
             self._showStage(text)
+            self._showFraction(fraction)
 
     def onQuestion(self, text: str) -> bool:
-        """Ask."""
-        return bool(slicer.util.confirmOkCancelDisplay(text, "CondDiffusionUAD"))
+        """Ask the user."""
+        return not self.closed and confirm(text, self._ui.detectButton.window())
 
     def onInstalled(self, problem: Problem | None) -> None:
-        """Go on with the click."""
-        if self.closed or not self._installing:
+        """Say how it ended, and go on."""
+        done, self._installing = self._installing, None
+        if self.closed or done is None:
             return
-        self._installing = False
-        if problem is None:
-            try:
-                volume, settings = self._request()
-                self._logic.start(volume, replace(settings, acceptAnyScan=self._accepting), self)
-                return
-            except ProblemError as error:
-                problem = error.problem
         self._end()
-        self.show(problem.text)
+        if problem is not None:
+            self._showProblem(problem)
+        done(problem)
         self._changed()
+
+    def _showProblem(self, problem: Problem) -> None:
+        self.show(problem.text)
+        if problem.code != CANCELED:
+            self.onLog(f"{problem.code}: {problem.text}")
 
     def _begin(self, stage: str) -> None:
         self._canceling = False
-        self._ui.detectButton.enabled = False
         self._ui.cancelButton.enabled = True
-        self._ui.anywayButton.visible = False
-        self._ui.progressBar.value = 0
+        self._showFraction(0.0)
         self._ui.progressArea.visible = True
         self.show("")
         self._showStage(stage)
@@ -197,6 +230,29 @@ class RunPanel:
     def _showStage(self, title: str) -> None:
         self._stage = title
         self._ui.stageLabel.text = title
+
+    def _showFraction(self, fraction: float | None) -> None:
+        """How much is done; None while nobody knows."""
+        self._ui.progressBar.maximum = PROGRESS_STEPS if fraction is not None else 0
+        self._ui.progressBar.value = round(PROGRESS_STEPS * (fraction or 0.0))
+
+    def _onDetails(self, shown: bool) -> None:
+        self._ui.detailsLabel.visible = bool(shown)
+
+
+def withWarnings(summary: str, warnings: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """What is said about a result at once, and what the details say.
+
+    Args:
+        summary: What was found.
+        warnings: Message and hint of each.
+    """
+    if not warnings:
+        return _("{summary}; scan quality OK").format(summary=summary), ""
+    details = "\n".join(f"\u2022 {message} {hint}".strip() for message, hint in warnings)
+    count = len(warnings)
+    said = _("{summary}; 1 warning") if count == 1 else _("{summary}; {count} warnings")
+    return said.format(summary=summary, count=count), details
 
 
 def remaining(seconds: float) -> str:

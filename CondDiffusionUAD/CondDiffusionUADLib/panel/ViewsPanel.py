@@ -1,18 +1,25 @@
-"""The part of the panel that decides what the slice views show."""
+"""The parts of the panel that decide what the views show, and that hand findings to the Segment Editor."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import slicer
 from slicer.i18n import tr as _
 
-from CondDiffusionUADLib.panel.ComboBox import choose, chosen, fill
-from CondDiffusionUADLib.scene.Nodes import DetectionNodes
-from CondDiffusionUADLib.scene.Views import FADE, HEATMAP, SIDE_BY_SIDE, Views
+from CondDiffusionUADLib.panel.Widgets import choose, chosen, fill, setQuietly
+from CondDiffusionUADLib.run.Steps import Steps
+from CondDiffusionUADLib.scene.BrainSurface import hideBrain, showingBrainSteps
+from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
+from CondDiffusionUADLib.scene.Views import FADE, HEATMAP, SIDE_BY_SIDE, THREE_UP, Views
+
+_HALF = 50  # percent of the reconstruction, when fading begins
 
 
 class ViewsPanel:
-    """Opacity of the heatmap, comparison with the reconstruction, and the way back.
+    """Heatmap and its opacity, comparison with the reconstruction, legend, and the way back.
 
     Args:
         ui: The widgets of the panel by name.
@@ -25,65 +32,96 @@ class ViewsPanel:
         self._nodes: DetectionNodes | None = None
         self._parameters: Any = None
         modes = [
-            (_("Scan and heatmap"), HEATMAP),
+            (_("Scan with heatmap"), HEATMAP),
             (_("Scan fading to reconstruction"), FADE),
-            (_("Scan and reconstruction side by side"), SIDE_BY_SIDE),
+            (_("Scan, reconstruction"), SIDE_BY_SIDE),
+            (_("Scan, reconstruction, heatmap"), THREE_UP),
         ]
         fill(ui.compareBox, modes, HEATMAP)
         ui.opacitySlider.valueChanged.connect(self._onOpacity)
         ui.fadeSlider.valueChanged.connect(self._onFade)
         ui.compareBox.currentIndexChanged.connect(self._onMode)
+        ui.heatmapBox.clicked.connect(self._onHeatmap)
+        ui.flickerButton.clicked.connect(self._onFlicker)
+        ui.legendBox.toggled.connect(self._onLegend)
         ui.restoreButton.clicked.connect(self._onRestore)
+        self._enable()
 
     def setParameters(self, parameters: Any) -> None:
         """Keep the choices in this parameter node from now on; None while there is no scene."""
-        self._parameters = None
+        self._parameters = parameters
+        self.showParameters()
+
+    def showParameters(self) -> None:
+        """Show the choices again: a script may have changed them."""
+        parameters, ui = self._parameters, self._ui
         if parameters is not None:
-            self._ui.opacitySlider.value = round(100 * parameters.opacity)
-            self._ui.fadeSlider.value = round(100 * parameters.fade)
-            choose(self._ui.compareBox, parameters.comparison)
-            self._parameters = parameters
+            # Not quietly: what a script chooses reaches the views as well.
+            ui.opacitySlider.value = round(100 * parameters.opacity)
+            ui.fadeSlider.value = round(100 * parameters.fade)
+            if chosen(ui.compareBox) != parameters.comparison:
+                choose(ui.compareBox, parameters.comparison)
+                if self._views.canRestore:
+                    self._show()
         self._enable()
 
     def setDetection(self, nodes: DetectionNodes | None, *, show: bool) -> None:
         """Work on this detection from now on; show it in the views at once, or leave the views alone."""
         self._nodes = nodes
         if nodes is not None and show:
-            choose(self._ui.compareBox, HEATMAP)
             self._show()
-        elif nodes is not None:
-            self._views.resume(nodes, self._mode(), self._ui.opacitySlider.value / 100, self._ui.fadeSlider.value / 100)
+        elif nodes is not None and self._views.resume(nodes, *self._choices):
+            self._shown()
         self._enable()
 
+    def showHeatmap(self, nodes: DetectionNodes) -> None:
+        """Show a new result as a reader first wants to see it: the heatmap over the scan."""
+        choose(self._ui.compareBox, HEATMAP)
+        self.setDetection(nodes, show=True)
+
     def forget(self) -> None:
-        """The scene is another one."""
+        """The scene is another one, or the panel goes."""
         self._nodes = None
         self._views.forget()
         self._enable()
 
-    def jump(self, place: tuple[float, float, float]) -> None:
-        """Move the views to a place in the world."""
-        self._views.jump(place)
-
-    def _mode(self) -> str:
-        return chosen(self._ui.compareBox)
+    def jump(self, ras: tuple[float, float, float]) -> None:
+        """Center the views on a place (R, A, S in the views)."""
+        self._views.jump(ras)
 
     def _show(self) -> None:
         if self._nodes is None:
             return
-        opacity, fade = self._ui.opacitySlider.value / 100, self._ui.fadeSlider.value / 100
-        self._views.show(self._nodes, self._mode(), opacity, fade)
+        self._views.show(self._nodes, *self._choices)
+        self._shown()
+
+    @property
+    def _choices(self) -> tuple[str, float, float]:
+        """Mode, opacity of the heatmap and of the reconstruction."""
+        ui = self._ui
+        return chosen(ui.compareBox), ui.opacitySlider.value / 100, ui.fadeSlider.value / 100
+
+    def _shown(self) -> None:
+        """The views show the detection as the widgets say: so do they."""
+        ui = self._ui
+        self._views.setLegendVisible(bool(ui.legendBox.checked))
+        setQuietly(ui.heatmapBox, "checked", True)
+        ui.flickerButton.checked = False
         if self._parameters is not None:
-            self._parameters.comparison = self._mode()
+            self._parameters.comparison = chosen(ui.compareBox)
         self._enable()
 
     def _enable(self) -> None:
-        there = self._nodes is not None
-        complete = there and self._nodes.input is not None and self._nodes.reconstruction is not None
-        self._ui.opacitySlider.enabled = there
-        self._ui.compareBox.enabled = complete
-        self._ui.fadeSlider.enabled = complete and self._mode() == FADE
-        self._ui.restoreButton.enabled = self._views.canRestore
+        ui, nodes = self._ui, self._nodes
+        complete = nodes is not None and nodes.input is not None and nodes.reconstruction is not None
+        fading = chosen(ui.compareBox) == FADE
+        for widget in (ui.opacitySlider, ui.heatmapBox, ui.legendBox):
+            widget.enabled = nodes is not None
+        for widget in (ui.compareBox, ui.flickerButton):
+            widget.enabled = complete
+        ui.fadeSlider.enabled = complete and fading
+        ui.fadeSlider.visible = fading
+        ui.restoreButton.enabled = self._views.canRestore
 
     def _onOpacity(self, percent: int) -> None:
         self._ui.opacityLabel.text = f"{percent} %"
@@ -97,10 +135,64 @@ class ViewsPanel:
         self._views.setFade(percent / 100)
 
     def _onMode(self, *_index: Any) -> None:
-        if self._mode() == FADE and self._ui.fadeSlider.value == 0:
-            self._ui.fadeSlider.value = 50
+        if chosen(self._ui.compareBox) == FADE and self._ui.fadeSlider.value == 0:
+            self._ui.fadeSlider.value = _HALF
         self._show()
+
+    def _onHeatmap(self, *_checked: Any) -> None:
+        setQuietly(self._ui.heatmapBox, "checked", self._views.toggleHeatmap())
+
+    def _onFlicker(self, *_checked: Any) -> None:
+        self._ui.flickerButton.checked = self._views.flicker()
+
+    def _onLegend(self, shown: bool) -> None:
+        self._views.setLegendVisible(bool(shown))
 
     def _onRestore(self, *_checked: Any) -> None:
         self._views.restore()
         self._enable()
+
+
+class MorePanel:
+    """Editing by hand, and the surface of the brain.
+
+    Args:
+        ui: The widgets of the panel by name.
+        live: The findings that are shown, with what a hand changed since; None when there are none.
+    """
+
+    def __init__(self, ui: Any, live: Callable[[], LiveFindings | None]) -> None:
+        self._ui = ui
+        self._live = live
+        self._steps = Steps()
+        ui.editButton.clicked.connect(self._onEdit)
+        ui.brainBox.toggled.connect(self.showBrain)
+
+    def showBrain(self, *_checked: Any) -> None:
+        """Show the brain of the result that is shown, if that is wanted, and no other."""
+        live = self._live()
+        self._ui.brainBox.enabled = live is not None
+        self._steps.stop()
+        for nodes in findDetections(slicer.mrmlScene):
+            if live is None or nodes.heatmap is not live.nodes.heatmap or not self._ui.brainBox.checked:
+                hideBrain(nodes)
+        if live is not None and self._ui.brainBox.checked:
+            self._steps.run(showingBrainSteps(live.nodes), lambda error: None)
+
+    def close(self) -> None:
+        """The panel goes."""
+        self._steps.stop()
+
+    def _onEdit(self, *_checked: Any) -> None:
+        live = self._live()
+        if live is not None:
+            editSegmentation(live.editableCopy(), live.nodes.input)
+
+
+def editSegmentation(segmentation: Any, scan: Any) -> None:
+    """Open a segmentation in Slicer's module Segment Editor, over its scan."""
+    slicer.util.selectModule("SegmentEditor")
+    editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
+    editor.setSegmentationNode(segmentation)
+    if scan is not None:
+        editor.setSourceVolumeNode(scan)

@@ -4,30 +4,38 @@ from __future__ import annotations
 
 from typing import Any
 
-import qt
 import slicer
+import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from CondDiffusionUADLib.panel.ComboBox import chosen, fill
 from CondDiffusionUADLib.panel.ExportPanel import ExportPanel
-from CondDiffusionUADLib.panel.FindingsPanel import FindingsPanel
+from CondDiffusionUADLib.panel.FindingsPanel import FindingsPanel, summary
 from CondDiffusionUADLib.panel.InputPanel import InputPanel
+from CondDiffusionUADLib.panel.Keys import Keys
+from CondDiffusionUADLib.panel.LogPanel import LogPanel
+from CondDiffusionUADLib.panel.ResultsPanel import ResultsPanel
 from CondDiffusionUADLib.panel.RunPanel import RunPanel
-from CondDiffusionUADLib.panel.ViewsPanel import ViewsPanel
+from CondDiffusionUADLib.panel.SettingsPanel import ModelsPanel, SettingsPanel
+from CondDiffusionUADLib.panel.ViewsPanel import MorePanel, ViewsPanel
+from CondDiffusionUADLib.panel.Widgets import chosen
 from CondDiffusionUADLib.run import UserSettings
 from CondDiffusionUADLib.run.Application import detectionLogic, moduleLogics, releaseLogic
 from CondDiffusionUADLib.run.DetectionRun import Outcome, Settings
 from CondDiffusionUADLib.run.DeviceProbe import DeviceProbe, Devices
-from CondDiffusionUADLib.run.Diagnostics import diagnostics
+from CondDiffusionUADLib.run.EngineLaunch import engineLaunch
 from CondDiffusionUADLib.run.Installer import Installer
 from CondDiffusionUADLib.run.Installing import Installing
 from CondDiffusionUADLib.run.Paths import resource
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
 from CondDiffusionUADLib.run.Steps import Steps
-from CondDiffusionUADLib.scene.Components import importingSteps
-from CondDiffusionUADLib.scene.Nodes import findDetections, resultTitle
+from CondDiffusionUADLib.run.Timers import timer
+from CondDiffusionUADLib.scene.Components import Components, importingSteps
+from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes
 from CondDiffusionUADLib.scene.ParameterNode import openParameters
+
+_FIRST = 1.0  # priority of an observer that is called before those of Slicer's widgets
 
 
 class Panel(VTKObservationMixin):
@@ -42,30 +50,44 @@ class Panel(VTKObservationMixin):
     def __init__(self, layout: Any, moduleLogic: Any, installer: Installing | None = None) -> None:
         super().__init__()
         self._moduleLogic = moduleLogic
-        self.installer = installer or Installer()
         self._widget = slicer.util.loadUI(str(resource("UI/CondDiffusionUAD.ui")))
         layout.addWidget(self._widget)
         self.ui = slicer.util.childWidgetVariables(self._widget)
         self.ui.inputSelector.setMRMLScene(slicer.mrmlScene)
         self._parameters: Any = None
+        self._guiTag: Any = None
         self.logic = detectionLogic()
-        self.input = InputPanel(self.ui, self._onInputChanged, lambda text: self.run.show(text))
+        self.installer = installer or Installer()
+        self.run = RunPanel(self.ui, self.logic, self.installer, self._request, self._onBusy, self._onFound)
+        self.input = InputPanel(self.ui, self._onInputChanged)
         self.views = ViewsPanel(self.ui, slicer.mrmlScene)
-        self.findings = FindingsPanel(self.ui, moduleLogics().segmentations, self.views.jump)
-        self.run = RunPanel(self.ui, self.logic, self.installer, self._request, self._updateButton, self._onFound)
-        self.export = ExportPanel(self.ui, lambda: self.findings.live, self.run.show)
-        self.probe = DeviceProbe(self.input.showDevices)
+        self.findings = FindingsPanel(self.ui, moduleLogics().segmentations, self.views.jump, self.run.summarize)
+        self.results = ResultsPanel(self.ui, lambda: self._showChosen(show=True))
+        self.log = LogPanel(self.ui, self.logic, self.run.show)
+        self.export = ExportPanel(self.ui, self._reviewed, self.run.show)
+        self.more = MorePanel(self.ui, lambda: self.findings.live)
+        self.settings = SettingsPanel(self.ui, self.installer, self.run, self._onEngineChanged)
+        self.models = ModelsPanel(self.ui, engineLaunch, self.run.show, self._onModelsChanged)
+        self.keys = Keys(self.ui, self._widget)
+        self.probe = DeviceProbe(self._onDevices)
         self._probed = False
         self._imports = Steps()
-        self.ui.detectionBox.currentIndexChanged.connect(self._onDetectionChosen)
-        self.ui.diagnosticsButton.clicked.connect(self.copyDiagnostics)
+        self._later, self._moved = timer(self._catchUp), timer(self._onMovedNow)
+        self._added = False
+        self.ui.sampleButton.clicked.connect(self._onSample)
+        self._observeScene()
+        self._onSceneChanged()
+
+    def _observeScene(self) -> None:
         scene = slicer.mrmlScene
         self.addObserver(scene, slicer.vtkMRMLScene.StartCloseEvent, self._onSceneClosing)
         for event in (slicer.vtkMRMLScene.EndCloseEvent, slicer.vtkMRMLScene.EndImportEvent):
             self.addObserver(scene, event, self._onSceneChanged)
         self.addObserver(scene, slicer.vtkMRMLScene.NodeAddedEvent, self._onNodeAdded)
+        self.addObserver(
+            scene, slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self._onNodeAboutToBeRemoved, priority=_FIRST
+        )
         self.addObserver(scene, slicer.vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved)
-        self._onSceneChanged()
 
     def enter(self) -> None:
         """The panel is shown: take up what changed meanwhile."""
@@ -73,38 +95,32 @@ class Panel(VTKObservationMixin):
             self._onSceneChanged()
         self.input.preselect()
         self.findings.refresh()
-        self._updateButton()
+        self.settings.show()
+        self._onBusy()
         self._imports.run(importingSteps(), lambda error: None)
-        if not self._probed and self.installer.state().ready:
-            self._probed = True
-            self.input.showDevices(Devices((), _("Looking for what can compute...")))
-            if UserSettings.keepReady():
-                bundle, device = chosen(self.ui.bundleBox), chosen(self.ui.deviceBox)
-                self.logic.prepare(bundle, device, self.input.showDevices)
-            else:
-                self.probe.start()
+        self._getReady()
 
     def close(self) -> None:
-        """The panel goes: by reloading the module, or with the application."""
+        """The panel goes: by reloading the module, or with the application. Nothing of it stays connected."""
+        self._let()
         self.removeObservers()
-        self.run.close()
-        self.findings.close()
-        self.probe.stop()
+        self._later.stop()
+        self._moved.stop()
         self._imports.stop()
+        self.input.setParameters(None)
+        self.views.setParameters(None)
+        self.run.close()
+        self.models.close()
+        self.keys.close()
+        self.findings.close()
+        self.export.close()
+        self.more.close()
+        self.views.forget()
+        self.probe.stop()
+        self.ui.inputSelector.setMRMLScene(None)
+        self._widget.hide()
+        self._widget.deleteLater()
         releaseLogic()
-
-    def copyDiagnostics(self, *_checked: Any) -> None:
-        """Put the text for a bug report into the clipboard."""
-        app = slicer.app
-        application = f"{app.applicationName} {app.applicationVersion} ({app.repositoryRevision})"
-        device = f"{chosen(self.ui.deviceBox)}; {self.ui.deviceHint.text}"
-        scene = slicer.mrmlScene
-        count = scene.GetNumberOfNodesByClass("vtkMRMLVolumeNode")
-        names = tuple(scene.GetNthNodeByClass(index, "vtkMRMLVolumeNode").GetName() for index in range(count))
-        message, log = self.ui.messageLabel.text, self.logic.log.text()
-        text = diagnostics(application, device, chosen(self.ui.bundleBox), message, log, names)
-        app.clipboard().setText(text)
-        self.run.show(_("The diagnostics are in the clipboard."))
 
     def _request(self) -> tuple[Any, Settings]:
         volume = self.input.volume
@@ -112,73 +128,168 @@ class Panel(VTKObservationMixin):
             raise ProblemError(Problem("no_volume", _("No volume is chosen."), _("Load a brain scan and choose it.")))
         return volume, self.input.settings(self.findings.healthyFlagged, self.findings.minVolumeMl)
 
-    def _onInputChanged(self) -> None:
-        self.run.forgetRefusal()
-        self._updateButton()
+    def _reviewed(self) -> LiveFindings | None:
+        """The findings, with what a hand changed since."""
+        self.findings.refresh()
+        return self.findings.live
 
-    def _updateButton(self) -> None:
+    def _onInputChanged(self, otherVolume: bool) -> None:
+        if otherVolume and not self.run.busy:
+            self.run.show("")
+        self.ui.anywayButton.visible = False
+        self.models.show()
+        self._onBusy()
+
+    def _onBusy(self) -> None:
         busy = self.run.busy
         self.ui.detectButton.enabled = not busy and self.input.volume is not None
         self.input.setEnabled(not busy)
+        self.settings.show()
 
-    def _onFound(self, outcome: Outcome) -> None:
-        self._listDetections(outcome.nodes.heatmap.GetID())
+    def _onEngineChanged(self) -> None:
+        """The environment or the wish to be ready is another one."""
+        self.logic.renewWorker()
+        self._probed = False
+        self._getReady()
+
+    def _getReady(self) -> None:
+        """Let what a detection takes be loaded when the click comes, or at least find out what can compute."""
+        if self.run.busy or not self.installer.state().ready:
+            return
+        if not self._probed:
+            self.input.showDevices(Devices((), _("Looking for what can compute...")))
+        if UserSettings.keepReady():
+            self.logic.prepare(self.input.bundleFolder, chosen(self.ui.deviceBox), self._onDevices)
+        elif not self._probed:
+            self.probe.start()
+        self._probed = True
+
+    def _onDevices(self, devices: Devices) -> None:
+        self.input.showDevices(devices)
+        self.settings.showMemory(self.logic.workerMegabytes)
+
+    def _onModelsChanged(self, name: str) -> None:
+        if name and self._parameters is not None:
+            self._parameters.bundle = name
+        self.input.showBundles()
+        self.input.showParameters()
+
+    def _onSample(self, *_checked: Any) -> None:
+        path = resource("SampleData/synthetic_T2_brain.nii.gz")
+        self.ui.inputSelector.setCurrentNode(slicer.util.loadVolume(str(path), {"name": "Synthetic_T2_brain"}))
+
+    # The detections in the scene.
+
+    def _onFound(self, outcome: Outcome) -> str:
+        """Show a new result; returns what was found."""
+        self.results.list(outcome.nodes.heatmap)
         self._parameters.heatmap = outcome.nodes.heatmap
-        self.findings.setDetection(outcome.nodes, outcome.components)
-        self.views.setDetection(outcome.nodes, show=True)
-        self.ui.exportSection.enabled = True
-        first = self.findings.live.selection.findings[:1] if self.findings.live else ()
-        for finding in first:
-            self.views.jump(finding.centerRas)
+        self._show(outcome.nodes, components=outcome.components)
+        self.views.showHeatmap(outcome.nodes)
+        self.findings.chooseFirst()
+        self.ui.scanSection.collapsed = True
+        self.input.offerScans()
+        return summary(self.findings.live.selection.findings) if self.findings.live else ""
 
-    def _listDetections(self, heatmapId: str) -> None:
-        detections = findDetections(slicer.mrmlScene)
-        entries = [(resultTitle(nodes), nodes.heatmap.GetID()) for nodes in detections]
-        fill(self.ui.detectionBox, entries, heatmapId)
-        self.ui.detectionBox.enabled = bool(entries)
-
-    def _onDetectionChosen(self, *_index: Any) -> None:
-        self._showDetection(chosen(self.ui.detectionBox), show=True)
-
-    def _showDetection(self, heatmapId: str, *, show: bool) -> None:
-        """Work on a detection of the scene."""
-        known = {nodes.heatmap.GetID(): nodes for nodes in findDetections(slicer.mrmlScene)}
-        nodes = known.get(heatmapId)
+    def _showChosen(self, *, show: bool) -> None:
+        """Work on the chosen detection; show it in the views at once, or leave the views alone."""
+        nodes = self.results.nodes
         if self._parameters is not None:
             self._parameters.heatmap = nodes.heatmap if nodes else None
-        self.findings.setDetection(nodes)
+        self.run.show("")
+        self._show(nodes)
         self.views.setDetection(nodes, show=show)
-        self.ui.exportSection.enabled = nodes is not None
 
-    def _onSceneClosing(self, *_: Any) -> None:
-        self._parameters = None
+    def _show(self, nodes: DetectionNodes | None, components: Components | None = None) -> None:
+        self.removeObservers(self._onMoved)
+        for node in (nodes.input, nodes.heatmap) if nodes is not None else ():
+            if node is not None:
+                self.addObserver(node, slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._onMoved)
+        self.findings.setDetection(nodes, components)
+        self.export.setDetection(nodes)
+        self.more.showBrain()
+
+    # What happens in the scene.
+
+    def _onSceneClosing(self, *_event: Any) -> None:
+        self._let()
+        self.removeObservers(self._onMoved)
         self.input.setParameters(None)
         self.views.setParameters(None)
         self.views.forget()
         self.findings.setDetection(None)
+        if not self.run.busy:
+            self.run.show("")
+        self.ui.scanSection.collapsed = False
 
-    def _onSceneChanged(self, *_: Any) -> None:
+    def _onSceneChanged(self, *_event: Any) -> None:
         """Another scene, or more in it: take up the choices and results that are in it."""
-        self._parameters = openParameters(self._moduleLogic.getParameterNode())
-        self.input.setParameters(self._parameters)
-        self.views.setParameters(self._parameters)
-        shown = self._parameters.heatmap
-        self._listDetections(shown.GetID() if shown else "")
-        self._showDetection(chosen(self.ui.detectionBox), show=False)
-        self._updateButton()
+        self._let()
+        parameters = openParameters(self._moduleLogic.getParameterNode())
+        self._parameters = parameters
+        self.input.setParameters(parameters)
+        self.views.setParameters(parameters)
+        self._guiTag = parameters.connectGui(self._widget)
+        self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onSomething)
+        self.results.list(parameters.heatmap)
+        self._showChosen(show=False)
+        self._onBusy()
 
-    def _onNodeAdded(self, *_: Any) -> None:
-        """A scan loaded while the panel waits for one is taken; later, since a new node has no image yet."""
-        if self._parameters is not None and self._widget.visible and self.input.volume is None:
-            qt.QTimer.singleShot(0, self.input.preselect)
+    def _let(self) -> None:
+        """Let go of the parameter node."""
+        if self._parameters is not None:
+            self._parameters.disconnectGui(self._guiTag)
+            self.removeObservers(self._onSomething)
+            self._parameters = None
 
-    def _onNodeRemoved(self, *_: Any) -> None:
+    def _onNodeAdded(self, *_event: Any) -> None:
+        self._added = True
+        self._onSomething()
+
+    def _onSomething(self, *_event: Any) -> None:
+        """Something changed; a moment later, for a new node has neither image nor references yet."""
+        if self._parameters is not None:
+            self._later.start(0)
+
+    def _catchUp(self) -> None:
+        """Show what a script, another module or the loading of files changed."""
+        self._later.stop()
+        if self._parameters is None or slicer.mrmlScene.IsBatchProcessing():
+            return
+        self.input.offerScans()
+        if self._added and self._widget.visible and self.input.volume is None:
+            self.input.preselect()  # a scan that is loaded while the panel waits for one is meant
+        self._added = False
+        self.input.showParameters()
+        self.views.showParameters()
+        wanted = self._parameters.heatmap
+        if self.results.outdated:
+            self.results.list(wanted)
+        if self.results.choose(wanted) or (wanted is None and self.results.nodes is not None):
+            self._showChosen(show=True)
+        self._onBusy()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onNodeAboutToBeRemoved(self, _scene: Any, _event: Any, node: Any) -> None:
+        if not slicer.mrmlScene.IsClosing():
+            self.input.forgetVolume(node)
+            self._added = False
+
+    def _onNodeRemoved(self, *_event: Any) -> None:
         if self._parameters is None or slicer.mrmlScene.IsClosing():
             return
-        live = self.findings.live
-        known = {nodes.heatmap.GetID() for nodes in findDetections(slicer.mrmlScene)}
-        listed = {self.ui.detectionBox.itemData(index) for index in range(self.ui.detectionBox.count)}
-        if known != listed or (live is not None and live.nodes.heatmap.GetScene() is None):
-            self._listDetections(chosen(self.ui.detectionBox))
-            self._showDetection(chosen(self.ui.detectionBox), show=False)
-        self._updateButton()
+        if self.results.outdated:
+            self.results.list(None)
+            self._showChosen(show=False)
+        else:
+            self._onMoved()
+        self.input.offerScans()
+        self._onBusy()
+
+    def _onMoved(self, *_event: Any) -> None:
+        """Scan, result or a part of it is elsewhere, or gone; a moment later, for it may go on."""
+        self._moved.start(0)
+
+    def _onMovedNow(self) -> None:
+        self._moved.stop()
+        self.findings.refresh()

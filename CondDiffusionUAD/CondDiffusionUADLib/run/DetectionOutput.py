@@ -12,6 +12,7 @@ FINDINGS_FILE = "findings.csv"
 HEATMAP_FILE = "heatmap.nii.gz"
 RECONSTRUCTION_FILE = "reconstruction.nii.gz"
 SEGMENTATION_FILE = "segmentation.nii.gz"
+OVERVIEW_FILE = "overview.png"
 
 
 class DetectionOutputError(ValueError):
@@ -68,6 +69,11 @@ class DetectionOutput:
     def segmentation(self) -> Path:
         """Number of the finding of each voxel, uint16, 0 where there is none."""
         return self.folder / SEGMENTATION_FILE
+
+    @property
+    def overview(self) -> Path:
+        """A page with slices through the first finding; may be missing."""
+        return self.folder / OVERVIEW_FILE
 
 
 def readDetectionOutput(folder: str | Path) -> DetectionOutput:

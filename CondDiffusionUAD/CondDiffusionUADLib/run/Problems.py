@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +50,14 @@ def fromEvent(event: dict[str, Any]) -> Problem:
     """The problem that an error event of the engine tells, with a hint that fits the panel where there is one."""
     code = str(event.get("code", "unforeseen"))
     message = str(event.get("message", "")) or _("Something unforeseen went wrong.")
-    return Problem(code, message, _panelHints().get(code, str(event.get("hint", ""))))
+    # Options of the command line are called as in the panel: "--min-volume-ml" is "min volume ml".
+    message = re.sub(r"(?<!\S)--([a-z-]+)", lambda option: option[1].replace("-", " "), message)
+    return Problem(code, message, panelHint(code, str(event.get("hint", ""))))
+
+
+def panelHint(code: str, hint: str) -> str:
+    """What to do, in the panel's words; the engine's own hint, unless it speaks of its command line."""
+    return _panelHints().get(code, "" if "--" in hint else hint)
 
 
 def fromError(error: Exception) -> Problem:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import qt
-
 from conddiffusion_uad.protocol.job import is_number
 from CondDiffusionUADLib.run import Problems
 from CondDiffusionUADLib.run.DeviceProbe import Devices, understood
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
+from CondDiffusionUADLib.run.Timers import timer
 from CondDiffusionUADLib.run.WorkerProcess import WorkerProcess
 
 IDLE_MS = 10 * 60 * 1000  # how long an idle worker keeps its memory
@@ -42,8 +41,7 @@ class Readiness:
         self.loaded = False
         self._told: Callable[[Devices], None] | None = None
         self.megabytes: int | None = None
-        self._idle = qt.QTimer()
-        self._idle.timeout.connect(self.dismiss)
+        self._idle = timer(self.dismiss)
 
     def prepare(self, bundle: str, device: str, told: Callable[[Devices], None]) -> None:
         """Let the worker load; `told` receives what can compute, or why that is not known."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import qt
+from CondDiffusionUADLib.run.Timers import timer
 
 
 class Steps:
@@ -12,9 +12,8 @@ class Steps:
 
     def __init__(self) -> None:
         self._work: Iterator[None] | None = None
-        self._done: Callable[[Exception | None], None] = lambda error: None
-        self._timer = qt.QTimer()
-        self._timer.timeout.connect(self._step)
+        self._done: Callable[[Exception | None], None] = _nobody
+        self._timer = timer(self._step)
 
     def run(self, work: Iterator[None], done: Callable[[Exception | None], None]) -> None:
         """Run `work` to its end, then call `done` with what it raised, or None. Replaces work that is under way."""
@@ -25,6 +24,7 @@ class Steps:
     def stop(self) -> None:
         """Give up the work that is under way; its `done` is not called."""
         self._timer.stop()
+        self._done = _nobody
         if self._work is not None:
             work, self._work = self._work, None
             work.close()
@@ -42,4 +42,9 @@ class Steps:
     def _finish(self, error: Exception | None) -> None:
         self._timer.stop()
         self._work = None
-        self._done(error)
+        done, self._done = self._done, _nobody
+        done(error)
+
+
+def _nobody(error: Exception | None) -> None:
+    """Nobody wants to be told; whoever wanted it need not stay for it."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import qt
-
 from conddiffusion_uad.protocol.events import encode
 from CondDiffusionUADLib.run.ChildProcess import ChildProcess, Launch
+from CondDiffusionUADLib.run.Timers import timer
 from CondDiffusionUADLib.run.WorkerMessages import LineBuffer, readEvent
 
 # The cancel ladder. In all less than the three seconds that a user is promised.
@@ -45,8 +44,7 @@ class WorkerProcess:
         self._closing = False
         self._stdout, self._stderr = LineBuffer(), LineBuffer()
         self._ladder: list[tuple[int, Callable[[], None]]] = []
-        self._timer = qt.QTimer()
-        self._timer.timeout.connect(self._climb)
+        self._timer = timer(self._climb)
 
     @property
     def running(self) -> bool:

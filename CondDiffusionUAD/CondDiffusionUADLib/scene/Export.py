@@ -103,6 +103,12 @@ def writeReport(live: LiveFindings, path: Path) -> None:
         path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
+def writeOverview(page: bytes, path: Path) -> None:
+    """Write the page (PNG) with pictures of a result. Raises ProblemError."""
+    with _telling(path):
+        path.write_bytes(page)
+
+
 def writeDicomSegmentation(live: LiveFindings, folder: Path, which: str = "notRejected") -> None:
     """Write a DICOM SEG object with Slicer's own exporter, one segment for each finding.
 

@@ -18,6 +18,7 @@ DEFAULT_OPACITY = 0.6
 
 LEGEND_TITLE = "Anomaly score (-log10 p)"
 LEGEND_PIXELS = (180, 36)  # width and height: text in it is as large whatever the size of the view
+LEGEND_RIGHT = 0.85  # of the room beside it: Slicer names the volumes on the left, and the title has to fit
 LEGEND_MARGIN_PIXELS = 6  # above the lower edge of the view, where the ruler ends
 LEGEND_MOST = (0.9, 0.2)  # of a small view
 LEGEND_FONT_SIZE = 12
@@ -151,6 +152,6 @@ def showLegend(heatmapNode: Any, sliceNode: Any) -> None:
         width, height = (max(1, size) for size in sliceNode.GetDimensions()[:2])
         wide, high = min(LEGEND_PIXELS[0] / width, LEGEND_MOST[0]), min(LEGEND_PIXELS[1] / height, LEGEND_MOST[1])
         legend.SetSize(high, wide)  # of a lying legend, the height comes first
-        legend.SetPosition(0.5, LEGEND_MARGIN_PIXELS / height)
+        legend.SetPosition(LEGEND_RIGHT, LEGEND_MARGIN_PIXELS / height)
     legend.Modified()  # by themselves the views notice only what the user does
     legend.EndModify(modifying)

@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 from slicer.i18n import tr as _
 
-from conddiffusion_uad.protocol.contrast_names import named_in
+from conddiffusion_uad.protocol.contrast_names import TAGS, Told, contrast_of
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
 from CondDiffusionUADLib.scene.Nodes import canBeScan, isResult, matrixOf, voxels
 
-SERIES_DESCRIPTION = "0008,103E"
-PROTOCOL_NAME = "0018,1030"
 INSTANCE_NUMBER = "0020,0013"
 _BYTES_A_STEP = 16 << 20
 
@@ -44,19 +42,24 @@ def preselected(volumes: Iterable[Any], shown: Any) -> Any:
     return shown if shown in candidates else (candidates[-1] if candidates else None)
 
 
-def guessContrast(volumeNode: Any, dicomValue: Callable[[str, str], str]) -> tuple[str, str] | None:
-    """The contrast that the DICOM tags or the name of a volume tell, and where they do; None when they do not.
+def toldContrast(volumeNode: Any, dicomValue: Callable[[str, str], str]) -> Told:
+    """What the DICOM tags and the name of a volume tell of its contrast, or what it seems to be instead.
 
     Args:
         volumeNode: The scan.
         dicomValue: The value of a tag ("gggg,eeee") of a DICOM instance (UID); empty when it is unknown.
     """
     instances = (volumeNode.GetAttribute("DICOM.instanceUIDs") or "").split()
-    for tag in (SERIES_DESCRIPTION, PROTOCOL_NAME) if instances else ():
-        if contrast := named_in(dicomValue(instances[0], tag)):
-            return contrast, "DICOM"
-    contrast = named_in(volumeNode.GetName() or "")
-    return (contrast, "name") if contrast else None
+    values = ((keyword, dicomValue(instances[0], tag)) for keyword, tag in TAGS.items()) if instances else ()
+    return contrast_of({keyword: value for keyword, value in values if value}, volumeNode.GetName() or "")
+
+
+def guessContrast(volumeNode: Any, dicomValue: Callable[[str, str], str]) -> tuple[str, str] | None:
+    """The contrast that the DICOM tags or the name of a volume tell, and where they do; None when they do not."""
+    told = toldContrast(volumeNode, dicomValue)
+    if told.contrast is None:
+        return None
+    return told.contrast, "DICOM" if told.source in TAGS else "name"
 
 
 def seriesSlice(volumeNode: Any, number: int, dicomValue: Callable[[str, str], str]) -> str:

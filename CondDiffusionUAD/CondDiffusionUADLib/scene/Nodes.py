@@ -29,6 +29,7 @@ _PARTS = (
     ("segmentation", "CondDiffusionUAD.Segmentation", "vtkMRMLSegmentationNode"),
     ("findings", "CondDiffusionUAD.Findings", "vtkMRMLTableNode"),
     ("report", "CondDiffusionUAD.Report", "vtkMRMLTextNode"),
+    ("overview", "CondDiffusionUAD.Overview", "vtkMRMLTextNode"),
 )
 
 
@@ -42,6 +43,7 @@ class DetectionNodes:
     segmentation: Any
     findings: Any
     report: Any
+    overview: Any = None
 
     @property
     def hasScores(self) -> bool:

@@ -33,6 +33,7 @@ class ParameterNode:
         comparison: What the slice views show, one of `Views.MODES`.
         fade: Of the reconstruction over the scan, 0..1.
         legend: Whether the color legend is shown.
+        autoAdvance: Whether a decision leads on to the next finding.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -47,6 +48,7 @@ class ParameterNode:
     comparison: str = "heatmap"
     fade: float = 0.0
     legend: bool = True
+    autoAdvance: bool = True
 
 
 def isBundleName(text: str) -> bool:
@@ -66,6 +68,10 @@ def _isDevice(text: str) -> bool:
     return text.partition(":")[0] in ("auto", "cpu", "mps", "cuda") and text.isprintable() and len(text) <= 20
 
 
+def _isTruth(text: str) -> bool:
+    return text in ("True", "False")
+
+
 _ACCEPTABLE: dict[str, Callable[[str], bool]] = {
     "contrast": lambda text: text in ("", *CONTRASTS),
     "bundle": isBundleName,
@@ -76,7 +82,8 @@ _ACCEPTABLE: dict[str, Callable[[str], bool]] = {
     "opacity": _isFraction,
     "comparison": lambda text: text in MODES,
     "fade": _isFraction,
-    "legend": lambda text: text in ("True", "False"),
+    "legend": _isTruth,
+    "autoAdvance": _isTruth,
 }
 
 

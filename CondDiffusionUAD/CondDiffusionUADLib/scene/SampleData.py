@@ -8,7 +8,7 @@ from slicer.util import TESTING_DATA_URL
 
 from CondDiffusionUADLib.run.Paths import resource
 
-CATEGORY = "Conditioned Diffusion UAD"
+CATEGORY = "Brain Anomaly Detection"
 
 
 @dataclass(frozen=True)

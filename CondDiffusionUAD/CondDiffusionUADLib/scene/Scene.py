@@ -30,6 +30,7 @@ from CondDiffusionUADLib.scene.Nodes import (
     resultName,
     voxels,
 )
+from CondDiffusionUADLib.scene.Overview import addOverview
 from CondDiffusionUADLib.scene.Views import showOnly
 from CondDiffusionUADLib.scene.ViewsState import copyWindow
 
@@ -82,8 +83,17 @@ def addDetection(
         showOnly(scene, nodes)
         name = nodes.heatmap.GetName().removesuffix(heatmapName(""))
         folder = createResultFolder(scene, inputNode, f"{name} anomalies")
-        for node in (nodes.heatmap, nodes.segmentation, nodes.reconstruction, nodes.findings, nodes.report):
-            putIntoFolder(scene, folder, node)
+        results = (
+            nodes.heatmap,
+            nodes.segmentation,
+            nodes.reconstruction,
+            nodes.findings,
+            nodes.report,
+            nodes.overview,
+        )
+        for node in results:
+            if node is not None:
+                putIntoFolder(scene, folder, node)
         nameDicomSource(scene, nodes.segmentation, inputNode)
     return nodes
 
@@ -104,7 +114,8 @@ def _addNodes(
     findings = scene.AddNewNodeByClass("vtkMRMLTableNode", f"{name} findings")
     report = scene.AddNewNodeByClass("vtkMRMLTextNode", f"{name} report")
     report.SetText(output.report)
-    nodes = DetectionNodes(inputNode, heatmap, reconstruction, segmentation, findings, report)
+    overview = addOverview(scene, output.overview, f"{name} overview")
+    nodes = DetectionNodes(inputNode, heatmap, reconstruction, segmentation, findings, report, overview)
     linkNodes(nodes)
     return nodes
 

@@ -18,7 +18,12 @@ from PySide6.QtCore import QProcessEnvironment, QSettings
 from . import ctk_module, mrml_widgets, parameter_node, qt_module, scripted_module
 
 MODULE_FILE = Path(__file__).resolve().parents[3] / "CondDiffusionUAD" / "CondDiffusionUAD.py"
-_WIDGETS = (mrml_widgets.qMRMLWidget, mrml_widgets.qMRMLNodeComboBox, ctk_module.ctkCollapsibleButton)
+_MRML_WIDGETS = (
+    mrml_widgets.qMRMLWidget,
+    mrml_widgets.qMRMLNodeComboBox,
+    mrml_widgets.qMRMLSegmentationShow3DButton,
+)
+_WIDGETS = (*_MRML_WIDGETS, ctk_module.ctkCollapsibleButton)
 
 
 class Application:
@@ -94,7 +99,7 @@ def install_python() -> None:
     for module in (parameter_node.make_module(), scripted_module.make_module()):
         sys.modules[module.__name__] = module
         setattr(slicer, module.__name__.rpartition(".")[2], module)
-    for widget in _WIDGETS[:2]:
+    for widget in _MRML_WIDGETS:
         setattr(slicer, widget.__name__, widget)
     qt_module.show_properties(slicer.util)
     sys.meta_path.insert(0, qt_module.PropertiesAsAttributes("CondDiffusionUADLib", "CondDiffusionUAD"))

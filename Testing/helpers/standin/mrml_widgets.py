@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import shiboken6
 import slicer
 from PySide6.QtCore import Property, Signal
-from PySide6.QtWidgets import QComboBox, QWidget
+from PySide6.QtWidgets import QComboBox, QPushButton, QWidget
 
 
 class qMRMLWidget(QWidget):  # noqa: N801 (Slicer's name)
@@ -19,30 +19,32 @@ class qMRMLWidget(QWidget):  # noqa: N801 (Slicer's name)
         self._scene = scene
 
 
-class HiddenNodes:
-    """As much of Slicer's qMRMLSortFilterProxyModel as hides nodes.
+class NodeFilter:
+    """What `sortFilterProxyModel` gives: nodes that are not listed, by their IDs; nothing else can be set.
 
     Args:
-        changed: Called when others are hidden.
+        changed: Called when other nodes are hidden.
     """
+
+    __slots__ = ("_changed", "_hidden")
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
-        self._ids: tuple[str, ...] = ()
+        self._hidden: tuple[str, ...] = ()
 
     @property
     def hiddenNodeIDs(self) -> tuple[str, ...]:
-        """IDs of nodes that are not listed."""
-        return self._ids
+        """The IDs."""
+        return self._hidden
 
     @hiddenNodeIDs.setter
-    def hiddenNodeIDs(self, ids: Any) -> None:
-        self._ids = tuple(ids)
+    def hiddenNodeIDs(self, identifiers: list[str] | tuple[str, ...]) -> None:
+        self._hidden = tuple(identifiers)
         self._changed()
 
 
 class qMRMLNodeComboBox(QComboBox):  # noqa: N801 (Slicer's name)
-    """Lists the nodes of some classes."""
+    """Lists the nodes of some classes; when the chosen one is deleted, it chooses another, as Slicer's does."""
 
     _changed = Signal(object)
 
@@ -51,9 +53,9 @@ class qMRMLNodeComboBox(QComboBox):  # noqa: N801 (Slicer's name)
         self._scene: Any = None
         self._tags: list[int] = []
         self._types: list[str] = []
-        self._children = True  # Slicer's own default: nodes of derived classes are listed too
+        self._children = True
         self._none = False
-        self._hidden = HiddenNodes(self._fill)
+        self._filter = NodeFilter(self._fill)
         self._filling = False
         self._last: str | None = None
         self.currentIndexChanged.connect(self._tell)
@@ -86,9 +88,9 @@ class qMRMLNodeComboBox(QComboBox):  # noqa: N801 (Slicer's name)
         self._tags = [scene.AddObserver(event, lambda *_: self._fill()) for event in events] if scene else []
         self._fill()
 
-    def sortFilterProxyModel(self) -> HiddenNodes:
+    def sortFilterProxyModel(self) -> NodeFilter:
         """What decides which nodes are listed."""
-        return self._hidden
+        return self._filter
 
     def currentNode(self) -> Any:
         """The chosen node, or None."""
@@ -115,19 +117,56 @@ class qMRMLNodeComboBox(QComboBox):  # noqa: N801 (Slicer's name)
         self.clear()
         if self._none:
             self.addItem("None", "")
+        for node in self._listed():
+            self.addItem(node.GetName() or "", node.GetID())
+        self._filling = False
+        index = self.findData(chosen) if chosen else -1
+        fallback = self.count() - 1 if chosen else min(0, self.count() - 1)
+        self.setCurrentIndex(index if index >= 0 else fallback)
+        self._tell()
+
+    def _listed(self) -> Iterator[Any]:
         for kind in self._types:
             for index in range(self._scene.GetNumberOfNodesByClass(kind)):
                 node = self._scene.GetNthNodeByClass(index, kind)
-                listed = self._children or node.GetClassName() == kind
-                if listed and not node.GetHideFromEditors() and node.GetID() not in self._hidden.hiddenNodeIDs:
-                    self.addItem(node.GetName() or "", node.GetID())
-        self._filling = False
-        index = self.findData(chosen) if chosen else -1
-        self.setCurrentIndex(index if index >= 0 else min(0, self.count() - 1))
-        self._tell()
+                hidden = node.GetHideFromEditors() or node.GetID() in self._filter.hiddenNodeIDs
+                if not hidden and (self._children or node.GetClassName() == kind):
+                    yield node
 
     def _tell(self, *_: Any) -> None:
         chosen = self.itemData(self.currentIndex())
         if not self._filling and chosen != self._last:
             self._last = chosen
             self._changed.emit(self.currentNode())
+
+
+class qMRMLSegmentationShow3DButton(QPushButton):  # noqa: N801 (Slicer's name)
+    """Shows the surfaces of a segmentation, made when they are needed, in the 3D views."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("Show 3D", parent)
+        self._segmentation: Any = None
+        self.setCheckable(True)
+        self.toggled.connect(self._show)
+
+    def segmentationNode(self) -> Any:
+        """The segmentation, or None."""
+        return self._segmentation
+
+    def setSegmentationNode(self, node: Any) -> None:
+        """Show whether the surfaces of this segmentation (None: of none) are shown, and let the button change that."""
+        self._segmentation = None
+        name = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
+        shown = node is not None and node.GetDisplayNode() is not None and bool(node.GetDisplayNode().GetVisibility3D())
+        self.setEnabled(node is not None)
+        self.setChecked(shown and node.GetSegmentation().ContainsRepresentation(name))
+        self._segmentation = node
+
+    def _show(self, shown: bool) -> None:
+        if self._segmentation is None:
+            return
+        if shown:
+            self._segmentation.CreateClosedSurfaceRepresentation()
+        else:
+            self._segmentation.RemoveClosedSurfaceRepresentation()
+        self._segmentation.GetDisplayNode().SetVisibility3D(shown)

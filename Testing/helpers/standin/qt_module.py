@@ -41,6 +41,7 @@ def make_module(custom_widgets: Sequence[type]) -> types.ModuleType:
     module.QUiLoader = loader  # type: ignore[attr-defined]
     module.QProcess = QProcess  # type: ignore[attr-defined]
     module.QFileDialog = FileDialog  # type: ignore[attr-defined]
+    module.QMessageBox = MessageBox  # type: ignore[attr-defined]
     # PythonQt: "name" is the object's name.
     QtCore.QObject.name = property(lambda self: self.objectName())  # type: ignore[attr-defined]
     _keep_none_alive()
@@ -61,18 +62,64 @@ def _keep_none_alive() -> None:
     QtWidgets.QPlainTextEdit.appendPlainText = appending  # type: ignore[method-assign]
 
 
+class MessageBox:
+    """Questions that are answered with the next of the prepared answers: the text of the button that is clicked."""
+
+    AcceptRole, RejectRole = QtWidgets.QMessageBox.ButtonRole.AcceptRole, QtWidgets.QMessageBox.ButtonRole.RejectRole
+    answers: ClassVar[list[str]] = []
+    asked: ClassVar[list[str]] = []
+
+    def __init__(self, parent: Any = None) -> None:
+        self._buttons: list[str] = []
+        self._text, self._plain = "", False
+
+    def setWindowTitle(self, title: str) -> None:
+        """Nobody sees it."""
+
+    def setTextFormat(self, kind: Any) -> None:
+        """Remember whether tags in the text are shown as they are."""
+        self._plain = kind == QtCore.Qt.TextFormat.PlainText
+
+    def setText(self, text: str) -> None:
+        """What is asked; it may hold anything, so that it has to be plain."""
+        assert self._plain
+        self._text = text
+
+    def addButton(self, text: str, role: Any) -> str:
+        """Add an answer."""
+        self._buttons.append(text)
+        return text
+
+    def exec_(self) -> None:
+        """Ask."""
+        self.asked.append(self._text)
+        assert self.answers[0] in self._buttons, f"{self._text}: {self.answers[0]} is none of {self._buttons}"
+
+    def clickedButton(self) -> str:
+        """The answer."""
+        return self.answers.pop(0)
+
+
 class FileDialog:
     """File dialogs that give the next of the prepared answers, as a text; an empty one is "Cancel"."""
 
     answers: ClassVar[list[str]] = []
 
+    suggested: ClassVar[list[str]] = []
+
     @classmethod
     def getSaveFileName(cls, parent: Any, title: str, name: str, kinds: str) -> str:
+        """The next answer; what was suggested is remembered."""
+        cls.suggested.append(name)
+        return cls.answers.pop(0)
+
+    @classmethod
+    def getOpenFileName(cls, parent: Any, title: str, folder: str, kinds: str) -> str:
         """The next answer."""
         return cls.answers.pop(0)
 
     @classmethod
-    def getExistingDirectory(cls, parent: Any, title: str) -> str:
+    def getExistingDirectory(cls, parent: Any, title: str, folder: str = "") -> str:
         """The next answer."""
         return cls.answers.pop(0)
 

@@ -1,0 +1,148 @@
+"""The table of findings in the panel: its rows, and which of them is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from CondDiffusionUADLib.panel.Widgets import quiet, toolTipText
+from CondDiffusionUADLib.scene.CandidateSegmentation import ACCEPTED_COLOR, OPEN_COLOR
+from CondDiffusionUADLib.scene.Decisions import ACCEPTED, OPEN, REJECTED
+from CondDiffusionUADLib.scene.Findings import Finding
+from CondDiffusionUADLib.scene.Heatmap import scoreText
+
+MOST_ROWS = 200  # a table of thousands would make the slider stick
+ROW_HEIGHT = 22
+ROWS_SEEN, ROWS_SEEN_ON_LAPTOP = 8, 5  # without scrolling
+LAPTOP_HEIGHT = 900  # of the window, in pixels
+_STATUS, _PLACE = 1, 5
+_NUMBERS = (0, 2, 3, 4)
+
+
+class FindingsView:
+    """Shows findings as rows. The chosen one stays chosen while others come and go: it is known by its peak.
+
+    Args:
+        table: The QTableWidget.
+        chosen: Called when the user chooses a row.
+        sliceName: What the series calls a slice of the volume, by its number from 1 on.
+    """
+
+    def __init__(self, table: Any, chosen: Callable[[], None], sliceName: Callable[[int], str]) -> None:
+        self._table = table
+        self._chosen = chosen
+        self._sliceName = sliceName
+        self._findings: Sequence[Finding] = ()
+        self._peak: Any = None
+        titles = (_("No."), _("Status"), _("ml"), _("Peak"), _("Mean"), _("Place (mm)"))
+        table.columnCount = len(titles)
+        table.setHorizontalHeaderLabels(titles)
+        table.verticalHeader().visible = False
+        table.verticalHeader().defaultSectionSize = ROW_HEIGHT
+        header = table.horizontalHeader()
+        header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+        header.setSectionResizeMode(_PLACE, qt.QHeaderView.Stretch)
+        table.itemSelectionChanged.connect(self._onSelected)
+
+    @property
+    def finding(self) -> Finding | None:
+        """The chosen finding, or None."""
+        shown = self._findings[:MOST_ROWS]
+        return next((finding for finding in shown if finding.peak == self._peak), None)
+
+    def show(self, findings: Sequence[Finding]) -> None:
+        """Show these findings; the chosen one stays chosen as long as it is among them."""
+        self._findings = findings
+        table = self._table
+        with quiet(table):
+            table.clearSelection()
+            table.rowCount = min(len(findings), MOST_ROWS)
+            for row, finding in enumerate(findings[:MOST_ROWS]):
+                _fillRow(table, row, finding, describe(finding, self._sliceName(finding.slice)))
+        self._fit()
+        self.choose(self.finding)
+
+    def _fit(self) -> None:
+        """Leave room below the table for the buttons that belong to it."""
+        rows = ROWS_SEEN if self._table.window().height > LAPTOP_HEIGHT else ROWS_SEEN_ON_LAPTOP
+        self._table.setFixedHeight(rows * ROW_HEIGHT + self._table.horizontalHeader().height + 4)
+
+    def choose(self, finding: Finding | None) -> None:
+        """Choose a finding (None: leave the table without a chosen row), without telling anybody."""
+        with quiet(self._table):
+            if finding is None or finding.number > MOST_ROWS:
+                self._table.clearSelection()
+            else:
+                self._peak = finding.peak
+                self._table.selectRow(finding.number - 1)
+
+    def forget(self) -> None:
+        """Other findings come: none is chosen."""
+        self._peak = None
+
+    def step(self, forward: bool) -> Finding | None:
+        """The finding in the next row, or in the one before; the first one when none is chosen."""
+        shown, current = self._findings[:MOST_ROWS], self.finding
+        if not shown:
+            return None
+        row = 0 if current is None else current.number - 1 + (1 if forward else -1)
+        return shown[min(max(row, 0), len(shown) - 1)]
+
+    def nextOpen(self) -> Finding | None:
+        """The finding after the chosen one, or else from the first row on, that nobody has decided about yet."""
+        start = self.finding.number if self.finding else 0
+        shown = self._findings[:MOST_ROWS]
+        return next((finding for finding in (*shown[start:], *shown[:start]) if finding.status == OPEN), None)
+
+    def _onSelected(self) -> None:
+        row = self._table.currentRow()
+        if self._table.selectedItems() and 0 <= row < len(self._findings):
+            self._peak = self._findings[row].peak
+            self._chosen()
+
+
+def _fillRow(table: Any, row: int, finding: Finding, description: str) -> None:
+    tip = toolTipText(description)
+    for column, text in enumerate(_cells(finding)):
+        item = qt.QTableWidgetItem(text)
+        item.setToolTip(tip)
+        if column in _NUMBERS:
+            item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+        if column == _STATUS and finding.status != REJECTED:
+            color = ACCEPTED_COLOR if finding.status == ACCEPTED else OPEN_COLOR  # as its outline in the views
+            item.setData(qt.Qt.DecorationRole, qt.QColor(*(round(255 * part) for part in color)))
+        table.setItem(row, column, item)
+
+
+def _cells(finding: Finding) -> tuple[str, ...]:
+    status = {OPEN: "", ACCEPTED: _("accepted"), REJECTED: _("rejected")}[finding.status]
+    return (
+        str(finding.number),
+        finding.segment or status,
+        f"{finding.volumeMl:.2f}",
+        scoreText(finding.peakScore),
+        scoreText(finding.meanScore),
+        place(finding.centerRas),
+    )
+
+
+def place(ras: tuple[float, float, float]) -> str:
+    """A place as the slice views write it: the letter says the side, the number is never negative."""
+    letters = (("R", "L"), ("A", "P"), ("S", "I"))
+    return ", ".join(
+        f"{pair[value < 0]} {abs(value):.0f}" for pair, value in zip(letters, map(round, ras), strict=True)
+    )
+
+
+def describe(finding: Finding, sliceName: str) -> str:
+    """What the table has no column for: side, slice of the series, and whether a hand was there."""
+    sides = {"right": _("right side"), "left": _("left side"), "middle": _("near the middle")}
+    parts = [
+        sides.get(finding.side, ""),
+        _("slice {number}").format(number=sliceName) if finding.slice else "",
+        _("changed by hand") if finding.edited else "",
+    ]
+    return ", ".join(filter(None, parts))

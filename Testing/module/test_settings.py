@@ -1,0 +1,172 @@
+"""What the panel asks before it installs, repairs and removes, and how it tells what is under way."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import qt
+from desk import Desk
+from standin.application import Application
+from standin.qt_module import show_properties
+
+show_properties(sys.modules[__name__])
+
+FOLDER_CHOICE = "Install from a folder of wheels..."
+
+
+@pytest.fixture
+def desk(
+    app: Application, scan: Any, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., float]
+) -> Iterator[Desk]:
+    """A panel whose environment is not there yet; dialogs do not answer by themselves."""
+    app.testing = False
+    qt.QMessageBox.asked.clear()
+    made = Desk(monkeypatch, wait_until, ready=False)
+    yield made
+    made.widget.cleanup()
+    assert qt.QMessageBox.answers == []
+
+
+def answer(*texts: str) -> None:
+    qt.QMessageBox.answers[:] = texts
+
+
+def test_the_first_click_asks_once_installs_and_goes_on(desk: Desk) -> None:
+    ui = desk.ui
+    answer("Install")
+    ui.detectButton.click()
+    assert qt.QMessageBox.asked == ["Install from the registry?"]
+    assert desk.installer.calls == [("install", None)] and desk.panel.run.busy
+    assert not ui.detectButton.enabled and ui.progressArea.visible
+    desk.installer.listener.onStep("PyTorch: 120 of 180 MB", 0.6)
+    assert ui.stageLabel.text == "PyTorch: 120 of 180 MB" and ui.progressBar.value == 600
+    desk.installer.listener.onStep("Checking", None)
+    assert ui.progressBar.maximum == 0, "nobody knows how long it takes"
+    answer("OK", "Cancel")
+    assert desk.installer.listener.onQuestion("It is larger: 2 GB. Go on?")
+    assert not desk.installer.listener.onQuestion("Once more?")
+    desk.installer.finish()
+    desk.wait(lambda: not desk.panel.run.busy)
+    assert desk.message.startswith("4 candidates")
+
+
+def test_no_is_no(desk: Desk) -> None:
+    answer("Cancel")
+    desk.ui.detectButton.click()
+    assert desk.installer.calls == [] and not desk.panel.run.busy and desk.ui.detectButton.enabled
+
+
+def test_while_slicer_tests_nothing_is_installed(desk: Desk, app: Application) -> None:
+    app.testing = True
+    desk.ui.detectButton.click()
+    assert desk.installer.calls == [] and qt.QMessageBox.asked == []
+
+
+def test_an_installation_from_a_folder(desk: Desk, tmp_path: Path) -> None:
+    answer(FOLDER_CHOICE, "Install")
+    qt.QFileDialog.answers = [str(tmp_path)]
+    desk.ui.detectButton.click()
+    assert desk.installer.calls == [("install", tmp_path)]
+    assert qt.QMessageBox.asked[-1] == f"Install from {tmp_path}?"
+    desk.ui.cancelButton.click()
+    assert desk.installer.calls[-1] == ("cancel",) and not desk.panel.run.busy
+    assert desk.message == "Canceled." and desk.ui.detectButton.enabled and not desk.ui.progressArea.visible
+    qt.QFileDialog.answers = [""]
+    answer(FOLDER_CHOICE)
+    desk.ui.detectButton.click()
+    assert not desk.panel.run.busy
+
+
+def test_a_failed_installation_is_explained(desk: Desk) -> None:
+    from CondDiffusionUADLib.run.Problems import Problem
+
+    answer("Install")
+    desk.ui.detectButton.click()
+    desk.installer.finish(Problem("disk_full", "The disk is full.", "Free 3 GB."))
+    assert desk.message == "The disk is full. Free 3 GB." and "disk_full" in desk.ui.logView.plainText
+
+
+def test_the_environment_is_shown_repaired_and_removed(desk: Desk) -> None:
+    ui = desk.ui
+    assert ui.environmentLabel.text == "It is not installed yet." and ui.repairButton.text == "Install..."
+    assert not ui.removeButton.enabled
+    answer("Install")
+    ui.repairButton.click()
+    assert not ui.repairButton.visible and not ui.detectButton.enabled
+    desk.installer.finish()
+    assert "1,700 MB" in ui.environmentLabel.text and ui.repairButton.text == "Repair..."
+    assert desk.message == "The Python environment is ready." and ui.detectButton.enabled
+    answer("Cancel")
+    ui.removeButton.click()
+    assert ("remove",) not in desk.installer.calls and "1700 MB" in qt.QMessageBox.asked[-1]
+    answer("OK")
+    ui.removeButton.click()
+    assert desk.installer.calls[-1] == ("remove",) and not ui.removeButton.enabled
+
+
+def test_an_environment_made_by_hand(desk: Desk, tmp_path: Path) -> None:
+    qt.QFileDialog.answers = ["", str(tmp_path)]
+    desk.ui.chooseEnvironmentButton.click()
+    assert desk.installer.calls == []
+    desk.ui.chooseEnvironmentButton.click()
+    assert desk.installer.calls == [("use", str(tmp_path))] and desk.panel.run.busy
+    desk.installer.finish()
+    assert not desk.panel.run.busy
+
+
+def test_the_model_is_loaded_when_the_panel_opens_if_that_is_wanted(desk: Desk) -> None:
+    from CondDiffusionUADLib.run import UserSettings
+
+    assert desk.panel.logic.workerProcessId == 0, "there is no environment yet"
+    desk.installer.ready = True
+    desk.widget.enter()
+    desk.wait(lambda: desk.ui.readyLabel.visible)
+    assert "571 MB of memory" in desk.ui.readyLabel.text and desk.ui.deviceHint.text
+    desk.ui.readyBox.checked = False
+    assert not UserSettings.keepReady() and not desk.ui.readyLabel.visible
+    desk.wait(lambda: desk.panel.logic.workerProcessId == 0)
+
+
+def test_models_are_imported_and_removed(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_bundle: Path
+) -> None:
+    from CondDiffusionUADLib.run.ChildProcess import Launch
+
+    home = tmp_path / "models"
+    monkeypatch.setenv("CONDDIFFUSION_UAD_MODELS", str(home))
+    copy = f"import shutil; shutil.copytree({str(small_bundle)!r}, {str(home / 'mine')!r})"
+    launches: list[tuple[str, ...]] = []
+
+    def launch(script: str) -> Callable[..., Launch]:
+        def starting(*arguments: str) -> Launch:
+            launches.append(arguments)
+            return Launch(sys.executable, ("-c", script))
+
+        return starting
+
+    ui, models = desk.ui, desk.panel.models
+    assert not ui.removeModelButton.enabled, "the shipped one is no imported one"
+    for script, words in (
+        ("import sys; print('Error: It is damaged.', file=sys.stderr); sys.exit(4)", "It is damaged."),
+        (copy, "The model mine is installed."),
+    ):
+        monkeypatch.setattr(models, "_launch", launch(script))
+        qt.QFileDialog.answers = [str(tmp_path / "mine.zip")]
+        ui.importModelButton.click()
+        assert not ui.importModelButton.enabled
+        desk.wait(lambda: ui.importModelButton.enabled)
+        assert words in desk.message
+    assert launches[-1] == ("bundle", "import", str(tmp_path / "mine.zip"))
+    assert ui.bundleBox.currentText == "mine" and desk.panel._parameters.bundle == "mine"
+    qt.QFileDialog.answers = [str(tmp_path / "mine.zip")]
+    answer("Cancel")
+    ui.importModelButton.click()
+    assert "already" in qt.QMessageBox.asked[-1]
+    answer("OK")
+    ui.removeModelButton.click()
+    assert not (home / "mine").exists()
+    assert not ui.removeModelButton.enabled
