@@ -165,6 +165,15 @@ def detect(order: dict) -> None:
         emit({"event": "error", "code": sys.argv[2], "message": "scan.nrrd made trouble.", "hint": "--device"}, number)
 
 
+def prepare(number: int) -> None:
+    """Be ready, or not."""
+    if MODE == "error":
+        emit({"event": "error", "code": sys.argv[2], "message": "It is not ready.", "hint": ""}, number)
+        return
+    devices = [{"name": "cpu", "label": "CPU", "memory_gb": None, "supported": True}]
+    emit({"event": "ready", "memory_mb": 570.6, "torch": "2.13.0", "devices": devices}, number)
+
+
 def main() -> None:
     """Take orders until there are no more."""
     if MODE == "stubborn":
@@ -173,6 +182,8 @@ def main() -> None:
         order = json.loads(line)
         if order["job"] == "detect":
             threading.Thread(target=detect, args=(order,), daemon=True).start()
+        elif order["job"] == "prepare":
+            prepare(order["id"])
         elif order["job"] == "cancel" and MODE == "patient":
             emit({"event": "error", "code": "cancelled", "message": "", "hint": ""}, order["id"])
     while MODE == "stubborn":

@@ -133,6 +133,19 @@ def test_what_another_slicer_built_meanwhile_is_taken_and_a_repair_makes_it_anew
     assert second is not None and second.made > first.made and not (site.target / "broken").exists()
 
 
+def test_what_the_system_binds_a_package_to_is_kept(site: Site, tmp_path: Path) -> None:
+    from CondDiffusionUADLib.run.Environment import pythonIn
+
+    make_wheel(site.wheels, "tinyneed", "2.0")
+    bounds = tmp_path / "bounds.txt"
+    bounds.write_text("tinyneed<2")
+    site.started["UV_CONSTRAINT"] = str(bounds)
+    assert site.build()[-1]["event"] == "done"
+    script = "import tinyneed; print(tinyneed.VERSION)"
+    done = subprocess.run([pythonIn(site.target), "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1.0"
+
+
 def test_a_failed_repair_leaves_what_was_there(site: Site) -> None:
     from CondDiffusionUADLib.run.Environment import readRecord
 

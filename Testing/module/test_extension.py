@@ -84,13 +84,22 @@ def test_the_module_file_is_small_and_light() -> None:
     assert imports_at_the_top(path) - set(sys.stdlib_module_names) == {"qt", "slicer"}
 
 
+# Of Slicer's registerCustomSampleDataSource, those that 5.10 and 5.13 both have.
+SAMPLE_PARAMETERS = {"category", "sampleName", "uris", "fileNames", "nodeNames", "thumbnailFileName", "checksums"}
+SAMPLE_PARAMETERS |= {"customDownloader", "loadFiles", "loadFileProperties"}
+
+
 def test_the_module_says_what_it_is(app: Application, mrml: MrmlApplication, monkeypatch: pytest.MonkeyPatch) -> None:
     from CondDiffusionUAD import CondDiffusionUAD
 
     registered: list[dict[str, Any]] = []
     module = types.ModuleType("SampleData")
-    logic = types.SimpleNamespace(registerCustomSampleDataSource=lambda **source: registered.append(source))
-    module.SampleDataLogic = logic  # type: ignore[attr-defined]
+
+    def register(**source: Any) -> None:
+        assert set(source) <= SAMPLE_PARAMETERS
+        registered.append(source)
+
+    module.SampleDataLogic = types.SimpleNamespace(registerCustomSampleDataSource=register)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "SampleData", module)
     parent = types.SimpleNamespace(path=str(MODULE / "CondDiffusionUAD.py"))
     CondDiffusionUAD(parent)

@@ -109,3 +109,4 @@ def test_results_labels_and_colors_are_not_offered_as_scans(app: Application, mr
     assert selector.count() == 4, "Slicer's combo box lists derived classes unless it is told not to"
     selector.sortFilterProxyModel().hiddenNodeIDs = notScans(mrml.scene)
     assert selector.count() == 1 and selector.currentNode() is scan
+    selector.setMRMLScene(None)

@@ -189,6 +189,9 @@ def test_surfaces_are_shown_and_follow(live: LiveFindings) -> None:
     assert 0 < surface.GetNumberOfPoints() < points
     live.showInThreeD(False)
     assert not live.shownInThreeD
+    live.nodes.segmentation.GetDisplayNode().SetVisibility(False)
+    live.showInThreeD(True)
+    assert live.shownInThreeD and live.nodes.segmentation.GetDisplayNode().GetVisibility()
 
 
 def test_linking_goes_in_small_steps() -> None:

@@ -57,14 +57,14 @@ def columns(cases: Sequence[Case]) -> dict[Case, tuple[str, str]]:
 
 
 def variants(bundle: Bundle, contrast: str, *, all_rules: bool) -> Iterator[tuple[str, Sequence[int], Residual]]:
-    """What to try with a bundle: name, noise levels and residual rule."""
-    rule, levels = smoothing_of(bundle, contrast), bundle.config.timesteps
-    yield bundle.name, levels, rule
+    """What to try with a bundle: name, timesteps and residual rule."""
+    rule, timesteps = smoothing_of(bundle, contrast), bundle.config.timesteps
+    yield bundle.name, timesteps, rule
     if all_rules:
-        for level in levels:
-            yield f"{bundle.name}, level {level} alone", (level,), rule
+        for timestep in timesteps:
+            yield f"{bundle.name}, timestep {timestep} alone", (timestep,), rule
         for name, change in CHANGES.items():
-            yield f"{bundle.name}, {name}", levels, replace(rule, **change)
+            yield f"{bundle.name}, {name}", timesteps, replace(rule, **change)
 
 
 def compare(
@@ -81,7 +81,7 @@ def compare(
     Args:
         loaded: The bundles; the baselines are smoothed by the rule of the first.
         cases: Labeled.
-        all_rules: Whether to try :data:`CHANGES` and single levels, too.
+        all_rules: Whether to try :data:`CHANGES` and single timesteps, too.
         healthy: Usual residuals, to try residuals divided by them in volumes, too.
         seed: Of the noise.
         show: Told how far it is.
@@ -112,10 +112,10 @@ def _maps(
         if contrast not in bundle.config.contrasts:
             continue
         estimates: dict[Sequence[int], Restored] = {}
-        for name, levels, rule in variants(bundle, contrast, all_rules=all_rules):
-            if levels not in estimates:
-                estimates[levels] = restore(bundle, examined.prepared, contrast, timesteps=levels, seed=seed)
-            yield name, examined.native(rule(estimates[levels], bundle.model))
+        for name, timesteps, rule in variants(bundle, contrast, all_rules=all_rules):
+            if timesteps not in estimates:
+                estimates[timesteps] = restore(bundle, examined.prepared, contrast, timesteps=timesteps, seed=seed)
+            yield name, examined.native(rule(estimates[timesteps], bundle.model))
         if (bundle.name, contrast) in healthy:
             usual = on_grid(healthy[bundle.name, contrast], bundle.config.grid, examined.prepared.grid)
             own = smoothing_of(bundle, contrast)(estimates[bundle.config.timesteps], bundle.model)
@@ -138,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundles", nargs="+", metavar="BUNDLE")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="labeled scans")
-    parser.add_argument("--rules", action="store_true", help="also other levels and rules, one change at a time")
+    parser.add_argument("--rules", action="store_true", help="also other timesteps and rules, one change at a time")
     parser.add_argument("--healthy", type=Path, metavar="DIR", help="training data: also divide by usual residuals")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="of the training data (default: .cache in it)")
     parser.add_argument("--most", type=int, metavar="N", help="patients, or slices, of each data set (default: all)")

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import SimpleITK as sitk
-from foreign_scans import FOREIGN, PHANTOMS, Foreign
 from gate_tables import CLEAN, SEVERITIES, Row, corrupted_name, tables
+from out_of_distribution import OUT_OF_DISTRIBUTION, PHANTOMS, Change
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.detection.input_check.gate import distances, judge
@@ -96,7 +96,7 @@ class Study:
         """Make and prepare a phantom. Raises BadInput."""
         return self._prepare(make())
 
-    def changed(self, clean: Callable[[], Prepared], change: Foreign) -> Prepared:
+    def changed(self, clean: Callable[[], Prepared], change: Change) -> Prepared:
         """Make a prepared scan into something else, and prepare that. Raises BadInput."""
         return self._prepare(change(clean().way.oriented.image, orient(clean().native_mask).image))
 
@@ -155,7 +155,7 @@ def rows(study: Study, sources: Sequence[Source], corrupted: Sequence[str], chan
             for severity in SEVERITIES:
                 make = partial(study.corrupted, clean, kind, severity)
                 yield study.row(source.name, corrupted_name(kind, severity), source.contrast, make)
-        for name, change in FOREIGN.items() if _matches(source.name, changed) else ():
+        for name, change in OUT_OF_DISTRIBUTION.items() if _matches(source.name, changed) else ():
             yield study.row(source.name, name, source.contrast, partial(study.changed, clean, change))
 
 

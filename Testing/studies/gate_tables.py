@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from foreign_scans import FOREIGN, PHANTOMS
+from out_of_distribution import OUT_OF_DISTRIBUTION, PHANTOMS
 
 from conddiffusion_uad.detection.input_check.gate import LIMITS, PASS, REFUSE, WARN, Assessment, judge
 from conddiffusion_uad.evaluation.metrics.score_counts import auroc
@@ -64,7 +64,7 @@ def tables(rows: Sequence[Row], testing: Callable[[str], bool]) -> str:
     """All tables; ``testing`` says which scans the limits were not set on."""
     clean = [row for row in rows if row.change == CLEAN]
     parts = [clean_table(clean, testing), figures_table(clean), said_table(clean)]
-    parts += [corruption_table(rows), foreign_table(rows)]
+    parts += [corruption_table(rows), out_of_distribution_table(rows)]
     return "\n\n".join(parts)
 
 
@@ -149,10 +149,10 @@ def corruption_table(rows: Sequence[Row]) -> str:
     return _table(["artifact", *(f"severity {severity}" for severity in SEVERITIES)], lines)
 
 
-def foreign_table(rows: Sequence[Row]) -> str:
+def out_of_distribution_table(rows: Sequence[Row]) -> str:
     """Verdicts on what is no such scan at all."""
     lines = []
-    for change in (*PHANTOMS, *FOREIGN):
+    for change in (*PHANTOMS, *OUT_OF_DISTRIBUTION):
         chosen = [row for row in rows if row.change == change]
         if chosen:
             lines.append([change, *_counts(chosen)])

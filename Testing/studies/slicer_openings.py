@@ -29,14 +29,14 @@ def opening(session: Session) -> None:
     session.open()
     panel = session.panel
     shown = round(time.monotonic() - started, 2)
-    took, stall = session.pump(lambda: panel.logic.workerMegabytes is not None, 120)
+    took, stall = session.pump(lambda: panel.logic.workerMegabytes is not None, 900)
     print(f"shown after {shown} s, ready after {took} s, {panel.logic.workerMegabytes} MB, longest stall {stall} s")
     print("devices:", panel.ui.deviceHint.text, flush=True)
     if panel.logic.workerMegabytes is None:
         session.failed.append("ready")
     if os.environ.get("STUDY_KILL"):
         panel.ui.detectButton.click()
-        session.pump(lambda: "Registering" in str(panel.ui.stageLabel.text), 60)
+        session.pump(lambda: "Registering" in str(panel.ui.stageLabel.text), 600)
         os.kill(os.getpid(), signal.SIGKILL)
     session.end()
 
@@ -47,7 +47,7 @@ def main(times: int) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         for number in range(1, times + 1):
             kill = "1" if number % 3 == 0 else ""
-            done = run_in_slicer(__file__, limit_s=240, TMPDIR=temporary, STUDY_KILL=kill)
+            done = run_in_slicer(__file__, limit_s=1200, TMPDIR=temporary, STUDY_KILL=kill)
             if done is None:
                 return 0
             time.sleep(11 if kill else 1)  # a younger folder may be one that is just being locked

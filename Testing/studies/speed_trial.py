@@ -1,7 +1,8 @@
 """A process that reconstructs one synthetic brain each time it is asked to, in one variant; see `compare_speed.py`.
 
-It runs with the package of another checkout, too, and so uses only what all of them have. Its argument is the variant
-as JSON; on each line of stdin it answers with the seconds and writes the result to a file.
+It runs with the package of another checkout, too, if that has `method.run.restore`, and uses only what all of these
+have. Its argument is the variant as JSON; on each line of stdin it answers with the seconds and writes the result to a
+file.
 """
 
 from __future__ import annotations

@@ -35,6 +35,9 @@ from CondDiffusionUADLib.run.Uv import CanceledError, CommandError, Commands, fe
 NOT_NEEDED = ("customtkinter",)
 """What packages ask for and the engine never loads: a graphical interface of deepbet's."""
 
+BOUNDS = ("numpy<2 ; sys_platform == 'darwin' and platform_machine == 'x86_64'",)
+"""What packages do not say: the last PyTorch for Intel's Macs, 2.2, was built for numpy 1."""
+
 LEAST_ROOM = 500_000_000  # bytes, to begin at all
 _MARGIN = 500_000_000  # bytes that have to stay free
 _MORE_THAN_SAID = 1.3  # from this on, the user is asked again
@@ -150,10 +153,13 @@ class Builder:
     def _resolve(self, variables: Mapping[str, str]) -> Path:
         """Decide which packages to take; from PyTorch's own index for this computer, if that can be reached."""
         self._console.tell("step", name="resolve")
-        excluded = self._work / "excluded.txt"
+        excluded, bounds = self._work / "excluded.txt", self._work / "bounds.txt"
         excluded.write_text("\n".join(NOT_NEEDED), encoding="utf-8")
+        bounds.write_text("\n".join(BOUNDS), encoding="utf-8")
         lock = self._work / "pylock.engine.toml"
         common = ("pip", "compile", self._order.requirements, "--excludes", excluded, "--only-binary", ":all:")
+        for constraints in (bounds, *variables.get("UV_CONSTRAINT", "").split()):
+            common += ("--constraints", constraints)
         common += ("--python", Environment.pythonIn(self._building), "--quiet")
         common += ("--format", "pylock.toml", "--output-file", lock)
         if self._order.wheels:

@@ -184,11 +184,13 @@ def readSegment(node: Any, segmentId: str, geometryNode: Any) -> np.ndarray:
 
 def showInThreeD(segmentationNode: Any, shown: bool) -> None:
     """Show the candidates as surfaces in the 3D views, or not; surfaces that nobody sees are not kept up to date."""
+    display = segmentationNode.GetDisplayNode()
     if shown:
         segmentationNode.CreateClosedSurfaceRepresentation()
+        display.SetVisibility(True)  # the views may have gone back to what they showed before
     else:
         segmentationNode.RemoveClosedSurfaceRepresentation()
-    segmentationNode.GetDisplayNode().SetVisibility3D(shown)
+    display.SetVisibility3D(shown)
 
 
 def isShownInThreeD(segmentationNode: Any) -> bool:

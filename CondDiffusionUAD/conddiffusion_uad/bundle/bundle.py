@@ -292,4 +292,4 @@ def _read_json(path: Path) -> Any:
 
 
 def _write_json(path: Path, values: Any, indent: int | None = 2) -> None:
-    path.write_text(json.dumps(values, indent=indent) + "\n", encoding="utf-8", newline="\n")
+    path.write_text(json.dumps(values, indent=indent, allow_nan=False) + "\n", encoding="utf-8", newline="\n")

@@ -27,6 +27,8 @@ def files(folder: Path) -> list[Path]:
 def save(folder: Path, model: ConditionedDiffusion) -> None:
     """Write the weights of a model, in half precision where that can hold them, else in single precision.
 
+    What further networks hold as buffers, such as statistics, is written as it is.
+
     Args:
         folder: The bundle's folder; weights that lie there are replaced.
         model: In its plain form.
@@ -41,7 +43,8 @@ def save(folder: Path, model: ConditionedDiffusion) -> None:
     for earlier in files(folder):
         earlier.unlink(missing_ok=True)
     for name, weights in networks.items():
-        save_file({key: _stored(value) for key, value in weights.items()}, _file(folder, name))
+        kept = {key for key, _ in model.networks[name].named_buffers()} if name != MODEL else set()
+        save_file({key: _stored(value, halve=key not in kept) for key, value in weights.items()}, _file(folder, name))
         _file(folder, name).chmod(0o644)  # safetensors lets nobody else read what it writes
 
 
@@ -85,9 +88,9 @@ def _separated(model: ConditionedDiffusion) -> dict[str, dict[str, torch.Tensor]
     return {MODEL: shared, **{name: dict(network.state_dict()) for name, network in model.networks.items()}}
 
 
-def _stored(values: torch.Tensor) -> torch.Tensor:
+def _stored(values: torch.Tensor, *, halve: bool) -> torch.Tensor:
     """Weights in half precision, unless one of them is too large for it."""
-    if values.is_floating_point():
+    if halve and values.is_floating_point():
         half = values.half()
         values = half if bool(torch.isfinite(half).all()) else values.float()
     return values.contiguous().cpu()

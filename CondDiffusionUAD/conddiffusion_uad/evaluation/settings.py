@@ -130,7 +130,7 @@ class Settings:
         Raises:
             BundleFailure: A bundle is missing or damaged.
         """
-        options = {**vars(self), **asdict(self.rule), "maps": _fingerprint(self.maps), "shifted": bool(self.shifts)}
+        options = {**vars(self), **asdict(self.rule), "maps": _fingerprint(self.maps), "robustness": bool(self.shifts)}
         for name in ("bundles", "protocol", "rule", "device", "shifts", "severities"):
             del options[name]
         return {"protocol": self.protocol, "bundles": [_identity(name) for name in self.bundles], "options": options}

@@ -53,11 +53,21 @@ class Method:
         """Channels that the denoiser sees beside the noisy slice."""
         return sum(part.channels for part in self.context)
 
+    @property
+    def parts(self) -> tuple[object, ...]:
+        """All parts that are called when a brain is scored."""
+        adapt = () if self.adapt is None else (self.adapt,)
+        return (self.noise, self.restore, *self.anomaly_map.values(), *self.context, *self.measures, *adapt)
+
+    @property
+    def plain(self) -> bool:
+        """Whether a part needs the networks in their plain form; it says so by an attribute ``plain``."""
+        return any(getattr(part, "plain", False) for part in self.parts)
+
     def learned(self) -> dict[str, Learned]:
         """The parts with networks of their own, by the names of these networks. Raises ValueError for a bad name."""
-        everything = (self.restore, *self.anomaly_map.values(), *self.context, *self.measures, self.adapt)
         found: dict[str, Learned] = {}
-        for part in everything:
+        for part in self.parts:
             if isinstance(part, Learned):
                 if not NETWORK.fullmatch(part.weights) or part.weights == "model":
                     raise ValueError(f"weights cannot be called {part.weights!r}")

@@ -1,4 +1,9 @@
-"""What all parts of a method have in common: how a configuration names them, and networks of their own."""
+"""What all parts of a method have in common: how a configuration names them, and networks of their own.
+
+A part that follows gradients, or looks into layers, has an attribute ``plain`` that is true. The method is then given
+the networks in their plain form, which is slower: copies that the part may change, without gradients unless the part
+turns them on (``torch.enable_grad``).
+"""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def score(
     require_contrast(bundle, contrast)
     progress.stage("reconstruct")
     method = bundle.method.at(timesteps)
-    with _adapted(bundle, method, brain, contrast) as model, torch.inference_mode():
+    with _networks(bundle, method, brain, contrast) as model, torch.no_grad():
         restored = _restored(model, method, brain, contrast, seed, batch, progress)
         progress.stage("score")
         return _scored(bundle, method, restored, model)
@@ -171,7 +171,7 @@ def restore(
     """
     require_contrast(bundle, contrast)
     method = bundle.method.at(timesteps)
-    with _adapted(bundle, method, brain, contrast) as model, torch.inference_mode():
+    with _networks(bundle, method, brain, contrast) as model, torch.no_grad():
         return _restored(model, method, brain, contrast, seed, batch, progress or Quiet())
 
 
@@ -195,15 +195,18 @@ def _scored(bundle: Trained, method: Method, restored: Restored, model: Conditio
 
 
 @contextmanager
-def _adapted(bundle: Trained, method: Method, brain: Brain, contrast: str) -> Iterator[ConditionedDiffusion]:
-    """The networks for a brain, fitted to it if the method says so; the bundle's own stay as they are."""
+def _networks(bundle: Trained, method: Method, brain: Brain, contrast: str) -> Iterator[ConditionedDiffusion]:
+    """The networks for a brain, in the form that the method needs and fitted to the brain if it says so.
+
+    The bundle's own stay as they are.
+    """
     if method.adapt is None:
-        yield bundle.model
+        yield bundle.adaptable() if method.plain else bundle.model
         return
     model = bundle.adaptable()
     slices = slices_of(brain, method.context, contrast, _filled(brain.mask)).to(model.device)
     with method.adapt(model, slices) as adapted:
-        yield bundle.accelerated(adapted)
+        yield adapted if method.plain else bundle.accelerated(adapted)
 
 
 def _restored(

@@ -20,7 +20,7 @@ def parameterNodeWrapper(kind: type) -> type:
 
     def init(self: Any, parameterNode: Any) -> None:
         self.parameterNode = parameterNode
-        self._values, self._writing = {}, False
+        self._values, self._writing, self._tag = {}, False, 0
         for name, hint in hints.items():
             if not parameterNode.HasParameter(name):
                 _write(parameterNode, name, hint, defaults[name])

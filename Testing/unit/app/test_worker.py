@@ -181,3 +181,35 @@ def test_the_end_of_stdin_ends_it_while_it_loads(start: Start, job: dict[str, An
     assert process.wait(timeout=10) == EXIT_DONE
     assert time.monotonic() - closed < 2
     assert os.listdir(tmp_path) == []
+
+
+def test_it_loads_what_a_job_takes_before_one_comes(talk: Talk, job: dict[str, Any], small_bundle: Path) -> None:
+    talk.say({"job": "prepare", "id": 0, "bundle": str(small_bundle), "device": "cpu"})
+    (event,) = talk.hear("ready")
+    assert event["id"] == 0 and event["memory_mb"] > 100 and event["devices"][-1]["name"] == "cpu" and event["torch"]
+    talk.say({**job, "id": 77})
+    report = json.loads(Path(talk.hear("done", id=77)[-1]["report"]).read_text())
+    assert report["seconds"]["load"] < 2
+
+
+@pytest.mark.parametrize(
+    ("order", "code"),
+    [({"bundle": 3}, "bad_line"), ({"more": 1}, "bad_line"), ({"bundle": "/no/such"}, "bundle_not_found")],
+)
+def test_what_cannot_be_prepared_is_told(talk: Talk, order: dict[str, Any], code: str) -> None:
+    talk.say({"job": "prepare", "id": 5, **order})
+    (event,) = talk.hear("error")
+    assert event["code"] == code and event["id"] == 5
+
+
+def test_a_worker_without_a_job_goes_when_its_memory_is_wanted() -> None:
+    script = (
+        "from conddiffusion_uad.app import readiness, worker; worker.LOOK_S = 0.2;"
+        "readiness.memory_is_wanted = lambda: True; worker.serve()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, env=_environment())
+    assert process.wait(30) == EXIT_DONE
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3] / "CondDiffusionUAD")}

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +10,9 @@ from conddiffusion_uad.evaluation.data.cases import Case
 from conddiffusion_uad.evaluation.record import Record, load_all
 from conddiffusion_uad.evaluation.settings import Settings, Trial
 from conddiffusion_uad.evaluation.shifts import CLEAN
-from conddiffusion_uad.preprocessing import bias
 from conddiffusion_uad.protocol.failures import BadInput
 
+pytestmark = pytest.mark.usefixtures("quick_bias")
 FEW = ("slice thickness", "noise", "reoriented")
 
 
@@ -39,16 +38,12 @@ def case(scan_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Case:
 
 
 @pytest.fixture(scope="module")
-def folder(case: Case, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder in which a few changes were tried; the bias field is fitted in a moment."""
+def folder(case: Case, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a few changes were tried."""
     made = tmp_path_factory.mktemp("robustness")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bias, "CONTROL_POINTS", (4,))
-        patch.setattr(bias, "RUNS", 1)
-        patch.setattr(bias, "ITERATIONS", 1)
-        experiment.open_folder(made, settings.to_json(), "test")
-        experiment.evaluate([case], settings, made, show=lambda *_: None)
-        yield made
+    experiment.open_folder(made, settings.to_json(), "test")
+    experiment.evaluate([case], settings, made, show=lambda *_: None)
+    return made
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import conddiffusion_uad as uad
 
+README = Path(__file__).resolve().parents[3] / "README.md"
+
 
 def test_importing_the_package_loads_no_library(environment: dict[str, str]) -> None:
     code = "import conddiffusion_uad, sys; print(*sys.modules)"
@@ -28,8 +30,9 @@ def test_every_name_is_there_and_says_what_it_does() -> None:
 
 def test_the_example_in_its_docstring_runs(environment: dict[str, str], scan_file: Path, small_bundle: Path) -> None:
     assert uad.__doc__ is not None
-    example = uad.__doc__.partition("::\n")[2].partition("\n\nThe images")[0]
-    code = textwrap.dedent(example).replace("scan_T2.nii.gz", str(scan_file)).replace('"T2"', '"T1"')
+    example = textwrap.dedent(uad.__doc__.partition("::\n")[2].partition("\n\nThe images")[0]).strip("\n")
+    assert f"```python\n{example}\n```" in README.read_text(encoding="utf-8")
+    code = example.replace("scan_T2.nii.gz", str(scan_file)).replace('"T2"', '"T1"')
     code = code.replace('"default"', repr(str(small_bundle)))
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -11,9 +11,9 @@ import gate_study
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from foreign_scans import FOREIGN, PHANTOMS
 from gate_study import Study, find
 from gate_tables import CLEAN, Row, tables
+from out_of_distribution import OUT_OF_DISTRIBUTION, PHANTOMS
 
 from conddiffusion_uad.detection.input_check.gate import judge
 from conddiffusion_uad.detection.input_check.quality import Quality
@@ -88,21 +88,21 @@ def brain_in_a_head() -> tuple[sitk.Image, sitk.Image]:
     return images[0], images[1]
 
 
-@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("name", OUT_OF_DISTRIBUTION)
 def test_changes_make_another_image_that_is_still_a_volume(name: str) -> None:
     scan, brain = brain_in_a_head()
     before = sitk.GetArrayFromImage(scan)
-    changed = FOREIGN[name](scan, brain)
+    changed = OUT_OF_DISTRIBUTION[name](scan, brain)
     values = sitk.GetArrayFromImage(changed)
     assert changed.GetDimension() == 3 and np.isfinite(values).all() and np.ptp(values) > 0
     assert changed.GetSpacing() != scan.GetSpacing() or not np.array_equal(values, before)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(scan), before)
-    np.testing.assert_array_equal(sitk.GetArrayFromImage(FOREIGN[name](scan, brain)), values)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(OUT_OF_DISTRIBUTION[name](scan, brain)), values)
 
 
 def test_halves_are_halves() -> None:
     scan, brain = brain_in_a_head()
-    lower, upper = FOREIGN["lower half"](scan, brain), FOREIGN["upper half"](scan, brain)
+    lower, upper = OUT_OF_DISTRIBUTION["lower half"](scan, brain), OUT_OF_DISTRIBUTION["upper half"](scan, brain)
     assert lower.GetSize()[2] + upper.GetSize()[2] == scan.GetSize()[2]
     assert upper.GetOrigin()[2] - lower.GetOrigin()[2] == pytest.approx(4.0 * lower.GetSize()[2])
 
@@ -110,7 +110,7 @@ def test_halves_are_halves() -> None:
 def test_bone_is_the_brightest_of_a_ct_and_gray_matter_of_a_pet() -> None:
     scan, brain = brain_in_a_head()
     inside = sitk.GetArrayFromImage(brain) > 0
-    ct, pet = (sitk.GetArrayFromImage(FOREIGN[name](scan, brain)) for name in ("like CT", "like PET"))
+    ct, pet = (sitk.GetArrayFromImage(OUT_OF_DISTRIBUTION[name](scan, brain)) for name in ("like CT", "like PET"))
     assert ct.max() == 1000 and ct[inside].max() < 100 and ct.min() == -1000
     tissue = sitk.GetArrayFromImage(scan)
     gray, white = inside & (tissue > 52) & (tissue < 68), inside & (tissue > 82)

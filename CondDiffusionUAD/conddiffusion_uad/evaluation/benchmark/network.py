@@ -20,12 +20,12 @@ from conddiffusion_uad.model.slices import Slices
 from conddiffusion_uad.training import recipe as recipes
 
 PAPER_SIZE = (96, 96)  # height and width of the published slices
-LEVEL = 300
+TIMESTEP = 300
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Of one form of a network, for one slice at one noise level.
+    """Of one form of a network, for one slice at one timestep.
 
     Attributes:
         network: Name of the bundle, or "paper".
@@ -87,14 +87,14 @@ def measure(name: str, model: ConditionedDiffusion, size: tuple[int, int], *, sl
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(0)
     image, noise = (torch.rand(slices, 1, *size, generator=generator).to(device) for _ in range(2))
-    seen, level = Slices.of(image), torch.full((slices,), LEVEL, device=device)
+    seen, timestep = Slices.of(image), torch.full((slices,), TIMESTEP, device=device)
     features = model.encoder(seen)
     forms = {"plain fp32": model} | {
         f"fast {name}": accelerated(model, dtype) for name, dtype in precision.DTYPES.items()
     }
 
     def run(form: ConditionedDiffusion) -> Callable[[], torch.Tensor]:
-        return lambda: form(seen, level, noise, features)
+        return lambda: form(seen, timestep, noise, features)
 
     seconds = np.array(in_turns([run(form) for form in forms.values()], device, rounds))
     plain, found = run(model)(), []

@@ -21,7 +21,7 @@ def text(found: Mapping[str, Any]) -> str:
 
 def _network(speeds: list[Mapping[str, Any]]) -> Iterator[str]:
     if speeds:
-        yield "\nThe network, for one slice at one noise level"
+        yield "\nThe network, for one slice at one timestep"
         columns = ("ms", "GFLOP", "GFLOP/s", "ceiling", "share", "ratio", "error")
         yield _NETWORK.format("network", "form", *columns)
     for speed in speeds:

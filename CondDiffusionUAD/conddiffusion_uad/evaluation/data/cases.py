@@ -16,6 +16,7 @@ from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.preprocessing import atlas
 from conddiffusion_uad.preprocessing.preparation import Prepared, prepare
 from conddiffusion_uad.protocol.events import Progress, Quiet
+from conddiffusion_uad.training.data import data_checks
 
 _LONGEST_ID = 120  # characters; file systems allow 255 bytes, of which suffixes and temporary names need some
 
@@ -64,20 +65,14 @@ def with_unique_ids(cases: Iterable[Case]) -> list[Case]:
 
 
 @dataclass(frozen=True)
-class Problem:
+class Problem(data_checks.Problem):
     """Why a file cannot be used, or what should be known about it.
 
     Attributes:
-        file: Which.
-        message: One sentence.
-        hint: What to do about it; may be empty.
         fatal: Whether its cases cannot be judged; otherwise this is a note.
         cases: Which cases it concerns.
     """
 
-    file: Path
-    message: str
-    hint: str = ""
     fatal: bool = True
     cases: tuple[Case, ...] = ()
 

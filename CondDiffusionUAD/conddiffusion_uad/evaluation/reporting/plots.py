@@ -31,6 +31,7 @@ HEALTHY, LESION, FAINT = "#7F7F7F", "#D55E00", "#6B6B6B"
 SIZE = (4.4, 3.5)  # inches
 _LEAST_RECALL = 0.02  # below, precision jumps with single voxels; it does not set the scale
 _MANY = 200  # cases from which on their points are drawn as one bitmap
+_REFERENCE = {"color": "black", "linewidth": 1, "linestyle": ":"}  # what a method is compared with
 _SETTINGS = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -69,11 +70,10 @@ def precision_recall(group: Values, main: str) -> str:
     """Precision over recall of all methods, over all voxels of the labeled scans, and the prevalence."""
     with canvas("Precision and recall, all voxels pooled") as (figure, axes):
         prevalence = group["methods"][main]["pooled"]["prevalence"]
-        axes.axhline(prevalence, color="black", linewidth=1, linestyle=":", label=f"prevalence {percent(prevalence)}")
+        axes.axhline(prevalence, **_REFERENCE, label=f"prevalence {percent(prevalence)}")
         highest = prevalence
         for name, style, values in _methods(group, main):
-            curve = values["curves"]["precision_recall"]
-            recall, precision = (np.array(curve[key]) for key in ("recall", "precision"))
+            recall, precision = (np.array(values["curves"]["precision_recall"][key]) for key in ("recall", "precision"))
             axes.plot(recall, precision, drawstyle="steps-pre", **_line(style, name == main))
             highest = max(highest, precision[recall > _LEAST_RECALL].max())
         axes.set(xlabel="Recall (share of lesion voxels flagged)", ylabel="Precision", xlim=(0, 1))
@@ -90,15 +90,11 @@ def froc(group: Values, main: str, threshold: float | None) -> str:
             places, recalls = _coordinates(before_merging(values["froc"]))
             least, most = min(least, *places), max(most, *places)
             axes.plot(places, recalls, **_line(style, name == main))
-            at = [point for point in values["froc"] if threshold and _close(point["threshold"], threshold)]
+            at = [p for p in values["froc"] if threshold and math.isclose(p["threshold"], threshold, abs_tol=1e-6)]
             axes.plot(*_coordinates(at), "o", color=style.color, markersize=5)
         axes.set_xscale("symlog", linthresh=0.1, linscale=0.25)
-        axes.set(
-            xlim=(0 if least < 0.1 else 0.8 * least, 1.2 * most),
-            ylim=(0, 1.02),
-            xlabel="False findings per scan",
-            ylabel="Recall of lesions",
-        )
+        axes.set(xlim=(0 if least < 0.1 else 0.8 * least, 1.2 * most), ylim=(0, 1.02))
+        axes.set(xlabel="False findings per scan", ylabel="Recall of lesions")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         return to_svg(figure)
 
@@ -125,14 +121,7 @@ def scores(group: Values, main: str, threshold: float | None) -> str:
         axes.stairs(curve["healthy"], edges, baseline=None, color=HEALTHY, label="healthy voxels")
         axes.stairs(curve["lesion"], edges, baseline=None, color=LESION, linewidth=1.8, label="lesion voxels")
         if main == MODEL:
-            axes.plot(
-                edges,
-                math.log(10) * 10**-edges,
-                color="black",
-                linewidth=1,
-                linestyle=":",
-                label="healthy, if calibrated",
-            )
+            axes.plot(edges, math.log(10) * 10**-edges, **_REFERENCE, label="healthy, if calibrated")
         if main == MODEL and threshold is not None:
             axes.axvline(threshold, color="black", linewidth=1, linestyle="--", label=f"threshold {threshold:.3g}")
         shown = [value for name in ("healthy", "lesion") for value in curve[name] if value > 0]
@@ -149,7 +138,7 @@ def calibration(group: Values, main: str) -> str:
         expected = 10 ** -np.array(curve["score"])
         floor = expected[-1] / 10
         low, mean, high = (np.maximum(curve[name], floor) for name in ("low", "mean", "high"))
-        axes.plot(expected, expected, color="black", linewidth=1, linestyle=":", label="calibrated")
+        axes.plot(expected, expected, **_REFERENCE, label="calibrated")
         axes.fill_between(expected, low, high, color=COLORS[0], alpha=0.2, linewidth=0, label="5 to 95 % of scans")
         axes.plot(expected, mean, color=COLORS[0], linewidth=2, label="mean of scans")
         axes.set(xscale="log", yscale="log", xlim=(expected[-1], expected[0]), ylim=(floor, 1))
@@ -163,18 +152,17 @@ def calibration(group: Values, main: str) -> str:
 def recall_by_size(group: Values, main: str) -> str:
     """Share of lesions found at the label-free threshold by size: bars of the judged method, dots of the others."""
     with canvas("Lesions found, by size") as (figure, axes):
-        sizes = group["methods"][main]["lesions"]["by_size"]
         names = list(group["methods"])
         for name, style, values in _methods(group, main):
-            known = [(i, entry) for i, entry in enumerate(values["lesions"]["by_size"]) if entry["total"]]
-            recalls = [entry["hits"] / entry["total"] for _, entry in known]
+            known = [(i, size) for i, size in enumerate(values["lesions"]["by_size"]) if size["total"]]
+            places, recalls = np.array([i for i, _ in known]), [size["hits"] / size["total"] for _, size in known]
             if name == main:
-                axes.bar([i for i, _ in known], recalls, 0.75, color=style.color, alpha=0.3, edgecolor=style.color)
+                axes.bar(places, recalls, 0.75, color=style.color, alpha=0.3, edgecolor=style.color)
             else:
                 shift = (names.index(name) + 0.5) / len(names) * 0.7 - 0.35
-                axes.plot([i + shift for i, _ in known], recalls, "o", color=style.color, markersize=4.5, clip_on=False)
-        labels = [f"{entry['size']}\n{entry['hits']} of {entry['total']}" for entry in sizes]
-        axes.set_xticks(range(len(sizes)), labels)
+                axes.plot(places + shift, recalls, "o", color=style.color, markersize=4.5, clip_on=False)
+        sizes = group["methods"][main]["lesions"]["by_size"]
+        axes.set_xticks(range(len(sizes)), [f"{size['size']}\n{size['hits']} of {size['total']}" for size in sizes])
         axes.grid(axis="x", visible=False)
         axes.set(xlim=(-0.5, len(sizes) - 0.5), ylim=(0, 1.05))
         axes.set(xlabel="Volume of the lesion; found of all", ylabel="Recall of lesions")
@@ -188,23 +176,13 @@ def average_precision(records: Sequence[Record], methods: Sequence[str], main: s
     look = styles(methods, main)
     with canvas("Average precision of each scan", 0.9 + 0.36 * len(methods)) as (figure, axes):
         rows, most = np.arange(len(methods)), min(1.0, 1.1 * cases.max(initial=0.01))
-        many = len(cases) > _MANY
-        offsets = np.random.default_rng(0).uniform(-0.16, 0.16, len(cases))
-        places = rows[:, None] + offsets
-        axes.plot(
-            cases.T, places, color="#B0B0B0", linewidth=0.5, alpha=min(0.6, 20 / max(len(cases), 1)), rasterized=many
-        )
+        places = rows[:, None] + np.random.default_rng(0).uniform(-0.16, 0.16, len(cases))
+        axes.set_rasterization_zorder(2 if len(cases) > _MANY else 0)
+        faint = min(0.6, 20 / max(len(cases), 1))
+        axes.plot(cases.T, places, color="#B0B0B0", linewidth=0.5, alpha=faint, zorder=1)
         for row, name in enumerate(methods):
-            axes.plot(
-                cases[:, row],
-                places[row],
-                "o",
-                color=look[name].color,
-                markersize=3.2,
-                alpha=0.7,
-                markeredgewidth=0,
-                rasterized=many,
-            )
+            dots = {"color": look[name].color, "markersize": 3.2, "alpha": 0.7, "markeredgewidth": 0}
+            axes.plot(cases[:, row], places[row], "o", **dots, zorder=1.5)
             axes.plot([np.median(cases[:, row])] * 2, [row - 0.32, row + 0.32], color="black", linewidth=2)
         axes.set_yticks(rows, methods)
         axes.grid(axis="y", visible=False)
@@ -240,7 +218,3 @@ def _methods(group: Values, main: str) -> Iterator[tuple[str, Style, Values]]:
 
 def _line(style: Style, foremost: bool) -> dict[str, Any]:
     return {"color": style.color, "linewidth": 2.2 if foremost else 1.3, "dashes": style.dashes or (None, None)}
-
-
-def _close(first: float, second: float) -> bool:
-    return math.isclose(first, second, abs_tol=1e-6)

@@ -18,7 +18,7 @@ class Adaptation(Protocol):
     """A way of fitting the model."""
 
     def __call__(self, model: ConditionedDiffusion, slices: Slices) -> AbstractContextManager[ConditionedDiffusion]:
-        """The adapted model; when the context ends, the given one is again as it was.
+        """The adapted model, with the same layers; when the context ends, the given one is again as it was.
 
         Args:
             model: In its plain form, in evaluation mode, with gradients; nobody else uses it meanwhile.

@@ -31,10 +31,12 @@ class Problem:
     Attributes:
         file: Which.
         message: One sentence.
+        hint: What to do about it; may be empty.
     """
 
     file: Path
     message: str
+    hint: str = ""
 
 
 def fingerprint(entry: Entry) -> str:

@@ -27,6 +27,8 @@ CONSTANTS: Mapping[str, tuple[tuple[float, float], ...]] = {
     "pallidum": ((0.70, 0.80), (750, 1050), (50, 70)), "brainstem": ((0.70, 0.78), (700, 1000), (66, 84)),
     "hippocampus": _GRAY, "choroid plexus": ((0.85, 0.95), (1500, 2600), (120, 280)),
 }  # fmt: skip
+Signal = Callable[[tuple[float, ...]], float]  # of proton density, T1 and T2
+_TRIES = 20
 LESION = ((0.78, 1.0), (1050, 2600), (100, 320))  # longer T1 and T2 than tissue, shorter than fluid
 
 
@@ -54,9 +56,8 @@ def draw(contrast: str, rng: np.random.Generator, physics: float = 0.5) -> Palet
     signal = None
     if contrast not in CONTRASTS:
         tissues = rng.random(len(TISSUES))
-    elif rng.random() < physics:
-        signal = _protocol(contrast, rng)
-        tissues = np.array([signal(_constants(CONSTANTS[name], rng)) for name in TISSUES])
+    elif rng.random() < physics and (simulated := _simulated(contrast, rng)) is not None:
+        signal, tissues = simulated
         scale = tissues.max()
         tissues = tissues / scale
     else:
@@ -68,11 +69,31 @@ def draw(contrast: str, rng: np.random.Generator, physics: float = 0.5) -> Palet
     return Palette(contrast, tissues.astype(np.float32), fluid, gray, white, lesion)
 
 
+def _simulated(contrast: str, rng: np.random.Generator) -> tuple[Signal, np.ndarray] | None:
+    """A protocol and the signal of each tissue; None when no drawn one shows the tissues in the contrast's order.
+
+    Near an inversion time that nulls gray matter the magnitude of fluid is brighter: nobody scans like that.
+    """
+    names = list(TISSUES)
+    for _ in range(_TRIES):
+        signal = _protocol(contrast, rng)
+        tissues = np.array([signal(_constants(CONSTANTS[name], rng)) for name in TISSUES])
+        fluid, gray, white = (tissues[names.index(n)] for n in ("ventricles", "cortex", "white matter"))
+        usual = {
+            "T1": fluid < 0.7 * gray < 0.95 * 0.7 * white,
+            "T2": white < gray < 0.8 * fluid,
+            "FLAIR": fluid < 0.6 * white,
+        }
+        if usual[contrast]:
+            return signal, tissues
+    return None
+
+
 def _constants(ranges: tuple[tuple[float, float], ...], rng: np.random.Generator) -> tuple[float, ...]:
     return tuple(float(np.exp(rng.uniform(np.log(low), np.log(high)))) for low, high in ranges)
 
 
-def _protocol(contrast: str, rng: np.random.Generator) -> Callable[[tuple[float, ...]], float]:
+def _protocol(contrast: str, rng: np.random.Generator) -> Signal:
     """A random protocol of a contrast as a function from (PD, T1, T2) to signal."""
     if contrast == "T2":
         return _spin_echo(rng.uniform(2800, 7000), rng.uniform(75, 125))
@@ -85,9 +106,9 @@ def _protocol(contrast: str, rng: np.random.Generator) -> Callable[[tuple[float,
     return _inversion(rng.uniform(1800, 2500), rng.uniform(800, 1050), rng.uniform(2, 5))
 
 
-def _spin_echo(tr: float, te: float) -> Callable[[tuple[float, ...]], float]:
+def _spin_echo(tr: float, te: float) -> Signal:
     return lambda c: c[0] * (1 - np.exp(-tr / c[1])) * np.exp(-te / c[2])
 
 
-def _inversion(tr: float, ti: float, te: float) -> Callable[[tuple[float, ...]], float]:
+def _inversion(tr: float, ti: float, te: float) -> Signal:
     return lambda c: c[0] * abs(1 - 2 * np.exp(-ti / c[1]) + np.exp(-tr / c[1])) * np.exp(-te / c[2])

@@ -134,6 +134,12 @@ def test_thin_volumes_are_cut_to_what_they_cover_and_those_beside_the_grid_told(
     assert 0 <= scan.volume.min() < scan.volume.max() <= 1
 
 
+def test_a_brain_of_one_intensity_is_refused_rather_than_divided_by_its_range(data: Path) -> None:
+    write_thin(data / "flat.nii.gz", 80.5 * (TEXTURE > 0))
+    with pytest.raises(BadInput, match="only 2 different values"):
+        load(data, thin_source("flat.nii.gz"))
+
+
 def test_a_subject_in_two_splits_is_told(data: Path) -> None:
     rows = ["image,contrast,subject,split", "scans/good_T1.nii.gz,T1,anna,train", "scans/twin_T1.nii.gz,T1,anna,test"]
     (data / "list.csv").write_text("\n".join([*rows, rows[1]]))

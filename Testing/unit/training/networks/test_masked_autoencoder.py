@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from conddiffusion_uad.model.encoder import RESNET_50, build_encoder
 from conddiffusion_uad.model.slices import Slices
@@ -75,3 +76,14 @@ def test_slices_of_any_size_are_guessed_and_judged_in_masked_patches_only(
     corner = slices.clone()
     corner[0, 0, 0, 0] += 1
     assert (masked_error(corner, slices, seen) > 0) == (not seen[0, 0, 0, 0])
+
+
+def test_a_running_mean_of_the_network_looks_at_its_own_sites() -> None:
+    torch.manual_seed(0)
+    model = MaskedAutoencoder(build_encoder(SMALL, 8), 32).eval()
+    average = AveragedModel(model).module
+    slices = torch.rand(2, 1, 64, 64)
+    one, other = (random_patches(slices, 0.5, torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    expected = model(slices, one)
+    model(slices, other)
+    assert torch.equal(average(slices, one), expected)

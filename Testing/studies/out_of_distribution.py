@@ -27,7 +27,7 @@ _SINUS_MM, _SINUS_DEPTH_MM = 6.0, 5.0  # half width of the sagittal sinus, and h
 _VESSELS, _VESSEL_MM, _VESSEL_LENGTH_MM = 40, 3.0, 60.0  # number, diameter and length of other vessels
 _ENHANCED = 1.8  # intensity of blood with contrast agent against the brain's 99th percentile
 
-Foreign = Callable[[sitk.Image, sitk.Image], sitk.Image]
+Change = Callable[[sitk.Image, sitk.Image], sitk.Image]
 
 
 def _phantom(values: np.ndarray) -> sitk.Image:
@@ -175,7 +175,7 @@ def _draw_vessel(blood: np.ndarray, start: np.ndarray, course: np.ndarray, spaci
     blood[box] |= (across < _VESSEL_MM / 2) & (np.abs(along) < _VESSEL_LENGTH_MM / 2)
 
 
-FOREIGN: Mapping[str, Foreign] = MappingProxyType(
+OUT_OF_DISTRIBUTION: Mapping[str, Change] = MappingProxyType(
     {
         "upper half": _upper_half,
         "lower half": _lower_half,
