@@ -163,6 +163,15 @@ def test_the_panel_can_go_in_the_middle(place: Place, wait_until: Wait) -> None:
     assert place.listener.ends == [] and not place.installer.busy and list(place.engine.iterdir()) == []
 
 
+def test_what_a_killed_installation_left_is_swept_when_the_panel_opens(place: Place, wait_until: Wait) -> None:
+    left = place.engine / ".new-0123456789-1"
+    left.mkdir(parents=True)
+    opened = type(place.installer)()
+    wait_until(lambda: not left.exists(), 20)
+    assert not opened.busy
+    opened.stop()
+
+
 def test_an_environment_made_by_hand_is_taken_when_it_works(place: Place, wait_until: Wait) -> None:
     from CondDiffusionUADLib.run import UserSettings
     from CondDiffusionUADLib.run.EngineLaunch import engineLaunch

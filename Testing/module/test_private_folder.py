@@ -43,8 +43,8 @@ def test_a_folder_is_private_and_goes_with_all_that_is_in_it(app: Application, t
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no signals")
-def test_what_a_killed_process_left_is_swept_at_the_next_start(app: Application) -> None:
-    from CondDiffusionUADLib.StartUp import afterStartUp
+def test_what_a_killed_process_left_is_swept(app: Application) -> None:
+    from CondDiffusionUADLib.run.PrivateFolder import sweep
 
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, app.temporaryPath],
@@ -56,12 +56,12 @@ def test_what_a_killed_process_left_is_swept_at_the_next_start(app: Application)
     assert process.stdout is not None
     folder = Path(process.stdout.readline().strip())
     make_old(folder)
-    afterStartUp()
+    sweep(app.temporaryPath)
     assert (folder / "scan.nrrd").exists(), "the other process still works with it"
     process.send_signal(signal.SIGKILL)
     process.wait()
     make_old(folder)
-    afterStartUp()
+    sweep(app.temporaryPath)
     assert not folder.exists()
 
 

@@ -11,7 +11,18 @@ from CondDiffusionUADLib.run import UserSettings
 from CondDiffusionUADLib.run.EngineLaunch import ownEnvironment
 from CondDiffusionUADLib.run.Environment import readRecord
 
-PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "monai", "scikit-image", "safetensors", "nibabel", "deepbet")
+PACKAGES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "SimpleITK",
+    "monai",
+    "scikit-image",
+    "safetensors",
+    "nibabel",
+    "pydicom",
+    "deepbet",
+)
 _MOST_LINES = 200
 
 

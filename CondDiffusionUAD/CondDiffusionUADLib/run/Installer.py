@@ -35,6 +35,7 @@ class Installer:
         self._more = more or {}
         self._job: _Job | None = None
         self._tidying: list[_Job] = []  # given up, and still removing what they made
+        self.sweep()
 
     @property
     def busy(self) -> bool:

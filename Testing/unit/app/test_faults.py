@@ -15,14 +15,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 
 from conddiffusion_uad.app import output, worker
 from conddiffusion_uad.app.detection_job import Models, run
 from conddiffusion_uad.detection import findings, overview, pipeline
 from conddiffusion_uad.io import volume
+from conddiffusion_uad.method.restore.one_step import OneStep
+from conddiffusion_uad.model.slices import Slices
 from conddiffusion_uad.protocol import result_files
 from conddiffusion_uad.protocol.events import STAGES, Event, EventProgress, decode, encode
 from conddiffusion_uad.protocol.failures import EXIT_BUNDLE, EXIT_CANCELLED, EXIT_DONE, EXIT_OUTPUT
@@ -236,10 +238,10 @@ def small_detection(
 def test_a_network_that_gives_no_numbers_is_told_and_no_map_is_written(
     scan_file: Path, small_bundle: Path, tmp_path: Path, models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(volume: np.ndarray, *_: Any, **options: Any) -> tuple[np.ndarray, int]:
-        return np.full_like(volume, np.nan), options["batch"]
+    def broken(self: OneStep, model: object, slices: Slices, seeds: object) -> torch.Tensor:
+        return torch.full_like(slices.image[None], torch.nan)
 
-    monkeypatch.setattr(pipeline, "reconstruct_within_memory", broken)
+    monkeypatch.setattr(OneStep, "__call__", broken)
     code, events = detect(scan_file, small_bundle, tmp_path / "out", models)
     assert (code, events[-1]["code"]) == (EXIT_BUNDLE, "not_finite_result")
     assert os.listdir(tmp_path) == []
