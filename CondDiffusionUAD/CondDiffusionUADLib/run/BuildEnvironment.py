@@ -109,6 +109,9 @@ class Builder:
         pip = self._commands.run([sys.executable, "-m", "pip", "config", "list"], self._work, os.environ, quiet=True)
         self._variables = uvVariables(order.started, pip, self._cache, self._folder / "python")
         wheels = Path(order.wheels) if order.wheels else None
+        if wheels is not None:  # uv unpacks them as it resolves
+            sizes = {wheel.name: wheel.stat().st_size for wheel in wheels.glob("*.whl")}
+            self._needRoom(Plan({}, sizes).disk + _MARGIN)
         named = order.started.get("UV", "")
         self._uv = fetchUv(self._commands, self._folder, self._work, wheels, named, self._variables)
         refused: list[tuple[str, str]] = []

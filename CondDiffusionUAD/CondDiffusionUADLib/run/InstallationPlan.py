@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _UNPACKED, _UNPACKED_GPU = 4.0, 1.8  # measured: a wheel of a library, and one of code for graphics cards, grow so much
-_GPU = ("nvidia-", "cuda-", "triton")
+_GPU = ("nvidia", "cuda", "triton")  # begin the names of packages and of their wheels
 _UNKNOWN = 300_000_000  # bytes of a package whose size nobody tells; of those only PyTorch is large
 _HEAD_S = 5.0
 
