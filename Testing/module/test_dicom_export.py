@@ -55,7 +55,9 @@ def live(app: Application, mrml: MrmlApplication, tmp_path: Path, monkeypatch: p
 
     volumes = ResultVolumes(like_the_scan(score), like_the_scan(score), linkComponents(score, 1.0))
     fields = {"threshold": 2.0, "minVolumeMl": 0.0, "contrast": "T2", "bundle": "small", "version": "1.2.3"}
-    output = types.SimpleNamespace(folder=tmp_path, report="{}", **fields)
+    overview = tmp_path / "overview.png"
+    overview.write_bytes(b"a picture")
+    output = types.SimpleNamespace(folder=tmp_path, report="{}", overview=overview, **fields)
     nodes = addDetection(mrml.scene, mrml.logics, scan, output, volumes)
     return LiveFindings.fromScene(mrml.logics.segmentations, nodes, volumes.components)
 

@@ -295,7 +295,7 @@ def test_the_worker_cannot_be_started(desk: Desk, wait_until: Wait) -> None:
         ("contrast_not_in_bundle", "right contrast"),
         ("label_map", "Choose the scan itself."),
         ("unforeseen", "Copy the diagnostics"),
-        ("something_new", "--device"),
+        ("something_new", ""),  # the engine's hint speaks of --device
     ],
 )
 def test_the_engine_says_no(desk: Desk, wait_until: Wait, code: str, hint: str) -> None:
@@ -303,7 +303,7 @@ def test_the_engine_says_no(desk: Desk, wait_until: Wait, code: str, hint: str) 
     before = desk.nodes()
     desk.ui.detectButton.click()
     end(desk, wait_until, before, "scan made trouble.", hint)
-    assert ("--" in desk.message) == (code == "something_new"), "the panel does not speak of options"
+    assert "--" not in desk.message, "the panel does not speak of options"
 
 
 def test_a_click_right_after_the_worker_was_told_to_end(desk: Desk, wait_until: Wait) -> None:

@@ -102,6 +102,8 @@ class Panel(VTKObservationMixin):
 
     def close(self) -> None:
         """The panel goes: by reloading the module, or with the application. Nothing of it stays connected."""
+        if self.run.closed:
+            return
         self._let()
         self.removeObservers()
         self._later.stop()

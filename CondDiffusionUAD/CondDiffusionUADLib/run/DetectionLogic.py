@@ -196,9 +196,9 @@ class DetectionLogic:
         job = run.settings.job(run.folder / SCAN_FILE, run.folder / "output")
         order = {"job": "detect", "id": run.number, **job.to_json()}
         self.log.add(encode({**order, "inputs": [SCAN_FILE], "output": "output"}))
-        self._sending = True
         try:
-            self._worker.prepare()
+            self._worker.prepare()  # the end of one that was told to end is not the end of this run
+            self._sending = True
             self._worker.send(order)
             if not self._readiness.loaded:  # libraries and weights come first
                 run.listener.onStage("load")

@@ -113,6 +113,24 @@ def test_models_stay_for_the_next_job(talk: Talk, job: dict[str, Any], tmp_path:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
 
+def test_it_loads_what_a_job_takes_before_one_comes(talk: Talk, job: dict[str, Any], small_bundle: Path) -> None:
+    talk.say({"job": "prepare", "id": 0, "bundle": str(small_bundle), "device": "cpu"})
+    (event,) = talk.hear("ready")
+    assert event["id"] == 0 and event["memory_mb"] > 100 and event["devices"][-1]["name"] == "cpu" and event["torch"]
+    talk.say({**job, "id": 77})
+    assert talk.hear("done", id=77)[-1]["report"]
+
+
+@pytest.mark.parametrize(
+    ("order", "code"),
+    [({"bundle": 3}, "bad_line"), ({"more": 1}, "bad_line"), ({"bundle": "/no/such"}, "bundle_not_found")],
+)
+def test_what_cannot_be_prepared_is_told(talk: Talk, order: dict[str, Any], code: str) -> None:
+    talk.say({"job": "prepare", "id": 5, **order})
+    (event,) = talk.hear("error")
+    assert event["code"] == code and event["id"] == 5
+
+
 def test_cancelling_leaves_no_file_and_does_not_touch_the_next_job(
     talk: Talk, job: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -181,24 +199,6 @@ def test_the_end_of_stdin_ends_it_while_it_loads(start: Start, job: dict[str, An
     assert process.wait(timeout=10) == EXIT_DONE
     assert time.monotonic() - closed < 2
     assert os.listdir(tmp_path) == []
-
-
-def test_it_loads_what_a_job_takes_before_one_comes(talk: Talk, job: dict[str, Any], small_bundle: Path) -> None:
-    talk.say({"job": "prepare", "id": 0, "bundle": str(small_bundle), "device": "cpu"})
-    (event,) = talk.hear("ready")
-    assert event["id"] == 0 and event["memory_mb"] > 100 and event["devices"][-1]["name"] == "cpu" and event["torch"]
-    talk.say({**job, "id": 77})
-    assert talk.hear("done", id=77)[-1]["report"]
-
-
-@pytest.mark.parametrize(
-    ("order", "code"),
-    [({"bundle": 3}, "bad_line"), ({"more": 1}, "bad_line"), ({"bundle": "/no/such"}, "bundle_not_found")],
-)
-def test_what_cannot_be_prepared_is_told(talk: Talk, order: dict[str, Any], code: str) -> None:
-    talk.say({"job": "prepare", "id": 5, **order})
-    (event,) = talk.hear("error")
-    assert event["code"] == code and event["id"] == 5
 
 
 def test_a_worker_without_a_job_goes_when_its_memory_is_wanted() -> None:

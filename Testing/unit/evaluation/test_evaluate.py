@@ -60,9 +60,9 @@ def test_all_results_are_written(evaluation: Path) -> None:
     assert 0 < prevalence < 0.01
     assert float(rows["p1"]["model.average_precision"]) > 5 * prevalence
     assert float(rows["p1"]["random.average_precision"]) < 5 * prevalence
-    summary = json.loads((evaluation / "summary.json").read_text())
+    summary = json.loads((evaluation / "summary.json").read_text(encoding="utf-8"))
     assert [(g["labeled_scans"], g["healthy_scans"]) for g in summary["groups"]] in ([(2, 0), (0, 1)], [(0, 1), (2, 0)])
-    page = (evaluation / "report.html").read_text()
+    page = (evaluation / "report.html").read_text(encoding="utf-8")
     assert "not a medical device" in page
     assert len(list((evaluation / "cases").glob("*.png"))) == 3
 
@@ -72,10 +72,10 @@ def test_a_second_run_goes_on_where_the_first_was(
 ) -> None:
     victim = next((evaluation / "cases").glob("*p1*.json"))
     kept = next((evaluation / "cases").glob("*p2*.json"))
-    before = victim.read_text(), kept.stat().st_mtime_ns
+    before = victim.read_text(encoding="utf-8"), kept.stat().st_mtime_ns
     victim.unlink()
     assert run(data, small_bundle, evaluation, "--baselines", "robust z-score, random") == EXIT_DONE
-    again, first = json.loads(victim.read_text()), json.loads(before[0])
+    again, first = json.loads(victim.read_text(encoding="utf-8")), json.loads(before[0])
     assert again["methods"] == first["methods"]
     assert kept.stat().st_mtime_ns == before[1]
     assert "3/3" in capsys.readouterr().err
@@ -86,9 +86,9 @@ def test_another_question_needs_another_folder(evaluation: Path, data: Path, sma
 
 
 def test_the_report_tells_what_computed_and_what_was_asked(evaluation: Path) -> None:
-    about = json.loads((evaluation / "evaluation.json").read_text())
+    about = json.loads((evaluation / "evaluation.json").read_text(encoding="utf-8"))
     assert about["options"]["precision"] in ("fp32", "bf16")
-    page = (evaluation / "report.html").read_text()
+    page = (evaluation / "report.html").read_text(encoding="utf-8")
     with (evaluation / "results.csv").open() as file:
         assert {(row["device"], row["precision"]) for row in csv.DictReader(file)} <= {
             (device, about["options"]["precision"]) for device in ("cpu", "cuda", "mps")
@@ -108,23 +108,23 @@ def test_maps_of_other_software_are_judged_without_the_model(
         sitk.WriteImage(truth * 5, str(maps / f"{patient}.nii.gz"))
     options = ("--baselines", "none", "--maps", str(maps), "--maps-threshold", "2.5")
     assert run(data, small_bundle, tmp_path / "out", *options) == EXIT_DONE
-    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
     (group,) = summary["groups"]
     assert group["methods"]["maps"]["average_precision"]["mean"] == pytest.approx(1)
     assert group["methods"]["maps"]["dice"]["label-free"]["mean"] == pytest.approx(1)
-    told = json.loads((tmp_path / "out" / "evaluation.json").read_text())["failures"]
+    told = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))["failures"]
     assert [failed["code"] for failed in told] == ["map_missing"]  # of the healthy scan
     assert "There is no map of" in capsys.readouterr().err
 
 
 def test_the_published_protocol_has_figures_of_its_own(data: Path, small_bundle: Path, tmp_path: Path) -> None:
     assert run(data, small_bundle, tmp_path / "out", "--protocol", "paper") == EXIT_DONE
-    groups = json.loads((tmp_path / "out" / "summary.json").read_text())["groups"]
+    groups = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))["groups"]
     labeled = next(group for group in groups if group["dice"])
     assert labeled["patients"] == 2
     assert len(labeled["thresholds"]) == 2
     assert 0 < labeled["average_precision"]["mean"] <= 100
-    assert "Not comparable" in (tmp_path / "out" / "report.html").read_text()
+    assert "Not comparable" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
