@@ -32,7 +32,6 @@ class InputPanel:
         self._ui = ui
         self._changed = changed
         self._parameters: Any = None
-        self._hidden: tuple[str, ...] | None = None
         self._corrections: dict[str, str] = {}  # contrasts that the user chose, by volume ID
         self._card = CardBrowser()
         ui.cardArea.layout().addWidget(self._card)
@@ -51,12 +50,12 @@ class InputPanel:
     def setParameters(self, parameters: Any) -> None:
         """Show the choices of this parameter node from now on; None while there is no scene."""
         self._parameters = None
+        self.offerScans()
         if parameters is None:
             self._corrections.clear()
             self._showDoubt(None)
             self._ui.contrastHint.text = ""
             return
-        self.offerScans()
         if parameters.inputVolume is None:
             parameters.inputVolume = self._preselected()
         with quiet(self._ui.inputSelector):
@@ -85,10 +84,7 @@ class InputPanel:
 
     def offerScans(self) -> None:
         """Offer every scan in the scene, and nothing that the module made itself."""
-        hidden = tuple(notScans(slicer.mrmlScene))
-        if hidden != self._hidden:  # the list is filled anew, as if another scan had been chosen
-            self._hidden = hidden
-            self._ui.inputSelector.sortFilterProxyModel().hiddenNodeIDs = hidden
+        self._ui.inputSelector.sortFilterProxyModel().hiddenNodeIDs = tuple(notScans(slicer.mrmlScene))
         self._sayWhatIsMissing()
 
     def preselect(self) -> None:

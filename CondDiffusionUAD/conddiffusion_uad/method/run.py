@@ -5,10 +5,11 @@ Detection, calibration, evaluation and studies call :func:`score`, or :func:`res
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol
 
 import numpy as np
@@ -242,13 +243,30 @@ def _samples(
     for done, index in enumerate(batches):
         progress.advance(done / len(batches))
         slices = slices_of(brain, method.context, contrast, index).to(model.device)
-        made = method.restore(model, slices, Seeds(seed, index)).squeeze(2).cpu().numpy()
+        with _before_each_pass(model, partial(progress.advance, done / len(batches))):  # for there may be many
+            made = method.restore(model, slices, Seeds(seed, index)).squeeze(2).cpu().numpy()
         if len(samples) != len(made):
             samples = np.zeros((len(made), *brain.volume.shape), np.float32)
         samples[:, index] = made
     progress.advance(1.0)
     samples[:, ~brain.mask] = 0
     return samples
+
+
+@contextmanager
+def _before_each_pass(model: ConditionedDiffusion, tell: Callable[[], None]) -> Iterator[None]:
+    """Meanwhile, call something before each pass of the networks on this thread; what it raises ends the pass."""
+    here = threading.get_ident()
+
+    def hook(*_: object) -> None:
+        if threading.get_ident() == here:
+            tell()
+
+    handle = model.register_forward_pre_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _filled(mask: np.ndarray) -> np.ndarray:

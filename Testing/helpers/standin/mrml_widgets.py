@@ -100,6 +100,7 @@ class qMRMLNodeComboBox(QComboBox):  # noqa: N801 (Slicer's name)
     def setCurrentNode(self, node: Any) -> None:
         """Choose a node, or None."""
         self.setCurrentIndex(self.findData(node.GetID() if node else ""))
+        self._last = self.itemData(self.currentIndex())  # not told later, though signals may be blocked now
 
     def connect(self, signature: str, slot: Callable[..., None]) -> bool:  # type: ignore[override]
         """Connect a signal by its signature; like PythonQt, say False to one that does not exist."""

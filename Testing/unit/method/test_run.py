@@ -129,6 +129,18 @@ def test_cancelling_ends_it_between_batches(brain: Volume) -> None:
     assert len(model.calls) == 1
 
 
+def test_cancelling_ends_it_between_two_passes_of_one_batch(brain: Volume) -> None:
+    class Cancelling(Quiet):
+        def advance(self, fraction: float) -> None:
+            if len(model.calls) == 2:
+                raise Cancelled()
+
+    model = Recorder()
+    with pytest.raises(Cancelled):
+        restore(bundle_of(model), brain, "T2", timesteps=tuple(range(1, 101)), progress=Cancelling())
+    assert len(model.calls) == 2
+
+
 @pytest.mark.parametrize(
     "error",
     [
