@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -30,3 +32,24 @@ def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundles") / "small"
     make_bundle(folder)
     return folder
+
+
+_status = pytest.StashKey[int]()
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Remember how the tests ended."""
+    session.config.stash[_status] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """After the last word, end without the interpreter's clean-up where slice views were drawn.
+
+    The clean-up frees Slicer's slice logics in any order, also before what their upper layers still call; Slicer's own
+    libraries then end the process with a segmentation fault. In the application, they live to the very end.
+    """
+    if "slice_views" in sys.modules and _status in config.stash:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(config.stash[_status])
