@@ -74,10 +74,10 @@ class SettingsPanel:
         if not confirm(question.format(place=state.place, size=state.megabytes), self._ui.settingsSection.window()):
             return
         try:
-            self._changed()  # what runs in it has to end first
-            self._installer.remove()
+            self._installer.remove()  # which ends what runs in it
         except ProblemError as error:
             self._run.show(error.problem.text)
+        self._changed()
         self.show()
 
     def _onChoose(self, *_checked: Any) -> None:
