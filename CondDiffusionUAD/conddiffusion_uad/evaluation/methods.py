@@ -23,10 +23,10 @@ from conddiffusion_uad.method.anomaly_map.residual import Residual
 from conddiffusion_uad.method.intensity import rank_normalized
 from conddiffusion_uad.method.run import Scored as BrainScored
 from conddiffusion_uad.method.run import score
+from conddiffusion_uad.preprocessing.background import MAD_TO_SIGMA
 from conddiffusion_uad.protocol.failures import BadInput
 
 BLUR_VOXELS = 4.0  # standard deviation of the blur residual's Gaussian
-MAD_TO_SIGMA = 1.4826  # of a normal distribution
 UNTRAINED = "untrained model"
 MAPS = "maps"
 """The method that existing maps are, in place of the model."""

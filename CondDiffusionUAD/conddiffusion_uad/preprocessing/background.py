@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 Values = TypeVar("Values", sitk.Image, np.ndarray)
 
+MAD_TO_SIGMA = 1.4826  # from the median absolute deviation to the standard deviation of a normal distribution
 CONSTANT = 0.2  # share of the sides that must hold one value for it to be the background
 PADDING = 0.02  # share of the sides that must hold a value for it to be padding
 LEAST_AIR = 0.05  # share of the sides that must be something else than padding, for that to be air
@@ -67,7 +68,7 @@ def level(image: sitk.Image) -> Leveled:
     leveled = sitk.GetImageFromArray(values * np.float32(scale))
     leveled.CopyInformation(image)
     noise = sides(values)
-    spread = 1.4826 * float(np.median(np.abs(noise - np.median(noise)))) * scale
+    spread = MAD_TO_SIGMA * float(np.median(np.abs(noise - np.median(noise)))) * scale
     return Leveled(leveled, zero, scale, spread)
 
 

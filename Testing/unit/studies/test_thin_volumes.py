@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 from studies.thin_volumes import main
+from synthetic_slice import head
 
 from conddiffusion_uad.io import volume as volumes
 from conddiffusion_uad.io.volume import Grid
@@ -16,21 +17,6 @@ from conddiffusion_uad.preprocessing import atlas
 from conddiffusion_uad.preprocessing.preparation import prepare
 from conddiffusion_uad.protocol.events import Quiet
 from conddiffusion_uad.protocol.failures import BadInput
-
-
-def head(radius: float = 60.0) -> tuple[np.ndarray, np.ndarray]:
-    """A T2-like slice of a head, and its brain: brain in fluid, in dark bone, in bright scalp."""
-    y, x = np.indices((190, 150))
-    distance = np.hypot((y - 95) / 1.25, x - 75)
-    image = np.select(
-        [distance < 0.85 * radius, distance < 0.92 * radius, distance < radius, distance < 1.08 * radius],
-        [0.35, 0.9, 0.05, 0.6],
-        0.0,
-    )
-    image[80:110, 70:80] = 0.9  # ventricles
-    return ndimage.gaussian_filter(image + np.random.default_rng(0).normal(0, 0.01, image.shape), 0.6), (
-        distance < 0.92 * radius
-    )
 
 
 def test_slices_of_heads_lie_where_the_command_says_without_their_skull(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 from skimage.filters import threshold_multiotsu
 
 from conddiffusion_uad.preprocessing import atlas
+from conddiffusion_uad.preprocessing.background import MAD_TO_SIGMA
 from conddiffusion_uad.preprocessing.orientation import orient
 from conddiffusion_uad.preprocessing.preparation import Prepared
 from conddiffusion_uad.preprocessing.skull import DEEPBET
@@ -20,7 +21,6 @@ FLUID, GRAY, WHITE = 1, 2, 3
 FLUID_DEPTH_MM = 16.0  # below the brain's surface: ventricles, not sulci, which differ between brains
 TISSUE_DEPTH_MM = 6.0
 LEAST_VOXELS = 50  # of a tissue, for its level to be known
-TO_SIGMA = 1.4826  # from the median absolute deviation to the standard deviation of a Gaussian
 WINDOW = 5  # pixels; noise is looked for where the image is flattest
 FLATTEST = 10.0  # percentile
 LOOK_MM = 2.0  # voxel size at which air is looked at
@@ -145,7 +145,7 @@ def tissues(prepared: Prepared) -> tuple[dict[int, float | None], float | None]:
     medians = {label: float(np.median(v)) if v.size >= LEAST_VOXELS else None for label, v in values.items()}
     if medians[WHITE] is None:
         return medians, None
-    return medians, float(np.median(np.abs(values[WHITE] - medians[WHITE]))) * TO_SIGMA
+    return medians, float(np.median(np.abs(values[WHITE] - medians[WHITE]))) * MAD_TO_SIGMA
 
 
 @cache
