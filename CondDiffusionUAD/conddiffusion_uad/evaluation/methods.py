@@ -141,8 +141,8 @@ def _untrained_map(examined: Examined, bundle: Bundle, seed: int) -> np.ndarray:
 
 
 BASELINES: Mapping[str, Callable[[Examined, Bundle, int], np.ndarray]] = {
-    "equalized intensity": _smoothed(lambda e, _: rank_normalized(e.volume, e.mask)),
-    "1 - equalized intensity": _smoothed(lambda e, _: e.mask - rank_normalized(e.volume, e.mask)),
+    "rank-normalized intensity": _smoothed(lambda e, _: rank_normalized(e.volume, e.mask)),
+    "1 - rank-normalized intensity": _smoothed(lambda e, _: e.mask - rank_normalized(e.volume, e.mask)),
     "robust z-score": _smoothed(lambda e, _: robust_z(e.volume, e.mask)),
     "blur residual": _smoothed(lambda e, _: blur_residual(e.volume, e.mask)),
     "asymmetry": _smoothed(lambda e, _: asymmetry(e.volume, e.mask, e.prepared.grid)),

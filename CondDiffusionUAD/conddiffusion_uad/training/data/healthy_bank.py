@@ -17,7 +17,6 @@ from scipy import ndimage
 from skimage.filters import threshold_multiotsu
 
 from conddiffusion_uad.io import volume as volumes
-from conddiffusion_uad.io.lattice import part
 from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.preprocessing import atlas as atlases
 from conddiffusion_uad.preprocessing import normalization, resampling
@@ -25,6 +24,7 @@ from conddiffusion_uad.preprocessing.preparation import prepare
 from conddiffusion_uad.preprocessing.registration import register
 from conddiffusion_uad.protocol.events import Quiet
 from conddiffusion_uad.training.data.anatomy import TISSUES, brain_of, tissue_labels
+from conddiffusion_uad.training.data.crop import crop_to
 from conddiffusion_uad.training.data.slice_outline import outline
 from conddiffusion_uad.training.data.synthesis import INTENSITIES
 
@@ -165,7 +165,7 @@ def fine_volume(
     made = resampling.to_grid(
         normalization.normalize(corrected, brain, *limits).image, brain, FINE, prepared.registration.to_atlas
     )
-    volume, mask = (part(values, made.grid, FINE) for values in (made.volume, made.mask))
+    volume, mask = (crop_to(values, made.grid, FINE) for values in (made.volume, made.mask))
     return volume, mask, prepared.registration.to_atlas
 
 

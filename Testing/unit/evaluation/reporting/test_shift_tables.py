@@ -42,7 +42,7 @@ def trial(patient: str, corruption: str, severity: int, precision: float | None,
         corruption=corruption,
         severity=severity,
         reconstruction={**PATTERN.reconstruction, "histogram_kl": 0.5},
-        methods={"model": own, "equalized intensity": replace(own, flagged_fraction=0.01)},
+        methods={"model": own, "rank-normalized intensity": replace(own, flagged_fraction=0.01)},
     )
 
 
