@@ -31,6 +31,11 @@ def confirm(text: str, parent: Any) -> bool:
     return _answer(text, [_("OK")], parent) == 0
 
 
+def askToQuit(text: str, parent: Any) -> bool:
+    """Ask whether to quit although something is under way."""
+    return _answer(text, [_("Quit")], parent) == 0
+
+
 def askToInstall(installer: Installing, parent: Any) -> Consent | None:
     """Ask whether to install the environment, and from where; None when the user does not want to."""
     fromFolder = _("Install from a folder of wheels...")
