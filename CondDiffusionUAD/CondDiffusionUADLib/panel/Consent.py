@@ -44,6 +44,11 @@ def askForModel(parent: Any) -> Path | None:
     return Path(path) if path else None
 
 
+def askToQuit(text: str, parent: Any) -> bool:
+    """Ask whether to quit although something is under way."""
+    return _answer(text, [_("Quit")], parent) == 0
+
+
 def askToInstall(installer: Installing, parent: Any) -> Consent | None:
     """Ask whether to install the environment, and from where; None when the user does not want to."""
     fromFolder = _("Install from a folder of wheels...")

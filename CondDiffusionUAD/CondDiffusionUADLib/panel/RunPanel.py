@@ -65,6 +65,13 @@ class RunPanel:
         """Whether a run or an installation is under way."""
         return self._installing is not None or self._logic.busy
 
+    @property
+    def unfinished(self) -> str:
+        """What is under way, in a sentence; empty for nothing."""
+        if self._installing is not None:
+            return _("The installation is not finished, and what it downloaded would be lost.")
+        return _("The detection is not finished, and would end without a result.") if self._logic.busy else ""
+
     def detect(self, *_checked: Any) -> None:
         """What the button does: install what is missing, after asking, then examine the scan."""
         self._start(accepting=False)
