@@ -10,8 +10,11 @@ from typing import Protocol
 
 import torch
 
+from conddiffusion_uad.method.restore.multi_stage import MultiStage
+from conddiffusion_uad.method.restore.one_pass import OnePass
 from conddiffusion_uad.method.restore.one_step import OneStep
 from conddiffusion_uad.method.restore.patched import Patched
+from conddiffusion_uad.method.restore.repeated import Repeated
 from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.slices import Slices
@@ -46,5 +49,8 @@ class Restorer(Protocol):
 
 RESTORERS: Mapping[str, type[Restorer]] = {
     "one_step": OneStep,
+    "one_pass": OnePass,
+    "multi_stage": MultiStage,
     "patched": Patched,
+    "repeated": Repeated,
 }
