@@ -28,6 +28,7 @@ from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.fast.inference import accelerated
 from conddiffusion_uad.model.slices import Slices
+from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
 from conddiffusion_uad.protocol.failures import BundleFailure
 
 CONFIG = tiny_config()
@@ -66,6 +67,21 @@ def test_what_was_saved_is_loaded(folder: Path) -> None:
     assert not bundle.model.training
     for name, value in original.state_dict().items():
         assert torch.equal(bundle.model.state_dict()[name], value.half().to(value.dtype)), name
+
+
+def test_what_a_bundle_promises_is_loaded_and_guarded(folder: Path) -> None:
+    assert bundles.load(str(folder)).expected == {}
+    promise = {"T2": ExpectedFindings((1.0, 2.0), (3.0, 0.5), 7, 0.05, (0.0, 2.5))}
+    before = bundles.digest(folder)
+    bundles.save_expected(folder, promise)
+    assert bundles.load(str(folder)).expected == promise and bundles.digest(folder) != before
+    path = folder / bundles.EXPECTED
+    path.write_text(path.read_text().replace("0.5", "0.1"))
+    assert code_of(folder) == "bundle_damaged"
+    bundles.seal(folder)
+    path.write_text(path.read_text().replace("[1.0, 2.0]", "[2.0, 1.0]"))
+    bundles.seal(folder)
+    assert code_of(folder) == "bundle_damaged"
 
 
 def test_missing_bundle_is_named_with_the_shipped_ones() -> None:
