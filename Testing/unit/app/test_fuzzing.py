@@ -245,7 +245,7 @@ def test_lines_that_are_no_jobs(line: bytes) -> None:
 @example(data=b'{"event": "\xff\xc3\n{"event": "stage", "name": "\xc3\xbc"}\r\n\x80', cuts=[5, 12, 37, 38])
 @given(data=st.binary(max_size=300), cuts=st.lists(st.integers(0, 300), max_size=5).map(sorted))
 def test_lines_come_out_the_same_however_they_are_cut(data: bytes, cuts: list[int]) -> None:
-    from CondDiffusionUADLib.run.WorkerMessages import LineBuffer, readEvent
+    from CondDiffusionUADLib.run.WorkerProcess import LineBuffer, readEvent
 
     buffer, lines = LineBuffer(), []
     for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
@@ -259,7 +259,7 @@ def test_lines_come_out_the_same_however_they_are_cut(data: bytes, cuts: list[in
 
 @given(st.dictionaries(st.sampled_from(["event", "fraction", "eta_s", "id", "name"]), json_values()))
 def test_events_that_slicer_is_sent(event: dict[str, Any]) -> None:
-    from CondDiffusionUADLib.run.WorkerMessages import readEvent
+    from CondDiffusionUADLib.run.WorkerProcess import readEvent
 
     read = readEvent(json.dumps(event))
     if read is not None and read["event"] == "progress":
@@ -268,7 +268,7 @@ def test_events_that_slicer_is_sent(event: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("wrong", [{"fraction": 10**400}, {"fraction": 7}, {"eta_s": 10**400}, {"eta_s": -1}], ids=str)
 def test_progress_that_cannot_be_shown_is_a_line_of_the_log(wrong: dict[str, float]) -> None:
-    from CondDiffusionUADLib.run.WorkerMessages import readEvent
+    from CondDiffusionUADLib.run.WorkerProcess import readEvent
 
     event = {"event": "progress", "fraction": 0.5, "eta_s": 3.0}
     assert readEvent(json.dumps(event)) == event
