@@ -15,7 +15,7 @@ from CondDiffusionUADLib.run import Problems
 from CondDiffusionUADLib.run.DetectionLogic import DetectionLogic
 from CondDiffusionUADLib.run.DetectionRun import Outcome, Settings
 from CondDiffusionUADLib.run.Installing import Installing, InstallListener
-from CondDiffusionUADLib.run.Problems import CANCELED, REFUSED, Problem, ProblemError
+from CondDiffusionUADLib.run.Problems import CANCELED, Problem, ProblemError
 
 PROGRESS_STEPS = 1000
 Done = Callable[[Problem | None], None]
@@ -186,7 +186,7 @@ class RunPanel:
         self._end()
         if outcome.problem is not None:
             self._showProblem(outcome.problem)
-            self._ui.anywayButton.visible = outcome.problem.code == REFUSED
+            self._ui.anywayButton.visible = outcome.problem.acceptable
         else:
             summary = self._found(outcome)
             self._warnings = outcome.warnings

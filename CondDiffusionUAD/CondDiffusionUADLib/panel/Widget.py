@@ -147,7 +147,7 @@ class Panel(VTKObservationMixin):
 
     def _onBusy(self) -> None:
         busy = self.run.busy
-        self.ui.detectButton.enabled = not busy and self.input.volume is not None
+        self.ui.detectButton.enabled = not busy and self.input.canExamine
         self.input.setEnabled(not busy)
         self.settings.show()
 
