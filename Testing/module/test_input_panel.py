@@ -43,9 +43,22 @@ def test_an_imported_model(panel: Any, tmp_path: Path) -> None:
     choose(ui.bundleBox, "small")
     assert panel._parameters.bundle == "small", "its name, never its folder: scenes are handed on"
     assert [ui.contrastBox.itemText(index) for index in range(ui.contrastBox.count)] == ["Choose...", "T1", "T2"]
-    assert not ui.cardButton.enabled, "it has no card"
+    ui.cardButton.click()
+    assert "anomaly map residual (T1, T2); reconstruction one_step at noise levels 250, 500" in card(panel)
     _, settings = panel._request()
     assert settings.bundle == str(tmp_path / "models" / "small")
+
+
+def card(panel: Any) -> str:
+    """What is read in the model's card."""
+    browser = next(child for child in panel.ui.cardArea.findChildren(qt.QTextBrowser))
+    assert browser.isVisibleTo(panel.ui.cardArea)
+    return browser.plainText
+
+
+def test_the_card_of_the_shipped_model_names_its_method(panel: Any) -> None:
+    panel.ui.cardButton.click()
+    assert "Method: anomaly map residual (T1, T2, FLAIR)" in card(panel) and "Intended use" in card(panel)
 
 
 def test_choices_become_the_settings_of_the_run(panel: Any) -> None:

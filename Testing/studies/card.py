@@ -22,11 +22,11 @@ from conddiffusion_uad.evaluation.reporting import tables
 from conddiffusion_uad.evaluation.shifts import CLEAN
 from conddiffusion_uad.io import volume as volumes
 from conddiffusion_uad.io.contrast import choose
-from conddiffusion_uad.io.lattice import part
 from conddiffusion_uad.method import run
 from conddiffusion_uad.preprocessing import atlas
 from conddiffusion_uad.preprocessing.preparation import Prepared, prepare
 from conddiffusion_uad.protocol.events import Quiet
+from conddiffusion_uad.training.data.crop import crop_to
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 Scored = tuple[Prepared, np.ndarray]
@@ -56,8 +56,8 @@ def repeatability(first: Scored, second: Scored) -> float:
         second: The same of the other scan.
     """
     grid = min((prepared.grid for prepared, _ in (first, second)), key=lambda grid: np.prod(grid.size))
-    brain = np.logical_and(*(part(prepared.mask, prepared.grid, grid) for prepared, _ in (first, second)))
-    values = [part(scores, prepared.grid, grid)[brain] for prepared, scores in (first, second)]
+    brain = np.logical_and(*(crop_to(prepared.mask, prepared.grid, grid) for prepared, _ in (first, second)))
+    values = [crop_to(scores, prepared.grid, grid)[brain] for prepared, scores in (first, second)]
     return float(np.corrcoef(*values)[0, 1])
 
 

@@ -23,12 +23,12 @@ from conddiffusion_uad.evaluation.data.cases import Case, Examined, examine
 from conddiffusion_uad.evaluation.data.find import find, some
 from conddiffusion_uad.evaluation.methods import BASELINES, UNTRAINED, smoothing_of
 from conddiffusion_uad.evaluation.metrics.score_counts import count
-from conddiffusion_uad.io.lattice import on_grid
 from conddiffusion_uad.method.anomaly_map.residual import Residual
 from conddiffusion_uad.method.restored import Restored
 from conddiffusion_uad.method.run import restore
 from conddiffusion_uad.training import recipe as recipes
 from conddiffusion_uad.training.data.corpus import load_corpus
+from conddiffusion_uad.training.data.crop import pad_to
 
 FEW = 3  # patients of a data set that get a column each
 Precisions = dict[str, dict[tuple[str, str], list[float]]]  # by row, then by column
@@ -117,7 +117,7 @@ def _maps(
                 estimates[timesteps] = restore(bundle, examined.prepared, contrast, timesteps=timesteps, seed=seed)
             yield name, examined.native(rule(estimates[timesteps], bundle.model))
         if (bundle.name, contrast) in healthy:
-            usual = on_grid(healthy[bundle.name, contrast], bundle.config.grid, examined.prepared.grid)
+            usual = pad_to(healthy[bundle.name, contrast], bundle.config.grid, examined.prepared.grid)
             own = smoothing_of(bundle, contrast)(estimates[bundle.config.timesteps], bundle.model)
             yield f"{bundle.name}, divided by the healthy residual", examined.native(divided(own, usual))
 

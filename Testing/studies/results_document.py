@@ -18,7 +18,7 @@ from typing import Any
 from published import BEHRENDT_2023, Published
 
 from conddiffusion_uad.evaluation.experiment import DESCRIPTION, SUMMARY
-from conddiffusion_uad.evaluation.reporting import shift_tables, tables
+from conddiffusion_uad.evaluation.reporting import shifts, tables
 from conddiffusion_uad.evaluation.reporting.page import PROTOCOLS
 from conddiffusion_uad.evaluation.reporting.table import Table, markdown_cell
 from conddiffusion_uad.evaluation.reporting.tables import READING
@@ -67,8 +67,8 @@ def _native(summary: Values) -> list[str]:
     for group in summary["groups"]:
         parts += [f"### {markdown_cell(tables.title(group))}", f"{tables.size(group)}."]
         parts += [part for table in tables.of_group(group, main) for part in table.markdown()]
-        for what, table in shift_tables.all_of(group):
-            parts += [f"#### {what}", *table.markdown()]
+        if changed := shifts.table(group).markdown():
+            parts += ["#### Changed scans", *changed]
     parts.append("### Reconstruction, time and memory")
     return [*parts, *tables.fidelity(summary).markdown(), *tables.cost(summary).markdown()]
 

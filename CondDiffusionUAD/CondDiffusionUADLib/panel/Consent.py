@@ -31,6 +31,24 @@ def confirm(text: str, parent: Any) -> bool:
     return _answer(text, [_("OK")], parent) == 0
 
 
+def askForModel(parent: Any) -> Path | None:
+    """The folder or ZIP archive of a model to import; None when the user does not want to."""
+    answer = _answer(_("A model is a folder or its ZIP archive."), [_("ZIP archive..."), _("Folder...")], parent)
+    if answer is None:
+        return None
+    if answer == 0:
+        kinds = _("Model (*.zip)")
+        path = str(qt.QFileDialog.getOpenFileName(parent, _("Choose the ZIP archive of a model"), "", kinds))
+    else:
+        path = str(qt.QFileDialog.getExistingDirectory(parent, _("Choose the folder of a model")))
+    return Path(path) if path else None
+
+
+def askToQuit(text: str, parent: Any) -> bool:
+    """Ask whether to quit although something is under way."""
+    return _answer(text, [_("Quit")], parent) == 0
+
+
 def askToInstall(installer: Installing, parent: Any) -> Consent | None:
     """Ask whether to install the environment, and from where; None when the user does not want to."""
     fromFolder = _("Install from a folder of wheels...")

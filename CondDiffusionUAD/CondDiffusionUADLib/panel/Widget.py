@@ -14,6 +14,7 @@ from CondDiffusionUADLib.panel.FindingsPanel import FindingsPanel, summary
 from CondDiffusionUADLib.panel.InputPanel import InputPanel
 from CondDiffusionUADLib.panel.Keys import Keys
 from CondDiffusionUADLib.panel.LogPanel import LogPanel
+from CondDiffusionUADLib.panel.QuitGuard import QuitGuard
 from CondDiffusionUADLib.panel.ResultsPanel import ResultsPanel
 from CondDiffusionUADLib.panel.RunPanel import RunPanel
 from CondDiffusionUADLib.panel.SettingsPanel import ModelsPanel, SettingsPanel
@@ -59,6 +60,7 @@ class Panel(VTKObservationMixin):
         self.logic = detectionLogic()
         self.installer = installer or Installer()
         self.run = RunPanel(self.ui, self.logic, self.installer, self._request, self._onBusy, self._onFound)
+        self._quitGuard = QuitGuard(lambda: self.run.unfinished)
         self.input = InputPanel(self.ui, self._onInputChanged)
         self.views = ViewsPanel(self.ui, slicer.mrmlScene)
         self.findings = FindingsPanel(self.ui, moduleLogics().segmentations, self.views.jump, self.run.summarize)
@@ -105,6 +107,7 @@ class Panel(VTKObservationMixin):
         if self.run.closed:
             return
         self._let()
+        self._quitGuard.remove()
         self.removeObservers()
         self._later.stop()
         self._moved.stop()
@@ -144,7 +147,7 @@ class Panel(VTKObservationMixin):
 
     def _onBusy(self) -> None:
         busy = self.run.busy
-        self.ui.detectButton.enabled = not busy and self.input.volume is not None
+        self.ui.detectButton.enabled = not busy and self.input.canExamine
         self.input.setEnabled(not busy)
         self.settings.show()
 

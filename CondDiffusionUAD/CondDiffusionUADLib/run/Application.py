@@ -15,6 +15,7 @@ from CondDiffusionUADLib.run.DetectionRun import Outcome, RunListener, Settings
 from CondDiffusionUADLib.run.EngineLaunch import engineLaunch
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
 from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE
+from CondDiffusionUADLib.scene.Images import Image, imagesIn
 from CondDiffusionUADLib.scene.InputVolume import guessContrast
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes
 from CondDiffusionUADLib.scene.Scene import Logics
@@ -59,8 +60,24 @@ def temporaryFolder() -> str:
 
 def dicomValue(instance: str, tag: str) -> str:
     """The value of a tag of an instance in Slicer's DICOM database; empty when there is none."""
+    database = _database()
+    return str(database.instanceValue(instance, tag) or "") if database is not None else ""
+
+
+def dicomFile(instance: str) -> str:
+    """The file of an instance in Slicer's DICOM database; empty when there is none."""
+    database = _database()
+    return str(database.fileForInstance(instance) or "") if database is not None else ""
+
+
+def imagesOf(volumeNode: Any) -> tuple[Image, ...]:
+    """The images that a volume holds, of which one is to be chosen; empty when it is one."""
+    return imagesIn(volumeNode, dicomValue, dicomFile)
+
+
+def _database() -> Any:
     database = getattr(slicer, "dicomDatabase", None)
-    return str(database.instanceValue(instance, tag) or "") if database and database.isOpen else ""
+    return database if database and database.isOpen else None
 
 
 def chooseBundle(name: str) -> BundleInfo:
@@ -141,6 +158,9 @@ def settingsFor(
     if not lowest * 0.999 <= healthyFlagged <= highest * 1.001:
         message = f"healthyFlagged cannot be {healthyFlagged!r}."
         raise ProblemError(Problem("bad_option", message, f"Accepted: {lowest:g} to {highest:g}."))
+    images = imagesOf(volumeNode)
+    if images and not images[0].alone:
+        raise ProblemError(Problems.severalImages([image.title for image in images]))
     info = chooseBundle(bundle)
     if contrast == "auto":
         guess = guessContrast(volumeNode, dicomValue)

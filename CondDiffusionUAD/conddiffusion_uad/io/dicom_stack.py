@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -13,9 +12,9 @@ from conddiffusion_uad.io.dicom_frames import Frame
 from conddiffusion_uad.io.grid import Grid
 from conddiffusion_uad.io.reading import Reading
 from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.protocol.stacks import EVERY, SAME_PLACE_MM, split
 
 _SAME_PLANE = 0.01  # largest difference of direction cosines within a stack
-_SAME_PLACE_MM = 0.01
 _UNEVEN = 0.1  # share of the slice distance by which one slice may be off
 _MOST_LISTED = 8
 _FEW = 0.1  # share of the images up to which a stack is one of extra images
@@ -94,7 +93,7 @@ def _why(extra: Stack, main: Stack) -> str:
                 f"another matrix ({one.size[0]} x {one.size[1]} pixels of {one.spacing[1]:g} x {one.spacing[0]:g} mm)"
             )
         return f"another plane (ImageOrientationPatient {_backslashed(one.orientation)})"
-    twin = next((frame for frame in main.frames if _apart(frame, one) < _SAME_PLACE_MM), None)
+    twin = next((frame for frame in main.frames if _apart(frame, one) < SAME_PLACE_MM), None)
     return f"the same place as {twin.path.name}" if twin else extra.told
 
 
@@ -127,37 +126,8 @@ def _alike(one: Frame, other: Frame) -> bool:
 
 def _of_plane(frames: list[Frame]) -> list[tuple[list[Frame], str]]:
     """The stacks of one plane, each with what tells it from the others."""
-    if _distinct(frames):
-        return [(frames, "")]
-    marks = dict.fromkeys(mark for frame in frames for mark in frame.marks)
-    for mark in marks:
-        groups = _by(frames, lambda frame, mark=mark: frame.marks.get(mark, ""))
-        if len(groups) > 1 and all(map(_distinct, groups)):
-            return [(group, mark) for group in groups]
-    telling = [mark for mark in marks if len({frame.marks.get(mark, "") for frame in frames}) > 1]
-    groups = _by(frames, lambda frame: tuple(frame.marks.get(mark, "") for mark in telling))
-    if len(groups) > 1 and all(map(_distinct, groups)):
-        return [(group, "*") for group in groups]
-    return [(group, "") for group in _repetitions(frames)]
-
-
-def _by(frames: list[Frame], key: Callable[[Frame], Hashable]) -> list[list[Frame]]:
-    groups: dict[Hashable, list[Frame]] = {}
-    for frame in frames:
-        groups.setdefault(key(frame), []).append(frame)
-    return list(groups.values())
-
-
-def _repetitions(frames: list[Frame]) -> list[list[Frame]]:
-    """The first images of all places, the second ones, and so on."""
-    order = np.argsort([_height(frame, frames[0]) for frame in frames], kind="stable")
-    turn, groups = 0, [[frames[order[0]]]]
-    for before, after in pairwise(order):
-        turn = turn + 1 if _apart(frames[before], frames[after]) < _SAME_PLACE_MM else 0
-        if turn == len(groups):
-            groups.append([])
-        groups[turn].append(frames[after])
-    return groups
+    found = split([_height(frame, frames[0]) for frame in frames], [frame.marks for frame in frames])
+    return [([frames[index] for index in indices], mark) for indices, mark in found]
 
 
 def _height(frame: Frame, first: Frame) -> float:
@@ -175,12 +145,6 @@ def _apart(one: Frame, other: Frame) -> float:
     return abs(_height(one, one) - _height(other, one))
 
 
-def _distinct(frames: list[Frame]) -> bool:
-    """Whether all images lie at places of their own."""
-    heights = np.sort([_height(frame, frames[0]) for frame in frames])
-    return len(heights) < 2 or bool(np.diff(heights).min() > _SAME_PLACE_MM)
-
-
 def _in_order(frames: list[Frame]) -> tuple[Frame, ...]:
     return tuple(sorted(frames, key=lambda frame: _height(frame, frames[0])))
 
@@ -189,7 +153,7 @@ def _told(frames: list[Frame], mark: str) -> str:
     """What a stack is, for a person to choose."""
     first = frames[0]
     numbers = sorted(frame.number for frame in frames)
-    names = (mark,) if mark not in ("", "*") else ("echo time", "image type") if not mark else tuple(first.marks)
+    names = (mark,) if mark not in ("", EVERY) else ("echo time", "image type") if not mark else tuple(first.marks)
     told = [f"{name} {first.marks[name]}" for name in names if name in first.marks]
     images = f"{len(frames)} images" if len(frames) > 1 else "1 image"
     span = f"number {numbers[0]}" + (f" to {numbers[-1]}" if len(numbers) > 1 else "")
@@ -243,7 +207,7 @@ def _check_straight(frames: Sequence[Frame], places: np.ndarray, step: np.ndarra
     """Check that the images lie on a straight line, one behind the other."""
     off = np.linalg.norm(places - (places[0] + np.arange(len(frames))[:, None] * step), axis=1)
     n = int(off.argmax())
-    if off[n] > max(2 * _UNEVEN * float(np.linalg.norm(step)), _SAME_PLACE_MM):
+    if off[n] > max(2 * _UNEVEN * float(np.linalg.norm(step)), SAME_PLACE_MM):
         raise BadInput(
             "irregular_slices",
             f"{frames[n].path.name} lies {off[n]:.2g} mm beside the line of the other images (its "

@@ -82,6 +82,22 @@ def check_sizes(spacing: np.ndarray, size: tuple[int, ...], name: str, reading: 
         raise BadInput(code, f"{name} covers {_by(extent, '.0f')} mm, which is not a head.", hint)
 
 
+def unplaced(name: str, why: str, reading: Reading) -> None:
+    """Doubt a NRRD or MetaImage file that does not say how it lies. Raises BadInput("no_orientation")."""
+    reading.doubt(
+        "no_orientation",
+        f"{name} does not say how it lies in the patient ({why}), so left and right are not known.",
+        "Convert it again from DICOM, or set its orientation.",
+        "its axes are taken to run to the left, to the back and up, as in ITK",
+    )
+
+
+def without_origin(name: str, why: str, reading: Reading) -> None:
+    """Tell of a file that says how its axes run, but not where they begin."""
+    message = f"{name} does not say where its first voxel lies ({why})."
+    reading.warn("no_origin", message, "It is taken to lie at 0, 0, 0; sides and sizes do not depend on it.")
+
+
 def bad_direction(name: str, why: str = "") -> BadInput:
     """The failure for axes that are not at right angles or not three."""
     return BadInput(

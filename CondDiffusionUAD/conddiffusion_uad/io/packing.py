@@ -9,9 +9,8 @@ that is never read to its end.
 from __future__ import annotations
 
 import bz2
-import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -21,12 +20,9 @@ from conddiffusion_uad.protocol.failures import BadInput
 GZIP, ZLIB, BZIP2 = "gzip", "zlib", "bzip2"
 _MAGIC = {GZIP: b"\x1f\x8b", BZIP2: b"BZh"}
 _WINDOW_BITS = {GZIP: 31, ZLIB: 47}  # what zlib shall expect: a gzip file; either that or its own format
-_MOST_HEADER = 1 << 20  # bytes
 _CHUNK = 1 << 20
 _MOST_SKIPPED = 1 << 26  # bytes that may precede the voxels
 _MOST_MORE = 2 * _MOST_SKIPPED  # bytes that may precede and follow them
-_NRRD_END = re.compile(rb"\r?\n\r?\n")
-_META_END = re.compile(rb"^ElementDataFile\s*=\s*(.*?)\r?\n", re.MULTILINE)
 
 
 class PackingError(ValueError):
@@ -126,7 +122,7 @@ def whole_file(path: Path) -> Stored:
     return Stored(path, packing=next((kind for kind, magic in _MAGIC.items() if begin.startswith(magic)), None))
 
 
-def check_place(path: Path, parts: list[Stored]) -> None:
+def check_place(path: Path, parts: Sequence[Stored]) -> None:
     """Check where a NRRD or MetaImage file has its voxels; call it before anything else reads it, which could wait.
 
     Raises:

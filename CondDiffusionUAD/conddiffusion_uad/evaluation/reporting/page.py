@@ -11,7 +11,7 @@ from typing import Any
 
 from conddiffusion_uad.bundle.calibration import threshold as threshold_at
 from conddiffusion_uad.evaluation.record import Record
-from conddiffusion_uad.evaluation.reporting import missing, plots, shift_plots, shift_tables, tables
+from conddiffusion_uad.evaluation.reporting import missing, plots, shift_plots, shifts, tables
 from conddiffusion_uad.evaluation.reporting.table import Table, amount, listed, number
 from conddiffusion_uad.evaluation.settings import NATIVE, PUBLISHED
 from conddiffusion_uad.evaluation.shifts import CLEAN
@@ -69,7 +69,7 @@ def page(about: Values, records: Sequence[Record], summary: Values, picture: Loa
         asked=_asked(about, records, summary),
         failed=bool(failures),
         troubles=troubles,
-        shift_reading=shift_tables.READING,
+        shift_reading=shifts.READING,
         **(_native(about, clean, summary, picture) if native else _published(summary)),
     )
 
@@ -138,7 +138,7 @@ def _section(group: Values, members: Sequence[Record], main: str, threshold: flo
         "legend": plots.styles(list(group["methods"]), main) if (drawn and group["labeled_scans"]) or shifted else {},
         "plots": [Picture.of("svg+xml", svg.encode(), f"{title}: {what}") for what, svg in drawn],
         "tables": tables.of_group(group, main),
-        "shift_tables": shift_tables.all_of(group),
+        "shifts": shifts.table(group),
         "shift_plot": shifted
         and Picture.of("svg+xml", shifted.encode(), f"{title}: figures by corruption", shift_plots.CAPTION),
     }

@@ -14,7 +14,7 @@ from conddiffusion_uad.evaluation.metrics.score_counts import ScoreCounts, auroc
 from conddiffusion_uad.evaluation.metrics.statistics import bootstrap_mean, bootstrap_pooled, permutation_test
 from conddiffusion_uad.evaluation.record import MODEL, MethodRecord, Record
 from conddiffusion_uad.evaluation.reporting import curves
-from conddiffusion_uad.evaluation.reporting.shift_summary import summarize_shifts
+from conddiffusion_uad.evaluation.reporting.shifts import summarize_shifts
 from conddiffusion_uad.evaluation.shifts import CLEAN
 
 SCHEMA = 2
@@ -57,7 +57,7 @@ def summarize(records: Sequence[Record], load: LoadCounts) -> Values:
                             "any_finding": interval, share of scans} of the healthy scans,
                 "versus_main": {"difference", "p", "n"} of the average precision, main minus this; null for the main,
                 "curves": see :mod:`conddiffusion_uad.evaluation.reporting.curves`}},
-            "shifts": see :func:`conddiffusion_uad.evaluation.reporting.shift_summary.summarize_shifts`; empty when
+            "shifts": see :func:`conddiffusion_uad.evaluation.reporting.shifts.summarize_shifts`; empty when
                 no scan was changed}]}
 
     Args:

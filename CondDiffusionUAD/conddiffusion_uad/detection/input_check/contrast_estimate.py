@@ -17,7 +17,7 @@ WHITE_BELOW_GRAY = (-0.06, 0.0)  # FLAIR: likely, sure
 
 
 @dataclass(frozen=True)
-class Look:
+class ContrastEstimate:
     """What a scan looks like.
 
     Attributes:
@@ -31,7 +31,7 @@ class Look:
     fluid_like_tissue: bool = False
 
 
-def look(quality: Quality) -> Look:
+def estimate_contrast(quality: Quality) -> ContrastEstimate:
     """Recognize the contrast of a scan: bright fluid is T2; with dark fluid, white above gray matter is T1, else FLAIR.
 
     Args:
@@ -39,16 +39,16 @@ def look(quality: Quality) -> Look:
     """
     fluid, gray, white = quality.fluid, quality.gray, quality.white
     if fluid is None or gray is None or white is None:
-        return Look(None)
+        return ContrastEstimate(None)
     bright_fluid = _judged("T2", fluid - max(gray, white), FLUID_ABOVE_TISSUE)
     if bright_fluid.contrast:
         return bright_fluid
     if gray - fluid < FLUID_BELOW_GRAY:
-        return Look(None, fluid_like_tissue=True)
+        return ContrastEstimate(None, fluid_like_tissue=True)
     contrast = _judged("T1", white - gray, WHITE_ABOVE_GRAY)
     return contrast if contrast.contrast else _judged("FLAIR", gray - white, WHITE_BELOW_GRAY)
 
 
-def _judged(contrast: str, difference: float, limits: tuple[float, float]) -> Look:
+def _judged(contrast: str, difference: float, limits: tuple[float, float]) -> ContrastEstimate:
     likely, sure = limits
-    return Look(contrast, difference >= sure) if difference >= likely else Look(None)
+    return ContrastEstimate(contrast, difference >= sure) if difference >= likely else ContrastEstimate(None)
