@@ -12,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from conddiffusion_uad.preprocessing.atlas import Atlas
+from conddiffusion_uad.preprocessing.resampling import FWHM_IN_SIGMAS
 from conddiffusion_uad.protocol.events import Progress
 from conddiffusion_uad.protocol.failures import Cancelled
 
@@ -156,7 +157,8 @@ def _method(shrink: tuple[int, ...], iterations: int) -> sitk.ImageRegistrationM
     )
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetShrinkFactorsPerLevel(shrink)
-    method.SetSmoothingSigmasPerLevel([WORKING_MM * factor / 2.355 if factor > 1 else 0.0 for factor in shrink])
+    sigmas = [WORKING_MM * factor / FWHM_IN_SIGMAS if factor > 1 else 0.0 for factor in shrink]
+    method.SetSmoothingSigmasPerLevel(sigmas)
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
     return method
 

@@ -30,7 +30,7 @@ QUALITY = {
     "verdict": "warn",
     "reasons": ["quality_noise"],
     "contrast_seen": None,
-    "strain": 1.2,
+    "deviation": 1.2,
     "distances": {"T2": 0.8},
     "figures": {"noise": 0.05, "ghosting": None},
 }

@@ -86,7 +86,7 @@ class Learned:
             )
             for each in shown
         ]
-        return np.mean(opinions, axis=0, dtype=np.float32)
+        return np.stack(opinions).mean(axis=0, dtype=np.float32)
 
 
 def whole_place(grid: Grid, priors: torch.Tensor) -> torch.Tensor:
