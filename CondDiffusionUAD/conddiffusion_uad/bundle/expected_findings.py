@@ -16,9 +16,6 @@ _SHARES = (0.1, 1e-6)  # of the healthy voxels above the lowest and the highest 
 def measure(healthy: Sequence[np.ndarray], voxel_ml: float, least_ml: float) -> ExpectedFindings:
     """Count findings in whole healthy scans.
 
-    Lowering a threshold lets findings flow together, so that there may be fewer of them. What counts at a threshold
-    is the largest number at it or above, which can only grow as the threshold falls.
-
     Args:
         healthy: Maps (z, y, x), 0 outside the brain.
         voxel_ml: Volume of a voxel.
@@ -27,17 +24,35 @@ def measure(healthy: Sequence[np.ndarray], voxel_ml: float, least_ml: float) -> 
     Raises:
         ValueError: There is no scan, or no map has a value above 0.
     """
+    thresholds = levels(healthy)
+    return promised(thresholds, counts(healthy, thresholds, voxel_ml, least_ml), least_ml)
+
+
+def levels(healthy: Sequence[np.ndarray]) -> np.ndarray:
+    """Thresholds, increasing, at which it is worth counting findings in healthy maps. Raises as :func:`measure`."""
     values = np.concatenate([found[found > 0] for found in healthy]) if len(healthy) else np.zeros(0)
     if not len(values):
         raise ValueError("there are no healthy maps to count findings in")
     shares = np.geomspace(*_SHARES, _LEVELS)
-    thresholds = np.unique(np.append(np.quantile(values, 1 - shares), values.max()))
-    counts = np.array([[findings(found, t, voxel_ml, least_ml).size for t in thresholds] for found in healthy])
-    largest = np.maximum.accumulate(counts[:, ::-1], axis=1)[:, ::-1]
+    return np.unique(np.append(np.quantile(values, 1 - shares), values.max()))
+
+
+def counts(healthy: Sequence[np.ndarray], thresholds: np.ndarray, voxel_ml: float, least_ml: float) -> np.ndarray:
+    """Findings of each map at each threshold, (maps, thresholds)."""
+    return np.array([[findings(found, t, voxel_ml, least_ml).size for t in thresholds] for found in healthy])
+
+
+def promised(thresholds: np.ndarray, counted: np.ndarray, least_ml: float) -> ExpectedFindings:
+    """What counted findings (scans, thresholds) let expect.
+
+    Lowering a threshold lets findings flow together, so that there may be fewer of them. What counts at a threshold
+    is the largest number at it or above, which can only grow as the threshold falls.
+    """
+    largest = np.maximum.accumulate(counted[:, ::-1], axis=1)[:, ::-1]
     mean = np.minimum(largest, MOST).mean(0)
-    highest = [float(thresholds[row > 0].max(initial=0)) for row in counts]
+    highest = sorted(float(thresholds[row > 0].max(initial=0)) for row in counted)
     return ExpectedFindings(
-        tuple(thresholds.tolist()), tuple(mean.tolist()), len(healthy), least_ml, tuple(sorted(highest))
+        tuple(thresholds.tolist()), tuple(mean.tolist()), len(counted), float(least_ml), tuple(highest)
     )
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from conddiffusion_uad.method.anomaly_map.feature_space import FeatureSpace
 from conddiffusion_uad.method.anomaly_map.learned import Learned
 from conddiffusion_uad.method.anomaly_map.mahalanobis import Mahalanobis
 from conddiffusion_uad.method.anomaly_map.residual import Residual
@@ -37,4 +38,5 @@ ANOMALY_MAPS: Mapping[str, type[AnomalyMap]] = {
     "residual": Residual,
     "learned": Learned,
     "mahalanobis": Mahalanobis,
+    "feature_space": FeatureSpace,
 }
