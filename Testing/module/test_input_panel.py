@@ -160,7 +160,7 @@ def test_a_scan_that_is_loaded_into_the_open_panel_is_chosen(
     ],
 )
 def test_what_the_probe_says(app: Application, event: dict[str, Any], words: str, names: list[str]) -> None:
-    from CondDiffusionUADLib.run.DeviceProbe import understood
+    from CondDiffusionUADLib.run.Readiness import understood
 
     devices = understood(event)
     assert words in devices.hint
@@ -168,7 +168,7 @@ def test_what_the_probe_says(app: Application, event: dict[str, Any], words: str
 
 
 def test_a_device_that_is_no_longer_there_stays_chosen_until_the_engine_refuses(panel: Any) -> None:
-    from CondDiffusionUADLib.run.DeviceProbe import Devices, FoundDevice
+    from CondDiffusionUADLib.run.Readiness import Devices, FoundDevice
 
     panel._parameters.device = "cuda:1"
     panel.input.showDevices(Devices((FoundDevice("cpu", "CPU"),), ""))

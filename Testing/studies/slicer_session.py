@@ -44,6 +44,8 @@ def run_in_slicer(
     for path in own.values():
         path.mkdir(exist_ok=True)
     places = {"STUDY_OUTPUT": str(output_folder()), **{name: str(path) for name, path in own.items()}}
+    if hasattr(os, "nice"):  # on Linux, what Slicer's background thread takes for itself its main thread gets
+        places["SLICER_BACKGROUND_THREAD_PRIORITY"] = str(os.nice(0))
     environment = {**os.environ, "MALLOC_PERTURB_": "165", **places, **variables}
     command += ["--python-script", study]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit_s, check=False)

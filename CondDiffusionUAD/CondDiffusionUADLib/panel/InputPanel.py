@@ -15,8 +15,8 @@ from CondDiffusionUADLib.run import Problems
 from CondDiffusionUADLib.run.Application import dicomValue, imagesOf, moduleLogics, settingsFor
 from CondDiffusionUADLib.run.Bundles import FAST, FULL, BundleInfo, installedBundles
 from CondDiffusionUADLib.run.DetectionRun import Settings
-from CondDiffusionUADLib.run.DeviceProbe import Devices
 from CondDiffusionUADLib.run.Problems import ProblemError
+from CondDiffusionUADLib.run.Readiness import Devices
 from CondDiffusionUADLib.scene.Images import Image, imagesLeftOut, takeOut, whyNoScan
 from CondDiffusionUADLib.scene.InputVolume import guessContrast, preselected, toldContrast
 from CondDiffusionUADLib.scene.Nodes import nodesOf, notScans

@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 from conddiffusion_uad.protocol.bundle_folders import imported_bundles
 from conddiffusion_uad.protocol.bundle_section import SECTION, contrasts, kind, maps, timesteps
 from conddiffusion_uad.protocol.job import DetectionJob
-from CondDiffusionUADLib.run.Paths import resource
+from CondDiffusionUADLib.run.Folders import resource
 
 FAST, FULL = "fast", "full"
 
