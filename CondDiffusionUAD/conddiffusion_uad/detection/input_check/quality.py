@@ -69,7 +69,7 @@ def measure(prepared: Prepared) -> Quality:
     """The figures of a prepared scan."""
     mask = orient(prepared.native_mask).image
     brain = sitk.GetArrayViewFromImage(mask) > 0
-    field = sitk.GetArrayViewFromImage(prepared.way.corrected.field)[brain]
+    field = prepared.field_in_brain
     dark, bright = np.percentile(field, [1, 99])
     coverage, filled = shown(prepared, brain)
     levels, spread = tissues(prepared)
