@@ -2,7 +2,7 @@
 """Sets up the project and runs it, with nothing but Python (3.10 to 3.13) on the machine:
 
     python3 Testing/run.py demo     detect anomalies in the sample scan, show the result in a scene
-    python3 Testing/run.py test     run the tests; further arguments go to pytest: test -k geometry
+    python3 Testing/run.py test     run the tests; further arguments go to pytest: test -k geometry, test -n 0 --pdb
     python3 Testing/run.py audit    look up known vulnerabilities of the dependencies
     python3 Testing/run.py setup    only make the virtual environment .venv and install into it
 
@@ -26,6 +26,7 @@ ENVIRONMENT = ROOT / ".venv"
 STAMP = ENVIRONMENT / "conddiffusion-uad-setup.txt"
 REQUIREMENTS = ROOT / "Testing" / "requirements.txt"
 CONSTRAINTS = ROOT / "Testing" / "constraints.txt"
+MOST_PROCESSES = 4  # that test at once: each holds about 1.5 GB
 INPUTS = (ROOT / "pyproject.toml", ROOT / "Resources" / "requirements.txt", REQUIREMENTS, CONSTRAINTS)
 
 
@@ -115,7 +116,10 @@ def test(arguments: list[str]) -> int:
     types = run(environment_python(), "-m", "mypy")
     say("Running the tests (pytest)")
     os.environ.setdefault("MALLOC_PERTURB_", "165")  # glibc: what is used after it was freed shows
-    return run(environment_python(), "-m", "pytest", "--durations=15", *arguments) or style or types
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # there is a process for each core already
+    processes = min(os.cpu_count() or 1, MOST_PROCESSES)
+    several = ("-n", str(processes), "--dist", "loadfile") if processes > 1 else ()
+    return run(environment_python(), "-m", "pytest", "--durations=15", *several, *arguments) or style or types
 
 
 def audit() -> int:

@@ -172,7 +172,8 @@ def detect(order: dict) -> None:
     elif MODE == "exit":
         os._exit(int(sys.argv[2]))
     elif MODE == "error":
-        emit({"event": "error", "code": sys.argv[2], "message": "scan.nrrd made trouble.", "hint": "--device"}, number)
+        hint = sys.argv[3] if len(sys.argv) > 3 else "--device"
+        emit({"event": "error", "code": sys.argv[2], "message": "scan.nrrd made trouble.", "hint": hint}, number)
 
 
 def prepare(number: int) -> None:

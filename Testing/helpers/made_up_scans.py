@@ -138,24 +138,32 @@ def nrrd(path: Path, packing: str = "gzip", values: np.ndarray = VOXELS, **chang
     return path
 
 
-def metaimage(path: Path, *, placed: bool = True, axes: int = 3) -> Path:
-    """A MetaImage file; `placed`: with its orientation."""
+def in_slices(folder: Path, missing: int | None = None) -> None:
+    """The voxels, each slice in a file of its own: s00.raw, s01.raw, ...; one of them may be cut off."""
+    for k in range(SIZE[2]):
+        (folder / f"s{k:02d}.raw").write_bytes(VOXELS[:, :, k].tobytes(order="F")[: 100 if k == missing else None])
+
+
+def metaimage(path: Path, data: bytes = VOXELS.tobytes(order="F"), *, axes: int = 3, **changed: str | None) -> Path:
+    """A MetaImage file with this behind its header; keywords change its lines, None leaves one out."""
     direction = np.eye(axes)
     direction[:3, :3] = COLUMNS
     tail = ["1"] * (axes - 3)
-    lines = [
-        "ObjectType = Image",
-        f"NDims = {axes}",
-        "BinaryData = True",
-        "BinaryDataByteOrderMSB = False",
-        *([f"TransformMatrix = {' '.join(map(str, direction.T.ravel()))}"] if placed else []),
-        f"Offset = {' '.join([*map(str, ORIGIN), *(['0'] * (axes - 3))])}",
-        f"ElementSpacing = {' '.join([*map(str, SPACING), *tail])}",
-        f"DimSize = {' '.join([*map(str, SIZE), *tail])}",
-        "ElementType = MET_SHORT",
-        "ElementDataFile = LOCAL",
-    ]
-    path.write_bytes("\n".join(lines).encode() + b"\n" + VOXELS.tobytes(order="F"))
+    lines: dict[str, str | None] = {
+        "ObjectType": "Image",
+        "NDims": str(axes),
+        "BinaryData": "True",
+        "BinaryDataByteOrderMSB": "False",
+        "TransformMatrix": " ".join(map(str, direction.T.ravel())),
+        "Offset": " ".join([*map(str, ORIGIN), *(["0"] * (axes - 3))]),
+        "ElementSpacing": " ".join([*map(str, SPACING), *tail]),
+        "DimSize": " ".join([*map(str, SIZE), *tail]),
+        "ElementType": "MET_SHORT",
+    }
+    lines = {**lines, "ElementDataFile": "LOCAL", **changed}
+    last = lines.pop("ElementDataFile")
+    head = "".join(f"{name} = {value}\n" for name, value in lines.items() if value is not None)
+    path.write_bytes(head.encode() + f"ElementDataFile = {last}\n".encode() + data)
     return path
 
 

@@ -262,7 +262,7 @@ def test_an_environment_that_does_not_work_is_not_put_in_place(site: Site) -> No
 
 def test_too_little_room_is_told_before_anything_is_done(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     from CondDiffusionUADLib.run import BuildEnvironment
-    from CondDiffusionUADLib.run.BuildOrder import Console, Order
+    from CondDiffusionUADLib.run.InstallationPlan import Console, Order
 
     monkeypatch.setattr(BuildEnvironment.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 10**6}))
     with pytest.raises(BuildEnvironment.BuildError, match=r"0\.5 GB are needed, 0\.0 GB are free") as raised:
@@ -274,7 +274,7 @@ def test_too_little_room_for_the_packages_is_told_before_they_are_downloaded(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from CondDiffusionUADLib.run import BuildEnvironment
-    from CondDiffusionUADLib.run.BuildOrder import Console, Order
+    from CondDiffusionUADLib.run.InstallationPlan import Console, Order
 
     free = BuildEnvironment.LEAST_ROOM + 1
     monkeypatch.setattr(BuildEnvironment.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": free}))
@@ -286,8 +286,8 @@ def test_too_little_room_for_the_packages_is_told_before_they_are_downloaded(
 
 def test_the_next_python_is_tried_and_the_reasons_are_kept(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     from CondDiffusionUADLib.run import BuildEnvironment
-    from CondDiffusionUADLib.run.BuildOrder import Console, Order
     from CondDiffusionUADLib.run.Environment import readRecord
+    from CondDiffusionUADLib.run.InstallationPlan import Console, Order
     from CondDiffusionUADLib.run.PythonCandidates import Candidate
 
     pythons = [Candidate("the first", "/no/such/python"), Candidate("the second", sys.executable)]

@@ -119,6 +119,15 @@ def test_a_refused_scan_can_be_run_anyway(desk: Desk, wait_until: Wait) -> None:
     assert desk.message.startswith("1 candidate, ")
 
 
+def test_a_doubtful_scan_can_be_run_anyway_and_what_is_then_assumed_is_told(desk: Desk, wait_until: Wait) -> None:
+    doubt = "Choose the scan. Or go on with --accept-any-scan: then its values are taken as intensities."
+    desk.worker("error", "label_map", doubt)
+    before = desk.nodes()
+    desk.ui.detectButton.click()
+    end(desk, wait_until, before, 'Or go on with "Run anyway": then its values are taken as intensities.')
+    assert desk.ui.anywayButton.visible and "--" not in desk.message
+
+
 def test_another_choice_was_not_refused(desk: Desk, wait_until: Wait) -> None:
     refuse(desk, wait_until)
     desk.ui.seedBox.value += 1
@@ -293,7 +302,6 @@ def test_the_worker_cannot_be_started(desk: Desk, wait_until: Wait) -> None:
         ("bundle_not_found", "Choose another model"),
         ("bundle_damaged", "Install the extension again"),
         ("contrast_not_in_bundle", "right contrast"),
-        ("label_map", "Choose the scan itself."),
         ("unforeseen", "Copy the diagnostics"),
         ("something_new", ""),  # the engine's hint speaks of --device
     ],

@@ -43,9 +43,22 @@ def test_an_imported_model(panel: Any, tmp_path: Path) -> None:
     choose(ui.bundleBox, "small")
     assert panel._parameters.bundle == "small", "its name, never its folder: scenes are handed on"
     assert [ui.contrastBox.itemText(index) for index in range(ui.contrastBox.count)] == ["Choose...", "T1", "T2"]
-    assert not ui.cardButton.enabled, "it has no card"
+    ui.cardButton.click()
+    assert "anomaly map residual (T1, T2); reconstruction one_step at noise levels 250, 500" in card(panel)
     _, settings = panel._request()
     assert settings.bundle == str(tmp_path / "models" / "small")
+
+
+def card(panel: Any) -> str:
+    """What is read in the model's card."""
+    browser = next(child for child in panel.ui.cardArea.findChildren(qt.QTextBrowser))
+    assert browser.isVisibleTo(panel.ui.cardArea)
+    return browser.plainText
+
+
+def test_the_card_of_the_shipped_model_names_its_method(panel: Any) -> None:
+    panel.ui.cardButton.click()
+    assert "Method: anomaly map residual (T1, T2, FLAIR)" in card(panel) and "Intended use" in card(panel)
 
 
 def test_choices_become_the_settings_of_the_run(panel: Any) -> None:
@@ -147,7 +160,7 @@ def test_a_scan_that_is_loaded_into_the_open_panel_is_chosen(
     ],
 )
 def test_what_the_probe_says(app: Application, event: dict[str, Any], words: str, names: list[str]) -> None:
-    from CondDiffusionUADLib.run.DeviceProbe import understood
+    from CondDiffusionUADLib.run.Readiness import understood
 
     devices = understood(event)
     assert words in devices.hint
@@ -155,7 +168,7 @@ def test_what_the_probe_says(app: Application, event: dict[str, Any], words: str
 
 
 def test_a_device_that_is_no_longer_there_stays_chosen_until_the_engine_refuses(panel: Any) -> None:
-    from CondDiffusionUADLib.run.DeviceProbe import Devices, FoundDevice
+    from CondDiffusionUADLib.run.Readiness import Devices, FoundDevice
 
     panel._parameters.device = "cuda:1"
     panel.input.showDevices(Devices((FoundDevice("cpu", "CPU"),), ""))

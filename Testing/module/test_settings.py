@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -156,17 +157,58 @@ def test_models_are_imported_and_removed(
     ):
         monkeypatch.setattr(models, "_launch", launch(script))
         qt.QFileDialog.answers = [str(tmp_path / "mine.zip")]
+        answer("ZIP archive...")
         ui.importModelButton.click()
         assert not ui.importModelButton.enabled
         desk.wait(lambda: ui.importModelButton.enabled)
         assert words in desk.message
-    assert launches[-1] == ("bundle", "import", str(tmp_path / "mine.zip"))
+    assert launches[-1] == ("bundle", "import", str(tmp_path / "mine.zip"), "--name", "mine")
     assert ui.bundleBox.currentText == "mine" and desk.panel._parameters.bundle == "mine"
-    qt.QFileDialog.answers = [str(tmp_path / "mine.zip")]
-    answer("Cancel")
+    qt.QFileDialog.answers = [str(tmp_path / "mine")]
+    answer("Folder...", "Cancel")
     ui.importModelButton.click()
     assert "already" in qt.QMessageBox.asked[-1]
     answer("OK")
     ui.removeModelButton.click()
     assert not (home / "mine").exists()
     assert not ui.removeModelButton.enabled
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("mine.zip", "mine"),
+        ("mine.ZIP", "mine"),
+        ("Klinik Köln (2).zip", "Klinik-K-ln-2"),
+        ("a.b", "a.b"),
+        ("default.zip", "default-imported"),
+        ("...", "model"),
+        ("x" * 90, "x" * 50),
+    ],
+)
+def test_an_imported_model_has_a_name_that_the_engine_takes(app: Application, source: str, name: str) -> None:
+    from conddiffusion_uad.bundle.importing import NAME
+    from CondDiffusionUADLib.panel.SettingsPanel import importedName
+
+    assert importedName(Path(source)) == name and NAME.fullmatch(name)
+
+
+@pytest.mark.parametrize(("kind", "damaged"), [("Folder...", True), ("ZIP archive...", False)])
+def test_a_real_model_is_imported_and_a_damaged_one_refused_in_a_sentence(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_bundle: Path, kind: str, damaged: bool
+) -> None:
+    from CondDiffusionUADLib.run.EngineLaunch import engineLaunch
+
+    monkeypatch.setenv("CONDDIFFUSION_UAD_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr(desk.panel.models, "_launch", engineLaunch)
+    source = Path(shutil.copytree(small_bundle, tmp_path / "source" / "mine"))
+    if damaged:
+        (source / "models" / "pickled.pt").write_bytes(b"\x80\x04")
+    answer(kind)
+    qt.QFileDialog.answers = [shutil.make_archive(str(source), "zip", source) if not damaged else str(source)]
+    desk.ui.importModelButton.click()
+    desk.wait(lambda: desk.ui.importModelButton.enabled, 60)
+    assert "--" not in desk.message
+    assert desk.message.startswith("The model mine was not installed. " if damaged else "The model mine is installed.")
+    assert desk.message.count(". ") == damaged, "one sentence says why"
+    assert (desk.ui.bundleBox.currentText == "mine") != damaged

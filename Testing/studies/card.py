@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markdown_tables import markdown
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.bundle import Bundle
@@ -22,11 +23,11 @@ from conddiffusion_uad.evaluation.reporting import tables
 from conddiffusion_uad.evaluation.shifts import CLEAN
 from conddiffusion_uad.io import volume as volumes
 from conddiffusion_uad.io.contrast import choose
-from conddiffusion_uad.io.lattice import part
 from conddiffusion_uad.method import run
 from conddiffusion_uad.preprocessing import atlas
 from conddiffusion_uad.preprocessing.preparation import Prepared, prepare
 from conddiffusion_uad.protocol.events import Quiet
+from conddiffusion_uad.training.data.crop import crop_to
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 Scored = tuple[Prepared, np.ndarray]
@@ -45,7 +46,7 @@ def figures(summary: Mapping[str, Any], records: Sequence[Record]) -> str:
         tables.healthy_headline(summary),
         tables.scans(volumes_only, summary["main"]),
     )
-    return "\n\n".join(part for table in made for part in table.markdown())
+    return "\n\n".join(part for table in made for part in markdown(table))
 
 
 def repeatability(first: Scored, second: Scored) -> float:
@@ -56,8 +57,8 @@ def repeatability(first: Scored, second: Scored) -> float:
         second: The same of the other scan.
     """
     grid = min((prepared.grid for prepared, _ in (first, second)), key=lambda grid: np.prod(grid.size))
-    brain = np.logical_and(*(part(prepared.mask, prepared.grid, grid) for prepared, _ in (first, second)))
-    values = [part(scores, prepared.grid, grid)[brain] for prepared, scores in (first, second)]
+    brain = np.logical_and(*(crop_to(prepared.mask, prepared.grid, grid) for prepared, _ in (first, second)))
+    values = [crop_to(scores, prepared.grid, grid)[brain] for prepared, scores in (first, second)]
     return float(np.corrcoef(*values)[0, 1])
 
 

@@ -50,9 +50,9 @@ class Row:
         return [concern.code for concern in self.assessment.concerns] if self.assessment else [self.code]
 
     @property
-    def strain(self) -> float:
+    def deviation(self) -> float:
         """See :class:`Assessment`; infinite when an earlier step refused it."""
-        return self.assessment.strain if self.assessment else np.inf
+        return self.assessment.deviation if self.assessment else np.inf
 
 
 def corrupted_name(kind: str, severity: int) -> str:
@@ -119,7 +119,7 @@ def said_table(clean: Sequence[Row]) -> str:
     lines = []
     for contrast in CONTRASTS:
         chosen = [(row.assessment, row.usual_size) for row in clean if row.contrast == contrast and row.assessment]
-        seen = Counter(found.look.contrast or "unclear" for found, _ in chosen)
+        seen = Counter(found.estimate.contrast or "unclear" for found, _ in chosen)
         entries = [", ".join(f"{name} {number}" for name, number in seen.most_common())]
         for said in CONTRASTS:
             count = Counter(judge(found.quality, found.distances, said, usual).verdict for found, usual in chosen)
@@ -130,7 +130,7 @@ def said_table(clean: Sequence[Row]) -> str:
 
 
 def corruption_table(rows: Sequence[Row]) -> str:
-    """Of each artifact: AUROC of the strain against the same scans as they are, and the share that is not passed."""
+    """Of each artifact: AUROC of the deviation against the same scans as they are, and the share that is not passed."""
     lines = []
     for kind in CORRUPTIONS:
         entries = [kind]
@@ -142,7 +142,7 @@ def corruption_table(rows: Sequence[Row]) -> str:
             names = {row.name for row in chosen}
             clean = [row for row in rows if row.change == CLEAN and row.name in names]
             truth = np.repeat([0, 1], [len(clean), len(chosen)])
-            area = auroc(np.array([row.strain for row in [*clean, *chosen]]), truth)
+            area = auroc(np.array([row.deviation for row in [*clean, *chosen]]), truth)
             told = np.mean([row.verdict != PASS for row in chosen])
             entries.append(f"{area:.2f} ({told:.0%})")
         lines.append(entries)

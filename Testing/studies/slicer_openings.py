@@ -3,7 +3,8 @@
     SLICER=~/Slicer/Slicer STUDY_ENVIRONMENT=/path/bin/python python Testing/studies/slicer_openings.py [TIMES]
 
 STUDY_ENVIRONMENT names a Python with the engine's packages. Each Slicer opens the panel, waits until what can compute
-is known and the worker is ready, and quits; every third is killed instead, and the next one has to sweep its folders.
+is known and the worker is ready, and quits; every third is killed in a run instead: its folders stay, and the next one
+has to sweep them.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ def opening(session: Session) -> None:
     if os.environ.get("STUDY_KILL"):
         panel.ui.detectButton.click()
         session.pump(lambda: "Registering" in str(panel.ui.stageLabel.text), 600)
+        print("killed in:", panel.ui.stageLabel.text, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
     session.end()
 
@@ -44,17 +46,18 @@ def opening(session: Session) -> None:
 def main(times: int) -> int:
     """Open it so often; the number of openings that went wrong."""
     wrong = 0
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as profile:
         for number in range(1, times + 1):
             kill = "1" if number % 3 == 0 else ""
-            done = run_in_slicer(__file__, limit_s=1200, TMPDIR=temporary, STUDY_KILL=kill)
+            done = run_in_slicer(__file__, profile=Path(profile), limit_s=1200, STUDY_KILL=kill)
             if done is None:
                 return 0
             time.sleep(11 if kill else 1)  # a younger folder may be one that is just being locked
-            left = [str(path) for path in Path(temporary).rglob("CondDiffusionUAD-*") if path.is_dir()]
+            left = [path for path in Path(profile).rglob("CondDiffusionUAD-*") if path.is_dir()]
             expected = done.returncode != 0 and left if kill else done.returncode == 0 and not left
             wrong += not expected
-            said = " ".join(line for line in done.stdout.splitlines() if line.startswith(("shown", "devices")))
+            told = ("shown", "devices", "killed")
+            said = " ".join(line for line in done.stdout.splitlines() if line.startswith(told))
             print(f"{number}: exit {done.returncode}, {len(left)} folders left. {said}", flush=True)
             if not expected:
                 print(done.stdout[-1500:], done.stderr[-1500:])

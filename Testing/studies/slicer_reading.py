@@ -63,10 +63,20 @@ class Reading:
         self.ui.detectButton.click()
         stall = self.wait(lambda: "Reconstructing" in self.ui.stageLabel.text, 240)
         self.session.picture("running")
+        self.keep_open()
         stall = max(stall, self.wait(lambda: not self.session.panel.run.busy, 400))
         assert "candidates" in self.ui.messageLabel.text and self.ui.scanSection.collapsed
         self.session.picture("found")
         return f"{self.ui.messageLabel.text}; {time.monotonic() - begun:.0f} s, longest stall {stall} s"
+
+    def keep_open(self) -> None:
+        """Slicer is closed in the run, and the reader thinks better of it."""
+        session = self.session
+        session.answer = "Cancel"
+        session.slicer.util.mainWindow().close()
+        session.answer = ""
+        assert "not finished" in session.asked[-1] and session.slicer.util.mainWindow().visible
+        assert session.panel.run.busy
 
     def see(self) -> str:
         """What belongs to reading is seen without scrolling."""

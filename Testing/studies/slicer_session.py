@@ -20,20 +20,33 @@ ROOT = Path(__file__).resolve().parents[2]
 SCAN = ROOT / "Resources" / "SampleData" / "synthetic_T2_brain.nii.gz"
 
 
-def run_in_slicer(study: str, *, limit_s: float = 900.0, **variables: str) -> subprocess.CompletedProcess[str] | None:
+def run_in_slicer(
+    study: str, *, profile: Path | None = None, limit_s: float = 900.0, **variables: str
+) -> subprocess.CompletedProcess[str] | None:
     """Run a study in Slicer, with freed memory overwritten; None where there is no Slicer.
 
     Args:
         study: Its file.
+        profile: Where Slicer keeps settings and temporary files (on Linux), so that a study neither takes those of the
+            user nor changes them; None for a new folder that goes afterwards.
         limit_s: Seconds that it may take.
         variables: Environment variables for it.
     """
+    if profile is None:
+        with tempfile.TemporaryDirectory() as folder:
+            return run_in_slicer(study, profile=Path(folder), limit_s=limit_s, **variables)
     launcher = os.environ.get("SLICER", "")
     if not launcher:
         print("skipped: SLICER does not name the launcher of a Slicer")
         return None
     command = [launcher, "--no-splash", "--additional-module-paths", str(ROOT / "CondDiffusionUAD")]
-    environment = {**os.environ, "MALLOC_PERTURB_": "165", **variables}
+    own = {"XDG_CONFIG_HOME": profile / "settings", "TMPDIR": profile / "temporary"}
+    for path in own.values():
+        path.mkdir(exist_ok=True)
+    places = {"STUDY_OUTPUT": str(output_folder()), **{name: str(path) for name, path in own.items()}}
+    if hasattr(os, "nice"):  # on Linux, what Slicer's background thread takes for itself its main thread gets
+        places["SLICER_BACKGROUND_THREAD_PRIORITY"] = str(os.nice(0))
+    environment = {**os.environ, "MALLOC_PERTURB_": "165", **places, **variables}
     command += ["--python-script", study]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit_s, check=False)
 
@@ -49,7 +62,8 @@ class Session:
     """What a study does inside of Slicer.
 
     Attributes:
-        asked: The questions that dialogs asked; each was answered with its first button.
+        asked: The questions that dialogs asked.
+        answer: The text of the button that answers them, where they have it; else it is their first.
         failed: The steps that raised.
     """
 
@@ -60,6 +74,7 @@ class Session:
         self.slicer, self.qt = slicer, qt
         self.output = output_folder()
         self.asked: list[str] = []
+        self.answer = ""
         self.failed: list[str] = []
         self._answering = qt.QTimer()
         self._answering.timeout.connect(self._answer)
@@ -114,7 +129,8 @@ class Session:
             if hasattr(widget, "visible") and widget.visible and widget.inherits("QMessageBox"):
                 self.asked.append(str(widget.text))
                 widget.grab().save(str(self.output / f"question_{len(self.asked)}.png"))
-                widget.buttons()[0].click()
+                buttons = {str(button.text): button for button in reversed(widget.buttons())}
+                buttons.get(self.answer, widget.buttons()[0]).click()
 
 
 def is_inside_slicer() -> bool:

@@ -12,8 +12,7 @@ from CondDiffusionUADLib.panel.FindingsView import MOST_ROWS, FindingsView
 from CondDiffusionUADLib.panel.Widgets import setQuietly
 from CondDiffusionUADLib.run.Application import dicomValue
 from CondDiffusionUADLib.run.Problems import ProblemError
-from CondDiffusionUADLib.run.Steps import Steps
-from CondDiffusionUADLib.run.Timers import timer
+from CondDiffusionUADLib.run.Steps import Steps, timer
 from CondDiffusionUADLib.scene.Components import Components
 from CondDiffusionUADLib.scene.Decisions import ACCEPTED, OPEN, REJECTED
 from CondDiffusionUADLib.scene.Findings import Finding

@@ -8,14 +8,16 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from conddiffusion_uad.protocol.contrast_names import Told
 from conddiffusion_uad.protocol.job import CONTRASTS
 from CondDiffusionUADLib.panel.Widgets import CardBrowser, choose, chosen, fill, quiet, setQuietly, toolTipText
 from CondDiffusionUADLib.run import Problems
-from CondDiffusionUADLib.run.Application import dicomValue, settingsFor
+from CondDiffusionUADLib.run.Application import dicomValue, imagesOf, moduleLogics, settingsFor
 from CondDiffusionUADLib.run.Bundles import FAST, FULL, BundleInfo, installedBundles
 from CondDiffusionUADLib.run.DetectionRun import Settings
-from CondDiffusionUADLib.run.DeviceProbe import Devices
 from CondDiffusionUADLib.run.Problems import ProblemError
+from CondDiffusionUADLib.run.Readiness import Devices
+from CondDiffusionUADLib.scene.Images import Image, imagesLeftOut, takeOut, whyNoScan
 from CondDiffusionUADLib.scene.InputVolume import guessContrast, preselected, toldContrast
 from CondDiffusionUADLib.scene.Nodes import nodesOf, notScans
 
@@ -32,6 +34,7 @@ class InputPanel:
         self._ui = ui
         self._changed = changed
         self._parameters: Any = None
+        self._images: tuple[Image, ...] = ()  # in the chosen volume
         self._corrections: dict[str, str] = {}  # contrasts that the user chose, by volume ID
         self._card = CardBrowser()
         ui.cardArea.layout().addWidget(self._card)
@@ -40,6 +43,7 @@ class InputPanel:
         fill(ui.skullBox, skulls, "auto")
         self.showDevices(Devices((), _("What this computer has is found out at the first detection.")))
         ui.inputSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onVolume)
+        ui.imageBox.currentIndexChanged.connect(self._onImage)
         ui.contrastBox.currentIndexChanged.connect(self._onContrast)
         ui.bundleBox.currentIndexChanged.connect(self._onBundle)
         for box in (ui.deviceBox, ui.qualityBox, ui.skullBox):
@@ -53,7 +57,7 @@ class InputPanel:
         self.offerScans()
         if parameters is None:
             self._corrections.clear()
-            self._showDoubt(None)
+            self._look(None)
             self._ui.contrastHint.text = ""
             return
         if parameters.inputVolume is None:
@@ -62,7 +66,7 @@ class InputPanel:
             self._ui.inputSelector.setCurrentNode(parameters.inputVolume)
         self._parameters = parameters
         self.showBundles()
-        self._showDoubt(parameters.inputVolume)
+        self._look(parameters.inputVolume)
         if parameters.inputVolume is not None and not parameters.contrast:
             self._guess(parameters.inputVolume)
         self.showParameters()
@@ -104,6 +108,11 @@ class InputPanel:
         return self._ui.inputSelector.currentNode()
 
     @property
+    def canExamine(self) -> bool:
+        """Whether a volume is chosen that can be a scan."""
+        return self.volume is not None and not self._images and not whyNoScan(self.volume)
+
+    @property
     def bundleFolder(self) -> str:
         """The folder of the chosen model; empty when it is not installed."""
         bundle = self._bundle()
@@ -112,6 +121,8 @@ class InputPanel:
     def settings(self, healthyFlagged: float, minVolumeMl: float) -> Settings:
         """The settings of a run. Raises ProblemError."""
         chosenOnes = self._parameters
+        if self._images:
+            raise ProblemError(Problems.severalImages([image.title for image in self._images]))
         if not chosenOnes.contrast:
             raise ProblemError(Problems.contrastUnknown())
         bundle = self._bundle()
@@ -177,7 +188,7 @@ class InputPanel:
             self._parameters.inputVolume = node
             self._parameters.contrast = ""
             self._ui.contrastHint.text = ""
-            self._showDoubt(node)
+            self._look(node)
             if node is not None:
                 self._guess(node)
             self._showContrasts()
@@ -192,12 +203,32 @@ class InputPanel:
         told = {"DICOM": _("as the DICOM tags say"), "name": _("as the name says"), "user": _("as you chose")}
         self._ui.contrastHint.text = told[guess[1]] if guess else _("please choose")
 
-    def _showDoubt(self, node: Any) -> None:
-        """Say what the scan seems to be if that is no contrast a model knows: after contrast agent, a TIRM, a map."""
-        other = toldContrast(node, dicomValue).other if node is not None else ""
-        doubt = _("It seems to be {kind}: please check, and choose the contrast if it can be examined.")
-        self._ui.contrastDoubt.text = doubt.format(kind=other) if other else ""
-        self._ui.contrastDoubt.visible = bool(other)
+    def _look(self, node: Any) -> None:
+        """Look at the chosen volume: whether it is one scan, and what the scan seems to be."""
+        self._images = imagesOf(node) if node is not None else ()
+        several = _("The volume holds {count} images. Choose one: it becomes a volume of its own.")
+        reason = several.format(count=len(self._images)) if self._images else whyNoScan(node) if node else ""
+        hint = reason or (imagesLeftOut(node) if node else "")
+        fill(self._ui.imageBox, [(_("Choose..."), ""), *((image.title, image.title) for image in self._images)], "")
+        for widget in (self._ui.imageLabel, self._ui.imageBox):
+            widget.visible = bool(self._images)
+        self._ui.imageHint.text, self._ui.imageHint.visible = hint, bool(hint)
+        doubt = contrastDoubt(toldContrast(node, dicomValue)) if node is not None and not reason else ""
+        self._ui.contrastDoubt.text, self._ui.contrastDoubt.visible = doubt, bool(doubt)
+
+    def _onImage(self, *_index: Any) -> None:
+        """Take the chosen image out of the volume, and go on with it."""
+        title = chosen(self._ui.imageBox)
+        image = next((image for image in self._images if image.title == title), None)
+        if image is None or self.volume is None:
+            return
+        node = takeOut(self.volume, image, moduleLogics().volumes)
+        if node is None:
+            choose(self._ui.imageBox, "")
+            self._ui.imageHint.text = _("Slicer cannot read the files of {image} any more.").format(image=title)
+            return
+        slicer.util.setSliceViewerLayers(background=node, fit=True)
+        self._ui.inputSelector.setCurrentNode(node)
 
     def _showContrasts(self) -> None:
         bundle = self._bundle()
@@ -229,9 +260,10 @@ class InputPanel:
 
     def _showCard(self) -> None:
         bundle = self._bundle()
-        self._card.markdown = bundle.card if bundle else ""
+        method = _("Method: {parts}.").format(parts=bundle.method.replace("_", r"\_")) if bundle else ""
+        self._card.markdown = f"{method}\n\n{bundle.card or bundle.description}" if bundle else ""
         self._ui.bundleBox.toolTip = toolTipText(bundle.description) if bundle else ""
-        self._ui.cardButton.enabled = bool(bundle and bundle.card)
+        self._ui.cardButton.enabled = bundle is not None
 
     def _onCard(self, shown: bool) -> None:
         self._ui.cardArea.visible = shown
@@ -243,3 +275,11 @@ class InputPanel:
             self._parameters.skull = chosen(self._ui.skullBox)
             self._parameters.seed = int(self._ui.seedBox.value)
             self._changed(False)
+
+
+def contrastDoubt(told: Told) -> str:
+    """What a scan seems to be, and why, if that is no contrast a model knows: after contrast agent, a TIRM, a map."""
+    if not told.other:
+        return ""
+    doubt = _("It seems to be {kind} ({source}: {value}). Please check, and choose the contrast if it can be examined.")
+    return doubt.format(kind=told.other, source=told.source, value=told.value[:80])

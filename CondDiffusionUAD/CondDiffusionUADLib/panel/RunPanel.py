@@ -9,13 +9,13 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from CondDiffusionUADLib.panel.Consent import Consent, askToInstall, confirm
+from CondDiffusionUADLib.panel.Dialogs import Consent, askToInstall, confirm
 from CondDiffusionUADLib.panel.Widgets import setQuietly
 from CondDiffusionUADLib.run import Problems
 from CondDiffusionUADLib.run.DetectionLogic import DetectionLogic
 from CondDiffusionUADLib.run.DetectionRun import Outcome, Settings
 from CondDiffusionUADLib.run.Installing import Installing, InstallListener
-from CondDiffusionUADLib.run.Problems import CANCELED, REFUSED, Problem, ProblemError
+from CondDiffusionUADLib.run.Problems import CANCELED, Problem, ProblemError
 
 PROGRESS_STEPS = 1000
 Done = Callable[[Problem | None], None]
@@ -64,6 +64,13 @@ class RunPanel:
     def busy(self) -> bool:
         """Whether a run or an installation is under way."""
         return self._installing is not None or self._logic.busy
+
+    @property
+    def unfinished(self) -> str:
+        """What is under way, in a sentence; empty for nothing."""
+        if self._installing is not None:
+            return _("The installation is not finished, and what it downloaded would be lost.")
+        return _("The detection is not finished, and would end without a result.") if self._logic.busy else ""
 
     def detect(self, *_checked: Any) -> None:
         """What the button does: install what is missing, after asking, then examine the scan."""
@@ -179,7 +186,7 @@ class RunPanel:
         self._end()
         if outcome.problem is not None:
             self._showProblem(outcome.problem)
-            self._ui.anywayButton.visible = outcome.problem.code == REFUSED
+            self._ui.anywayButton.visible = outcome.problem.acceptable
         else:
             summary = self._found(outcome)
             self._warnings = outcome.warnings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import qt
 from slicer.i18n import tr as _
 
 from conddiffusion_uad.protocol.bundle_folders import imported_bundles
-from CondDiffusionUADLib.panel.Consent import askToInstall, confirm
+from CondDiffusionUADLib.panel.Dialogs import askForModel, askToInstall, confirm
 from CondDiffusionUADLib.panel.RunPanel import RunPanel
 from CondDiffusionUADLib.panel.Widgets import chosen
 from CondDiffusionUADLib.run import UserSettings
@@ -21,6 +22,7 @@ from CondDiffusionUADLib.run.Installing import Installing
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
 
 _ERROR = "Error: "
+_MOST_NAME = 50  # characters
 
 
 class SettingsPanel:
@@ -142,28 +144,27 @@ class ModelsPanel:
         return next((bundle.folder for bundle in found if bundle.name == name), None)
 
     def _onImport(self, *_checked: Any) -> None:
-        title = _("Choose the ZIP archive of a model")
-        path = str(qt.QFileDialog.getOpenFileName(self._ui.settingsSection, title, "", _("Model (*.zip)")))
-        if path:
-            self._import(Path(path))
+        source = askForModel(self._ui.settingsSection.window())
+        if source is not None:
+            self._import(source, importedName(source))
 
-    def _import(self, archive: Path) -> None:
+    def _import(self, source: Path, name: str) -> None:
         home, force = imported_bundles(), ()
-        if home is not None and (home / archive.stem).exists():
-            question = _("There is a model {name} already. Replace it?").format(name=archive.stem)
+        if home is not None and (home / name).exists():
+            question = _("There is a model {name} already. Replace it?").format(name=name)
             if not confirm(question, self._ui.settingsSection.window()):
                 return
             force = ("--force",)
         self._output = b""
         try:
-            launch = self._launch("bundle", "import", str(archive), *force)
-            self._process = ChildProcess(launch, lambda *end: self._onEnded(archive.stem, *end), self._onOutput)
+            launch = self._launch("bundle", "import", str(source), "--name", name, *force)
+            self._process = ChildProcess(launch, lambda *end: self._onEnded(name, *end), self._onOutput)
             self._process.start()
         except Exception as error:  # no environment, no room: whatever it is, it can be told
             self._process = None
             self._say(str(error))
             return
-        self._say(_("Checking the model {name}...").format(name=archive.stem))
+        self._say(_("Checking the model {name}...").format(name=name))
         self.show()
 
     def _onOutput(self, data: bytes) -> None:
@@ -194,3 +195,10 @@ class ModelsPanel:
             self._say(_("The model {name} is deleted.").format(name=folder.name))
         self._changed("")
         self.show()
+
+
+def importedName(source: Path) -> str:
+    """What a model from a folder or archive is called: its name in the letters that the engine takes, and its own."""
+    stem = source.stem if source.suffix.lower() == ".zip" else source.name
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:_MOST_NAME] or "model"
+    return f"{name}-imported" if name in [bundle.name for bundle in shippedBundles()] else name

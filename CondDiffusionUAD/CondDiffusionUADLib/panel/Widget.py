@@ -9,27 +9,24 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from CondDiffusionUADLib.panel.ExportPanel import ExportPanel
+from CondDiffusionUADLib.panel.Dialogs import QuitGuard
+from CondDiffusionUADLib.panel.ExportPanel import ExportPanel, LogPanel
 from CondDiffusionUADLib.panel.FindingsPanel import FindingsPanel, summary
 from CondDiffusionUADLib.panel.InputPanel import InputPanel
-from CondDiffusionUADLib.panel.Keys import Keys
-from CondDiffusionUADLib.panel.LogPanel import LogPanel
-from CondDiffusionUADLib.panel.ResultsPanel import ResultsPanel
 from CondDiffusionUADLib.panel.RunPanel import RunPanel
 from CondDiffusionUADLib.panel.SettingsPanel import ModelsPanel, SettingsPanel
-from CondDiffusionUADLib.panel.ViewsPanel import MorePanel, ViewsPanel
-from CondDiffusionUADLib.panel.Widgets import chosen
+from CondDiffusionUADLib.panel.ViewsPanel import MorePanel, ResultsPanel, ViewsPanel
+from CondDiffusionUADLib.panel.Widgets import Keys, chosen
 from CondDiffusionUADLib.run import UserSettings
 from CondDiffusionUADLib.run.Application import detectionLogic, moduleLogics, releaseLogic
 from CondDiffusionUADLib.run.DetectionRun import Outcome, Settings
-from CondDiffusionUADLib.run.DeviceProbe import DeviceProbe, Devices
 from CondDiffusionUADLib.run.EngineLaunch import engineLaunch
+from CondDiffusionUADLib.run.Folders import resource
 from CondDiffusionUADLib.run.Installer import Installer
 from CondDiffusionUADLib.run.Installing import Installing
-from CondDiffusionUADLib.run.Paths import resource
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
-from CondDiffusionUADLib.run.Steps import Steps
-from CondDiffusionUADLib.run.Timers import timer
+from CondDiffusionUADLib.run.Readiness import DeviceProbe, Devices
+from CondDiffusionUADLib.run.Steps import Steps, timer
 from CondDiffusionUADLib.scene.Components import Components, importingSteps
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes
@@ -59,6 +56,7 @@ class Panel(VTKObservationMixin):
         self.logic = detectionLogic()
         self.installer = installer or Installer()
         self.run = RunPanel(self.ui, self.logic, self.installer, self._request, self._onBusy, self._onFound)
+        self._quitGuard = QuitGuard(lambda: self.run.unfinished)
         self.input = InputPanel(self.ui, self._onInputChanged)
         self.views = ViewsPanel(self.ui, slicer.mrmlScene)
         self.findings = FindingsPanel(self.ui, moduleLogics().segmentations, self.views.jump, self.run.summarize)
@@ -105,6 +103,7 @@ class Panel(VTKObservationMixin):
         if self.run.closed:
             return
         self._let()
+        self._quitGuard.remove()
         self.removeObservers()
         self._later.stop()
         self._moved.stop()
@@ -144,7 +143,7 @@ class Panel(VTKObservationMixin):
 
     def _onBusy(self) -> None:
         busy = self.run.busy
-        self.ui.detectButton.enabled = not busy and self.input.volume is not None
+        self.ui.detectButton.enabled = not busy and self.input.canExamine
         self.input.setEnabled(not busy)
         self.settings.show()
 

@@ -1,4 +1,4 @@
-"""The one detection logic of the application, wired to Slicer; and detection from Python, without the panel."""
+"""The one detection logic of the application, wired to Slicer; detection from Python; what "Reload and Test" tries."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import qt
 import slicer
 
 from CondDiffusionUADLib.run import Problems
-from CondDiffusionUADLib.run.Bundles import FULL, BundleInfo, installedBundles, readBundle
+from CondDiffusionUADLib.run.Bundles import FAST, FULL, BundleInfo, installedBundles, readBundle
 from CondDiffusionUADLib.run.DetectionLogic import DetectionLogic
 from CondDiffusionUADLib.run.DetectionRun import Outcome, RunListener, Settings
 from CondDiffusionUADLib.run.EngineLaunch import engineLaunch
+from CondDiffusionUADLib.run.Folders import resource
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
 from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE
+from CondDiffusionUADLib.scene.Images import Image, imagesIn
 from CondDiffusionUADLib.scene.InputVolume import guessContrast
-from CondDiffusionUADLib.scene.Nodes import DetectionNodes
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
 from CondDiffusionUADLib.scene.Scene import Logics
 
 _logic: DetectionLogic | None = None
@@ -59,8 +61,24 @@ def temporaryFolder() -> str:
 
 def dicomValue(instance: str, tag: str) -> str:
     """The value of a tag of an instance in Slicer's DICOM database; empty when there is none."""
+    database = _database()
+    return str(database.instanceValue(instance, tag) or "") if database is not None else ""
+
+
+def dicomFile(instance: str) -> str:
+    """The file of an instance in Slicer's DICOM database; empty when there is none."""
+    database = _database()
+    return str(database.fileForInstance(instance) or "") if database is not None else ""
+
+
+def imagesOf(volumeNode: Any) -> tuple[Image, ...]:
+    """The images that a volume holds, of which one is to be chosen; empty when it is one."""
+    return imagesIn(volumeNode, dicomValue, dicomFile)
+
+
+def _database() -> Any:
     database = getattr(slicer, "dicomDatabase", None)
-    return str(database.instanceValue(instance, tag) or "") if database and database.isOpen else ""
+    return database if database and database.isOpen else None
 
 
 def chooseBundle(name: str) -> BundleInfo:
@@ -141,6 +159,9 @@ def settingsFor(
     if not lowest * 0.999 <= healthyFlagged <= highest * 1.001:
         message = f"healthyFlagged cannot be {healthyFlagged!r}."
         raise ProblemError(Problem("bad_option", message, f"Accepted: {lowest:g} to {highest:g}."))
+    images = imagesOf(volumeNode)
+    if images and not images[0].alone:
+        raise ProblemError(Problems.severalImages([image.title for image in images]))
     info = chooseBundle(bundle)
     if contrast == "auto":
         guess = guessContrast(volumeNode, dicomValue)
@@ -196,3 +217,27 @@ class _Waiter:
             self._listener.onFinished(outcome)
         if self._loop is not None:
             self._loop.quit()
+
+
+_NOT_INSTALLED = ("not_installed", "torch_missing", "package_missing")
+
+
+def selfTest(logic: Any) -> None:
+    """Detect anomalies in the shipped scan; where the packages are not installed, that has to be said.
+
+    Args:
+        logic: The module's logic.
+
+    Raises:
+        AssertionError: Something does not work.
+    """
+    scan = slicer.util.loadVolume(str(resource("SampleData/synthetic_T2_brain.nii.gz")), {"name": "Synthetic_T2_brain"})
+    nodesBefore = slicer.mrmlScene.GetNumberOfNodes()
+    try:
+        nodes = logic.detect(scan, quality=FAST)
+    except ProblemError as error:
+        assert error.problem.code in _NOT_INSTALLED, error.problem.text
+        assert slicer.mrmlScene.GetNumberOfNodes() == nodesBefore, "a failed run has to leave the scene alone"
+        return
+    assert findDetections(slicer.mrmlScene) == [nodes]
+    assert nodes.findings.GetNumberOfRows() > 0, "the lesion of the synthetic scan was not found"

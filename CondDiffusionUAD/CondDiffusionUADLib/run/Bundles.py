@@ -1,15 +1,19 @@
-"""The trained models that are there, from what their metadata says. Standard library only: torch may be missing."""
+"""The trained models that are there, from what their metadata says; torch may be missing."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
+
+from slicer.i18n import tr as _
 
 from conddiffusion_uad.protocol.bundle_folders import imported_bundles
-from conddiffusion_uad.protocol.bundle_section import SECTION, contrasts, timesteps
+from conddiffusion_uad.protocol.bundle_section import SECTION, contrasts, kind, maps, timesteps
 from conddiffusion_uad.protocol.job import DetectionJob
-from CondDiffusionUADLib.run.Paths import resource
+from CondDiffusionUADLib.run.Folders import resource
 
 FAST, FULL = "fast", "full"
 
@@ -25,6 +29,7 @@ class BundleInfo:
         levels: The noise levels it averages over.
         version: Of the model.
         description: In a sentence.
+        method: What it makes its heatmap with, in a sentence.
         card: Its model card in Markdown; empty when it has none.
     """
 
@@ -34,6 +39,7 @@ class BundleInfo:
     levels: tuple[int, ...]
     version: str
     description: str
+    method: str
     card: str
 
     def levelsFor(self, quality: str) -> tuple[int, ...] | None:
@@ -76,7 +82,29 @@ def readBundle(folder: Path) -> BundleInfo | None:
             levels=timesteps(section),
             version=str(metadata.get("version", "")),
             description=str(metadata.get("description", "")),
+            method=methodOf(section),
             card=card.read_text(encoding="utf-8") if card.is_file() else "",
         )
     except (OSError, AttributeError, KeyError, TypeError, ValueError):
         return None
+
+
+def methodOf(section: Mapping[str, Any]) -> str:
+    """The method of a bundle, named by its parts. Raises KeyError, TypeError or ValueError when they are none.
+
+    Args:
+        section: Of the bundle's metadata.
+    """
+    made: dict[str, list[str]] = {}
+    for contrast, name in maps(section).items():
+        made.setdefault(name, []).append(contrast)
+    told = _("anomaly map {kind} ({contrasts})")
+    parts = [told.format(kind=name, contrasts=", ".join(of)) for name, of in made.items()]
+    levels = ", ".join(map(str, timesteps(section)))
+    restore = kind(section.get("restore")) or "one_step"
+    parts.append(_("reconstruction {kind} at noise levels {levels}").format(kind=restore, levels=levels))
+    if context := [kind(part) for part in section.get("context") or ()]:
+        parts.append(_("context {kinds}").format(kinds=", ".join(context)))
+    if adapt := kind(section.get("adapt")):
+        parts.append(_("adaptation {kind}").format(kind=adapt))
+    return "; ".join(parts)

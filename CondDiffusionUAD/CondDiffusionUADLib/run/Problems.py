@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ from slicer.i18n import tr as _
 
 CANCELED = "cancelled"
 REFUSED = "quality_refused"
+ANYWAY = "--accept-any-scan"  # the option that the button "Run anyway" stands for
+_MOST_LISTED = 8
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
@@ -22,11 +25,13 @@ class Problem:
         code: Stable name.
         message: What happened.
         hint: What to do; may be empty.
+        acceptable: Whether the scan can be examined nevertheless.
     """
 
     code: str
     message: str
     hint: str = ""
+    acceptable: bool = False
 
     @property
     def text(self) -> str:
@@ -52,11 +57,14 @@ def fromEvent(event: dict[str, Any]) -> Problem:
     message = str(event.get("message", "")) or _("Something unforeseen went wrong.")
     # Options of the command line are called as in the panel: "--min-volume-ml" is "min volume ml".
     message = re.sub(r"(?<!\S)--([a-z-]+)", lambda option: option[1].replace("-", " "), message)
-    return Problem(code, message, panelHint(code, str(event.get("hint", ""))))
+    hint = str(event.get("hint", ""))
+    return Problem(code, message, panelHint(code, hint), acceptable=code == REFUSED or ANYWAY in hint)
 
 
 def panelHint(code: str, hint: str) -> str:
     """What to do, in the panel's words; the engine's own hint, unless it speaks of its command line."""
+    if ANYWAY in hint and code != REFUSED:  # it says what is then assumed
+        return hint.replace(ANYWAY, _('"Run anyway"'))
     return _panelHints().get(code, "" if "--" in hint else hint)
 
 
@@ -104,6 +112,13 @@ def contrastUnknown() -> Problem:
     """Nobody says which contrast the scan has."""
     message = _("Neither the DICOM tags nor the name of the volume tell its contrast.")
     return Problem("contrast_unknown", message, _panelHints()["contrast_unknown"])
+
+
+def severalImages(titles: Sequence[str]) -> Problem:
+    """The volume is not one scan, but several images."""
+    listed = "; ".join(titles[:_MOST_LISTED]) + ("; ..." if len(titles) > _MOST_LISTED else "")
+    message = _("The volume holds {count} images: {listed}.").format(count=len(titles), listed=listed)
+    return Problem("several_images", message, _("Choose one of them in the panel: it becomes a volume of its own."))
 
 
 def unknownBundle(name: str) -> Problem:
@@ -221,7 +236,6 @@ def _panelHints() -> dict[str, str]:
         "cannot_write": _("Choose another temporary folder in the application settings, and detect again."),
         "all_zero": again,
         "constant": again,
-        "label_map": _("Choose the scan itself."),
         REFUSED: _("Choose another volume or the right contrast, or run it anyway."),
         "unforeseen": _("Copy the diagnostics below and report it."),
     }

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from conddiffusion_uad.protocol.contrast_names import TAGS, Told, contrast_of
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
-from CondDiffusionUADLib.scene.Nodes import canBeScan, isResult, matrixOf, voxels
+from CondDiffusionUADLib.scene.Nodes import canBeScan, isOffered, isResult, matrixOf, voxels
 
 INSTANCE_NUMBER = "0020,0013"
 _BYTES_A_STEP = 16 << 20
@@ -38,8 +38,10 @@ def preselected(volumes: Iterable[Any], shown: Any) -> Any:
         volumes: Of the scene, in the order they were loaded.
         shown: The background of the slice views, or None.
     """
-    candidates = [volume for volume in volumes if canBeScan(volume)]
-    return shown if shown in candidates else (candidates[-1] if candidates else None)
+    offered = [volume for volume in volumes if isOffered(volume)]
+    if shown in offered:
+        return shown
+    return next(iter([*filter(canBeScan, reversed(offered)), *reversed(offered)]), None)
 
 
 def toldContrast(volumeNode: Any, dicomValue: Callable[[str, str], str]) -> Told:

@@ -23,6 +23,14 @@ HEATMAP_ROLE = "CondDiffusionUAD.Heatmap"
 ROLE_ATTRIBUTE = "CondDiffusionUAD.Role"
 """Names what the module made, copies of it included, so that it is not offered as a scan."""
 
+SCAN_CLASSES = (
+    "vtkMRMLScalarVolumeNode",
+    "vtkMRMLVectorVolumeNode",
+    "vtkMRMLMultiVolumeNode",
+    "vtkMRMLDiffusionWeightedVolumeNode",
+)
+"""Of the volumes that are offered; label maps and tensors are not among them."""
+
 # The field of `DetectionNodes`, the role of the heatmap's reference to it, and the class of the node.
 _PARTS = (
     ("reconstruction", "CondDiffusionUAD.Reconstruction", "vtkMRMLScalarVolumeNode"),
@@ -121,13 +129,18 @@ def isResult(volumeNode: Any) -> bool:
 
 
 def canBeScan(volumeNode: Any) -> bool:
-    """Whether a volume may be offered as a scan: a plain one, with gray values, that the module did not make."""
-    return volumeNode.GetClassName() == "vtkMRMLScalarVolumeNode" and not isResult(volumeNode)
+    """Whether a volume may be a scan: a plain one, with gray values, that the module did not make."""
+    return volumeNode.GetClassName() == SCAN_CLASSES[0] and not isResult(volumeNode)
+
+
+def isOffered(volumeNode: Any) -> bool:
+    """Whether a volume is offered: it may be a scan, or hold several images, or its user has to be told why not."""
+    return volumeNode.GetClassName() in SCAN_CLASSES and not isResult(volumeNode)
 
 
 def notScans(scene: Any) -> list[str]:
     """The IDs of the volumes that are not to be offered as scans; the rest of the scene's volumes are."""
-    return [node.GetID() for node in nodesOf(scene, "vtkMRMLVolumeNode") if not canBeScan(node)]
+    return [node.GetID() for node in nodesOf(scene, "vtkMRMLVolumeNode") if not isOffered(node)]
 
 
 def resultName(scene: Any, scanName: str) -> str:

@@ -12,7 +12,7 @@ from slicer.parameterNodeWrapper import parameterNodeWrapper
 from conddiffusion_uad.protocol.job import CONTRASTS
 from CondDiffusionUADLib.run.Bundles import FAST, FULL
 from CondDiffusionUADLib.scene.Heatmap import DEFAULT_OPACITY
-from CondDiffusionUADLib.scene.Nodes import canBeScan
+from CondDiffusionUADLib.scene.Nodes import isOffered
 from CondDiffusionUADLib.scene.Views import MODES
 
 
@@ -97,7 +97,7 @@ def openParameters(parameterNode: Any) -> ParameterNode:
             parameterNode.UnsetParameter(name)
     for name in ("inputVolume", "heatmap"):
         node = parameterNode.GetNodeReference(name)
-        if node is not None and not (canBeScan(node) if name == "inputVolume" else node.IsA("vtkMRMLScalarVolumeNode")):
+        if node is not None and not (isOffered(node) if name == "inputVolume" else node.IsA("vtkMRMLScalarVolumeNode")):
             parameterNode.SetNodeReferenceID(name, None)
     return ParameterNode(parameterNode)
 

@@ -20,6 +20,7 @@ from conddiffusion_uad.evaluation.record import MODEL
 from conddiffusion_uad.evaluation.settings import Settings
 from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.method.anomaly_map.residual import Residual
+from conddiffusion_uad.method.context.mirror import middle, mirrored
 from conddiffusion_uad.method.intensity import rank_normalized
 from conddiffusion_uad.method.run import Scored as BrainScored
 from conddiffusion_uad.method.run import score
@@ -95,20 +96,9 @@ def asymmetry(volume: np.ndarray, mask: np.ndarray, grid: Grid) -> np.ndarray:
         mask: Brain, boolean, same shape.
         grid: Where the voxels lie in the atlas, whose plane x = 0 is the mirror.
     """
-    middle = -grid.origin[0] / grid.spacing[0]
-    mirrored, there = (_mirrored(values.astype(np.float32), middle) for values in (volume * mask, mask))
+    other, there = (mirrored(values, middle(mask, grid)) for values in (volume * mask, mask))
     both = mask & (there > 0.5)
-    return np.where(both, np.abs(volume - mirrored / np.maximum(there, 0.5)), 0).astype(np.float32)
-
-
-def _mirrored(values: np.ndarray, middle: float) -> np.ndarray:
-    """Values (z, y, x) mirrored at the place `middle` along x, linear between voxels, 0 beyond the grid."""
-    at = 2 * middle - np.arange(values.shape[2])
-    low = np.floor(at).astype(int)
-    share = (at - low).astype(np.float32)
-    padded = np.pad(values, ((0, 0), (0, 0), (1, 1)))
-    below, above = (padded[:, :, np.clip(i + 1, 0, values.shape[2] + 1)] for i in (low, low + 1))
-    return (1 - share) * below + share * above
+    return np.where(both, np.abs(volume - other / np.maximum(there, 0.5)), 0).astype(np.float32)
 
 
 def untrained(bundle: Bundle) -> Bundle:
@@ -141,8 +131,8 @@ def _untrained_map(examined: Examined, bundle: Bundle, seed: int) -> np.ndarray:
 
 
 BASELINES: Mapping[str, Callable[[Examined, Bundle, int], np.ndarray]] = {
-    "equalized intensity": _smoothed(lambda e, _: rank_normalized(e.volume, e.mask)),
-    "1 - equalized intensity": _smoothed(lambda e, _: e.mask - rank_normalized(e.volume, e.mask)),
+    "rank-normalized intensity": _smoothed(lambda e, _: rank_normalized(e.volume, e.mask)),
+    "1 - rank-normalized intensity": _smoothed(lambda e, _: e.mask - rank_normalized(e.volume, e.mask)),
     "robust z-score": _smoothed(lambda e, _: robust_z(e.volume, e.mask)),
     "blur residual": _smoothed(lambda e, _: blur_residual(e.volume, e.mask)),
     "asymmetry": _smoothed(lambda e, _: asymmetry(e.volume, e.mask, e.prepared.grid)),

@@ -16,7 +16,7 @@ from conddiffusion_uad.evaluation import record as records
 from conddiffusion_uad.evaluation.experiment import REPORT, RESULTS, SUMMARY, description
 from conddiffusion_uad.evaluation.protocols import published
 from conddiffusion_uad.evaluation.record import MethodRecord, Record
-from conddiffusion_uad.evaluation.reporting import shift_tables, tables
+from conddiffusion_uad.evaluation.reporting import shifts, tables
 from conddiffusion_uad.evaluation.reporting.page import page
 from conddiffusion_uad.evaluation.reporting.summary import summarize
 from conddiffusion_uad.evaluation.reporting.table import Table
@@ -105,7 +105,7 @@ def _headline(summary: Mapping[str, Any], about: Mapping[str, Any]) -> Iterator[
         yield from _lines(tables.healthy_headline(summary))
         for group in summary["groups"]:
             if group["shifts"]:
-                yield from (f"{tables.title(group)}, changed scans", *shift_tables.worst(group))
+                yield from (f"{tables.title(group)}, changed scans", *shifts.worst(group))
     if failures := about.get("failures"):
         yield f"{len(failures)} of the scans failed; the report names them."
 

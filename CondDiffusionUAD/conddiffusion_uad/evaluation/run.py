@@ -22,8 +22,9 @@ from conddiffusion_uad.evaluation.report import report
 from conddiffusion_uad.evaluation.settings import NATIVE, PUBLISHED, SHIFTS, Rule, Settings
 from conddiffusion_uad.evaluation.tasks import Show
 from conddiffusion_uad.protocol.failures import RESEARCH_USE, BadInput
+from conddiffusion_uad.training.data.data_checks import failure, told
 
-COSTLESS = "equalized intensity"
+COSTLESS = "rank-normalized intensity"
 """What a bundle is compared with on changed scans, unless more is asked for: each baseline costs a run of each."""
 
 
@@ -103,11 +104,11 @@ def _checked(
         found += checks.problems(cases, trained_on, allow_trained=arguments.allow_trained)
     found = list(dict.fromkeys(found))
     if any(problem.fatal for problem in found) and not arguments.skip_bad:
-        raise checks.failure(found)
+        raise failure(found, "evaluation")
     usable = checks.usable(cases, found)
     if not usable:
         raise BadInput("no_cases", "No scan is left that can be evaluated.", "See the list of problems.")
-    return usable, checks.told(found)
+    return usable, told(found)
 
 
 def _baselines(asked: str) -> tuple[str, ...]:

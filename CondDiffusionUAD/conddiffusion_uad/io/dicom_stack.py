@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -13,11 +12,12 @@ from conddiffusion_uad.io.dicom_frames import Frame
 from conddiffusion_uad.io.grid import Grid
 from conddiffusion_uad.io.reading import Reading
 from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.protocol.stacks import EVERY, SAME_PLACE_MM, split
 
 _SAME_PLANE = 0.01  # largest difference of direction cosines within a stack
-_SAME_PLACE_MM = 0.01
 _UNEVEN = 0.1  # share of the slice distance by which one slice may be off
 _MOST_LISTED = 8
+_MOST_ASIDE = 0.6  # sine of the largest tilt: 37 degrees, more than any gantry has
 _FEW = 0.1  # share of the images up to which a stack is one of extra images
 
 
@@ -56,6 +56,9 @@ def choose(frames: Sequence[Frame], name: str, reading: Reading) -> Stack:
         return _chosen(stacks, name, reading.echo)
     if len(stacks) == 1:
         return stacks[0]
+    if all(len(stack.frames) == 1 for stack in stacks):
+        message = f"The {len(frames)} images in {name} are no volume, but single pictures, as of a localizer."
+        raise BadInput("not_3d", message, "Choose the series that shows the whole head.")
     main = max(stacks, key=lambda stack: len(stack.frames))
     extra = [stack for stack in stacks if stack is not main]
     if sum(len(stack.frames) for stack in extra) <= _FEW * len(frames):
@@ -86,15 +89,13 @@ def _listed(stacks: list[Stack]) -> str:
 def _why(extra: Stack, main: Stack) -> str:
     """What keeps images out of a stack."""
     one, other = extra.frames[0], main.frames[0]
+    told = _told_place(one)
     if one.reference != other.reference:
-        return "another frame of reference (FrameOfReferenceUID)"
+        return f"another frame of reference ({told['reference']})"
     if not _alike(one, other):
-        if one.size != other.size or not np.allclose(one.spacing, other.spacing, rtol=0.01):
-            return (
-                f"another matrix ({one.size[0]} x {one.size[1]} pixels of {one.spacing[1]:g} x {one.spacing[0]:g} mm)"
-            )
-        return f"another plane (ImageOrientationPatient {_backslashed(one.orientation)})"
-    twin = next((frame for frame in main.frames if _apart(frame, one) < _SAME_PLACE_MM), None)
+        same_matrix = one.size == other.size and np.allclose(one.spacing, other.spacing, rtol=0.01)
+        return f"another plane ({told['plane']})" if same_matrix else f"another matrix ({told['matrix']})"
+    twin = next((frame for frame in main.frames if _apart(frame, one) < SAME_PLACE_MM), None)
     return f"the same place as {twin.path.name}" if twin else extra.told
 
 
@@ -112,7 +113,25 @@ def stacks_of(frames: Sequence[Frame]) -> list[Stack]:
                 break
         else:
             planes.append([frame])
-    return [Stack(_in_order(part), _told(part, mark)) for plane in planes for part, mark in _of_plane(plane)]
+    return [
+        Stack(_in_order(part), ", ".join([_told(part, mark), *_differing(plane[0], planes)]))
+        for plane in planes
+        for part, mark in _of_plane(plane)
+    ]
+
+
+def _differing(one: Frame, planes: list[list[Frame]]) -> list[str]:
+    """What of plane, matrix and reference tells an image from those of other planes."""
+    every = [_told_place(plane[0]) for plane in planes]
+    return [told for name, told in _told_place(one).items() if any(other[name] != told for other in every)]
+
+
+def _told_place(frame: Frame) -> dict[str, str]:
+    return {
+        "plane": f"ImageOrientationPatient {_backslashed(frame.orientation)}",
+        "matrix": f"{frame.size[0]} x {frame.size[1]} pixels of {frame.spacing[1]:g} x {frame.spacing[0]:g} mm",
+        "reference": f"FrameOfReferenceUID {frame.reference or 'missing'}",
+    }
 
 
 def _alike(one: Frame, other: Frame) -> bool:
@@ -127,37 +146,8 @@ def _alike(one: Frame, other: Frame) -> bool:
 
 def _of_plane(frames: list[Frame]) -> list[tuple[list[Frame], str]]:
     """The stacks of one plane, each with what tells it from the others."""
-    if _distinct(frames):
-        return [(frames, "")]
-    marks = dict.fromkeys(mark for frame in frames for mark in frame.marks)
-    for mark in marks:
-        groups = _by(frames, lambda frame, mark=mark: frame.marks.get(mark, ""))
-        if len(groups) > 1 and all(map(_distinct, groups)):
-            return [(group, mark) for group in groups]
-    telling = [mark for mark in marks if len({frame.marks.get(mark, "") for frame in frames}) > 1]
-    groups = _by(frames, lambda frame: tuple(frame.marks.get(mark, "") for mark in telling))
-    if len(groups) > 1 and all(map(_distinct, groups)):
-        return [(group, "*") for group in groups]
-    return [(group, "") for group in _repetitions(frames)]
-
-
-def _by(frames: list[Frame], key: Callable[[Frame], Hashable]) -> list[list[Frame]]:
-    groups: dict[Hashable, list[Frame]] = {}
-    for frame in frames:
-        groups.setdefault(key(frame), []).append(frame)
-    return list(groups.values())
-
-
-def _repetitions(frames: list[Frame]) -> list[list[Frame]]:
-    """The first images of all places, the second ones, and so on."""
-    order = np.argsort([_height(frame, frames[0]) for frame in frames], kind="stable")
-    turn, groups = 0, [[frames[order[0]]]]
-    for before, after in pairwise(order):
-        turn = turn + 1 if _apart(frames[before], frames[after]) < _SAME_PLACE_MM else 0
-        if turn == len(groups):
-            groups.append([])
-        groups[turn].append(frames[after])
-    return groups
+    found = split([_height(frame, frames[0]) for frame in frames], [frame.marks for frame in frames])
+    return [([frames[index] for index in indices], mark) for indices, mark in found]
 
 
 def _height(frame: Frame, first: Frame) -> float:
@@ -175,12 +165,6 @@ def _apart(one: Frame, other: Frame) -> float:
     return abs(_height(one, one) - _height(other, one))
 
 
-def _distinct(frames: list[Frame]) -> bool:
-    """Whether all images lie at places of their own."""
-    heights = np.sort([_height(frame, frames[0]) for frame in frames])
-    return len(heights) < 2 or bool(np.diff(heights).min() > _SAME_PLACE_MM)
-
-
 def _in_order(frames: list[Frame]) -> tuple[Frame, ...]:
     return tuple(sorted(frames, key=lambda frame: _height(frame, frames[0])))
 
@@ -189,15 +173,20 @@ def _told(frames: list[Frame], mark: str) -> str:
     """What a stack is, for a person to choose."""
     first = frames[0]
     numbers = sorted(frame.number for frame in frames)
-    names = (mark,) if mark not in ("", "*") else ("echo time", "image type") if not mark else tuple(first.marks)
+    names = (mark,) if mark not in ("", EVERY) else ("echo time", "image type") if not mark else tuple(first.marks)
     told = [f"{name} {first.marks[name]}" for name in names if name in first.marks]
     images = f"{len(frames)} images" if len(frames) > 1 else "1 image"
     span = f"number {numbers[0]}" + (f" to {numbers[-1]}" if len(numbers) > 1 else "")
     return ", ".join([f"{images} ({span})", *told])
 
 
-def grid_of(stack: Stack, name: str) -> Grid:
-    """The grid of a stack, checked in three dimensions.
+def grid_of(stack: Stack, name: str, reading: Reading) -> tuple[Grid, tuple[float, float]]:
+    """The grid of a stack, checked in three dimensions, and how many pixels each image is shifted against the last.
+
+    Args:
+        stack: The images, in their order.
+        name: What the series is called in messages.
+        reading: Is told when the images are shifted, as with a tilted gantry.
 
     Raises:
         BadInput: not_3d, irregular_slices, bad_direction, bad_spacing or too_small.
@@ -215,13 +204,21 @@ def grid_of(stack: Stack, name: str) -> Grid:
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1] = row * first.spacing[1], column * first.spacing[0]
     affine[:3, 2], affine[:3, 3] = step, places[0]
+    size = (*first.size, len(frames))
+    if geometry.shear_of(affine) <= geometry.MAX_SHEAR:
+        return geometry.grid_of(affine, size, name), (0.0, 0.0)
     across = normal(first)
     aside = float(np.linalg.norm(step - (step @ across) * across))
-    sheared = (
+    message = (
         f"The images in {name} are shifted against each other by {aside:.2g} mm from slice to slice within their plane "
         "(ImagePositionPatient), as with a tilted gantry."
     )
-    return geometry.grid_of(affine, (*first.size, len(frames)), name, sheared)
+    affine[:3, 2] = (step @ across) * across
+    if aside > _MOST_ASIDE * np.linalg.norm(step):
+        raise geometry.bad_direction(name, message)
+    reading.warn("resampled", message, "They are shifted back to a regular grid, and the results lie on that grid.")
+    shift = (float(step @ row) / first.spacing[1], float(step @ column) / first.spacing[0])
+    return geometry.grid_of(affine, size, name), shift
 
 
 def _check_distances(frames: Sequence[Frame], places: np.ndarray) -> None:
@@ -243,7 +240,7 @@ def _check_straight(frames: Sequence[Frame], places: np.ndarray, step: np.ndarra
     """Check that the images lie on a straight line, one behind the other."""
     off = np.linalg.norm(places - (places[0] + np.arange(len(frames))[:, None] * step), axis=1)
     n = int(off.argmax())
-    if off[n] > max(2 * _UNEVEN * float(np.linalg.norm(step)), _SAME_PLACE_MM):
+    if off[n] > max(2 * _UNEVEN * float(np.linalg.norm(step)), SAME_PLACE_MM):
         raise BadInput(
             "irregular_slices",
             f"{frames[n].path.name} lies {off[n]:.2g} mm beside the line of the other images (its "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from conddiffusion_uad.io.grid import Grid
+from conddiffusion_uad.io.grid import Grid, three
 from conddiffusion_uad.io.reading import Reading
 from conddiffusion_uad.protocol.failures import BadInput
 
@@ -48,7 +48,7 @@ def grid_of(affine: np.ndarray, size: tuple[int, ...], name: str, sheared: str =
     if np.abs(direction - straight).max() < 1e-12:
         straight, origin = direction, np.asarray(affine)[:3, 3]
     return Grid(
-        tuple(map(int, size)), tuple(spacing.tolist()), tuple(origin.tolist()), tuple(straight.ravel().tolist())
+        three(map(int, size)), three(spacing.tolist()), three(origin.tolist()), tuple(straight.ravel().tolist())
     )
 
 
@@ -80,6 +80,22 @@ def check_sizes(spacing: np.ndarray, size: tuple[int, ...], name: str, reading: 
         code = "too_small" if least < MIN_EXTENT_MM else "bad_spacing"
         hint = f"Extents from {MIN_EXTENT_MM:.0f} to {MAX_EXTENT_MM:.0f} mm are accepted."
         raise BadInput(code, f"{name} covers {_by(extent, '.0f')} mm, which is not a head.", hint)
+
+
+def unplaced(name: str, why: str, reading: Reading) -> None:
+    """Doubt a NRRD or MetaImage file that does not say how it lies. Raises BadInput("no_orientation")."""
+    reading.doubt(
+        "no_orientation",
+        f"{name} does not say how it lies in the patient ({why}), so left and right are not known.",
+        "Convert it again from DICOM, or set its orientation.",
+        "its axes are taken to run to the left, to the back and up, as in ITK",
+    )
+
+
+def without_origin(name: str, why: str, reading: Reading) -> None:
+    """Tell of a file that says how its axes run, but not where they begin."""
+    message = f"{name} does not say where its first voxel lies ({why})."
+    reading.warn("no_origin", message, "It is taken to lie at 0, 0, 0; sides and sizes do not depend on it.")
 
 
 def bad_direction(name: str, why: str = "") -> BadInput:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from conddiffusion_uad.io import geometry, nifti_geometry, packing, scan_checks
+from conddiffusion_uad.io import foreign, geometry, intensities, nifti_geometry, packing, scan_checks
 from conddiffusion_uad.io.grid import Grid
 from conddiffusion_uad.io.packing import PackingError, Stored, whole_file
 from conddiffusion_uad.io.reading import Reading
@@ -76,7 +76,7 @@ def read(path: Path, reading: Reading) -> sitk.Image:
     if not reading.anything:
         _check_meaning(opened, reading)
     grid = _grid(opened, reading)
-    image = grid.with_array(_values(opened))
+    image = grid.with_array(intensities.as_float32(_values(opened), opened.name, reading))
     image.SetMetaData(nifti_geometry.KEY, nifti_geometry.fields(opened.header))
     return image
 
@@ -105,20 +105,23 @@ def _open(path: Path, reading: Reading) -> _Opened:
     except (OSError, PackingError) as error:
         raise packing.damaged(path.name, str(error)) from error
     if _order(begin) is None:
-        raise _foreign(path, begin)
+        message = f"{header_file.name} has the name of a NIfTI or Analyze file but is none: its header is not one."
+        raise foreign.failure(header_file, message, "Copy or export the file again.")
     if len(begin) < 348:
-        raise packing.damaged(path.name)
+        raise packing.damaged(header_file.name)
     header = _header(begin)
-    size = _size(header, path.name)
+    sizes = _size(header, path.name)
     _dtype(header, path.name)
-    if len(size) == 5 and size[3] < 2:
-        raise scan_checks.not_one_value(path.name, size[4])
-    scan_checks.check_shape(size, path.name, reading)
+    if len(sizes) == 5 and sizes[3] < 2:
+        raise scan_checks.not_one_value(path.name, sizes[4])
+    size = scan_checks.check_shape(sizes, path.name, reading)
     if header_file == voxel_file and _magic(begin) in (b"ni1", b"ni2"):
         voxel_file = _partner(path, ".img")
     in_one = voxel_file == header_file
+    if in_one and not _magic(begin):  # an Analyze file is two
+        raise packing.damaged(path.name, f"its header says that it is {bytes(begin[344:348])!r}, not NIfTI (magic)")
     offset = float(header["vox_offset"]) if _magic(begin) else max(0.0, float(header["vox_offset"]))
-    least = int(header["sizeof_hdr"]) if in_one else 0
+    least = int(header["sizeof_hdr"]) + 4 if in_one else 0
     if not least <= offset <= _MOST_BEFORE_VOXELS:
         raise packing.damaged(path.name, f"its header (vox_offset) says that the voxels begin at byte {offset:g}")
     try:
@@ -176,16 +179,6 @@ def _header(begin: bytes) -> Any:
     return kind(begin[:size].ljust(size, b"\0"), endianness=_order(begin), check=False)
 
 
-def _foreign(path: Path, begin: bytes) -> BadInput:
-    """The failure for a file that has the name of a NIfTI file and the content of something else."""
-    seen = {b"NRRD": "a NRRD file", b"BZh": "a bzip2 file", b"PK": "a zip archive", b"\x28\xb5\x2f\xfd": "a zstd file"}
-    kind = next((told for magic, told in seen.items() if begin.startswith(magic)), "")
-    kind = "a DICOM file" if begin[128:132] == b"DICM" else kind
-    message = f"{path.name} has the name of a NIfTI or Analyze file but is {kind or 'none: its header is not one'}."
-    hint = "Give the file the name that fits its content." if kind else "Copy or export the file again."
-    return BadInput("not_an_image", message, hint)
-
-
 def _size(header: Any, name: str) -> tuple[int, ...]:
     """Voxels along each axis, without the axes behind the third that hold only one (or say 0, which means the same)."""
     rank = int(header["dim"][0])
@@ -214,18 +207,15 @@ def _grid(opened: _Opened, reading: Reading) -> Grid:
 
 
 def _values(opened: _Opened) -> np.ndarray:
-    """The values, float32 (z, y, x), scaled as the header says."""
+    """The values (z, y, x), scaled as the header says."""
     dtype = _dtype(opened.header, opened.name)
     try:
         stored = opened.voxels.take(math.prod(opened.size) * dtype.itemsize)
     except (OSError, PackingError) as error:
-        raise packing.damaged(opened.name, str(error)) from error
+        raise packing.damaged(opened.voxels.path.name, str(error)) from error
     values = np.frombuffer(stored, dtype).reshape(opened.size[::-1])
     slope, shift = _scaling(opened)
-    if (slope, shift) != (1.0, 0.0):
-        values = values * slope + shift
-    with np.errstate(over="ignore"):
-        return values.astype(np.float32)
+    return values if (slope, shift) == (1.0, 0.0) else values.astype(np.float64) * slope + shift
 
 
 def _dtype(header: Any, name: str) -> np.dtype:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from conddiffusion_uad.io import geometry
+from conddiffusion_uad.io import geometry, units
 from conddiffusion_uad.io.reading import Reading
 from conddiffusion_uad.protocol.failures import BadInput
 
@@ -24,8 +24,8 @@ _FIELDS = (
 )
 _ALIKE = 0.01  # share by which two descriptions of a voxel's size may differ
 _SAME_PLACE_MM = 0.5
-_UNITS = {1: ("meters", 1000.0), 3: ("micrometers", 0.001)}
-_LONGEST_MM = 20.0  # no voxel of a head is longer
+_MOST_TURNED = 1.0  # trace of a rotation by 90 degrees
+_UNITS = {1: "m", 3: "um"}  # codes of xyzt_units; others say mm, or nothing
 _ASSUMED = (
     "the first axis is taken to run to the left, the second to the front and the third up, as nibabel and FSL do; if "
     "that is wrong, left and right, or front and back, are exchanged"
@@ -53,12 +53,12 @@ def affine(header: Any, size: tuple[int, ...], name: str, reading: Reading) -> n
             "Convert it again from DICOM, or set its orientation.",
             _ASSUMED,
         )
-        chosen = header.get_best_affine()
+        chosen = _with_sizes(header).get_base_affine()
     elif sform is not None:
         _compare(header, sform, qform, size, name, reading)
     else:
-        _compare_unused(header, qform, size, name, reading)
-    return _in_mm(header, chosen, name, reading)
+        _compare_unused(header, chosen, size, name, reading)
+    return units.in_mm(chosen, _UNITS.get(_code(header, "xyzt_units") & 7, ""), name, reading)
 
 
 def shear(header: Any, name: str) -> str:
@@ -98,22 +98,37 @@ def _sform(header: Any) -> np.ndarray | None:
     return header.get_sform() if _code(header, "sform_code") > 0 else None
 
 
-def _qform(header: Any, name: str) -> np.ndarray | None:
-    """The matrix that quaternion, offsets and voxel sizes give; a negative size counts without its sign."""
-    if _code(header, "qform_code") <= 0:
-        return None
+def _with_sizes(header: Any) -> Any:
+    """A header whose sizes of voxels have no signs, as nibabel mends it."""
     mended = header.copy()
     mended["pixdim"][1:4] = np.abs(mended["pixdim"][1:4])
+    return mended
+
+
+def _qform(header: Any, name: str) -> np.ndarray | None:
+    """The matrix that quaternion, offsets and voxel sizes give; None when it has code 0, or the sform counts alone."""
+    if _code(header, "qform_code") <= 0:
+        return None
+    mended = _with_sizes(header)
     if mended["pixdim"][0] not in (-1, 1):
         mended["pixdim"][0] = 1
+    quaternion, offset = (
+        [float(header[f"{field}_{letter}"]) for letter in letters]
+        for field, letters in (("quatern", "bcd"), ("qoffset", "xyz"))
+    )
     try:
-        return mended.get_qform()
-    except Exception as error:  # nibabel's own kind
-        if _code(header, "sform_code") > 0:
-            return None
-        numbers = ", ".join(f"{float(header[f'quatern_{letter}']):g}" for letter in "bcd")
-        message = f"The rotation in the header of {name} is none: its quaternion (quatern_b, c, d) is {numbers}."
-        raise BadInput("bad_direction", message, "Convert it again from DICOM, or set its orientation.") from error
+        if np.isfinite([*quaternion, *offset]).all():
+            return mended.get_qform()
+    except Exception:  # nibabel's own kind: the quaternion is longer than 1
+        pass
+    if _code(header, "sform_code") > 0:
+        return None
+    told = [", ".join(f"{number:g}" for number in numbers) for numbers in (quaternion, offset)]
+    message = (
+        f"The qform of {name} (code {_code(header, 'qform_code')}) is no orientation: its quaternion (quatern_b, c, d) "
+        f"is {told[0]} and its offset (qoffset_x, y, z) {told[1]}."
+    )
+    raise BadInput("bad_direction", message, "Convert it again from DICOM, or set its orientation.")
 
 
 def _compare(
@@ -140,10 +155,13 @@ def _compare(
         )
     if qform is None or not np.isfinite(qform).all():
         return
-    if np.linalg.det(qform[:3, :3]) * np.linalg.det(sform[:3, :3]) < 0:
+    turned = np.linalg.solve(qform[:3, :3].T, sform[:3, :3].T).T  # from where the qform puts things to the sform
+    if np.linalg.det(turned) < 0 or np.trace(turned) < _MOST_TURNED:
+        mirrored = np.linalg.det(turned) < 0
+        how = "exchange left and right" if mirrored else "are turned by more than 90 degrees, which exchanges sides"
         reading.doubt(
             "geometry_contradiction",
-            f"The header of {name} contradicts itself: its sform and its qform exchange left and right.",
+            f"The header of {name} contradicts itself: its sform and its qform {how}.",
             "Convert it again from DICOM, or correct the header.",
             "the sform counts, as in nibabel, FSL and SPM",
         )
@@ -167,22 +185,6 @@ def _compare_unused(header: Any, qform: np.ndarray, size: tuple[int, ...], name:
         if apart > max(_SAME_PLACE_MM, 0.1 * np.abs(zooms).min()):
             message = f"The header of {name} holds an sform up to {apart:.0f} mm apart from its qform, with code 0."
             reading.warn("geometry_contradiction", message, "The qform counts, as the standard has it.")
-
-
-def _in_mm(header: Any, affine_in_units: np.ndarray, name: str, reading: Reading) -> np.ndarray:
-    """The matrix in mm, where the header gives another unit."""
-    code = _code(header, "xyzt_units") & 7
-    if code not in _UNITS:
-        return affine_in_units
-    unit, factor = _UNITS[code]
-    lengths = np.linalg.norm(affine_in_units[:3, :3], axis=0)
-    message = f"The header of {name} says that its lengths are {unit}; its voxels measure {_by(lengths)}."
-    if factor * lengths.max() <= _LONGEST_MM and factor * lengths.min() > 0.05:
-        hint = "They are converted; programs that do not look at the unit find the scan in another size."
-        reading.warn("geometry_contradiction", message, hint)
-        return np.diag([factor, factor, factor, 1.0]) @ affine_in_units
-    reading.warn("geometry_contradiction", message, "That is no head, so they are taken as mm, as nibabel does.")
-    return affine_in_units
 
 
 def _by(values: np.ndarray) -> str:

@@ -9,21 +9,21 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from conddiffusion_uad.io import geometry, packing, scan_checks
-from conddiffusion_uad.io.packing import PackingError, Stored
+from conddiffusion_uad.io import geometry, intensities, packing, raw_voxels, scan_checks, units
+from conddiffusion_uad.io.packing import Stored
 from conddiffusion_uad.io.reading import Reading
 from conddiffusion_uad.protocol.failures import BadInput
 
 _MOST_HEADER = 1 << 20  # bytes
 _END = re.compile(rb"\r?\n\r?\n")
 _PACKINGS = {"raw": None, "gzip": packing.GZIP, "gz": packing.GZIP, "bzip2": packing.BZIP2, "bz2": packing.BZIP2}
-_TEXTS = ("text", "txt", "ascii", "hex")
+_TEXTS = {**dict.fromkeys(("text", "txt", "ascii"), raw_voxels.TEXT), "hex": raw_voxels.HEX}
 _TYPES = {
     "i1": ("signed char", "int8", "int8_t"),
     "u1": ("uchar", "unsigned char", "uint8", "uint8_t"),
@@ -43,9 +43,7 @@ _SPACES = {  # to LPS
     "left-posterior-superior": (1, 1, 1),
 }
 _SHORT = {"ras": "right-anterior-superior", "las": "left-anterior-superior", "lps": "left-posterior-superior"}
-_UNITS = {"m": 1000.0, "cm": 10.0, "um": 0.001, "µm": 0.001}
 _VECTOR = re.compile(r"none|\([^)]*\)")
-_ASSUMED = "its axes are taken to run to the left, to the back and up, as in ITK"
 
 
 @dataclass(frozen=True)
@@ -55,13 +53,13 @@ class _Header:
     Attributes:
         name: Of the file, for messages.
         fields: By their names in lower case, without spaces.
-        files: Of the voxels, as far as they are listed below the header.
+        below: The lines that list the files with the voxels.
         end: The first byte after the header.
     """
 
     name: str
     fields: Mapping[str, str]
-    files: tuple[str, ...]
+    below: tuple[str, ...]
     end: int
 
 
@@ -79,13 +77,13 @@ def read(path: Path, reading: Reading) -> sitk.Image:
             bad_direction.
     """
     header = _header(path)
-    sizes = _numbers(header, "sizes", int)
+    sizes = [int(size) if math.isfinite(size) else 0 for size in _numbers(header, "sizes")]
     spatial = _spatial(header, sizes, reading)
     size = tuple(sizes[axis] for axis in spatial)
     scan_checks.check_shape(size, path.name, reading)
     grid = geometry.grid_of(_affine(header, spatial, reading), size, path.name, reading=reading)
-    with np.errstate(over="ignore"):
-        return grid.with_array(_values(path, header, math.prod(size)).reshape(size[::-1]).astype(np.float32))
+    values = _values(path, header, math.prod(size)).reshape(size[::-1])
+    return grid.with_array(intensities.as_float32(values, path.name, reading))
 
 
 def _header(path: Path) -> _Header:
@@ -97,21 +95,22 @@ def _header(path: Path) -> _Header:
         )
     found = _END.search(head)
     end = found.end() if found else len(head)  # a header with its voxels beside it may end with the file
-    fields, files = {}, []
+    fields: dict[str, str] = {}
+    below: list[str] = []
     for line in head[:end].decode("utf-8", "replace").splitlines()[1:]:
-        name, colon, value = line.partition(": ")
-        if "datafile" in fields:
-            files.append(line.strip())
-        elif colon and not line.startswith("#") and ":=" not in line.partition(" ")[0]:
+        name, colon, value = line.partition(":")
+        if fields.get("datafile", "").upper().startswith("LIST"):  # which is the last field, as the standard has it
+            below.append(line)
+        elif colon and not line.startswith("#") and not value.startswith("="):
             fields[name.strip().lower().replace(" ", "")] = value.strip()
     if found is None and "datafile" not in fields:
         raise packing.damaged(path.name, "its header has no end")
-    return _Header(path.name, fields, tuple(file for file in files if file), end)
+    return _Header(path.name, fields, tuple(below), end)
 
 
-def _numbers(header: _Header, field: str, kind: type = float) -> list:
+def _numbers(header: _Header, field: str) -> list[float]:
     try:
-        return [kind(part) for part in header.fields[field].split()]
+        return [float(part) for part in header.fields[field].split()]
     except (KeyError, ValueError) as error:
         raise _bad_field(header, field) from error
 
@@ -138,7 +137,7 @@ def _spatial(header: _Header, sizes: list[int], reading: Reading) -> list[int]:
             spatial.remove(axis)
     for axis, size in enumerate(sizes):
         if axis not in spatial and size > 1:
-            if axis == 0 and kinds[axis] not in ("time", "list"):
+            if kinds[axis] not in ("time", "list", "domain", "space", "???", "none"):
                 raise scan_checks.not_one_value(header.name, size)
             scan_checks.check_shape((*[sizes[n] for n in spatial], size), header.name, reading)
     return spatial
@@ -170,23 +169,34 @@ def _affine(header: _Header, spatial: list[int], reading: Reading) -> np.ndarray
     if directions is None or signs is None:
         missing = "space directions" if directions is None else "space"
         said = f"its field space is {space!r}" if space and directions is not None else f"it has no field {missing}"
-        message = f"{header.name} does not say how it lies in the patient ({said}), so left and right are not known."
-        reading.doubt("no_orientation", message, "Convert it again from DICOM, or set its orientation.", _ASSUMED)
+        geometry.unplaced(header.name, said, reading)
     affine = np.eye(4)
     if directions is not None:
-        affine[:3, :3] = np.stack([directions[axis] for axis in spatial], axis=1)
-        affine[:3, 3] = origin if (origin := _vector(header.fields.get("spaceorigin", "(0,0,0)"))) is not None else 0
+        vectors = [vector for axis in spatial if (vector := directions[axis]) is not None]
+        affine[:3, :3] = np.stack(vectors, axis=1)
+        affine[:3, 3] = _origin(header, reading)
     else:
-        spacings = _numbers(header, "spacings") if "spacings" in header.fields else [1.0] * (max(spatial) + 1)
+        spacings = _numbers(header, "spacings") if "spacings" in header.fields else []
+        if len(spacings) <= max(spatial):
+            message = f"{header.name} does not say how large its voxels are (it has no field space directions)."
+            raise BadInput("bad_spacing", message, "Convert it again from DICOM, or set its voxel spacing.")
         affine[:3, :3] = np.diag([abs(spacings[axis]) for axis in spatial])
     affine = np.diag([*(signs or (1, 1, 1)), 1]) @ affine
-    unit = header.fields.get("spaceunits", "").replace('"', " ").split()
-    if unit and unit[0] in _UNITS:
-        message = f"{header.name} gives its lengths in {unit[0]} (space units)."
-        hint = "They are converted; programs that do not look at the unit find the scan in another size."
-        reading.warn("geometry_contradiction", message, hint)
-        affine = np.diag([_UNITS[unit[0]]] * 3 + [1.0]) @ affine
-    return affine
+    told = header.fields.get("spaceunits", "").replace('"', " ").split() or [""]
+    if len(set(told[:3])) > 1:
+        raise _bad_field(header, "spaceunits")
+    return units.in_mm(affine, told[0], header.name, reading)
+
+
+def _origin(header: _Header, reading: Reading) -> np.ndarray:
+    """Where the first voxel lies; at 0 where that is not told."""
+    if "spaceorigin" not in header.fields:
+        geometry.without_origin(header.name, "it has no field space origin", reading)
+        return np.zeros(3)
+    origin = _vector(header.fields["spaceorigin"])
+    if origin is None or not np.isfinite(origin).all():
+        raise _bad_field(header, "spaceorigin")
+    return origin
 
 
 def _values(path: Path, header: _Header, count: int) -> np.ndarray:
@@ -196,63 +206,29 @@ def _values(path: Path, header: _Header, count: int) -> np.ndarray:
         raise BadInput(
             "not_an_image", f"{path.name} stores its voxels as {kind!r}, which cannot be read.", "Export it again."
         )
-    order = ">" if header.fields.get("endian", "little").lower() == "big" else "<"
-    dtype = np.dtype(f"{order}{_DTYPES[kind]}")
+    endian = header.fields.get("endian", "").lower()
     encoding = header.fields.get("encoding", "").lower()
     if encoding not in (*_PACKINGS, *_TEXTS):
         hint = "Save it again as NRRD, NIfTI or MetaImage."
         message = f"{path.name} is packed in a way (encoding {encoding!r}) that cannot be unpacked."
         raise BadInput("not_an_image", message, hint)
-    parts = _parts(path, header, _PACKINGS.get(encoding))
-    packing.check_place(path, parts)
-    if count % len(parts):
-        raise packing.damaged(path.name, f"{count} voxels cannot be in {len(parts)} files")
-    each = count // len(parts)
-    try:
-        if encoding in _TEXTS:
-            return np.concatenate([_of_text(part, encoding, dtype, each) for part in parts])
-        return np.concatenate([np.frombuffer(_placed(part, header, each * dtype.itemsize), dtype) for part in parts])
-    except (OSError, ValueError) as error:
-        raise packing.damaged(path.name, str(error)) from error
-
-
-def _parts(path: Path, header: _Header, packed: str | None) -> list[Stored]:
-    """Where the voxels are, one file after the other."""
-    digits = header.fields.get("byteskip", "0")
-    skipped = int(digits) if re.fullmatch(r"[0-9]{1,30}", digits) else 0
-    file = header.fields.get("datafile")
-    if file is None:
-        return [Stored(path, header.end, packed, skipped)]
-    names = [file]
-    if file.upper().startswith("LIST"):
-        names = list(header.files)
-    elif found := re.fullmatch(r"(.*%0?\d*d.*?) +(-?\d{1,6}) +(-?\d{1,6}) +(-?\d{1,6})(?: +\d+)?", file):
-        first, last, step = (int(number) for number in found.groups()[1:])
-        names = [found[1] % number for number in range(first, last + (1 if step > 0 else -1), step or 1)]
-    if not names:
-        raise _bad_field(header, "datafile")
-    return [Stored(path.parent / name, 0, packed, skipped) for name in names]
-
-
-def _placed(part: Stored, header: _Header, count: int) -> bytearray:
-    """The bytes of the voxels; lines to be skipped come before what is packed."""
-    begin = part.begin
-    if header.fields.get("byteskip") == "-1" and part.packing is None:
-        begin = part.path.stat().st_size - count
-        if begin < 0:
-            raise PackingError("it is too short")
-    with part.path.open("rb") as stream:
-        stream.seek(begin)
-        for _ in range(min(int(header.fields.get("lineskip", "0")), 10_000)):
-            stream.readline(_MOST_HEADER)
-        return Stored(part.path, stream.tell(), part.packing, part.skipped).take(count)
-
-
-def _of_text(part: Stored, encoding: str, dtype: np.dtype, count: int) -> np.ndarray:
-    text = bytes(Stored(part.path, part.begin).begins(count * 32 + _MOST_HEADER)).decode("ascii", "replace")
-    if encoding == "hex":
-        return np.frombuffer(bytes.fromhex("".join(text.split())), dtype)[:count]
-    values = np.array(text.split(), float)
-    if len(values) < count:
-        raise PackingError(f"it has {len(values)} of {count} values")
-    return values[:count].astype(dtype)
+    dtype = np.dtype(_DTYPES[kind])
+    if dtype.itemsize > 1 and endian not in ("little", "big") and _TEXTS.get(encoding) != raw_voxels.TEXT:
+        raise _bad_field(header, "endian")
+    skipped, lines = header.fields.get("byteskip", "0"), header.fields.get("lineskip", "0")
+    for field, value, pattern in (("byteskip", skipped, "-1|[0-9]{1,30}"), ("lineskip", lines, "[0-9]{1,9}")):
+        if not re.fullmatch(pattern, value):
+            raise _bad_field(header, field)
+    stored = Stored(path, header.end, _PACKINGS.get(encoding), max(0, int(skipped)))
+    parts = [stored]
+    if told := header.fields.get("datafile"):
+        parts = [replace(stored, path=path.parent / name, begin=0) for name in raw_voxels.listed(told, header.below)]
+    return raw_voxels.read(
+        path,
+        parts,
+        dtype.newbyteorder(">" if endian == "big" else "<"),
+        count,
+        written=_TEXTS.get(encoding, ""),
+        lines=int(lines),
+        from_end=skipped == "-1",
+    )

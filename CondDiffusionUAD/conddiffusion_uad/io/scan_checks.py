@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from conddiffusion_uad.io.intensities import check_range
 from conddiffusion_uad.io.reading import Reading
 from conddiffusion_uad.protocol.failures import BadInput
 
 MAX_VOXELS = 2**28  # 1 GiB as float32; a whole head at 0.5 mm has half of that
 MIN_SIZE = 8  # voxels along each axis: fewer cannot be brought to the atlas
-MOST_INTENSITY, LEAST_RANGE = 1e15, 1e-15  # beyond, the squares of float32 leave its range
 MAX_LABELS = 512  # more different values are not labels
 PATCHY = 0.6  # share of neighbors with one value: 0.85 or more in label maps, 0.5 or less in scans of 8 gray levels
 _LOOK = 1 << 17  # voxels that tell whether there are many values
@@ -27,7 +27,7 @@ def check_name(path: Path) -> None:
         raise BadInput("not_readable", f"The name {path.name} is no valid text.", "Rename it.") from error
 
 
-def not_one_value(name: str, count: int) -> BadInput:
+def not_one_value(name: str, count: int | str) -> BadInput:
     """The failure for voxels that hold several values."""
     return BadInput(
         "is_rgb",
@@ -36,8 +36,8 @@ def not_one_value(name: str, count: int) -> BadInput:
     )
 
 
-def check_shape(size: tuple[int, ...], name: str, reading: Reading) -> None:
-    """Check the number of axes and of voxels. Raises BadInput: not_3d, too_small or too_large."""
+def check_shape(size: tuple[int, ...], name: str, reading: Reading) -> tuple[int, int, int]:
+    """The size, when number of axes and of voxels are right. Raises BadInput: not_3d, too_small or too_large."""
     shape = " x ".join(str(n) for n in size)
     if len(size) > 3 and min(size[:3]) > 1:
         message = f"{name} holds {math.prod(size[3:])} volumes ({shape} voxels), such as points in time, not one."
@@ -50,6 +50,7 @@ def check_shape(size: tuple[int, ...], name: str, reading: Reading) -> None:
         )
     if math.prod(size) > MAX_VOXELS:
         raise BadInput("too_large", f"{name} says it has {shape} voxels.", f"At most {MAX_VOXELS} voxels are accepted.")
+    return size[0], size[1], size[2]
 
 
 def check_intensities(image: sitk.Image, name: str, reading: Reading) -> None:
@@ -64,12 +65,7 @@ def check_intensities(image: sitk.Image, name: str, reading: Reading) -> None:
         if low == 0:
             raise BadInput("all_zero", f"Every voxel of {name} is 0.", "Choose the volume that shows the brain.")
         raise BadInput("constant", f"Every voxel of {name} is {low:g}.", "Choose the volume that shows the brain.")
-    if max(abs(low), abs(high)) > MOST_INTENSITY or high - low < LEAST_RANGE:
-        raise BadInput(
-            "bad_intensities",
-            f"The intensities of {name} go from {low:g} to {high:g}, with which nothing can be computed.",
-            "Export the scan again, with its intensities as whole numbers.",
-        )
+    check_range(low, high, name)
     count = _labels(values)
     if count:
         reading.doubt(

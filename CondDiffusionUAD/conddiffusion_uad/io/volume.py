@@ -8,7 +8,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from conddiffusion_uad.io import dicom_file, itk_file, nifti, nifti_geometry, nrrd, scan_checks
+from conddiffusion_uad.io import dicom_file, foreign, metaimage, nifti, nifti_geometry, nrrd, scan_checks
 from conddiffusion_uad.io.dicom_series import read_series
 from conddiffusion_uad.io.geometry import FLIP, affine_of
 from conddiffusion_uad.io.grid import Grid
@@ -122,8 +122,8 @@ def _read_file(path: Path, reading: Reading) -> sitk.Image:
         raise BadInput("truncated", f"{path.name} is empty.", "Copy or export the file again.")
     if nrrd.is_nrrd(path):
         return nrrd.read(path, reading)
-    if itk_file.is_metaimage(path):
-        return itk_file.read(path, reading)
+    if metaimage.is_metaimage(path):
+        return metaimage.read(path, reading)
     if nifti.is_nifti(path):
         return nifti.read(path, reading)
-    raise BadInput("not_an_image", f"{path.name} cannot be read as an image.", f"Accepted: {FORMATS}.")
+    raise foreign.failure(path, f"{path.name} cannot be read as an image.", f"Accepted: {FORMATS}.")

@@ -12,7 +12,7 @@ from conddiffusion_uad.method.condition import CONDITIONS, Condition
 from conddiffusion_uad.method.context import CONTEXTS, Context
 from conddiffusion_uad.method.measures import MEASURES, ScanMeasure
 from conddiffusion_uad.method.noise import NOISES, Noise
-from conddiffusion_uad.method.parts import NETWORK, Learned, read, written
+from conddiffusion_uad.method.parts import NETWORK, Learned, Particular, read, written
 from conddiffusion_uad.method.restore import RESTORERS, Restorer
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.denoiser import Denoiser
@@ -47,6 +47,9 @@ class Method:
     def __post_init__(self) -> None:
         if not self.anomaly_map or not set(self.anomaly_map) <= set(CONTRASTS):
             raise ValueError(f"anomaly_map: its contrasts are not among {', '.join(CONTRASTS)}")
+        for part in self.parts:
+            if isinstance(part, Particular):
+                part.require(self)
 
     @property
     def context_channels(self) -> int:
@@ -92,10 +95,10 @@ class Method:
             return self
         try:
             changed: Restorer = replace(self.restore, timesteps=tuple(timesteps))  # type: ignore[type-var]
+            return replace(self, restore=changed)
         except ValueError as error:
             asked = ", ".join(map(str, timesteps))
             raise BadInput("bad_option", f"--levels cannot be {asked}: {error}.", "Leave out --levels.") from error
-        return replace(self, restore=changed)
 
     def to_json(self) -> dict[str, Any]:
         """The parts as plain JSON values."""

@@ -36,6 +36,14 @@ class Learned(Protocol):
         """The network with new weights."""
 
 
+@runtime_checkable
+class Particular(Protocol):
+    """A part that cannot go with all others."""
+
+    def require(self, method: Any) -> None:
+        """Raise ValueError, with the sentence that says why, unless it can be a part of a ``method.Method``."""
+
+
 def read(kinds: Mapping[str, type[PartT]], values: Any, place: str) -> PartT:
     """The part that a configuration describes.
 

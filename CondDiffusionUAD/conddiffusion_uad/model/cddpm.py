@@ -58,7 +58,12 @@ class ConditionedDiffusion(nn.Module):
         return next(self.parameters()).device
 
     def forward(
-        self, slices: Slices, timestep: torch.Tensor, noise: torch.Tensor, condition: torch.Tensor | None = None
+        self,
+        slices: Slices,
+        timestep: torch.Tensor,
+        noise: torch.Tensor,
+        condition: torch.Tensor | None = None,
+        where: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Noise clean slices to a timestep and predict them back in one step.
 
@@ -67,12 +72,16 @@ class ConditionedDiffusion(nn.Module):
             timestep: t of each, 1..1000, shape (B,).
             noise: Noise fields, shape (B, 1, H, W).
             condition: ``encoder(slices)`` if it is known already, shape (B, D).
+            where: Where the slices are noised, boolean (B, 1, H, W); None for everywhere.
 
         Returns:
             The estimate of the slices on the same scale, not clamped, shape (B, 1, H, W).
         """
         condition = self.encoder(slices) if condition is None else condition
-        noisy = self.schedule.add_noise(2 * slices.image - 1, noise, timestep)
+        clean = 2 * slices.image - 1
+        noisy = self.schedule.add_noise(clean, noise, timestep)
+        if where is not None:
+            noisy = torch.where(where, noisy, clean)
         return self.predict(noisy, timestep, condition, slices.context)
 
     def predict(

@@ -13,6 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from conddiffusion_uad.preprocessing.atlas import Atlas
+from conddiffusion_uad.preprocessing.resampling import FWHM_IN_SIGMAS
 from conddiffusion_uad.protocol.events import Progress
 from conddiffusion_uad.protocol.failures import Cancelled
 
@@ -189,7 +190,7 @@ def _template(atlas: Atlas, factor: int) -> tuple[sitk.Image, sitk.Image]:
 
 def _smooth(image: sitk.Image, factor: int) -> sitk.Image:
     """An image without the detail that shrinking by a factor would fold."""
-    return sitk.SmoothingRecursiveGaussian(image, WORKING_MM * factor / 2.355) if factor > 1 else image
+    return sitk.SmoothingRecursiveGaussian(image, WORKING_MM * factor / FWHM_IN_SIGMAS) if factor > 1 else image
 
 
 def _method(factor: int, iterations: int, part: float) -> sitk.ImageRegistrationMethod:

@@ -11,7 +11,8 @@ import SimpleITK as sitk
 from conddiffusion_uad.io.volume import Grid
 
 STEP = 8  # the grid grows by multiples of this in the slice plane: a model can divide its slices by 2, 4 or 8
-FWHM_TO_SIGMA = 1.0 / 2.355  # of a Gaussian: 1 / (2 sqrt(2 ln 2))
+FWHM_IN_SIGMAS = 2.355  # full width at half maximum of a Gaussian: 2 sqrt(2 ln 2) standard deviations
+FWHM_TO_SIGMA = 1.0 / FWHM_IN_SIGMAS
 KERNEL_SIGMAS = 4.0  # no smoothing kernel reaches farther
 RIM_VOXELS = 3  # of the model's grid, around the brain, that repeat the values inside
 RIM_VARIANCE = 1.0  # of the Gaussian that says which values inside are near, in voxels squared

@@ -14,6 +14,18 @@ def contrasts(section: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(map(str, section["residual" if section["format"] == 1 else "anomaly_map"]))
 
 
+def kind(part: Any) -> str:
+    """The kind of a part of the method; empty when there is none. Raises KeyError or TypeError when it is no part."""
+    return str(part["kind"]) if part else ""
+
+
+def maps(section: Mapping[str, Any]) -> dict[str, str]:
+    """The kind of anomaly map of each contrast. Raises KeyError or TypeError."""
+    if section["format"] == 1:
+        return dict.fromkeys(contrasts(section), "residual")
+    return {str(contrast): kind(part) for contrast, part in section["anomaly_map"].items()}
+
+
 def timesteps(section: Mapping[str, Any]) -> tuple[int, ...]:
     """The timesteps that its reconstruction uses. Raises KeyError, TypeError or ValueError."""
     return tuple(map(int, section["levels"] if section["format"] == 1 else section["restore"]["timesteps"]))

@@ -12,7 +12,7 @@ import tomli_w
 
 from conddiffusion_uad.bundle import config
 from conddiffusion_uad.bundle.config import BundleConfig
-from conddiffusion_uad.method.parts import require_known
+from conddiffusion_uad.method.parts import KIND, Particular, require_known
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.training import table
 from conddiffusion_uad.training.data.source import Source
@@ -33,6 +33,7 @@ else:
     import tomli as tomllib
 
 SHIPPED = Path(__file__).parent / "recipes"
+BASE = "based_on"  # key of a recipe that says only in what it differs from a shipped one
 _TABLES = ("pretrain", "fit", "sampling", "validation", "source")
 
 
@@ -99,7 +100,8 @@ def load(name_or_path: str, assignments: Sequence[str] = ()) -> Recipe:
     try:
         text = path.read_text(encoding="utf-8")
         values = tomllib.loads(text)
-        if assignments:
+        if BASE in values or assignments:
+            values = _with_base(values)
             override(values, assignments)
             text = tomli_w.dumps(values)
         return parse(values, text, path.parent)
@@ -107,6 +109,38 @@ def load(name_or_path: str, assignments: Sequence[str] = ()) -> Recipe:
         raise _bad(path, f"it lacks {error.args[0]}") from error
     except (OSError, TypeError, ValueError) as error:
         raise _bad(path, str(error)) from error
+
+
+def _with_base(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a recipe with those that it has from the shipped one that it is based on, if it is on one.
+
+    Tables are merged key by key; one that names a kind takes the place of the other, for it describes another part.
+    """
+    if BASE not in values:
+        return values
+    base = SHIPPED / f"{Path(str(values[BASE])).name}.toml"
+    if not base.is_file():
+        raise ValueError(f"{BASE} cannot be {values[BASE]!r}: it is the name of a shipped recipe")
+    own = {key: value for key, value in values.items() if key != BASE}
+    return _merged(_with_base(tomllib.loads(base.read_text(encoding="utf-8"))), own)
+
+
+def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    def value(key: str) -> Any:
+        tables = isinstance(base.get(key), Mapping) and isinstance(own[key], Mapping)
+        return _merged(base[key], own[key]) if tables and KIND not in own[key] else own[key]
+
+    return {**base, **{key: value(key) for key in own}}
+
+
+def _require_same_noise(fit: LearningSettings, bundle: BundleConfig) -> None:
+    """Raise ValueError unless the network is trained for what the method asks of it."""
+    learned, asked = (getattr(part, "noised", "everywhere") for part in (fit.objective, bundle.method.restore))
+    if learned != asked:
+        raise ValueError(
+            f"its objective teaches to restore slices that are noised {learned}, but restore gives the network slices "
+            f"that are noised {asked}"
+        )
 
 
 def _bad(path: Path, why: str) -> BadInput:
@@ -127,8 +161,11 @@ def parse(values: Mapping[str, Any], text: str = "", folder: Path = Path()) -> R
     of_bundle = [key for key in (*config.KEYS, *config.format_1.KEYS) if key != "format"]
     require_known(values, [*_HEADING, *of_bundle, *_TABLES], "the recipe")
     heading = table.read(_Heading, {key: values[key] for key in _HEADING if key in values}, "the recipe")
-    bundle = BundleConfig.from_json({key: values[key] for key in of_bundle if key in values})
+    bundle = BundleConfig.from_recipe(values)
     fit = read_fit(values["fit"])
+    _require_same_noise(fit, bundle)
+    if isinstance(fit.objective, Particular):
+        fit.objective.require(bundle.method)
     validation = {"timesteps": bundle.timesteps, **_table(values, "validation")}
     recipe = Recipe(
         name=heading.name,

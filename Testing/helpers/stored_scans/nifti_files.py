@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import lzma
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,25 @@ import numpy as np
 from made_up_scans import SIZE, VOXELS, nifti, nrrd, pair, series
 
 from stored_scans.stored import ASKED, REFUSED, TOLD, Make, adder, cut, touched, without, written
+
+
+def header(**fields: Any) -> Callable[[Any], None]:
+    """Changes fields of a NIfTI header; "pixdim_0" stands for the first entry of pixdim."""
+
+    def change(stored: Any) -> None:
+        for name, value in fields.items():
+            base, _, index = name.rpartition("_")
+            if index.isdigit() and base in ("pixdim", "dim"):
+                stored[base][int(index)] = value
+            else:
+                stored[name] = value
+
+    return change
+
+
+def twice(data: bytes) -> bytes:
+    return gzip.compress(gzip.compress(data))
+
 
 add = adder("NIfTI and Analyze: the file")
 add("NIfTI-1, plain and packed", lambda d: nifti(d / "scan.nii.gz"))
@@ -29,6 +49,41 @@ add("with bytes behind the packed part", lambda d: nifti(d / "scan.nii.gz", pack
 add("with zeros behind the voxels", lambda d: nifti(d / "scan.nii", pack=lambda b: b + bytes(1000)))
 
 
+PACKED = (
+    ("packed with xz", lzma.compress, "an xz file"),
+    ("in a zip archive", lambda data: b"PK\3\4" + data, "a zip archive"),
+    ("packed twice", twice, "gzip-packed and, unpacked, a gzip file"),
+)
+for way, pack, what in PACKED:
+    add(way, lambda d, p=pack: nifti(d / "scan.nii.gz", pack=p), REFUSED, "not_an_image", f"is {what}, which is not")
+add(
+    "a FreeSurfer file",
+    lambda d: written(d / "scan.mgz", gzip.compress(b"\0\0\0\1\0\0\0\x14" + bytes(999))),
+    REFUSED,
+    "not_an_image",
+    "mri_convert",
+)
+add(
+    "neither NIfTI nor Analyze by its mark (magic)",
+    lambda d: nifti(d / "scan.nii", change=header(magic=b"n+3")),
+    REFUSED,
+    "truncated",
+    "n+3",
+)
+add(
+    "in two files, the header empty",
+    lambda d: written(pair(d).with_suffix(".hdr"), b"").with_suffix(".img"),
+    REFUSED,
+    "not_an_image",
+    "scan.hdr has the name",
+)
+add(
+    "in two files, the voxels cut off",
+    lambda d: cut(pair(d)).with_suffix(".hdr"),
+    REFUSED,
+    "truncated",
+    "scan.img is cut off",
+)
 add("cut off", lambda d: cut(nifti(d / "scan.nii.gz")), REFUSED, "truncated", "scan.nii.gz is cut off or damaged")
 add("empty", lambda d: touched(d / "scan.nii"), REFUSED, "truncated", "scan.nii is empty")
 add("one of two files is missing", lambda d: without(pair(d), "scan.hdr"), REFUSED, "file_not_found", "scan.hdr")
@@ -61,20 +116,6 @@ for dtype in ("uint8", "int8", "uint16", "int32", "uint32", "int64", "uint64", "
     add(dtype, lambda d, s=stored: nifti(d / "scan.nii.gz", s), values=stored)
 
 
-def header(**fields: Any) -> Callable[[Any], None]:
-    """Changes fields of a NIfTI header; "pixdim_0" stands for the first entry of pixdim."""
-
-    def change(stored: Any) -> None:
-        for name, value in fields.items():
-            base, _, index = name.rpartition("_")
-            if index.isdigit() and base in ("pixdim", "dim"):
-                stored[base][int(index)] = value
-            else:
-                stored[name] = value
-
-    return change
-
-
 def changed(**fields: Any) -> Make:
     return lambda d: nifti(d / "scan.nii.gz", change=header(**fields))
 
@@ -105,7 +146,22 @@ add("complex numbers", lambda d: nifti(d / "x.nii", VOXELS.astype("c8")), REFUSE
 add("an unknown type of voxel", changed(datatype=1), REFUSED, "not_an_image", "datatype 1")
 add("said to be labels (intent)", changed(intent_code=1002), ASKED, "not_a_scan", "intent_code 1002")
 add("said to be a statistic (intent)", changed(intent_code=5), ASKED, "not_a_scan", "intent_code 5")
-add("vox_offset inside of the header", changed(vox_offset=100), REFUSED, "truncated", "vox_offset")
+for offset in (0, 100, 348):
+    add(
+        f"voxels said to begin in the header (vox_offset {offset})",
+        changed(vox_offset=offset),
+        REFUSED,
+        "truncated",
+        "vox_offset",
+    )
+add(
+    "far from 0 for how little the values differ",
+    changed(scl_slope=1, scl_inter=1e9),
+    TOLD,
+    "intensities_moved",
+    "go from 1000000000 to",
+)
+add("a negative slope", changed(scl_slope=-1, scl_inter=1000), values=1000 - VOXELS)
 
 OUTSIDE = VOXELS.astype(np.float32)
 OUTSIDE[VOXELS == 0] = np.nan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import made_up_scans as made
+import nibabel
 import numpy as np
 from made_up_scans import RAS, SIZE, nifti
 
@@ -70,6 +71,31 @@ add(
     "geometry_contradiction",
     "exchange left and right",
 )
+HALF_TURN = np.diag([-1.0, -1.0, 1.0, 1.0]) @ RAS
+add(
+    "sform and qform are turned by half a turn",
+    lambda d: nifti(d / "x.nii", sform=HALF_TURN),
+    ASKED,
+    "geometry_contradiction",
+    "turned by more than 90 degrees",
+    affine=lps(HALF_TURN),
+)
+add(
+    "NIfTI-2, sform moved after a registration",
+    lambda d: nifti(d / "x.nii", kind=nibabel.Nifti2Header, sform=MOVED, codes=(2, 1)),
+    TOLD,
+    "geometry_contradiction",
+    "mm apart",
+    affine=lps(MOVED),
+)
+add("qform that is none beside an sform", lambda d: nifti(d / "x.nii", change=header(quatern_b=np.nan)))
+add(
+    "qform with an offset that is none",
+    lambda d: nifti(d / "x.nii", sform=None, change=header(qoffset_x=np.nan)),
+    REFUSED,
+    "bad_direction",
+    "qoffset_x",
+)
 add(
     "pixdim 0 beside an sform",
     lambda d: nifti(d / "x.nii", qform=None, change=header(pixdim_2=0)),
@@ -123,6 +149,14 @@ add(
 add(
     "no orientation (both codes 0)",
     lambda d: nifti(d / "x.nii", sform=None, qform=None),
+    ASKED,
+    "no_orientation",
+    "qform_code and sform_code are 0",
+    affine=lps(CENTERED),
+)
+add(
+    "no orientation, negative pixdim",
+    lambda d: nifti(d / "x.nii", sform=None, qform=None, change=header(pixdim_1=-2.5)),
     ASKED,
     "no_orientation",
     "qform_code and sform_code are 0",

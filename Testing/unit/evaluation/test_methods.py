@@ -93,7 +93,7 @@ def test_blur_residual_finds_what_stands_out_and_not_the_rim() -> None:
     assert residual[4, 12, 12] < 0.02
 
 
-def test_equalized_intensity_is_uniform_inside_the_brain_whatever_the_contrast() -> None:
+def test_rank_normalized_intensity_is_uniform_inside_the_brain_whatever_the_contrast() -> None:
     rng = np.random.default_rng(0)
     mask = rng.random((10, 10, 10)) < 0.5
     volume = rng.gamma(1.0, 1.0, mask.shape)

@@ -20,7 +20,7 @@ FEW = ("slice thickness", "noise", "reoriented")
 def settings(small_bundle: Path) -> Settings:
     return Settings(
         (str(small_bundle),),
-        baselines=("equalized intensity",),
+        baselines=("rank-normalized intensity",),
         device="cpu",
         precision="fp32",
         shifts=FEW,
@@ -53,7 +53,7 @@ def found(folder: Path) -> dict[str, Record]:
 
 def test_every_change_is_tried_and_kept(found: dict[str, Record]) -> None:
     assert set(found) == {CLEAN, *FEW}
-    assert all(set(each.methods) == {"model", "equalized intensity"} for each in found.values() if each.applies)
+    assert all(set(each.methods) == {"model", "rank-normalized intensity"} for each in found.values() if each.applies)
     assert all(each.refused is None and each.labeled for each in found.values())
 
 
@@ -74,7 +74,7 @@ def test_noise_changes_the_heatmap(found: dict[str, Record]) -> None:
 
 
 def test_slices_that_are_thick_already_are_not_measured_again(found: dict[str, Record]) -> None:
-    assert not found["slice thickness"].applies  # 4 mm
+    assert not found["slice thickness"].applies  # 6 mm
     assert not found["slice thickness"].methods
 
 

@@ -64,6 +64,7 @@ NRRD = (
 )
 META = (
     "ObjectType = Image\nNDims = 3\nBinaryData = True\nElementSpacing = 5 5 5\nDimSize = 20 20 20\n"
+    "TransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = 0 0 0\n"
     "ElementType = MET_SHORT\nCompressedData = {packed}\nElementDataFile = {more}\n"
 )
 

@@ -153,6 +153,26 @@ def test_as_a_part_of_a_method_it_sees_the_scan_at_one_millimeter():
         part(Restored(Volume(volume, mask), "FLAIR", volume[None], 4), model)
 
 
+def test_opinions_with_and_without_reconstructions_are_averaged_and_not_bounded_by_one():
+    grid = Grid((64, 64, 4), (1.0, 1.0, 2.0), (-31.5, -15.5, 0.0))
+    rng, mask = np.random.default_rng(0), np.ones((4, 64, 64), bool)
+    volume = rng.random(mask.shape).astype(np.float32)
+    coarse = rng.random((2, 4, 32, 32)).astype(np.float32)
+    origin = Restored(Volume(coarse[0], mask[:, ::2, ::2], replace(grid)), "T2", coarse, 4)
+    restored = Restored(Volume(volume, mask, grid), "T2", volume[None], 4, origin)
+    torch.manual_seed(0)
+    model = SimpleNamespace(networks={"learned_map": Learned().build().eval()})
+    network = model.networks["learned_map"].network
+    with torch.no_grad():
+        network.head[-1].weight *= 30
+        network.head[-1].bias.fill_(3.0)
+    both, known, plain = (
+        part(restored, model) for part in (Learned(twice=True), Learned(), Learned(reconstructed=False))
+    )
+    assert np.allclose(both, (known + plain) / 2, atol=1e-6) and np.abs(known - plain).max() > 1e-3
+    assert both.max() > 1, "a probability above 1 - 1 / e"
+
+
 def test_it_is_found_by_its_name_in_a_configuration():
     part = parts.read(ANOMALY_MAPS, {"kind": "learned", "mirrored": False}, "anomaly_map.T1")
     assert part == Learned(mirrored=False) and parts.written(ANOMALY_MAPS, part)["kind"] == "learned"

@@ -66,7 +66,7 @@ def test_a_method_survives_json(method: Method) -> None:
     ("kind", "values", "told"),
     [
         ("noise", {"kind": "simplex", "octave": 3}, "unknown key 'octave'"),
-        ("noise", {"kind": "perlin"}, "noise cannot be 'perlin'; it is one of: simplex, gaussian"),
+        ("noise", {"kind": "perlin"}, "noise cannot be 'perlin'; it is one of: simplex, gaussian, coarse"),
         ("noise", {"octaves": 3}, "noise cannot be None"),
         ("noise", {"kind": "simplex", "octaves": 2.0}, "octaves is a whole number"),
         ("noise", {"kind": "simplex", "octaves": 7, "wavelength": 16}, "wavelength"),

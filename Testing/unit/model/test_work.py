@@ -10,7 +10,7 @@ import torch
 from launches import Launches
 
 from conddiffusion_uad.bundle import bundle as bundles
-from conddiffusion_uad.evaluation.benchmark.network import counted_flop
+from conddiffusion_uad.evaluation.benchmark.speed import counted_flop
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.fast.inference import FastDenoiser, accelerated
 from conddiffusion_uad.model.slices import Slices

@@ -29,7 +29,7 @@ def test_bundles_and_baselines_are_compared(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "| | patient T1 |"
     values = {line.split("|")[1].strip(): float(line.split("|")[2]) for line in lines[2:]}
-    assert values["equalized intensity"] > 5 * values["1 - equalized intensity"]  # the ball is bright
+    assert values["rank-normalized intensity"] > 5 * values["1 - rank-normalized intensity"]  # the ball is bright
     assert {"small", "small, timestep 250 alone", "small, median of 3 x 3 x 3"} <= set(values)
     assert all(0 < value <= 1 for value in values.values())
 

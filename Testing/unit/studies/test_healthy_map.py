@@ -1,12 +1,13 @@
 from pathlib import Path
 
 import numpy as np
+from compare import pad_to
 from healthy_map import divided, healthy_map
 
 from conddiffusion_uad.bundle import bundle as bundles
-from conddiffusion_uad.io.lattice import on_grid, part
 from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.training.data.corpus import Part, Scan
+from conddiffusion_uad.training.data.crop import crop_to
 from conddiffusion_uad.training.recipe import Source
 
 
@@ -30,8 +31,8 @@ def test_usual_residuals_are_large_where_healthy_scans_have_them(small_bundle: P
 def test_a_map_is_continued_on_an_enlarged_grid() -> None:
     grid, wanted = Grid((2, 3, 4), (2.0,) * 3, (0.0, 0.0, 0.0)), Grid((4, 3, 5), (2.0,) * 3, (-2.0, 0.0, 0.0))
     values = np.arange(24.0).reshape(4, 3, 2)
-    enlarged = on_grid(values, grid, wanted)
+    enlarged = pad_to(values, grid, wanted)
     assert enlarged.shape == (5, 3, 4)
     assert np.array_equal(enlarged[:4, :, 1:3], values)
-    assert np.array_equal(part(enlarged, wanted, grid), values)
+    assert np.array_equal(crop_to(enlarged, wanted, grid), values)
     assert enlarged[4, 0, 0] == values[3, 0, 0]

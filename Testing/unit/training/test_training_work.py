@@ -13,7 +13,7 @@ from tiny_recipe import TINY_MODEL
 
 from conddiffusion_uad.app import cli
 from conddiffusion_uad.evaluation.benchmark import tables, training
-from conddiffusion_uad.evaluation.benchmark.network import counted_flop
+from conddiffusion_uad.evaluation.benchmark.speed import counted_flop
 from conddiffusion_uad.training import recipe as recipes
 
 CPU = torch.device("cpu")
@@ -76,7 +76,7 @@ def test_flop_of_a_step_of_the_published_training() -> None:
 def test_a_step_is_measured_in_both_number_formats_on_synthetic_data() -> None:
     recipe = recipes.parse(recipes.tomllib.loads(RECIPE), RECIPE)
     found = training.measure(recipe, CPU, slices=2, rounds=1)
-    assert [speed.precision for speed in found] == ["fp32", "bf16"]
+    assert [speed.form for speed in found] == ["fp32", "bf16"]
     assert found[0].flop == found[1].flop and found[0].ratio == 1
     assert all(0 < speed.waiting < 1 for speed in found)
     first = found[0]
@@ -92,6 +92,6 @@ def test_the_training_is_a_table_and_json(
     options = ["benchmark", "--training", "--no-paper", "--slices", "2", "--rounds", "1", "--device", "cpu", "--json"]
     assert cli.main([*options, "--bundle", "tiny", "--bundle", "without_a_recipe"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert len(found["trainings"]) == 2 and {speed["recipe"] for speed in found["trainings"]} == {"tiny"}
+    assert len(found["trainings"]) == 2 and {speed["name"] for speed in found["trainings"]} == {"tiny"}
     table = tables.text(found)
     assert all(word in table for word in ("fp32", "bf16", "slices/s", "share", "waiting"))

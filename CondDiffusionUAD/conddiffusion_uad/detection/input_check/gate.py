@@ -11,7 +11,7 @@ from typing import Any
 
 from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.bundle.healthy_features import slice_features
-from conddiffusion_uad.detection.input_check.contrast_look import DARK_FLUID, Look, look
+from conddiffusion_uad.detection.input_check.contrast_estimate import DARK_FLUID, ContrastEstimate, estimate_contrast
 from conddiffusion_uad.detection.input_check.quality import Quality, measure
 from conddiffusion_uad.preprocessing.preparation import Prepared
 from conddiffusion_uad.preprocessing.registration import MIN_DICE
@@ -55,13 +55,13 @@ class Limit:
     hint: str
     contrast: str | None = None
 
-    def strain(self, value: float) -> float:
+    def deviation(self, value: float) -> float:
         """How much of the way from a typical scan to the limit a value has gone: 0 or less, to 1 at the limit."""
         return (value - self.typical) / (self.warn - self.typical)
 
     def refuses(self, value: float) -> bool:
         """Whether a value is beyond what is accepted at all."""
-        return self.refuse is not None and self.strain(value) >= self.strain(self.refuse)
+        return self.refuse is not None and self.deviation(value) >= self.deviation(self.refuse)
 
 
 LIMITS = (
@@ -109,18 +109,18 @@ class Assessment:
 
     Attributes:
         quality: Figures of the scan.
-        look: Which contrast it looks like.
+        estimate: Which contrast it looks like.
         distances: From healthy scans of each contrast in the encoder's eyes, as multiples of the largest that is usual;
             empty for a bundle that does not know healthy features.
         concerns: The gravest first.
-        strain: How near the scan comes to a limit, or how far it is beyond: 1 at the nearest limit.
+        deviation: How near the scan comes to a limit, or how far it is beyond: 1 at the nearest limit.
     """
 
     quality: Quality
-    look: Look
+    estimate: ContrastEstimate
     distances: Mapping[str, float]
     concerns: tuple[Concern, ...]
-    strain: float
+    deviation: float
 
     @property
     def verdict(self) -> str:
@@ -134,8 +134,8 @@ class Assessment:
         return {
             "verdict": self.verdict,
             "reasons": [concern.code for concern in self.concerns],
-            "contrast_seen": self.look.contrast,
-            "strain": round(self.strain, 3),
+            "contrast_seen": self.estimate.contrast,
+            "deviation": round(self.deviation, 3),
             "distances": {contrast: round(value, 3) for contrast, value in self.distances.items()},
             "figures": {name: _rounded(value) for name, value in asdict(self.quality).items()},
         }
@@ -182,19 +182,19 @@ def judge(quality: Quality, distances: Mapping[str, float], contrast: str, usual
         contrast: The scan's, as it was said.
         usual_size: Whether the header gives the brain a usual size; if not, that was told already.
     """
-    seen = look(quality)
+    seen = estimate_contrast(quality)
     figures = {**asdict(quality), "distance": distances.get(contrast)}
     limits = [limit for limit in LIMITS if limit.contrast in (None, contrast) and figures[limit.figure] is not None]
     known = [(limit, figures[limit.figure]) for limit in limits]
     concerns = [
         *_not_a_brain(quality, usual_size),
         *_other_contrast(seen, contrast, distances),
-        *(_beyond(limit, value) for limit, value in known if limit.strain(value) >= 1),
+        *(_beyond(limit, value) for limit, value in known if limit.deviation(value) >= 1),
         *(_odd_volume(quality) if usual_size else ()),
     ]
-    strain = max([limit.strain(value) for limit, value in known] + [1.0] * bool(concerns))
+    deviation = max([limit.deviation(value) for limit, value in known] + [1.0] * bool(concerns))
     gravest_first = sorted(concerns, key=lambda concern: not concern.refuses)
-    return Assessment(quality, seen, distances, tuple(gravest_first), strain)
+    return Assessment(quality, seen, distances, tuple(gravest_first), deviation)
 
 
 def distances(prepared: Prepared, bundle: Bundle) -> dict[str, float]:
@@ -216,7 +216,7 @@ def _not_a_brain(quality: Quality, usual_size: bool) -> Sequence[Concern]:
     return (Concern("quality_anatomy", message, _CHOOSE_HEAD, refuses=True),)
 
 
-def _other_contrast(seen: Look, said: str, distances: Mapping[str, float]) -> Sequence[Concern]:
+def _other_contrast(seen: ContrastEstimate, said: str, distances: Mapping[str, float]) -> Sequence[Concern]:
     """Refused only when tissue levels leave no doubt and the model, if it can tell, agrees."""
     if seen.contrast is None and seen.fluid_like_tissue and said in DARK_FLUID:
         message = f"The ventricles are as bright as gray matter, which they are not in a {said}-weighted scan."

@@ -54,7 +54,7 @@ def _benchmark(arguments: argparse.Namespace) -> int:
 
 def _measured(arguments: argparse.Namespace) -> dict[str, Any]:
     from conddiffusion_uad.bundle import bundle
-    from conddiffusion_uad.evaluation.benchmark.machine import machine
+    from conddiffusion_uad.evaluation.benchmark.tables import machine
     from conddiffusion_uad.model.device import choose
 
     device, names = choose(arguments.device), arguments.bundle or bundle.available()
@@ -78,7 +78,7 @@ def _speeds(
     speeds = measured.measure_paper(device, **size) if arguments.paper else []
     for name in names:
         speeds += measured.measure_bundle(name, device, **size)
-    return [{**asdict(speed), "share": speed.share} for speed in speeds]
+    return [speed.to_json() for speed in speeds]
 
 
 def _stages(arguments: argparse.Namespace, name: str) -> dict[str, Any]:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from conddiffusion_uad.bundle import bundle as bundles
-from conddiffusion_uad.evaluation.benchmark.ceiling import ceiling
-from conddiffusion_uad.evaluation.benchmark.timing import in_turns
+from conddiffusion_uad.evaluation.benchmark.speed import Speed, ceiling, counted_flop, in_turns
 from conddiffusion_uad.model import precision
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.fast.inference import FastDenoiser, accelerated
@@ -21,34 +18,6 @@ from conddiffusion_uad.training import recipe as recipes
 
 PAPER_SIZE = (96, 96)  # height and width of the published slices
 TIMESTEP = 300
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Of one form of a network, for one slice at one timestep.
-
-    Attributes:
-        network: Name of the bundle, or "paper".
-        form: "plain fp32", "fast fp32" or "fast bf16".
-        seconds: Median.
-        flop: Counted in convolutions and matrix products.
-        ceiling: FLOP a second of the quickest 3x3 convolution of the network's sizes in this number format.
-        ratio: How many times faster than the plain form: median over pairs.
-        error: Relative difference to the plain form's estimate (root mean squares).
-    """
-
-    network: str
-    form: str
-    seconds: float
-    flop: float
-    ceiling: float
-    ratio: float
-    error: float
-
-    @property
-    def share(self) -> float:
-        """Of the ceiling that is reached."""
-        return self.flop / self.seconds / self.ceiling
 
 
 def paper_network() -> ConditionedDiffusion:
@@ -69,8 +38,7 @@ def measure_paper(device: torch.device, *, slices: int, rounds: int) -> list[Spe
 def measure_bundle(name: str, device: torch.device, *, slices: int, rounds: int) -> list[Speed]:
     """`measure` of a bundle's network at the size of its grid. Raises BundleFailure."""
     bundle = bundles.load(name)
-    columns, rows, _ = bundle.config.grid.size
-    return measure(bundle.name, bundle.model.to(device), (rows, columns), slices=slices, rounds=rounds)
+    return measure(bundle.name, bundle.model.to(device), bundle.config.grid.size[1::-1], slices=slices, rounds=rounds)
 
 
 @torch.inference_mode()
@@ -99,40 +67,18 @@ def measure(name: str, model: ConditionedDiffusion, size: tuple[int, int], *, sl
     seconds = np.array(in_turns([run(form) for form in forms.values()], device, rounds))
     plain, found = run(model)(), []
     for index, (form, network) in enumerate(forms.items()):
-        difference = run(network)() - plain
+        fast = network.denoiser if isinstance(network.denoiser, FastDenoiser) else None
+        batch = min(slices, fast.together(image)) if fast else slices
         found.append(
             Speed(
-                network=name,
+                name=name,
                 form=form,
+                slices=slices,
                 seconds=float(np.median(seconds[:, index])) / slices,
                 flop=counted_flop(run(network)) / slices,
-                ceiling=_ceiling(model, network, size, slices, device),
+                ceiling=ceiling(model.denoiser, *size, batch, fast.dtype if fast else torch.float32, device),
                 ratio=float(np.median(seconds[:, 0] / seconds[:, index])),
-                error=float(difference.norm() / plain.norm()),
+                error=float((run(network)() - plain).norm() / plain.norm()),
             )
         )
     return found
-
-
-def counted_flop(work: Callable[[], object]) -> int:
-    """FLOP of the convolutions and matrix products of a computation."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # what other threads compute would not be seen
-    try:
-        with FlopCounterMode(display=False) as counter:
-            work()
-    finally:
-        torch.set_num_threads(threads)
-    return counter.get_total_flops()
-
-
-def _ceiling(
-    plain: ConditionedDiffusion,
-    network: ConditionedDiffusion,
-    size: tuple[int, int],
-    slices: int,
-    device: torch.device,
-) -> float:
-    fast = network.denoiser if isinstance(network.denoiser, FastDenoiser) else None
-    batch = min(slices, fast.together(torch.zeros(slices, 1, *size, device=device))) if fast else slices
-    return ceiling(plain.denoiser, *size, batch, fast.dtype if fast else torch.float32, device)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.evaluation.benchmark.brain import synthetic_brain
-from conddiffusion_uad.evaluation.benchmark.ceiling import ceiling
-from conddiffusion_uad.evaluation.benchmark.network import counted_flop
-from conddiffusion_uad.evaluation.benchmark.timing import in_turns
+from conddiffusion_uad.evaluation.benchmark.speed import Speed, ceiling, counted_flop, in_turns
 from conddiffusion_uad.model.fast.inference import PART
 from conddiffusion_uad.model.precision import DTYPES
 from conddiffusion_uad.training import recipe as recipes
@@ -26,36 +24,6 @@ from conddiffusion_uad.training.recipe import Recipe
 PAPER = "paper"  # the recipe of the published size
 _STEPS = 1_000_000  # more than are taken
 _TISSUE_MEDIANS = (0.3, 0.5, 0.7)  # of the synthetic scans
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Of the training with one recipe and number format.
-
-    Attributes:
-        recipe: Its name.
-        precision: The number format, "fp32" or "bf16".
-        slices: In a batch.
-        seconds: Of a step: median.
-        flop: Of a step, forward and backward, counted in convolutions and matrix products.
-        ceiling: FLOP a second of the quickest 3x3 convolution of the network's sizes in this number format.
-        ratio: How many times as fast as in float32: median over pairs.
-        waiting: Share of the time in which the data of a step were waited for.
-    """
-
-    recipe: str
-    precision: str
-    slices: int
-    seconds: float
-    flop: float
-    ceiling: float
-    ratio: float
-    waiting: float
-
-    @property
-    def share(self) -> float:
-        """Of the ceiling that is reached."""
-        return self.flop / self.seconds / self.ceiling
 
 
 def measure_paper(device: torch.device, *, slices: int, rounds: int) -> list[Speed]:
@@ -86,8 +54,8 @@ def measure(recipe: Recipe, device: torch.device, *, slices: int, rounds: int) -
     for index, (precision, training) in enumerate(zip(DTYPES, trainings, strict=True)):
         found.append(
             Speed(
-                recipe=recipe.name,
-                precision=precision,
+                name=recipe.name,
+                form=precision,
                 slices=slices,
                 seconds=float(np.median(seconds[:, index])),
                 flop=flop[index],

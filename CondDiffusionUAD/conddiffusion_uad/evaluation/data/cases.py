@@ -16,7 +16,7 @@ from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.preprocessing import atlas
 from conddiffusion_uad.preprocessing.preparation import Prepared, prepare
 from conddiffusion_uad.protocol.events import Progress, Quiet
-from conddiffusion_uad.training.data import data_checks
+from conddiffusion_uad.training.data.anatomy import read_labels
 
 _LONGEST_ID = 120  # characters; file systems allow 255 bytes, of which suffixes and temporary names need some
 
@@ -65,19 +65,6 @@ def with_unique_ids(cases: Iterable[Case]) -> list[Case]:
 
 
 @dataclass(frozen=True)
-class Problem(data_checks.Problem):
-    """Why a file cannot be used, or what should be known about it.
-
-    Attributes:
-        fatal: Whether its cases cannot be judged; otherwise this is a note.
-        cases: Which cases it concerns.
-    """
-
-    fatal: bool = True
-    cases: tuple[Case, ...] = ()
-
-
-@dataclass(frozen=True)
 class Examined:
     """A case on the model's grid, and where it is judged: on its own grid.
 
@@ -119,11 +106,6 @@ class Examined:
         truth = self.prepared.reference.with_array(self.native_truth.astype(np.uint8))
         to_atlas, grid = self.prepared.registration.to_atlas, self.prepared.grid
         return sitk.GetArrayFromImage(sitk.Resample(truth, grid.blank(), to_atlas, sitk.sitkNearestNeighbor)) > 0
-
-
-def read_labels(path: Path) -> sitk.Image:
-    """Read a label map of whole numbers; others are rounded. Raises BadInput when it is none."""
-    return sitk.Cast(sitk.Round(volumes.read_values(path)), sitk.sitkInt32)
 
 
 def is_lesion(case: Case, labels: np.ndarray) -> np.ndarray:

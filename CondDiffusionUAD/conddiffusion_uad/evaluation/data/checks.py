@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import TypeVar
 
-from conddiffusion_uad.evaluation.data.cases import Case, Problem
+from conddiffusion_uad.evaluation.data.cases import Case
 from conddiffusion_uad.evaluation.data.image_files import alike
 from conddiffusion_uad.evaluation.data.label_checks import label_problems
 from conddiffusion_uad.evaluation.data.trained_on import TrainedOn
 from conddiffusion_uad.io.volume import Grid, read_grid
 from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.training.data.data_checks import Problem, grouped
 
 _THREADS = 4  # that read files
-_MOST_LISTED = 5  # files of one message
 _COMPARE = "Give its training data, to compare: --trained-on."
-Key, Value = TypeVar("Key"), TypeVar("Value")
 
 
 def problems(
@@ -37,11 +34,11 @@ def problems(
     found = [problem for case in cases for problem in _missing(case)]
     present = usable(cases, found)
     with ThreadPoolExecutor(_THREADS) as pool:
-        scans = _grouped((case.scan, case) for case in present)
+        scans = grouped((case.scan, case) for case in present)
         looked = dict(zip(scans, pool.map(_look, scans.values()), strict=True))
         grids = {file: seen for file, seen in looked.items() if isinstance(seen, Grid)}
         found += [seen for seen in looked.values() if isinstance(seen, Problem)]
-        labeled = _grouped((_meaning(case), case) for case in present if case.truth and case.scan in grids)
+        labeled = grouped((_meaning(case), case) for case in present if case.truth and case.scan in grids)
         found += chain.from_iterable(pool.map(lambda group: label_problems(group, grids), labeled.values()))
     found += _repeated(present)
     if trained_on:
@@ -53,38 +50,6 @@ def usable(cases: Iterable[Case], found: Iterable[Problem]) -> list[Case]:
     """The cases that no fatal problem concerns."""
     bad = {case for problem in found if problem.fatal for case in problem.cases}
     return [case for case in cases if case not in bad]
-
-
-def told(found: Iterable[Problem]) -> list[str]:
-    """Problems as lines of text for a person, those of one kind together."""
-    lines = []
-    for (message, hint), group in _grouped(((p.message, p.hint), p) for p in found).items():
-        text = f"{message} {hint}".strip()
-        if len(group) == 1:
-            lines.append(f"  {group[0].file}: {text}")
-            continue
-        lines += [f"  {len(group)} files: {text}", *(f"    {problem.file}" for problem in group[:_MOST_LISTED])]
-        if len(group) > _MOST_LISTED:
-            lines.append(f"    and {len(group) - _MOST_LISTED} more")
-    return lines
-
-
-def failure(found: Iterable[Problem]) -> BadInput:
-    """The failure that tells all fatal problems."""
-    fatal = [problem for problem in found if problem.fatal]
-    return BadInput(
-        "bad_evaluation_data",
-        f"These files cannot be used for an evaluation ({len(fatal)}):",
-        "Mend or remove them, or go on without them: --skip-bad.",
-        told(fatal),
-    )
-
-
-def _grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
-    groups: dict[Key, list[Value]] = defaultdict(list)
-    for key, value in pairs:
-        groups[key].append(value)
-    return groups
 
 
 def _meaning(case: Case) -> tuple[object, ...]:
@@ -117,7 +82,7 @@ def _look(cases: Sequence[Case]) -> Grid | Problem | None:
 
 def _repeated(cases: Sequence[Case]) -> Iterator[Problem]:
     """Scans that show the same as an earlier one: they would count twice."""
-    by_scan = _grouped((case.scan, case) for case in cases)
+    by_scan = grouped((case.scan, case) for case in cases)
     first = {file: group[0] for group in alike(file for file in by_scan if file.is_file()) for file in group}
     for file, same in by_scan.items():
         earlier = first.get(file, file)
@@ -136,7 +101,7 @@ def _trained(cases: Sequence[Case], known: TrainedOn, allowed: bool) -> Iterator
         (suspected, suspicion, _COMPARE, False),
         (calibrated, "The bundle was calibrated on whom it shows, and will flag too little in it.", "", False),
     ):
-        for file, same in _grouped((case.scan, case) for case in cases if case in some).items():
+        for file, same in grouped((case.scan, case) for case in cases if case in some).items():
             yield Problem(file, message, hint, fatal, tuple(same))
     if not known.complete:
         message = "The bundle does not tell all whom it, or the model it started from, was trained on."

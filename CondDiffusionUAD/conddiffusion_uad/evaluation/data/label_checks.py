@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from conddiffusion_uad.evaluation.data.cases import Case, Problem, is_lesion, read_labels
+from conddiffusion_uad.evaluation.data.cases import Case, is_lesion
 from conddiffusion_uad.evaluation.data.image_files import inside, points, same_grid
 from conddiffusion_uad.io.volume import Grid, read_grid
 from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.training.data.anatomy import read_labels
+from conddiffusion_uad.training.data.data_checks import Problem
 
 MOST_LESION_ML = 1000.0  # more than that is a brain, not what is wrong with it
 _CUT = 0.01  # share of a lesion outside of the scan that is told

@@ -11,7 +11,7 @@ from typing import Any
 
 from conddiffusion_uad.bundle.calibration import threshold as threshold_at
 from conddiffusion_uad.evaluation.record import Record
-from conddiffusion_uad.evaluation.reporting import missing, plots, shift_plots, shift_tables, tables
+from conddiffusion_uad.evaluation.reporting import missing, plots, shift_plots, shifts, tables
 from conddiffusion_uad.evaluation.reporting.table import Table, amount, listed, number
 from conddiffusion_uad.evaluation.settings import NATIVE, PUBLISHED
 from conddiffusion_uad.evaluation.shifts import CLEAN
@@ -69,7 +69,7 @@ def page(about: Values, records: Sequence[Record], summary: Values, picture: Loa
         asked=_asked(about, records, summary),
         failed=bool(failures),
         troubles=troubles,
-        shift_reading=shift_tables.READING,
+        shift_reading=shifts.READING,
         **(_native(about, clean, summary, picture) if native else _published(summary)),
     )
 
@@ -138,7 +138,7 @@ def _section(group: Values, members: Sequence[Record], main: str, threshold: flo
         "legend": plots.styles(list(group["methods"]), main) if (drawn and group["labeled_scans"]) or shifted else {},
         "plots": [Picture.of("svg+xml", svg.encode(), f"{title}: {what}") for what, svg in drawn],
         "tables": tables.of_group(group, main),
-        "shift_tables": shift_tables.all_of(group),
+        "shifts": shifts.table(group),
         "shift_plot": shifted
         and Picture.of("svg+xml", shifted.encode(), f"{title}: figures by corruption", shift_plots.CAPTION),
     }
@@ -159,14 +159,19 @@ def _plots(group: Values, members: Sequence[Record], main: str, threshold: float
 def _strips(members: Sequence[Record], main: str, picture: LoadPicture) -> dict[str, Any]:
     """Pictures of the worst scans, then of the best."""
     order = tables.ranked(members, main)
-    worst, rest = order[:WORST_AND_BEST], order[WORST_AND_BEST:]
-    best = rest[::-1][:WORST_AND_BEST]
-    strips = []
-    for name, records in (("The worst, the worst first", worst), ("The best, the best first", best)):
-        drawn = [(record, png) for record in records if (png := picture(record.id))]
-        shown = [Picture.of("png", png, f"Pictures of {r.id}", _strip_caption(r, main)) for r, png in drawn]
-        strips += [(name, shown)] if shown else []
-    return {"strips": strips, "left": len(rest) - len(best)}
+    rest = order[WORST_AND_BEST:][::-1]
+    shown = {
+        name: [
+            Picture.of("png", png, f"Pictures of {record.id}", _strip_caption(record, main))
+            for record in records
+            if (png := picture(record.id))
+        ]
+        for name, records in (
+            ("The worst, the worst first", order[:WORST_AND_BEST]),
+            ("The best, the best first", rest[:WORST_AND_BEST]),
+        )
+    }
+    return {"strips": [each for each in shown.items() if each[1]], "left": len(rest[WORST_AND_BEST:])}
 
 
 def _strip_caption(record: Record, main: str) -> str:

@@ -191,15 +191,21 @@ def average_precision(records: Sequence[Record], methods: Sequence[str], main: s
 
 
 @contextmanager
-def canvas(title: str, height: float = SIZE[1]) -> Iterator[tuple[Figure, Axes]]:
-    """An empty plot in the report's style. Raises Failure when matplotlib is missing."""
+def sheet(width: float, height: float) -> Iterator[Figure]:
+    """An empty figure in the report's style, of a size in inches. Raises Failure when matplotlib is missing."""
     try:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
         raise missing("matplotlib") from error
     with matplotlib.rc_context(_SETTINGS):
-        figure = Figure((SIZE[0], height), layout="constrained")
+        yield Figure((width, height), layout="constrained")
+
+
+@contextmanager
+def canvas(title: str, height: float = SIZE[1]) -> Iterator[tuple[Figure, Axes]]:
+    """An empty plot. Raises Failure when matplotlib is missing."""
+    with sheet(SIZE[0], height) as figure:
         yield figure, figure.add_subplot(title=title)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from conddiffusion_uad.evaluation.record import MODEL
 from conddiffusion_uad.evaluation.reporting import plots
-from conddiffusion_uad.evaluation.reporting.shift_tables import entry
+from conddiffusion_uad.evaluation.reporting.shifts import entry
 from conddiffusion_uad.evaluation.reporting.table import percent
 from conddiffusion_uad.evaluation.shifts import CLEAN
 from conddiffusion_uad.evaluation.shifts.corruption import CORRUPTIONS
@@ -45,9 +45,7 @@ def curves(group: Values) -> str | None:
     if not names:
         return None
     figures = [name for name in FIGURES if group["labeled_scans"] or name != "average_precision"]
-    with plots.canvas("", _PANEL[1] * len(figures)) as (figure, alone):
-        alone.remove()
-        figure.set_size_inches(0.6 + _PANEL[0] * len(names), 0.4 + _PANEL[1] * len(figures))
+    with plots.sheet(0.6 + _PANEL[0] * len(names), 0.4 + _PANEL[1] * len(figures)) as figure:
         grid = figure.subplots(len(figures), len(names), sharex="col", sharey="row", squeeze=False)
         for row, what in enumerate(figures):
             for column, name in enumerate(names):

@@ -10,7 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
+from conddiffusion_uad.method.anomaly_map.feature_space import FeatureSpace
 from conddiffusion_uad.method.anomaly_map.learned import Learned
+from conddiffusion_uad.method.anomaly_map.mahalanobis import Mahalanobis
 from conddiffusion_uad.method.anomaly_map.residual import Residual
 from conddiffusion_uad.method.restored import Restored
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
@@ -32,4 +34,9 @@ class AnomalyMap(Protocol):
         """
 
 
-ANOMALY_MAPS: Mapping[str, type[AnomalyMap]] = {"residual": Residual, "learned": Learned}
+ANOMALY_MAPS: Mapping[str, type[AnomalyMap]] = {
+    "residual": Residual,
+    "learned": Learned,
+    "mahalanobis": Mahalanobis,
+    "feature_space": FeatureSpace,
+}

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import torch
 
+from conddiffusion_uad.method.noise.coarse import Coarse
 from conddiffusion_uad.method.noise.gaussian import Gaussian
 from conddiffusion_uad.method.noise.simplex import Simplex
 
@@ -21,4 +22,4 @@ class Noise(Protocol):
         """A field for each seed, float32 (seeds, 1, H, W), of the size and on the device of ``like`` (B, 1, H, W)."""
 
 
-NOISES: Mapping[str, type[Noise]] = {"simplex": Simplex, "gaussian": Gaussian}
+NOISES: Mapping[str, type[Noise]] = {"simplex": Simplex, "gaussian": Gaussian, "coarse": Coarse}

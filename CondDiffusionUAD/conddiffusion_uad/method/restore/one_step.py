@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.slices import Slices
 from conddiffusion_uad.protocol.job import are_levels
 
-AT_ONCE = 4  # timesteps that are computed together
+AT_ONCE = 4  # passes that are computed together
 
 
 @dataclass(frozen=True)
@@ -28,15 +29,33 @@ class OneStep:
         if not are_levels(self.timesteps):
             raise ValueError("timesteps are different whole numbers from 1 to 1000")
 
+    @property
+    def samples(self) -> int:
+        return len(self.timesteps)
+
     def __call__(self, model: ConditionedDiffusion, slices: Slices, seeds: Seeds) -> torch.Tensor:
         """Estimates of the healthy slices, float32 (timesteps, B, 1, H, W)."""
-        condition = model.encoder(slices)
-        samples = []
-        for start in range(0, len(self.timesteps), AT_ONCE):
-            group = self.timesteps[start : start + AT_ONCE]
-            noise = torch.cat([model.noise(seeds.of(timestep), slices.image) for timestep in group])
-            timestep = torch.tensor(group, device=slices.image.device).repeat_interleave(len(slices))
-            copies = len(group)
-            estimate = model(Slices.cat([slices] * copies), timestep, noise, torch.cat([condition] * copies))
-            samples.append(estimate.view(copies, *slices.image.shape))
-        return torch.cat(samples)
+        return estimates(model, slices, seeds, [(timestep, timestep) for timestep in self.timesteps])
+
+
+def estimates(
+    model: ConditionedDiffusion, slices: Slices, seeds: Seeds, passes: Sequence[tuple[int, int]]
+) -> torch.Tensor:
+    """What the model makes of slices in some passes, float32 (passes, B, 1, H, W).
+
+    Args:
+        model: Trained.
+        slices: On its device.
+        seeds: Of these slices.
+        passes: Timestep of each, and the stream of seeds that its noise comes from.
+    """
+    condition = model.encoder(slices)
+    samples = []
+    for start in range(0, len(passes), AT_ONCE):
+        timesteps, streams = zip(*passes[start : start + AT_ONCE], strict=True)
+        noise = torch.cat([model.noise(seeds.of(stream), slices.image) for stream in streams])
+        timestep = torch.tensor(timesteps, device=slices.image.device).repeat_interleave(len(slices))
+        copies = len(timesteps)
+        estimate = model(Slices.cat([slices] * copies), timestep, noise, torch.cat([condition] * copies))
+        samples.append(estimate.view(copies, *slices.image.shape))
+    return torch.cat(samples)

@@ -57,7 +57,7 @@ _SULCUS_MM = 5.0  # sulci up to twice this wide belong to the brain mask, as sku
 
 
 def read_labels(file: Path) -> sitk.Image:
-    """A FreeSurfer label map, int32. Raises BadInput as :func:`volumes.read_values` does."""
+    """Read a label map of whole numbers, int32; others are rounded. Raises BadInput when it is none."""
     return sitk.Cast(sitk.Round(volumes.read_values(file)), sitk.sitkInt32)
 
 

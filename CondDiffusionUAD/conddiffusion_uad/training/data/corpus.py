@@ -126,7 +126,7 @@ class _Loader:
 
     def _judge(self, problems: Sequence[Problem]) -> None:
         if problems and not self._skip_bad:
-            raise failure(problems)
+            raise failure(problems, "training")
         for problem in problems:
             self._log(f"Leaving out {problem.file}: {problem.message}")
         self._bad |= {problem.file for problem in problems}

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import SimpleITK as sitk
@@ -21,22 +22,27 @@ from conddiffusion_uad.training.data.datalist import Entry
 HEAD_ML = (400.0, 9000.0)  # of what stands out of the background of a scan: a bare brain, or a head with its neck
 LEAST_TISSUE_ML = 300.0  # of a label map
 LOOK_MM = 4.0  # voxel size at which a scan is measured
-_MOST_LISTED = 200
+_MOST_LISTED = 5  # files of one message
+Key, Value = TypeVar("Key"), TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a file cannot be used.
+    """Why a file cannot be used, or what should be known about it.
 
     Attributes:
         file: Which.
         message: One sentence.
         hint: What to do about it; may be empty.
+        fatal: Whether it cannot be used; otherwise this is a note.
+        cases: Of an evaluation, which it concerns.
     """
 
     file: Path
     message: str
     hint: str = ""
+    fatal: bool = True
+    cases: tuple[Any, ...] = ()
 
 
 def fingerprint(entry: Entry) -> str:
@@ -104,13 +110,34 @@ def inconsistent(found: Sequence[Sequence[Entry]]) -> list[Problem]:
     return problems
 
 
-def failure(problems: Iterable[Problem]) -> BadInput:
-    """The failure that tells all problems."""
-    lines = [f"  {problem.file}: {problem.message}" for problem in problems]
-    shown = lines[:_MOST_LISTED] + ([f"  and {len(lines) - _MOST_LISTED} more"] if len(lines) > _MOST_LISTED else [])
+def told(problems: Iterable[Problem]) -> list[str]:
+    """Problems as lines of text for a person, those of one kind together."""
+    lines = []
+    for (message, hint), group in grouped(((p.message, p.hint), p) for p in problems).items():
+        text = f"{message} {hint}".strip()
+        if len(group) == 1:
+            lines.append(f"  {group[0].file}: {text}")
+            continue
+        lines += [f"  {len(group)} files: {text}", *(f"    {problem.file}" for problem in group[:_MOST_LISTED])]
+        if len(group) > _MOST_LISTED:
+            lines.append(f"    and {len(group) - _MOST_LISTED} more")
+    return lines
+
+
+def failure(problems: Iterable[Problem], what: str) -> BadInput:
+    """The failure ``bad_WHAT_data`` that tells all fatal problems."""
+    fatal = [problem for problem in problems if problem.fatal]
     return BadInput(
-        "bad_training_data",
-        f"These files of the training data cannot be used ({len(lines)}):",
+        f"bad_{what}_data",
+        f"These files cannot be used for the {what} ({len(fatal)}):",
         "Mend or remove them, or go on without them: --skip-bad.",
-        shown,
+        told(fatal),
     )
+
+
+def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
+    """Values by their keys, in the order in which these appear."""
+    groups: dict[Key, list[Value]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups

@@ -17,7 +17,6 @@ from scipy import ndimage
 from skimage.filters import threshold_multiotsu
 
 from conddiffusion_uad.io import volume as volumes
-from conddiffusion_uad.io.lattice import part
 from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.preprocessing import atlas as atlases
 from conddiffusion_uad.preprocessing import normalization, resampling
@@ -25,6 +24,7 @@ from conddiffusion_uad.preprocessing.preparation import prepare
 from conddiffusion_uad.preprocessing.registration import register
 from conddiffusion_uad.protocol.events import Quiet
 from conddiffusion_uad.training.data.anatomy import TISSUES, brain_of, tissue_labels
+from conddiffusion_uad.training.data.crop import crop_to
 from conddiffusion_uad.training.data.slice_outline import outline
 from conddiffusion_uad.training.data.synthesis import INTENSITIES
 
@@ -107,17 +107,22 @@ _NONE = np.zeros(0, np.uint8)
 
 
 def labels(file: Path) -> Inputs:
-    """A FreeSurfer label map, registered to the atlas by a noiseless T1-like picture of it."""
+    """A FreeSurfer label map, registered to the atlas by a noiseless T1-like picture of it.
+
+    Raises:
+        ValueError: The label map does not fit the atlas.
+    """
     image = _cropped(sitk.DICOMOrient(sitk.ReadImage(str(file), sitk.sitkInt32), "LPS"))
     classes = tissue_labels(image)
-    brain = brain_of(classes, image.GetSpacing()[0])
+    brain = brain_of(classes, image.GetSpacing()[::-1])
     means = np.asarray([0.0] + [sum(INTENSITIES["T1"][name]) / 2 for name in TISSUES], np.float32)
     classes = np.where(brain, np.where(classes == 0, 1 + list(TISSUES).index("subarachnoid fluid"), classes), 0)
     picture, mask = (_like(image, values) for values in (means[classes], brain.astype(np.uint8)))
-    to_atlas = register(picture, mask, atlases.load(), Quiet()).to_atlas
-    on_grid = sitk.Resample(
-        _like(image, classes.astype(np.uint8)), LABELS.blank(), to_atlas, sitk.sitkNearestNeighbor, 0.0, sitk.sitkUInt8
-    )
+    registered = register(picture, mask, atlases.load(), Quiet())
+    if not registered.ok:
+        raise ValueError(f"the label map {file.name} does not fit the atlas")
+    like = _like(image, classes.astype(np.uint8))
+    on_grid = sitk.Resample(like, LABELS.blank(), registered.to_atlas, sitk.sitkNearestNeighbor, 0.0, sitk.sitkUInt8)
     return Inputs("labels", "", sitk.GetArrayFromImage(on_grid), _NONE, _NONE)
 
 
@@ -165,7 +170,7 @@ def fine_volume(
     made = resampling.to_grid(
         normalization.normalize(corrected, brain, *limits).image, brain, FINE, prepared.registration.to_atlas
     )
-    volume, mask = (part(values, made.grid, FINE) for values in (made.volume, made.mask))
+    volume, mask = (crop_to(values, made.grid, FINE) for values in (made.volume, made.mask))
     return volume, mask, prepared.registration.to_atlas
 
 

@@ -11,7 +11,6 @@ from skimage.filters import threshold_multiotsu
 
 from conddiffusion_uad.io import volume as volumes
 from conddiffusion_uad.io.geometry import is_thin
-from conddiffusion_uad.io.lattice import part
 from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.preprocessing import atlas as atlases
 from conddiffusion_uad.preprocessing.preparation import Prepared, prepare
@@ -26,6 +25,7 @@ from conddiffusion_uad.training.data.anatomy import (
     tissue_fractions,
     tissue_labels,
 )
+from conddiffusion_uad.training.data.crop import crop_to
 from conddiffusion_uad.training.data.source import Source
 
 # Correlation of a scan with the T1-weighted atlas inside the brain. Over the development data: T1 0.56 to 0.61,
@@ -117,7 +117,7 @@ def load_scan(file: Path, source: Source, grid: Grid) -> Scan:
     image = volumes.read(file, thin=True)
     prepared = prepare(image, grid=grid, atlas=atlases.load(), progress=Quiet())
     _check_place(prepared.registration)
-    volume, mask = (part(array, prepared.grid, grid) for array in (prepared.volume, prepared.mask))
+    volume, mask = (crop_to(array, prepared.grid, grid) for array in (prepared.volume, prepared.mask))
     _check_shown(mask)
     volume = volume.astype(np.float16)
     if is_thin(image):

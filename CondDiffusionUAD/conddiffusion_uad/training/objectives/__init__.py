@@ -14,8 +14,11 @@ from torch import nn
 
 from conddiffusion_uad.model.cddpm import Noise
 from conddiffusion_uad.training.data.slabs import Slabs
+from conddiffusion_uad.training.objectives.coarse_noise import CoarseNoise
 from conddiffusion_uad.training.objectives.denoising import Denoising
 from conddiffusion_uad.training.objectives.masked_patches import MaskedPatches
+from conddiffusion_uad.training.objectives.patched import PatchedDenoising
+from conddiffusion_uad.training.objectives.synomaly import Synomaly
 from conddiffusion_uad.training.objectives.synthetic_anomalies import SyntheticAnomalies
 
 
@@ -51,4 +54,7 @@ OBJECTIVES: Mapping[str, type[Objective]] = {
     "denoising": Denoising,
     "synthetic_anomalies": SyntheticAnomalies,
     "masked_patches": MaskedPatches,
+    "patched": PatchedDenoising,
+    "coarse_noise": CoarseNoise,
+    "synomaly": Synomaly,
 }

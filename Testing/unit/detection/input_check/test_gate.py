@@ -10,7 +10,7 @@ import pytest
 
 from conddiffusion_uad.app import cli
 from conddiffusion_uad.detection.input_check import gate
-from conddiffusion_uad.detection.input_check.contrast_look import look
+from conddiffusion_uad.detection.input_check.contrast_estimate import estimate_contrast
 from conddiffusion_uad.detection.input_check.gate import LIMITS, PASS, REFUSE, WARN, Limit, judge
 from conddiffusion_uad.detection.input_check.quality import Quality
 from conddiffusion_uad.protocol.events import Quiet
@@ -56,8 +56,8 @@ def codes(quality: Quality, contrast: str = "T1", distances: dict[str, float] = 
 @pytest.mark.parametrize(("quality", "contrast"), [(T1, "T1"), (T2, "T2"), (FLAIR, "FLAIR")])
 def test_a_good_scan_passes(quality: Quality, contrast: str) -> None:
     found = judge(quality, {}, contrast, usual_size=True)
-    assert found.verdict == PASS and found.strain < 0.5
-    assert found.look.contrast == contrast
+    assert found.verdict == PASS and found.deviation < 0.5
+    assert found.estimate.contrast == contrast
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_the_contrast_is_seen_from_tissue_levels(
     levels: tuple[float | None, float, float], contrast: str | None
 ) -> None:
     fluid, gray, white = levels
-    assert look(replace(T1, fluid=fluid, gray=gray, white=white)).contrast == contrast
+    assert estimate_contrast(replace(T1, fluid=fluid, gray=gray, white=white)).contrast == contrast
 
 
 @pytest.mark.parametrize("fluid", [0.82, 0.9])
@@ -159,9 +159,9 @@ def test_fluid_as_bright_as_tissue_is_told(fluid: float) -> None:
 
 
 def test_strain_is_one_at_the_nearest_limit() -> None:
-    assert judge(replace(T1, noise=0.0275), {}, "T1", usual_size=True).strain == pytest.approx(0.5)
-    assert judge(replace(T1, noise=0.045), {}, "T1", usual_size=True).strain == pytest.approx(1.0)
-    assert judge(T1, {}, "T2", usual_size=True).strain >= 1
+    assert judge(replace(T1, noise=0.0275), {}, "T1", usual_size=True).deviation == pytest.approx(0.5)
+    assert judge(replace(T1, noise=0.045), {}, "T1", usual_size=True).deviation == pytest.approx(1.0)
+    assert judge(T1, {}, "T2", usual_size=True).deviation >= 1
 
 
 def test_the_report_gets_plain_values() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from conddiffusion_uad.detection.input_check.contrast_look import look
+from conddiffusion_uad.detection.input_check.contrast_estimate import estimate_contrast
 from conddiffusion_uad.detection.input_check.quality import (
     FLUID,
     GRAY,
@@ -42,7 +42,7 @@ def test_the_atlas_is_a_whole_t1_weighted_brain(prepared: Prepared) -> None:
     assert quality.brain_ml == pytest.approx(np.sum(sitk.GetArrayFromImage(ATLAS.mask)) * 0.008, rel=0.1)
     assert quality.anatomy > 0.5
     assert quality.fluid < quality.gray < quality.white
-    assert look(quality).contrast == "T1" and look(quality).sure
+    assert estimate_contrast(quality).contrast == "T1" and estimate_contrast(quality).sure
     assert quality.ghosting is None and quality.shading < 1.3
 
 

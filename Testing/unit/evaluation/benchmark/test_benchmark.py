@@ -6,7 +6,7 @@ import torch
 
 from conddiffusion_uad.app import cli
 from conddiffusion_uad.bundle import bundle as bundles
-from conddiffusion_uad.evaluation.benchmark import ceiling, network, stages, timing
+from conddiffusion_uad.evaluation.benchmark import network, speed, stages
 from conddiffusion_uad.evaluation.benchmark.brain import synthetic_brain
 from conddiffusion_uad.model.denoiser import Denoiser
 from conddiffusion_uad.model.fast.inference import accelerated
@@ -19,12 +19,12 @@ CPU = torch.device("cpu")
 
 def test_convolutions_are_measured_at_the_widths_and_sizes_of_the_network() -> None:
     denoiser = Denoiser(8, base=48, multipliers=(1, 2, 2), blocks=2, head_channels=32, groups=8, patch=2)
-    assert ceiling.shapes(denoiser, 96, 80) == [(48, 48, 40), (48, 24, 20), (96, 24, 20), (96, 12, 10)]
+    assert speed.shapes(denoiser, 96, 80) == [(48, 48, 40), (48, 24, 20), (96, 24, 20), (96, 12, 10)]
 
 
 def test_flop_are_those_of_a_convolution_counted_by_hand() -> None:
     layer = torch.nn.Conv2d(3, 5, 3, padding=1)
-    assert network.counted_flop(lambda: layer(torch.zeros(2, 3, 10, 12))) == 2 * 9 * 3 * 5 * 2 * 10 * 12
+    assert speed.counted_flop(lambda: layer(torch.zeros(2, 3, 10, 12))) == 2 * 9 * 3 * 5 * 2 * 10 * 12
 
 
 def test_flop_are_counted_whatever_threads_compute(small_bundle: Path) -> None:
@@ -35,7 +35,7 @@ def test_flop_are_counted_whatever_threads_compute(small_bundle: Path) -> None:
     for threads in (1, 2):
         torch.set_num_threads(threads)
         with torch.inference_mode():
-            counted.append(network.counted_flop(lambda: model(*given)))
+            counted.append(speed.counted_flop(lambda: model(*given)))
         assert torch.get_num_threads() == threads
     torch.set_num_threads(usual)
     assert counted[0] == counted[1] > 0
@@ -43,7 +43,7 @@ def test_flop_are_counted_whatever_threads_compute(small_bundle: Path) -> None:
 
 def test_variants_run_in_turns_after_one_run_that_does_not_count() -> None:
     calls: list[str] = []
-    seconds = timing.in_turns([lambda: calls.append("a"), lambda: calls.append("b")], CPU, 2)
+    seconds = speed.in_turns([lambda: calls.append("a"), lambda: calls.append("b")], CPU, 2)
     assert calls == ["a", "b", "a", "b", "a", "b"]
     assert len(seconds) == 2 and all(len(pair) == 2 for pair in seconds)
 
@@ -51,12 +51,12 @@ def test_variants_run_in_turns_after_one_run_that_does_not_count() -> None:
 def test_one_thread_is_measured_by_what_it_computes_and_several_by_what_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     for threads, most, least in ((1, 0.04, 0.0), (2, 10.0, 0.049)):
         monkeypatch.setattr(torch, "get_num_threads", lambda count=threads: count)
-        assert least <= timing.seconds_of(lambda: time.sleep(0.05), CPU) < most
+        assert least <= speed.seconds_of(lambda: time.sleep(0.05), CPU) < most
 
 
 def test_the_forms_of_a_bundles_network_are_measured_beside_the_ceiling(small_bundle: Path) -> None:
     plain, exact, quick = network.measure_bundle(str(small_bundle), CPU, slices=2, rounds=1)
-    assert [speed.form for speed in (plain, exact, quick)] == ["plain fp32", "fast fp32", "fast bf16"]
+    assert [each.form for each in (plain, exact, quick)] == ["plain fp32", "fast fp32", "fast bf16"]
     assert plain.ratio == 1 and plain.error == 0 and exact.error < 1e-5 and quick.error < 0.01
     assert exact.flop < plain.flop
     assert plain.share == pytest.approx(plain.flop / plain.seconds / plain.ceiling)

@@ -10,10 +10,11 @@ from tiny_recipe import TINY_MODEL
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.bundle import Bundle
-from conddiffusion_uad.evaluation.data.cases import Case, Problem
-from conddiffusion_uad.evaluation.data.checks import failure, problems, told, usable
+from conddiffusion_uad.evaluation.data.cases import Case
+from conddiffusion_uad.evaluation.data.checks import problems, usable
 from conddiffusion_uad.evaluation.data.trained_on import TrainedOn
 from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.training.data.data_checks import Problem, failure, told
 from conddiffusion_uad.training.data.splits import TRAINED_ON, subject_hash
 
 SHAPE = (12, 14, 16)
@@ -155,7 +156,7 @@ def test_problems_of_one_kind_are_told_together(tmp_path: Path) -> None:
     assert lines[0] == "  7 files: It is empty. Fill it."
     assert lines[1:7] == [*(f"    {tmp_path / str(i)}" for i in range(5)), "    and 2 more"]
     assert lines[7:] == [f"  {tmp_path / 'x'}: It is odd."]
-    failed = failure([*many, Problem(tmp_path / "x", "It is odd.", fatal=False)])
+    failed = failure([*many, Problem(tmp_path / "x", "It is odd.", fatal=False)], "evaluation")
     assert failed.code == "bad_evaluation_data"
     assert "(7)" in failed.message and "odd" not in failed.message
 
@@ -207,7 +208,7 @@ def test_a_subject_that_the_bundle_names_is_refused_unless_allowed(
     known = TrainedOn.of(trained(**{TRAINED_ON: [subject_hash("IXI012")]}))
     found = problems(ixi, known)
     assert [(p.file, p.cases) for p in found if p.fatal] == [(ixi[1].scan, (ixi[1],))]
-    assert "trained on" in failure(found).message
+    assert "trained on" in failure(found, "evaluation").message
     allowed = problems(ixi, known, allow_trained=True)
     assert messages(allowed, fatal=True) == []
     assert "The bundle was trained on whom it shows." in messages(allowed, fatal=False)

@@ -1,0 +1,50 @@
+"""Several reconstructions of every slice under noise drawn anew: samples of what it could look like healthy.
+
+Paper: Behrendt et al. 2024, "Leveraging the Mahalanobis Distance to enhance Unsupervised Brain MRI Anomaly Detection",
+arXiv:2407.12474, which takes ten of them at the timestep 500.
+
+The first draw has the noise of ``one_step``, so that a single one is its reconstruction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from conddiffusion_uad.method.restore.one_step import estimates
+from conddiffusion_uad.method.seeds import Seeds
+from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+from conddiffusion_uad.model.schedule import STEPS
+from conddiffusion_uad.model.slices import Slices
+from conddiffusion_uad.protocol.job import are_levels, is_number
+
+MOST = 100  # draws
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """Some samples at each timestep, each from one forward pass.
+
+    Attributes:
+        timesteps: t in 1..1000, different ones.
+        draws: Samples at each of them.
+    """
+
+    timesteps: tuple[int, ...] = (500,)
+    draws: int = 10
+
+    def __post_init__(self) -> None:
+        if not are_levels(self.timesteps):
+            raise ValueError("timesteps are different whole numbers from 1 to 1000")
+        if type(self.draws) is not int or not is_number(self.draws, 1, MOST):
+            raise ValueError(f"draws is a whole number from 1 to {MOST}")
+
+    @property
+    def samples(self) -> int:
+        return self.draws * len(self.timesteps)
+
+    def __call__(self, model: ConditionedDiffusion, slices: Slices, seeds: Seeds) -> torch.Tensor:
+        """Estimates of the healthy slices, float32 (draws * timesteps, B, 1, H, W), draw by draw."""
+        passes = [(t, t + draw * (STEPS + 1)) for draw in range(self.draws) for t in self.timesteps]
+        return estimates(model, slices, seeds, passes)
