@@ -136,6 +136,7 @@ class Reading:
         for key in (qt.Qt.Key_A, qt.Qt.Key_X, qt.Qt.Key_U):
             self.press(key)
         text = str(line.text)
+        line.hide()
         line.deleteLater()
         assert text == "axu" and str(self.ui.messageLabel.text) == before, (text, slicer.app.focusWidget())
         return text

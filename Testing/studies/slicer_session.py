@@ -115,15 +115,21 @@ class Session:
             result = action()
         except Exception:
             self.failed.append(name)
-            print(f"FAILED {name}\n{traceback.format_exc()}", flush=True)
+            self._say(f"FAILED {name}\n{traceback.format_exc()}")
             return None
-        print(f"OK     {name}: {result}", flush=True)
+        self._say(f"OK     {name}: {result}")
         return result
 
     def end(self) -> None:
         """End Slicer; with 0 when no step failed."""
         print(f"{len(self.failed)} failed", flush=True)
         self.slicer.util.exit(len(self.failed))
+
+    def _say(self, text: str) -> None:
+        """Print, and keep beside the pictures, for a study that is broken off."""
+        print(text, flush=True)
+        with (self.output / "steps.txt").open("a", encoding="utf-8") as steps:
+            steps.write(f"{text}\n")
 
     def _answer(self) -> None:
         for widget in self.slicer.app.topLevelWidgets():
