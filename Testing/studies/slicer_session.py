@@ -105,8 +105,10 @@ class Session:
         return round(time.monotonic() - start, 2), round(longest, 3)
 
     def picture(self, name: str) -> None:
-        """Keep what the window shows."""
-        self.pump(seconds=0.3)
+        """Keep what the window shows, once the views have drawn it: on a busy computer that takes a while."""
+        for _look in range(20):
+            if self.pump(seconds=0.3)[1] < 0.03:
+                break
         self.slicer.util.mainWindow().grab().save(str(self.output / f"{name}.png"))
 
     def step(self, name: str, action: Callable[[], Any]) -> Any:
