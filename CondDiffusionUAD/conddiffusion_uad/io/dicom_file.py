@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _MOST_INFLATED = 1 << 30  # bytes
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
+_PIXELS = 0x7FE00010
 _SUFFIXES = (".dcm", ".ima", ".dicom")
 T = TypeVar("T")
 
@@ -84,12 +85,12 @@ def unreadable(path: Path, why: str = "") -> BadInput:
 
 
 def _load(path: Path, *, stop_before_pixels: bool) -> Dataset:
-    import pydicom
+    from pydicom.filereader import read_partial
 
+    last = _PIXELS if stop_before_pixels else _PIXELS + 1  # whatever follows the pixels may be anything
     try:
-        with quiet():
-            found = pydicom.dcmread(path, force=True, stop_before_pixels=stop_before_pixels)
-            return found
+        with quiet(), path.open("rb") as stream:
+            return read_partial(stream, lambda tag, vr, length: tag >= last, force=True)
     except (MemoryError, RecursionError):
         raise
     except Exception as error:  # pydicom has no kind of its own
@@ -153,10 +154,19 @@ def numbers(dataset: Dataset | None, keyword: str, count: int, where: str) -> tu
     return parts
 
 
-def number(dataset: Dataset | None, keyword: str, kind: Callable[[Any], T] = float) -> T | None:
+def number(dataset: Dataset | None, keyword: str) -> float | None:
     """One number, if there is one."""
+    return _as(float, value(dataset, keyword))
+
+
+def integer(dataset: Dataset | None, keyword: str) -> int | None:
+    """One whole number, if there is one."""
+    return _as(int, value(dataset, keyword))
+
+
+def _as(kind: Callable[[Any], T], found: Any) -> T | None:
     try:
-        return kind(value(dataset, keyword))
+        return kind(found)
     except (TypeError, ValueError, OverflowError):
         return None
 
@@ -165,7 +175,7 @@ def bad_tag(where: str, dataset: Dataset | None, keyword: str, expected: str) ->
     """The failure for an element that is needed and missing, or is not what it has to be."""
     from pydicom.datadict import tag_for_keyword
 
-    tag = tag_for_keyword(keyword)
+    tag = tag_for_keyword(keyword) or 0
     said = text(dataset, keyword) or _raw(dataset, tag)
     state = f"is {shown(said)}" if said else "is missing or empty"
     message = f"The tag {keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X}) of {where} {state}; {expected} expected."
@@ -176,6 +186,6 @@ def _raw(dataset: Dataset | None, tag: int) -> str:
     """The bytes of an element that cannot be understood, as text."""
     try:
         found = None if dataset is None else dataset.get_item(tag)
-        return bytes(found.value or b"").decode("ascii", "replace").strip("\0 ")
+        return "" if found is None else bytes(found.value or b"").decode("ascii", "replace").strip("\0 ")
     except Exception:
         return ""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from conddiffusion_uad.io.dicom_file import bad_tag, item, number, numbers, text
+from conddiffusion_uad.io.dicom_file import bad_tag, integer, item, numbers, text
 from conddiffusion_uad.protocol.failures import BadInput
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def frames_of(path: Path, dataset: Dataset) -> list[Frame]:
     """
     _check_pixels(path, dataset)
     shared, each = _groups(dataset)
-    count = number(dataset, "NumberOfFrames", int) or 1
+    count = integer(dataset, "NumberOfFrames") or 1
     if each is None and count > 1:
         raise bad_tag(
             path.name, dataset, "PerFrameFunctionalGroupsSequence", f"an item for each of its {count} images is"
@@ -117,16 +117,16 @@ def _frame(
         if told := text(holder, own if classic else keyword):
             marks[name] = f"{told}{unit}"
     content = None if classic else _holder(groups, "FrameContentSequence", "InStackPositionNumber", classic)
-    counted = number(content, "InStackPositionNumber", int) or index + 1
+    counted = integer(content, "InStackPositionNumber") or index + 1
     return Frame(
         path=path,
         index=index,
         position=numbers(place, "ImagePositionPatient", 3, where),
         orientation=_orientation(plane, where),
-        spacing=numbers(measures, "PixelSpacing", 2, where),
+        spacing=_spacing(measures, where),
         size=(int(dataset.Columns), int(dataset.Rows)),
         scaling=_scaling(values, where),
-        number=(number(dataset, "InstanceNumber", int) or 0) if classic else counted,
+        number=(integer(dataset, "InstanceNumber") or 0) if classic else counted,
         uid=text(dataset, "SOPInstanceUID"),
         reference=text(dataset, "FrameOfReferenceUID"),
         marks=marks,
@@ -149,10 +149,20 @@ def _orientation(dataset: Dataset | None, where: str) -> tuple[float, ...]:
     return found
 
 
+def _spacing(dataset: Dataset | None, where: str) -> tuple[float, ...]:
+    found = numbers(dataset, "PixelSpacing", 2, where)
+    if min(found) <= 0:
+        raise bad_tag(where, dataset, "PixelSpacing", "2 numbers above 0 are")
+    return found
+
+
 def _scaling(dataset: Dataset | None, where: str) -> tuple[float, float]:
     if not text(dataset, "RescaleSlope") and not text(dataset, "RescaleIntercept"):
         return 1.0, 0.0
-    slope, shift = (numbers(dataset, keyword, 1, where)[0] for keyword in ("RescaleSlope", "RescaleIntercept"))
+    slope, shift = (
+        numbers(dataset, keyword, 1, where)[0] if text(dataset, keyword) else usual
+        for keyword, usual in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
+    )
     if slope == 0:
         raise bad_tag(where, dataset, "RescaleSlope", "a number other than 0 is")
     return slope, shift
@@ -161,13 +171,25 @@ def _scaling(dataset: Dataset | None, where: str) -> tuple[float, float]:
 def _check_pixels(path: Path, dataset: Dataset) -> None:
     """Check that a file holds images in gray values."""
     for keyword in ("Rows", "Columns"):
-        if not number(dataset, keyword, int):
+        if not integer(dataset, keyword):
             raise bad_tag(path.name, dataset, keyword, "a number is")
-    colors = number(dataset, "SamplesPerPixel", int) or 1
+    colors = integer(dataset, "SamplesPerPixel") or 1
     kind = text(dataset, "PhotometricInterpretation")
     if colors != 1 or kind.startswith(("RGB", "YBR", "PALETTE")):
         message = f"{path.name} is in color (PhotometricInterpretation (0028,0004) is {kind or 'missing'!r})."
         raise BadInput("is_rgb", message, "Choose the scan in gray values.")
     if "MOSAIC" in text(dataset, "ImageType").upper():
-        message = f"{path.name} holds its slices as tiles of one picture (ImageType (0008,0008) says MOSAIC)."
-        raise BadInput("not_3d", message, "Convert the series to NIfTI with a program that knows mosaics, as dcm2niix.")
+        said = "ImageType (0008,0008) says MOSAIC"
+    elif _has_private(dataset, 0x0019, "SIEMENS MR HEADER", 0x0A):
+        said = "Siemens' tag (0019,100A) says how many"
+    else:
+        return
+    message = f"{path.name} holds its slices as tiles of one picture ({said}), as functional and diffusion scans do."
+    raise BadInput("not_3d", message, "Choose an anatomical series; or convert this one to NIfTI, as dcm2niix does.")
+
+
+def _has_private(dataset: Dataset, group: int, creator: str, element: int) -> bool:
+    try:
+        return element in dataset.private_block(group, creator)
+    except KeyError:
+        return False

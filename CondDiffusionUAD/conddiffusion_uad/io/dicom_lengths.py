@@ -62,6 +62,8 @@ class _Walk:
                 self._order = ">"
                 tag = struct.unpack(">HH", start[:4])
             kind, length = self._length(tag, start)
+            if tag == _PIXELS and length != _UNDEFINED:
+                return length <= self._size - self._stream.tell()  # whatever follows is not read
             if length == _UNDEFINED:
                 self._in_pixels = self._in_pixels or tag == _PIXELS
             elif length > self._size - self._stream.tell():

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import SimpleITK as sitk
 
-from conddiffusion_uad.io.dicom_file import bad_tag, number, quiet, text, unreadable, value, whole
+from conddiffusion_uad.io.dicom_file import bad_tag, integer, quiet, text, unreadable, value, whole
 from conddiffusion_uad.io.dicom_frames import Frame
+from conddiffusion_uad.io.intensities import as_float32
+from conddiffusion_uad.io.reading import Reading
 from conddiffusion_uad.io.scan_checks import MAX_VOXELS
 from conddiffusion_uad.protocol.failures import BadInput
 
@@ -19,39 +21,52 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _FLOATS = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
+_OVERLAYS = range(0x6000, 0x6020, 2)  # groups
+_FAR = 1e6  # intercepts beyond would leave float32 few gray levels
 _NEEDED = (
     *("SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"),
     *("PixelRepresentation", "NumberOfFrames", "PixelData"),
 )
 
 
-def values_of(frames: Sequence[Frame]) -> tuple[np.ndarray, np.ndarray]:
+def values_of(frames: Sequence[Frame], name: str, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
     """The values of images, one behind the other.
+
+    Args:
+        frames: The images.
+        name: What the series is called in messages.
+        reading: Whether bits that no tag names may be taken for values; is told then.
 
     Returns:
         float32 (images, rows, columns), scaled, and which of them hold the value that a tag calls padding.
 
     Raises:
-        BadInput: truncated, not_an_image or bad_tag.
+        BadInput: truncated, not_an_image, bad_tag or bad_intensities.
     """
     columns, rows = frames[0].size
-    values = np.empty((len(frames), rows, columns), np.float32)
+    far = any(abs(shift) > _FAR for _, shift in (frame.scaling for frame in frames))
+    values = np.empty((len(frames), rows, columns), np.float64 if far else np.float32)
     padding = np.zeros(values.shape, bool)
+    wider: list[str] = []
     for path in dict.fromkeys(frame.path for frame in frames):
         dataset = whole(path)
-        stored = _stored(dataset, path)
+        stored = _stored(dataset, path, wider)
         for n, frame in enumerate(frames):
             if frame.path == path:
                 slope, shift = frame.scaling
                 padding[n] = _is_padding(stored[frame.index], dataset)
                 shown = _as_shown(stored[frame.index], dataset)
                 values[n] = shown.astype(np.float64) * slope + shift
-    return values, padding
+    if wider:
+        message = f"The values of {wider[0]} take more bits than the tag BitsStored (0028,0101) says."
+        cure = "Export the series again from the archive or the scanner."
+        reading.doubt("bad_tag", message, cure, "all bits are taken for the value")
+    return as_float32(values, name, reading), padding
 
 
-def _stored(dataset: Dataset, path: Path) -> np.ndarray:
-    """The values (frames, rows, columns) as they are stored."""
-    shape = (number(dataset, "NumberOfFrames", int) or 1, int(dataset.Rows), int(dataset.Columns))
+def _stored(dataset: Dataset, path: Path, wider: list[str]) -> np.ndarray:
+    """The values (frames, rows, columns) as they are stored; `wider` gets the file's name if they take more bits."""
+    shape = (integer(dataset, "NumberOfFrames") or 1, int(dataset.Rows), int(dataset.Columns))
     if np.prod(shape, dtype=float) > 4 * MAX_VOXELS:
         message = f"{path.name} says it has {shape[0]} images of {shape[2]} x {shape[1]} pixels."
         raise BadInput("too_large", message, f"At most {MAX_VOXELS} voxels are accepted.")
@@ -59,14 +74,19 @@ def _stored(dataset: Dataset, path: Path) -> np.ndarray:
     for keyword, kind in _FLOATS.items():
         if keyword in dataset:
             return _array(value(dataset, keyword), f"{order}{kind}", shape, path)
-    bits = number(dataset, "BitsAllocated", int)
+    bits = integer(dataset, "BitsAllocated") or 0
     if "PixelData" not in dataset or bits not in (8, 16, 32):
         raise bad_tag(
             path.name, dataset, "BitsAllocated" if "PixelData" in dataset else "PixelData", "8, 16 or 32 bits are"
         )
     if _is_packed(dataset, path):
         return _unpacked(dataset, path).reshape(shape)
-    return _without_overlays(_array(dataset.PixelData, f"{order}u{bits // 8}", shape, path), dataset)
+    words = _array(dataset.PixelData, f"{order}u{bits // 8}", shape, path).astype(np.int64 if bits > 16 else np.int32)
+    values, fits = _of_bits(words, dataset, bits)
+    if fits:
+        return values
+    wider.append(path.name)
+    return _signed(words, dataset, bits)
 
 
 def _array(data: bytes, dtype: str, shape: tuple[int, ...], path: Path) -> np.ndarray:
@@ -86,15 +106,22 @@ def _is_packed(dataset: Dataset, path: Path) -> bool:
     return syntax.is_encapsulated
 
 
-def _without_overlays(words: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """The bits that are values, with their sign: overlays may be in the others."""
-    allocated = number(dataset, "BitsAllocated", int)
-    stored = min(number(dataset, "BitsStored", int) or allocated, allocated)
-    low = max(0, (number(dataset, "HighBit", int) or stored - 1) + 1 - stored)
-    wide = words.astype(np.int32 if allocated <= 16 else np.int64) >> low & ((1 << stored) - 1)
-    if number(dataset, "PixelRepresentation", int) == 1:
-        wide -= (wide >> (stored - 1)) << stored
-    return wide
+def _of_bits(words: np.ndarray, dataset: Dataset, allocated: int) -> tuple[np.ndarray, bool]:
+    """The bits that are values, with their sign, and whether the others are what may be there.
+
+    That is nothing, the sign once more, or overlays that a tag names; words may also end with bits that are no values.
+    """
+    stored = min(integer(dataset, "BitsStored") or allocated, allocated)
+    low = max(0, (integer(dataset, "HighBit") or stored - 1) + 1 - stored)
+    bits = words >> low & ((1 << stored) - 1)
+    values = _signed(bits, dataset, stored)
+    plain = low > 0 or (words == bits).all() or (_signed(words, dataset, allocated) == values).all()
+    return values, bool(plain or any((group, 0x0102) in dataset for group in _OVERLAYS))
+
+
+def _signed(words: np.ndarray, dataset: Dataset, bits: int) -> np.ndarray:
+    """Words of so many bits with the sign that the file gives them."""
+    return words - ((words >> (bits - 1)) << bits) if integer(dataset, "PixelRepresentation") == 1 else words
 
 
 def _unpacked(dataset: Dataset, path: Path) -> np.ndarray:
@@ -123,19 +150,18 @@ def _as_shown(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     """The values so that larger ones are brighter."""
     if text(dataset, "PhotometricInterpretation") != "MONOCHROME1":
         return stored
-    return (1 << (number(dataset, "BitsStored", int) or 16)) - 1 - stored.astype(np.int64)
+    return (1 << (integer(dataset, "BitsStored") or 16)) - 1 - stored.astype(np.int64)
 
 
 def _is_padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray | bool:
     """Which values the tags PixelPaddingValue and PixelPaddingRangeLimit name, whatever sign these were given."""
-    first = number(dataset, "PixelPaddingValue", int)
+    first = integer(dataset, "PixelPaddingValue")
     if first is None:
         return False
-    last = number(dataset, "PixelPaddingRangeLimit", int)
-    bits = number(dataset, "BitsAllocated", int) or 16
-    if number(dataset, "PixelRepresentation", int) == 1:
-        first, last = (
-            None if n is None else (n + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1) for n in (first, last)
-        )
-    low, high = sorted((first, first if last is None else last))
+    last = integer(dataset, "PixelPaddingRangeLimit")
+    ends = [first, first if last is None else last]
+    bits = integer(dataset, "BitsAllocated") or 16
+    if integer(dataset, "PixelRepresentation") == 1:
+        ends = [(end + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1) for end in ends]
+    low, high = sorted(ends)
     return (stored >= low) & (stored <= high)

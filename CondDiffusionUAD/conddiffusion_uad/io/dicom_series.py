@@ -2,50 +2,31 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import SimpleITK as sitk
 
-from conddiffusion_uad.io import dicom_file, dicom_stack, scan_checks
-from conddiffusion_uad.io.dicom_file import item, text, unreadable
+from conddiffusion_uad.io import dicom_folder, dicom_stack, scan_checks
+from conddiffusion_uad.io.dicom_file import integer, item, number, text
+from conddiffusion_uad.io.dicom_folder import Series
 from conddiffusion_uad.io.dicom_frames import Frame, frames_of
 from conddiffusion_uad.io.dicom_pixels import values_of
 from conddiffusion_uad.io.outside import filled
 from conddiffusion_uad.io.reading import Reading
+from conddiffusion_uad.io.shifted_slices import straightened
 from conddiffusion_uad.protocol.contrast_names import TAGS
 from conddiffusion_uad.protocol.failures import BadInput
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-_MOST_FILES = 20_000
 _MOST_NAMED = 5
-_DIRECTORY = "1.2.840.10008.1.3.10"  # the SOP class of a DICOMDIR
-_NO_SCANS = {"PR", "KO", "SR", "SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "REG", "DOC"}  # modalities
-_SCAN_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".hdr")
-
-
-@dataclass
-class _Series:
-    """The files of one series with their headers."""
-
-    files: list[tuple[Path, Dataset]]
-
-    @property
-    def number(self) -> str:
-        return text(self.files[0][1], "SeriesNumber")
-
-    @property
-    def uid(self) -> str:
-        return text(self.files[0][1], "SeriesInstanceUID")
-
-    @property
-    def description(self) -> str:
-        return text(self.files[0][1], "SeriesDescription") or text(self.files[0][1], "ProtocolName") or "unnamed"
+_FEW = 0.1  # share of the files that may be left out
+_MOST_TIMES = 4  # so many times the usual distance between images is taken for missing ones
+_SHOW_BRAIN = "If the missing ones show the brain, export the whole series again."
 
 
 def read_series(path: Path, reading: Reading) -> sitk.Image:
@@ -60,19 +41,22 @@ def read_series(path: Path, reading: Reading) -> sitk.Image:
 
     Raises:
         BadInput: truncated, not_an_image, not_readable, several_series, several_stacks, bad_option, bad_tag, not_3d,
-            irregular_slices, is_rgb, too_small, too_large, bad_spacing, bad_direction or not_finite.
+            irregular_slices, is_rgb, too_small, too_large, bad_spacing, bad_direction, bad_intensities or not_finite.
     """
-    series = _chosen(_found(path, reading), path, reading)
+    series = dicom_folder.choose(dicom_folder.series_in(path, reading), path, reading)
     name = path.name or str(path)
-    frames = [frame for file, header in series.files for frame in frames_of(file, header)]
-    _check_count(series, len(frames), name, reading)
+    frames = _frames(series, reading)
+    _tell_missing(series, len(frames), name, reading)
     frames = _without_copies(frames, reading)
     stack = dicom_stack.choose(frames, name, reading)
-    grid = dicom_stack.grid_of(stack, name)
+    grid, shift = dicom_stack.grid_of(stack, name, reading)
     scan_checks.check_shape(grid.size, name, reading)
-    values, padding = values_of(stack.frames)
-    image = filled(grid.with_array(values), name, reading, padding)
     header = next(header for file, header in series.files if file == stack.frames[0].path)
+    _tell_thinned(stack.frames, grid.spacing[2], header, len(frames), reading)
+    values, padding = values_of(stack.frames, name, reading)
+    image = filled(grid.with_array(values), name, reading, padding)
+    if any(shift):
+        image = straightened(image, shift)
     if text(header, "PhotometricInterpretation") == "MONOCHROME1":
         message = f"The images in {name} are stored as negatives (PhotometricInterpretation is MONOCHROME1)."
         reading.warn("inverted", message, "They are turned around, so that more signal is brighter.")
@@ -81,107 +65,50 @@ def read_series(path: Path, reading: Reading) -> sitk.Image:
     return image
 
 
-def _found(path: Path, reading: Reading) -> list[_Series]:
-    """All series with images below a path."""
-    found: dict[str, _Series] = {}
-    others: list[Path] = []
-    for file in [path] if path.is_file() else _files(path):
-        header = dicom_file.header(file)
-        if header is None:
-            others.append(file)
-        elif not _is_directory(header) and text(header, "Modality") not in _NO_SCANS:
-            found.setdefault(text(header, "SeriesInstanceUID"), _Series([])).files.append((file, header))
-    if not found:
-        raise _nothing(path, others)
-    _tell_others(others, path, reading)
-    return sorted(found.values(), key=lambda series: (len(series.number), series.number, series.uid))
+def _frames(series: Series, reading: Reading) -> list[Frame]:
+    """The images of a series. A few files that hold none are left out where a stack was chosen, and told."""
+    frames: list[Frame] = []
+    odd: list[BadInput] = []
+    for file, header in series.files:
+        try:
+            frames += frames_of(file, header)
+        except BadInput as failure:
+            odd.append(failure)
+    if odd and (not frames or len(odd) > max(1.0, _FEW * len(series.files))):
+        raise odd[0]
+    if odd and reading.echo is None:
+        way_on = f" Or examine the other {len(frames)} images without it: --echo 1."
+        raise BadInput(odd[0].code, odd[0].message, odd[0].hint + way_on)
+    for one in odd:
+        reading.warn("left_out", one.message, "It is left out.")
+    return frames
 
 
-def _is_directory(header: Dataset) -> bool:
-    return text(header.file_meta, "MediaStorageSOPClassUID") == _DIRECTORY
-
-
-def _files(folder: Path) -> list[Path]:
-    """All files in a folder and those in it. Raises BadInput for a link that leads nowhere, and for too many files."""
-    found: list[Path] = []
-    for parent, folders, names in os.walk(folder, onerror=_raise):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            file = Path(parent) / name
-            scan_checks.check_name(file)
-            if name.startswith(".") or name.lower() == "thumbs.db":
-                continue
-            if not file.exists():
-                hint = "Copy the files themselves into the folder."
-                raise BadInput("file_not_found", f"{name} in {folder.name} is a link that leads nowhere.", hint)
-            if file.is_file():
-                found.append(file)
-        if len(found) > _MOST_FILES:
-            message = f"{folder} holds more than {_MOST_FILES} files."
-            raise BadInput("too_large", message, "Choose the folder of one study or series.")
-    return found
-
-
-def _raise(error: OSError) -> None:
-    raise unreadable(Path(str(error.filename)), error.strerror or "") from error
-
-
-def _nothing(path: Path, others: list[Path]) -> BadInput:
-    scans = [file for file in others if file.name.lower().endswith(_SCAN_SUFFIXES)]
-    if path.is_file():
-        hint = "Choose the folder that it lies in." if path.name.upper() == "DICOMDIR" else "Choose a scan."
-        return BadInput("not_an_image", f"{path.name} is not a DICOM image.", hint)
-    if scans:
-        message = f"There is no DICOM series in {path}, but there are other scans, such as {scans[0].name}."
-        return BadInput("not_an_image", message, "Choose one of these files.")
-    hint = "Choose the folder that contains the DICOM images, or a NIfTI, NRRD or MetaImage file."
-    return BadInput("not_an_image", f"There is no DICOM series in {path}.", hint)
-
-
-def _tell_others(others: list[Path], path: Path, reading: Reading) -> None:
-    """Refuse empty files and those that say that they are DICOM; tell of others that are not."""
-    for file in others:
-        if dicom_file.is_dicom(file) or file.stat().st_size == 0:
-            raise unreadable(file, "it is empty" if file.stat().st_size == 0 else "it is not DICOM")
-    if others:
-        more = f" and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""
-        named = ", ".join(file.name for file in others[:_MOST_NAMED])
-        message = f"Some files in {path.name} are not DICOM: {named}{more}."
-        reading.warn("other_files", message, "They are left out; if one is an image of the series, export it again.")
-
-
-def _chosen(found: list[_Series], path: Path, reading: Reading) -> _Series:
-    """The series that is meant. Raises BadInput: several_series or bad_option."""
-    if reading.series is not None:
-        for key in ("number", "uid", "description"):
-            fitting = [series for series in found if getattr(series, key) == reading.series]
-            if len(fitting) == 1:
-                return fitting[0]
-        message = f"There is no single series {reading.series!r} in {path}: {_listed(found)}."
-        raise BadInput("bad_option", message, "Choose one by its number, description or UID.")
-    if len(found) == 1:
-        return found[0]
-    unique = len({series.number for series in found}) == len(found) and found[0].number
-    example = found[0].number if unique else found[0].uid
-    message = f"{path} holds {len(found)} DICOM series: {_listed(found)}."
-    raise BadInput("several_series", message, f"Choose one, such as --series {example}.")
-
-
-def _listed(found: Sequence[_Series]) -> str:
-    numbers = [series.number for series in found]
-    keys = numbers if len(set(numbers)) == len(found) and all(numbers) else [series.uid for series in found]
-    listed = [
-        f"{key}: {series.description} ({len(series.files)} files)" for key, series in zip(keys, found, strict=True)
-    ]
-    return "; ".join(listed[:8]) + (f"; and {len(listed) - 8} more" if len(listed) > 8 else "")
-
-
-def _check_count(series: _Series, count: int, name: str, reading: Reading) -> None:
+def _tell_missing(series: Series, count: int, name: str, reading: Reading) -> None:
     """Tell when the series says that it has more images than there are."""
-    promised = dicom_file.number(series.files[0][1], "ImagesInAcquisition", int)
+    promised = integer(series.files[0][1], "ImagesInAcquisition")
     if promised and promised > count:
         message = f"The series in {name} says that it has {promised} images (ImagesInAcquisition); {count} are there."
-        reading.warn("images_missing", message, "If the missing ones show the brain, export the whole series again.")
+        reading.warn("images_missing", message, _SHOW_BRAIN)
+
+
+def _tell_thinned(frames: Sequence[Frame], distance: float, header: Dataset, count: int, reading: Reading) -> None:
+    """Tell when images seem to be missing of which no other tells: at the ends, or every second one."""
+    usual = number(header, "SpacingBetweenSlices")
+    times = distance / usual if usual and usual > 0 else 1.0
+    if 1.5 < times <= _MOST_TIMES and abs(times - round(times)) < 0.1:
+        message = f"The images lie {distance:.4g} mm apart; the tag SpacingBetweenSlices (0018,0088) says {usual:g} mm."
+        reading.warn("images_missing", message, f"{round(times) - 1} of {round(times)} may be missing. {_SHOW_BRAIN}")
+        return
+    numbers = sorted(frame.number for frame in frames)
+    steps = np.diff(numbers)
+    if len(frames) == count and len({frame.path for frame in frames}) == count and min(steps, default=0) > 0:
+        if 1 < numbers[0] <= count:
+            message = f"The images are numbered from {numbers[0]} on (InstanceNumber (0020,0013))."
+            reading.warn("images_missing", message, _SHOW_BRAIN)
+        elif min(steps) > 1:
+            message = f"The images have every {min(steps)}. number (InstanceNumber (0020,0013)) only."
+            reading.warn("images_missing", message, _SHOW_BRAIN)
 
 
 def _without_copies(frames: list[Frame], reading: Reading) -> list[Frame]:

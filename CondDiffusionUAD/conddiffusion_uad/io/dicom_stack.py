@@ -17,6 +17,7 @@ from conddiffusion_uad.protocol.stacks import EVERY, SAME_PLACE_MM, split
 _SAME_PLANE = 0.01  # largest difference of direction cosines within a stack
 _UNEVEN = 0.1  # share of the slice distance by which one slice may be off
 _MOST_LISTED = 8
+_MOST_ASIDE = 0.6  # sine of the largest tilt: 37 degrees, more than any gantry has
 _FEW = 0.1  # share of the images up to which a stack is one of extra images
 
 
@@ -55,6 +56,9 @@ def choose(frames: Sequence[Frame], name: str, reading: Reading) -> Stack:
         return _chosen(stacks, name, reading.echo)
     if len(stacks) == 1:
         return stacks[0]
+    if all(len(stack.frames) == 1 for stack in stacks):
+        message = f"The {len(frames)} images in {name} are no volume, but single pictures, as of a localizer."
+        raise BadInput("not_3d", message, "Choose the series that shows the whole head.")
     main = max(stacks, key=lambda stack: len(stack.frames))
     extra = [stack for stack in stacks if stack is not main]
     if sum(len(stack.frames) for stack in extra) <= _FEW * len(frames):
@@ -85,14 +89,12 @@ def _listed(stacks: list[Stack]) -> str:
 def _why(extra: Stack, main: Stack) -> str:
     """What keeps images out of a stack."""
     one, other = extra.frames[0], main.frames[0]
+    told = _told_place(one)
     if one.reference != other.reference:
-        return "another frame of reference (FrameOfReferenceUID)"
+        return f"another frame of reference ({told['reference']})"
     if not _alike(one, other):
-        if one.size != other.size or not np.allclose(one.spacing, other.spacing, rtol=0.01):
-            return (
-                f"another matrix ({one.size[0]} x {one.size[1]} pixels of {one.spacing[1]:g} x {one.spacing[0]:g} mm)"
-            )
-        return f"another plane (ImageOrientationPatient {_backslashed(one.orientation)})"
+        same_matrix = one.size == other.size and np.allclose(one.spacing, other.spacing, rtol=0.01)
+        return f"another plane ({told['plane']})" if same_matrix else f"another matrix ({told['matrix']})"
     twin = next((frame for frame in main.frames if _apart(frame, one) < SAME_PLACE_MM), None)
     return f"the same place as {twin.path.name}" if twin else extra.told
 
@@ -111,7 +113,25 @@ def stacks_of(frames: Sequence[Frame]) -> list[Stack]:
                 break
         else:
             planes.append([frame])
-    return [Stack(_in_order(part), _told(part, mark)) for plane in planes for part, mark in _of_plane(plane)]
+    return [
+        Stack(_in_order(part), ", ".join([_told(part, mark), *_differing(plane[0], planes)]))
+        for plane in planes
+        for part, mark in _of_plane(plane)
+    ]
+
+
+def _differing(one: Frame, planes: list[list[Frame]]) -> list[str]:
+    """What of plane, matrix and reference tells an image from those of other planes."""
+    every = [_told_place(plane[0]) for plane in planes]
+    return [told for name, told in _told_place(one).items() if any(other[name] != told for other in every)]
+
+
+def _told_place(frame: Frame) -> dict[str, str]:
+    return {
+        "plane": f"ImageOrientationPatient {_backslashed(frame.orientation)}",
+        "matrix": f"{frame.size[0]} x {frame.size[1]} pixels of {frame.spacing[1]:g} x {frame.spacing[0]:g} mm",
+        "reference": f"FrameOfReferenceUID {frame.reference or 'missing'}",
+    }
 
 
 def _alike(one: Frame, other: Frame) -> bool:
@@ -160,8 +180,13 @@ def _told(frames: list[Frame], mark: str) -> str:
     return ", ".join([f"{images} ({span})", *told])
 
 
-def grid_of(stack: Stack, name: str) -> Grid:
-    """The grid of a stack, checked in three dimensions.
+def grid_of(stack: Stack, name: str, reading: Reading) -> tuple[Grid, tuple[float, float]]:
+    """The grid of a stack, checked in three dimensions, and how many pixels each image is shifted against the last.
+
+    Args:
+        stack: The images, in their order.
+        name: What the series is called in messages.
+        reading: Is told when the images are shifted, as with a tilted gantry.
 
     Raises:
         BadInput: not_3d, irregular_slices, bad_direction, bad_spacing or too_small.
@@ -179,13 +204,21 @@ def grid_of(stack: Stack, name: str) -> Grid:
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1] = row * first.spacing[1], column * first.spacing[0]
     affine[:3, 2], affine[:3, 3] = step, places[0]
+    size = (*first.size, len(frames))
+    if geometry.shear_of(affine) <= geometry.MAX_SHEAR:
+        return geometry.grid_of(affine, size, name), (0.0, 0.0)
     across = normal(first)
     aside = float(np.linalg.norm(step - (step @ across) * across))
-    sheared = (
+    message = (
         f"The images in {name} are shifted against each other by {aside:.2g} mm from slice to slice within their plane "
         "(ImagePositionPatient), as with a tilted gantry."
     )
-    return geometry.grid_of(affine, (*first.size, len(frames)), name, sheared)
+    affine[:3, 2] = (step @ across) * across
+    if aside > _MOST_ASIDE * np.linalg.norm(step):
+        raise geometry.bad_direction(name, message)
+    reading.warn("resampled", message, "They are shifted back to a regular grid, and the results lie on that grid.")
+    shift = (float(step @ row) / first.spacing[1], float(step @ column) / first.spacing[0])
+    return geometry.grid_of(affine, size, name), shift
 
 
 def _check_distances(frames: Sequence[Frame], places: np.ndarray) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from conddiffusion_uad.io.grid import Grid
+from conddiffusion_uad.io.grid import Grid, three
 from conddiffusion_uad.io.reading import Reading
 from conddiffusion_uad.protocol.failures import BadInput
 
@@ -48,7 +48,7 @@ def grid_of(affine: np.ndarray, size: tuple[int, ...], name: str, sheared: str =
     if np.abs(direction - straight).max() < 1e-12:
         straight, origin = direction, np.asarray(affine)[:3, 3]
     return Grid(
-        tuple(map(int, size)), tuple(spacing.tolist()), tuple(origin.tolist()), tuple(straight.ravel().tolist())
+        three(map(int, size)), three(spacing.tolist()), three(origin.tolist()), tuple(straight.ravel().tolist())
     )
 
 

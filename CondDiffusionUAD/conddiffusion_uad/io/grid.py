@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import SimpleITK as sitk
+
+T = TypeVar("T")
+
+
+def three(values: Iterable[T]) -> tuple[T, T, T]:
+    """Values for x, y, z. Raises ValueError for another count."""
+    x, y, z = values
+    return x, y, z
 
 
 @dataclass(frozen=True)
@@ -48,14 +56,13 @@ class Grid:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Grid:
         """Return the grid from plain JSON values. Raises KeyError and ValueError."""
-        size = tuple(int(n) for n in values["size"])
-        spacing, origin, direction = (
-            tuple(float(v) for v in values[name]) for name in ("spacing", "origin", "direction")
-        )
+        size = three(int(n) for n in values["size"])
+        spacing, origin = (three(float(v) for v in values[name]) for name in ("spacing", "origin"))
+        direction = tuple(float(v) for v in values["direction"])
         finite = np.isfinite([*spacing, *origin, *direction]).all()
-        if (len(size), len(spacing), len(origin), len(direction)) != (3, 3, 3, 9) or not finite:
+        if len(direction) != 9 or not finite or min(*size, *spacing) <= 0:
             raise ValueError(f"Not a grid: {dict(values)}")
-        if min(*size, *spacing) <= 0 or abs(abs(np.linalg.det(np.reshape(direction, (3, 3)))) - 1) > 0.1:
+        if abs(abs(np.linalg.det(np.reshape(direction, (3, 3)))) - 1) > 0.1:
             raise ValueError(f"Not a grid: {dict(values)}")
         return cls(size, spacing, origin, direction)
 

@@ -40,12 +40,17 @@ def filled(image: sitk.Image, name: str, reading: Reading, padding: np.ndarray |
         message = f"{name} has {inner} voxels that are not numbers inside of the image, too."
         reading.warn("not_finite", message, "They are taken for as dark as the darkest others.")
     outside |= odd
-    result = np.where(outside, np.percentile(values[~outside], _DARKEST), values).astype(np.float32)
+    result = np.where(outside, darkest(values[~outside]), values).astype(np.float32)
     made = sitk.GetImageFromArray(result)
     made.CopyInformation(image)
     for key in image.GetMetaDataKeys():
         made.SetMetaData(key, image.GetMetaData(key))
     return made
+
+
+def darkest(values: np.ndarray) -> float:
+    """What stands for air among values."""
+    return float(np.percentile(values, _DARKEST))
 
 
 def _cuts_through(outside: np.ndarray) -> bool:

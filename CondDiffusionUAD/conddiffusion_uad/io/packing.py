@@ -59,28 +59,9 @@ class Stored:
                     yield block
                 return
             try:
-                yield from self._unpacked(stream)
+                yield from _unpacked(stream, self.packing)
             except (zlib.error, OSError, ValueError) as error:
                 raise PackingError(str(error)) from error
-
-    def _unpacked(self, stream: BinaryIO) -> Iterator[bytes]:
-        unpacker, data = self._unpacker(), stream.read(_CHUNK)
-        while True:
-            block = unpacker.decompress(data, _CHUNK)
-            yield block
-            if unpacker.eof:  # the file may have several parts, as pigz makes them
-                data = unpacker.unused_data or stream.read(_CHUNK)
-                data = data if len(data) >= 3 else data + stream.read(3)
-                if self.packing == ZLIB or not data.startswith(_MAGIC[self.packing]):
-                    return
-                unpacker = self._unpacker()
-                continue
-            if self.packing == BZIP2:
-                data = stream.read(_CHUNK) if unpacker.needs_input else b""
-            else:
-                data = unpacker.unconsumed_tail or stream.read(_CHUNK)
-            if not data and not block:
-                raise PackingError
 
     def begins(self, count: int) -> bytes:
         """The first bytes, as many as there are. Raises OSError and PackingError."""
@@ -111,8 +92,30 @@ class Stored:
         del taken[: self.skipped]
         return taken
 
-    def _unpacker(self) -> bz2.BZ2Decompressor | zlib._Decompress:
-        return bz2.BZ2Decompressor() if self.packing == BZIP2 else zlib.decompressobj(_WINDOW_BITS[self.packing])
+
+def _unpacked(stream: BinaryIO, packing: str) -> Iterator[bytes]:
+    """What is packed in a stream, block by block; there may be several parts, as pigz makes them."""
+    unpacker, data = _unpacker(packing), stream.read(_CHUNK)
+    while True:
+        block = unpacker.decompress(data, _CHUNK)
+        yield block
+        if unpacker.eof:
+            data = unpacker.unused_data or stream.read(_CHUNK)
+            data = data if len(data) >= 3 else data + stream.read(3)
+            if packing == ZLIB or not data.startswith(_MAGIC[packing]):
+                return
+            unpacker = _unpacker(packing)
+            continue
+        if isinstance(unpacker, bz2.BZ2Decompressor):
+            data = stream.read(_CHUNK) if unpacker.needs_input else b""
+        else:
+            data = unpacker.unconsumed_tail or stream.read(_CHUNK)
+        if not data and not block:
+            raise PackingError
+
+
+def _unpacker(packing: str) -> bz2.BZ2Decompressor | zlib._Decompress:
+    return bz2.BZ2Decompressor() if packing == BZIP2 else zlib.decompressobj(_WINDOW_BITS[packing])
 
 
 def whole_file(path: Path) -> Stored:

@@ -10,6 +10,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from itertools import pairwise
 
 SAME_PLACE_MM = 0.01
+_SAME_STEP = 1.1  # how far distances of images may differ
 
 TAGS = {
     "echo time": ("0018,0081", " ms"),
@@ -26,6 +27,9 @@ TAGS = {
 }
 """What tells images of one place apart, the first that does counting: what it is called, its tag and its unit."""
 
+CONTRASTS = ("echo time", "component", "b-value", "inversion time", "flip angle")
+"""What differs within no volume, even where all images lie at places of their own."""
+
 POSITION, ORIENTATION = "0020,0032", "0020,0037"
 
 EVERY = "*"
@@ -40,7 +44,7 @@ def split(heights: Sequence[float], marks: Sequence[Mapping[str, str]]) -> list[
         marks: Of each image, by name: see `TAGS`.
     """
     if distinct(heights):
-        return [(list(range(len(heights))), "")]
+        return _between_each_other(heights, marks) or [(list(range(len(heights))), "")]
     names = list(dict.fromkeys(name for own in marks for name in own))
     for name in names:
         if groups := _told_apart(heights, [own.get(name, "") for own in marks]):
@@ -50,12 +54,32 @@ def split(heights: Sequence[float], marks: Sequence[Mapping[str, str]]) -> list[
     return [(group, "") for group in _repetitions(heights)]
 
 
-def _told_apart(heights: Sequence[float], keys: Sequence[Hashable]) -> list[list[int]]:
-    """The images with the same key, if that leaves each place at most one image; else nothing."""
+def _between_each_other(heights: Sequence[float], marks: Sequence[Mapping[str, str]]) -> list[tuple[list[int], str]]:
+    """Stacks of different contrasts whose images lie between each other, each at even distances; else nothing."""
+    for name in CONTRASTS:
+        groups = _alike([own.get(name, "") for own in marks])
+        if len(groups) > 1 and all(_even([heights[index] for index in group]) for group in groups):
+            return [(group, name) for group in groups]
+    return []
+
+
+def _even(heights: Sequence[float]) -> bool:
+    """Whether at least three images follow each other at one distance."""
+    steps = [high - low for low, high in pairwise(sorted(heights))]
+    return len(steps) > 1 and max(steps) <= _SAME_STEP * min(steps)
+
+
+def _alike(keys: Sequence[Hashable]) -> list[list[int]]:
+    """The indices of equal keys."""
     groups: dict[Hashable, list[int]] = {}
     for index, key in enumerate(keys):
         groups.setdefault(key, []).append(index)
-    found = list(groups.values())
+    return list(groups.values())
+
+
+def _told_apart(heights: Sequence[float], keys: Sequence[Hashable]) -> list[list[int]]:
+    """The images with the same key, if that leaves each place at most one image; else nothing."""
+    found = _alike(keys)
     return found if all(distinct([heights[index] for index in group]) for group in found) else []
 
 

@@ -9,7 +9,7 @@ from made_up_scans import VOXELS, nifti, series
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
-from stored_scans.stored import REFUSED, TOLD, Make, adder, cut, written
+from stored_scans.stored import REFUSED, TOLD, Make, adder, cut, tag, written
 
 add = adder("DICOM: files and texts")
 add("a folder with one series", lambda d: series(d / "s"))
@@ -158,6 +158,24 @@ def beside(name: str, data: bytes) -> Make:
     return lambda d: written(series(d / "s") / name, data).parent
 
 
+def with_behind(data: bytes) -> Make:
+    def make(folder: Path) -> Path:
+        for file in series(folder / "s").iterdir():
+            file.write_bytes(file.read_bytes() + data)
+        return folder / "s"
+
+    return make
+
+
+add("bytes behind the pixels", with_behind(b"junk" * 5))
+add("zeros behind the pixels", with_behind(bytes(300)))
+add(
+    "segmentations only",
+    lambda d: series(d / "s", tag(Modality="SEG")),
+    REFUSED,
+    "not_an_image",
+    "16 of modality SEG",
+)
 add("a report beside the images", with_report)
 add("another file beside the images", beside("notes.txt", b"hello"), TOLD, "other_files", "notes.txt")
 add("an empty file in the series", beside("IM9999.dcm", b""), REFUSED, "not_an_image", "IM9999.dcm")

@@ -8,7 +8,7 @@ from typing import Any
 
 import made_up_scans as made
 import numpy as np
-from made_up_scans import COLUMNS, SIZE, VOXELS, place, series
+from made_up_scans import COLUMNS, LPS, SIZE, SPACING, VOXELS, place, series
 from pydicom import Dataset
 
 from stored_scans.stored import REFUSED, TOLD, Make, adder, shifted, tag
@@ -23,12 +23,27 @@ def numbered(image: Dataset, k: int) -> None:
 add("numbered from the top", lambda d: series(d / "s", numbered))
 
 
-def drifting(image: Dataset, k: int) -> None:
-    image.ImagePositionPatient = (np.array(place(k)) + 2 * k * COLUMNS[:, 0]).tolist()
+def drifting(step: float, axis: int) -> made.Change:
+    """Shifts each image by so many pixels against the last, along its rows (0) or columns (1)."""
+
+    def change(image: Dataset, k: int) -> None:
+        image.ImagePositionPatient = (np.array(place(k)) + step * k * SPACING[axis] * COLUMNS[:, axis]).tolist()
+
+    return change
 
 
-def tilted(image: Dataset, k: int) -> None:
-    image.ImagePositionPatient = (np.array(place(k)) + 4 * np.tan(np.radians(15)) * k * COLUMNS[:, 1]).tolist()
+def shifted_values(step: int, axis: int) -> np.ndarray:
+    """The voxels on the grid on which images lie that are shifted by whole pixels."""
+    size, last = list(SIZE), SIZE[2] - 1
+    size[axis] += abs(step) * last
+    values = np.zeros(size, np.int16)
+    for k in range(SIZE[2]):
+        begin = step * k - min(0, step * last)
+        part = (
+            (slice(begin, begin + SIZE[0]), slice(None)) if axis == 0 else (slice(None), slice(begin, begin + SIZE[1]))
+        )
+        values[(*part, k)] = VOXELS[:, :, k]
+    return values
 
 
 def turned(image: Dataset, k: int) -> None:
@@ -141,7 +156,13 @@ add(
     "several_stacks",
     "IM0016.dcm: another matrix",
 )
-add("row direction turned half way", shifted(turned), REFUSED, "several_stacks", "holds 2 stacks")
+add(
+    "row direction turned half way",
+    shifted(turned),
+    REFUSED,
+    "several_stacks",
+    "2: 8 images (number 9 to 16), echo time 120 ms, image type ORIGINAL\\PRIMARY\\M\\ND, ImageOrientationPatient -0.8",
+)
 add(
     "an image is missing",
     shifted(lambda image, k: None, [k for k in range(16) if k != 6]),
@@ -156,8 +177,32 @@ add(
     "images_missing",
     "20 images (ImagesInAcquisition); 16 are there",
 )
-add("slices that drift aside", shifted(drifting), REFUSED, "bad_direction", "shifted against each other by 2 mm")
-add("a tilted gantry", shifted(tilted), REFUSED, "bad_direction", "shifted against each other by 1.1 mm")
+add(
+    "a tilted gantry",
+    shifted(drifting(1, 1)),
+    TOLD,
+    "resampled",
+    "shifted against each other by 2 mm",
+    values=shifted_values(1, 1),
+)
+MINUS_ROWS = LPS.copy()
+MINUS_ROWS[:3, 3] -= (SIZE[2] - 1) * LPS[:3, 0]
+add(
+    "slices that drift aside",
+    shifted(drifting(-1, 0)),
+    TOLD,
+    "resampled",
+    "shifted against each other by 2.5 mm",
+    values=shifted_values(-1, 0),
+    affine=MINUS_ROWS,
+)
+add(
+    "slices that drift farther than any gantry tilts",
+    shifted(drifting(2, 1)),
+    REFUSED,
+    "bad_direction",
+    "shifted against each other by 4 mm",
+)
 add("one slice beside the others", shifted(jumping), REFUSED, "irregular_slices", "IM0007.dcm lies 3 mm beside")
 POSITION, ORIENTATION = "ImagePositionPatient (0020,0032) of IM0001.dcm", "ImageOrientationPatient (0020,0037)"
 add("no position", shifted(tag(ImagePositionPatient=None)), REFUSED, "bad_tag", f"{POSITION} is missing or empty")
@@ -172,3 +217,99 @@ add(
     "not_3d",
     "MOSAIC",
 )
+
+
+def interleaved(folder: Path) -> Path:
+    """A second echo, half a slice higher than the first."""
+    for k in range(SIZE[2]):
+        image = made.dicom_slice(k)
+        image.SOPInstanceUID, image.EchoTime, image.InstanceNumber = f"{made.ROOT}55.{k}", "20", k + 20
+        image.ImagePositionPatient = place(k + 0.5)
+        made.save(image, folder / "s" / f"B{k:02d}.dcm")
+    return series(folder / "s")
+
+
+def of_another_study(folder: Path) -> Path:
+    def change(image: Dataset, k: int) -> None:
+        image.StudyInstanceUID, image.SOPInstanceUID = f"{made.ROOT}8", f"{made.ROOT}8.{k}"
+        image.ImagePositionPatient = place(k + 16)
+
+    series(folder / "s" / "other", change)
+    return series(folder / "s")
+
+
+def planes(image: Dataset, k: int) -> None:
+    image.ImageOrientationPatient = [[1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, -1], [1, 0, 0, 0, 0, -1]][k]
+
+
+def linked_folder(folder: Path) -> Path:
+    series(folder / "elsewhere")
+    (folder / "s").mkdir()
+    (folder / "s" / "link").symlink_to(folder / "elsewhere")
+    (folder / "elsewhere" / "back").symlink_to(folder / "s")
+    return folder / "s"
+
+
+def capture(folder: Path) -> Path:
+    extra = made.dicom_slice(0)
+    extra.SOPInstanceUID, extra.PhotometricInterpretation = f"{made.ROOT}99", "RGB"
+    made.save(extra, series(folder / "s") / "SC.dcm")
+    return folder / "s"
+
+
+add(
+    "an echo between the images of another",
+    interleaved,
+    REFUSED,
+    "several_stacks",
+    "echo time 20 ms",
+    options={"echo": "1"},
+)
+add("two studies with one SeriesInstanceUID", of_another_study, REFUSED, "several_series", "of different studies")
+add("three single pictures (a localizer)", shifted(planes, range(3)), REFUSED, "not_3d", "as of a localizer")
+add("a link to a folder, and one in a circle", linked_folder)
+add("a picture of the screen in the series", capture, REFUSED, "is_rgb", "other 16 images without it: --echo 1")
+add(
+    "every second image is missing",
+    shifted(lambda image, k: None, range(0, 16, 2)),
+    TOLD,
+    "images_missing",
+    "1 of 2 may be missing",
+    values=VOXELS[:, :, ::2],
+    affine=LPS @ np.diag([1.0, 1.0, 2.0, 1.0]),
+)
+add(
+    "every second image is missing, and the distance is not told",
+    shifted(tag(SpacingBetweenSlices=None), range(0, 16, 2)),
+    TOLD,
+    "images_missing",
+    "every 2. number",
+    values=VOXELS[:, :, ::2],
+    affine=LPS @ np.diag([1.0, 1.0, 2.0, 1.0]),
+)
+add(
+    "the first image is missing",
+    shifted(lambda image, k: None, range(1, 16)),
+    TOLD,
+    "images_missing",
+    "numbered from 2 on",
+    values=VOXELS[:, :, 1:],
+    affine=LPS @ np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1], [0, 0, 0, 1]]),
+)
+for value in (0, -2):
+    add(
+        f"a pixel size of {value}",
+        shifted(tag(PixelSpacing=[value, 2])),
+        REFUSED,
+        "bad_tag",
+        "2 numbers above 0 are expected",
+    )
+
+
+def siemens(image: Dataset, k: int) -> None:
+    image.Manufacturer = "SIEMENS"
+    image.add_new(0x00190010, "LO", "SIEMENS MR HEADER")
+    image.add_new(0x0019100A, "US", 9)
+
+
+add("tiles of one picture (mosaic), told by a private tag", shifted(siemens), REFUSED, "not_3d", "(0019,100A)")

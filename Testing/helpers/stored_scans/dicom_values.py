@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import made_up_scans as made
@@ -13,7 +14,7 @@ from pydicom.sequence import Sequence as Items
 from pydicom.uid import RLELossless
 
 from stored_scans.nifti_files import DARK
-from stored_scans.stored import REFUSED, TOLD, Make, adder, shifted, tag
+from stored_scans.stored import ASKED, REFUSED, TOLD, Make, adder, shifted, tag
 
 add = adder("DICOM: the values")
 
@@ -35,6 +36,14 @@ def with_overlay(values: np.ndarray, k: int) -> np.ndarray:
     return values.astype(np.uint16) | np.uint16(0xA000)
 
 
+def overlaid(folder: Path) -> Path:
+    def change(image: Dataset, k: int) -> None:
+        made.set_pixels(image, with_overlay(VOXELS[:, :, k].T, k), 12)
+        image.add_new(0x60000102, "US", 13)
+
+    return series(folder / "s", change)
+
+
 def unsigned(values: np.ndarray, k: int) -> np.ndarray:
     return values.astype(np.uint16)
 
@@ -47,9 +56,24 @@ PAD = {"PixelPaddingValue": -32768}
 add("unsigned", pixels(unsigned, 12))
 add("8 bits", pixels(lambda values, k: (values // 5).astype(np.uint8)), values=VOXELS // 5)
 add("12 bits with a sign", pixels(lambda values, k: ((values - 700) & 0xFFF).astype(np.int16), 12), values=VOXELS - 700)
-add("an overlay in the unused bits", pixels(with_overlay, 12))
+add("an overlay in the unused bits, told by a tag", overlaid)
+add(
+    "values that take more bits than are told",
+    pixels(unsigned, 9),
+    ASKED,
+    "bad_tag",
+    "IM0001.dcm take more bits than the tag BitsStored",
+)
 add("a scaling of its own for each image", lambda d: series(d / "s", by_slice))
 add("a slope of 0", shifted(tag(RescaleSlope=0, RescaleIntercept=0)), REFUSED, "bad_tag", "RescaleSlope (0028,1053)")
+add("a slope without intercept", shifted(lambda image, k: image.add_new(0x00281053, "DS", "2")), values=VOXELS * 2)
+add(
+    "an intercept far from 0",
+    shifted(tag(RescaleSlope="1", RescaleIntercept="1e8")),
+    TOLD,
+    "intensities_moved",
+    "far from 0",
+)
 add(
     "a slope that is none",
     shifted(lambda image, k: image.add_new(0x00281053, "LO", "abc")),

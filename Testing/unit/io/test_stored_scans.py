@@ -9,7 +9,6 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from made_up_scans import SIZE
 from stored_scans import ASKED, CASES, READ, REFUSED, TOLD, Stored
 
 from conddiffusion_uad.io import volume
@@ -29,7 +28,8 @@ def is_the_scan(image: sitk.Image, case: Stored) -> None:
     """Every voxel is where it is, and is what it is, whatever the order of the axes in memory."""
     affine = affine_of(volume.Grid.of(image))
     to_case = np.linalg.inv(case.affine) @ affine
-    indices = np.indices(SIZE).reshape(3, -1)
+    indices = np.indices(image.GetSize()).reshape(3, -1)
+    assert len(indices[0]) == case.values.size
     there = to_case[:3, :3] @ indices + to_case[:3, 3:]
     np.testing.assert_allclose(there, np.rint(there), atol=0.01)
     found = sitk.GetArrayFromImage(image).transpose(2, 1, 0)[tuple(indices)]

@@ -6,6 +6,7 @@ import pytest
 
 from conddiffusion_uad.protocol.stacks import EVERY, split
 
+ECHOES = [{"echo time": "20", "time": "1"}, {"echo time": "90", "time": "1"}] * 3
 TWICE = [0.0, 0.0, 2.0, 2.0]
 
 
@@ -13,6 +14,8 @@ TWICE = [0.0, 0.0, 2.0, 2.0]
     ("heights", "marks", "stacks"),
     [
         ([0, 2, 4], [{"echo time": "20"}, {"echo time": "20"}, {"echo time": "90"}], [([0, 1, 2], "")]),
+        ([0, 1, 2, 3, 4, 5], ECHOES, [([0, 2, 4], "echo time"), ([1, 3, 5], "echo time")]),
+        ([0, 1, 2, 3, 4, 9], ECHOES, [([0, 1, 2, 3, 4, 5], "")]),
         (TWICE, [{"echo": "1"}, {"echo": "2"}] * 2, [([0, 2], "echo"), ([1, 3], "echo")]),
         (TWICE, [{}, {"b-value": "1000"}] * 2, [([0, 2], "b-value"), ([1, 3], "b-value")]),
         (TWICE, [{"time": "7"}] * 4, [([0, 2], ""), ([1, 3], "")]),
