@@ -16,12 +16,7 @@ import numpy as np
 from slicer.i18n import tr as _
 
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
-from CondDiffusionUADLib.scene.CandidateSegmentation import (
-    createSegmentation,
-    isShownInThreeD,
-    showInThreeD,
-    uncover,
-)
+from CondDiffusionUADLib.scene.CandidateSegmentation import createSegmentation, isShownInThreeD, showInThreeD
 from CondDiffusionUADLib.scene.Components import Components, linkingSteps
 from CondDiffusionUADLib.scene.Decisions import (
     ACCEPTED,
@@ -253,7 +248,6 @@ class LiveFindings:
         self.selection = self._model.select(self._kept.shownThreshold, self.minVolumeMl)
         self._segments.expect(livePieces(self.selection))
         self.refresh()
-        uncover(self.nodes.segmentation)
 
     @property
     def _complete(self) -> bool:
