@@ -66,6 +66,8 @@ class Session:
         answer: The text of the button that answers them, where they have it; else it is their first.
         folder: What is chosen when a folder is asked for.
         failed: The steps that raised.
+        computed: The most that this thread itself computed at once in the last `pump`, seconds: what a stall would be
+            on a computer that does nothing else.
     """
 
     def __init__(self) -> None:
@@ -77,6 +79,7 @@ class Session:
         self.asked: list[str] = []
         self.answer = self.folder = ""
         self.failed: list[str] = []
+        self.computed = 0.0
         self._answering = qt.QTimer()
         self._answering.timeout.connect(self._answer)
         self._answering.start(300)
@@ -96,13 +99,21 @@ class Session:
     def pump(self, until: Callable[[], Any] = lambda: False, seconds: float = 1.0) -> tuple[float, float]:
         """Let Slicer work; the seconds that passed and the longest time that handling its events took at once."""
         start = time.monotonic()
-        longest = 0.0
+        longest = self.computed = 0.0
         while time.monotonic() - start < seconds and not until():
-            begun = time.monotonic()
+            begun, computed = time.monotonic(), time.thread_time()
             self.slicer.app.processEvents()
             longest = max(longest, time.monotonic() - begun)
+            self.computed = max(self.computed, time.thread_time() - computed)
             time.sleep(0.005)
         return round(time.monotonic() - start, 2), round(longest, 3)
+
+    def clock(self, action: Callable[[], Any]) -> tuple[float, float]:
+        """Do something and handle the events that it makes; seconds by the clock, and computed by this thread."""
+        begun, computed = time.monotonic(), time.thread_time()
+        action()
+        self.slicer.app.processEvents()
+        return round(time.monotonic() - begun, 3), round(time.thread_time() - computed, 3)
 
     def picture(self, name: str) -> None:
         """Keep what the window shows, once the views have drawn it: on a busy computer that takes a while."""
