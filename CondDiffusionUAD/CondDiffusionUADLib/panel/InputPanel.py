@@ -137,12 +137,12 @@ class InputPanel:
             raise ProblemError(Problems.unknownBundle(chosenOnes.bundle))
         return settingsFor(
             self.volume,
-            chosenOnes.contrast,
-            bundle.name,
-            chosenOnes.device,
-            chosenOnes.quality,
-            healthyFlagged,
-            minVolumeMl,
+            contrast=chosenOnes.contrast,
+            bundle=bundle.name,
+            device=chosenOnes.device,
+            quality=chosenOnes.quality,
+            healthyFlagged=healthyFlagged,
+            minVolumeMl=minVolumeMl,
             skull=chosenOnes.skull,
             seed=chosenOnes.seed,
         )
