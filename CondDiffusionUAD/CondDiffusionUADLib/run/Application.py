@@ -16,7 +16,7 @@ from CondDiffusionUADLib.run.EngineLaunch import engineLaunch
 from CondDiffusionUADLib.run.Folders import resource
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
 from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE
-from CondDiffusionUADLib.scene.Images import Image, imagesIn
+from CondDiffusionUADLib.scene.Images import Image, imagesIn, mixedFrames, whyNoScan
 from CondDiffusionUADLib.scene.InputVolume import guessContrast
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
 from CondDiffusionUADLib.scene.Scene import Logics
@@ -74,6 +74,11 @@ def dicomFile(instance: str) -> str:
 def imagesOf(volumeNode: Any) -> tuple[Image, ...]:
     """The images that a volume holds, of which one is to be chosen; empty when it is one."""
     return imagesIn(volumeNode, dicomValue, dicomFile)
+
+
+def whyNotExamined(volumeNode: Any) -> str:
+    """Why no image in a volume can be examined, and what to do; empty when one can."""
+    return whyNoScan(volumeNode) or mixedFrames(volumeNode, dicomValue, dicomFile)
 
 
 def _database() -> Any:
@@ -151,6 +156,8 @@ def settingsFor(
     images = imagesOf(volumeNode)
     if images and not images[0].alone:
         raise ProblemError(Problems.severalImages([image.title for image in images]))
+    if reason := whyNotExamined(volumeNode):
+        raise ProblemError(Problem("no_scan", reason))
     info = chooseBundle(bundle)
     if contrast == "auto":
         guess = guessContrast(volumeNode, dicomValue)
