@@ -50,7 +50,7 @@ under the Apache License 2.0; the default model is under CC BY-SA 4.0.""")
 
     def onStartupCompleted(self) -> None:
         """Make sample data and terminology known; remove what a Slicer that crashed left. Nothing is downloaded."""
-        from CondDiffusionUADLib.run.PrivateFolder import sweep
+        from CondDiffusionUADLib.run.Folders import sweep
         from CondDiffusionUADLib.scene.CandidateSegmentation import loadTerminology
         from CondDiffusionUADLib.scene.SampleData import registerSampleData
 
@@ -98,7 +98,7 @@ class CondDiffusionUADTest(ScriptedLoadableModuleTest):
 
     def runTest(self) -> None:
         """Run the tests of the module in the application."""
-        from CondDiffusionUADLib.run.SelfTest import selfTest
+        from CondDiffusionUADLib.run.Application import selfTest
 
         slicer.mrmlScene.Clear()
         selfTest(CondDiffusionUADLogic())

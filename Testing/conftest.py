@@ -20,7 +20,7 @@ settings.load_profile("quick")
 
 @pytest.fixture(scope="session")
 def scan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A stripped T1-weighted brain with voxels of 4 mm and one bright ball, from the shipped atlas."""
+    """A stripped T1-weighted brain with voxels of 6 mm and one bright ball, from the shipped atlas."""
     path = tmp_path_factory.mktemp("scan") / "ball_T1.nii.gz"
     make_scan(path)
     return path

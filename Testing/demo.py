@@ -6,6 +6,7 @@ Run it through ``python3 Testing/run.py demo``, which sets up what it needs.
 from __future__ import annotations
 
 import argparse
+import csv
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from mrml_application import MrmlApplication, create_mrml_application, load_volu
 from PIL import Image, ImageDraw, ImageFont
 from slice_views import VIEWS, SliceView, why_not_drawn
 
+from conddiffusion_uad.protocol import result_files
 from conddiffusion_uad.protocol.failures import RESEARCH_USE
 from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput, readDetectionOutput
 from CondDiffusionUADLib.scene.Scene import addDetection
@@ -36,10 +38,17 @@ def detect(scan: Path, folder: Path) -> int:
     return subprocess.call(command)
 
 
-def center_of_interest(output: DetectionOutput, scan: Any) -> tuple[float, float, float]:
+def centers(output: DetectionOutput) -> list[tuple[float, ...]]:
+    """The centers of the findings, most important first; (R, A, S) in mm."""
+    with (output.folder / result_files.FINDINGS).open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [tuple(float(row[f"centre_{axis}_mm"]) for axis in "ras") for row in rows]
+
+
+def center_of_interest(output: DetectionOutput, scan: Any) -> tuple[float, ...]:
     """The first finding, or the middle of the scan when nothing was found; (R, A, S) in mm."""
-    if output.findings:
-        return output.findings[0].centerRas
+    if found := centers(output):
+        return found[0]
     bounds = [0.0] * 6
     scan.GetRASBounds(bounds)
     return tuple((bounds[2 * axis] + bounds[2 * axis + 1]) / 2 for axis in range(3))
@@ -78,7 +87,7 @@ def show(mrml: MrmlApplication, scan: Path, output: DetectionOutput, scene_file:
 def caption(scan: Path, output: DetectionOutput) -> str:
     """What the picture shows, in one line."""
     subject = "Synthetic brain, not a patient" if scan == SAMPLE_SCAN else scan.name
-    place = "finding 1" if output.findings else "the middle, nothing was found"
+    place = "finding 1" if centers(output) else "the middle, nothing was found"
     views = ", ".join(VIEWS.values())
     scores = f"Scores from {output.threshold:g}, model {output.bundle}"
     return f"{subject}. {views} through {place}. {scores}. {RESEARCH_USE}."
@@ -88,7 +97,7 @@ def compare_with_truth(output: DetectionOutput, truth_file: Path) -> str:
     """How the findings meet the lesion that was put into a synthetic scan."""
     truth_image = sitk.ReadImage(str(truth_file))
     truth = sitk.GetArrayFromImage(truth_image) > 0
-    labels = sitk.GetArrayFromImage(sitk.ReadImage(str(output.segmentation)))
+    labels = sitk.GetArrayFromImage(sitk.ReadImage(str(output.folder / result_files.SEGMENTATION)))
     volume = truth.sum() * np.prod(truth_image.GetSpacing()) / 1000
     lesion = f"Known truth of this synthetic scan: one lesion of {volume:.1f} ml"
     overlaps = np.bincount(labels[truth], minlength=2)[1:]

@@ -58,7 +58,7 @@ class Exportable:
 
     def __init__(self) -> None:
         self.directory = ""
-        self.item = 0
+        self.subjectHierarchyItemID = 0  # Slicer's name
 
 
 def read_tag(path: Path, tag: str) -> str:
@@ -113,7 +113,7 @@ class DICOMSegmentationPluginClass:
         if not all(slicer.dicomDatabase.fileForInstance(uid) for uid in uids):
             return []
         found = Exportable()
-        found.item = item
+        found.subjectHierarchyItemID = item
         return [found]
 
     def export(self, exportables: list[Exportable]) -> str:
@@ -121,7 +121,7 @@ class DICOMSegmentationPluginClass:
         hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
         for exportable in exportables:
             try:
-                _export(hierarchy.GetItemDataNode(exportable.item), Path(exportable.directory))
+                _export(hierarchy.GetItemDataNode(exportable.subjectHierarchyItemID), Path(exportable.directory))
             except (ValueError, RuntimeError) as error:
                 return str(error)
         return ""

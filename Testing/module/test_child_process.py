@@ -99,7 +99,7 @@ def test_nothing_of_slicers_current_folder_and_none_of_its_python_variables_get_
 def test_the_probe_and_the_worker_do_not_run_what_lies_in_the_current_folder(
     app: Application, wait_until: Wait, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from CondDiffusionUADLib.run.DeviceProbe import DeviceProbe
+    from CondDiffusionUADLib.run.Readiness import DeviceProbe
 
     marker = tmp_path / "executed"
     for name in ("argparse", "json", "runpy", "conddiffusion_uad"):

@@ -23,7 +23,7 @@ BOXES = ((slice(10, 14), slice(10, 14), slice(10, 14)), (slice(3, 6), slice(3, 6
 @pytest.fixture
 def live(app: Application, mrml: MrmlApplication, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Findings of a scan that came from DICOM, made from a heatmap with two boxes."""
-    from CondDiffusionUADLib.run.ResultFiles import ResultVolumes
+    from CondDiffusionUADLib.run.DetectionOutput import ResultVolumes
     from CondDiffusionUADLib.scene.Components import linkComponents
     from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
     from CondDiffusionUADLib.scene.Scene import addDetection

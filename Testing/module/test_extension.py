@@ -6,6 +6,7 @@ import ast
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import types
@@ -148,7 +149,7 @@ def test_texts_for_translators_are_literals() -> None:
 
 def test_the_checksum_of_the_shipped_scan_is_right_and_names_tell_contrasts() -> None:
     from conddiffusion_uad.protocol.contrast_names import named_in
-    from CondDiffusionUADLib.run.Paths import resource
+    from CondDiffusionUADLib.run.Folders import resource
     from CondDiffusionUADLib.scene.SampleData import SAMPLES
 
     for sample in SAMPLES:
@@ -163,8 +164,8 @@ def test_the_self_test_of_the_module(app: Application, mrml: MrmlApplication, mo
     """With packages that are missing, as in a fresh Slicer."""
     from mrml_application import load_volume
 
+    from CondDiffusionUADLib.run.Application import selfTest
     from CondDiffusionUADLib.run.Problems import Problem, ProblemError
-    from CondDiffusionUADLib.run.SelfTest import selfTest
 
     def refuse(code: str) -> Any:
         def detect(*_: Any, **__: Any) -> None:
@@ -246,9 +247,14 @@ def test_the_module_works_installed(tmp_path: Path) -> None:
     (target / "Resources" / "Terminologies").mkdir(parents=True)
     terminology = ROOT / "Resources" / "Terminologies" / "CondDiffusionUAD.term.json"
     (target / "Resources" / "Terminologies" / terminology.name).write_bytes(terminology.read_bytes())
-    (target / "CondDiffusionUADLib" / "run").mkdir(parents=True)
-    for name in ("__init__.py", "run/__init__.py", "run/Paths.py"):
-        (target / "CondDiffusionUADLib" / name).write_bytes((MODULE / "CondDiffusionUADLib" / name).read_bytes())
-    script = "from CondDiffusionUADLib.run.Paths import *; print(resource('Terminologies/CondDiffusionUAD.term.json'))"
-    done = subprocess.run([sys.executable, "-c", script], cwd=target, capture_output=True, text=True, check=True)
+    for package in ("CondDiffusionUADLib", "conddiffusion_uad"):
+        shutil.copytree(MODULE / package, target / package, ignore=shutil.ignore_patterns("__pycache__"))
+    script = "import sys, CondDiffusionUADLib.run.Folders as folders; print(folders.resource(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", script, f"Terminologies/{terminology.name}"],
+        cwd=target,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert Path(done.stdout.strip()).parent.parent.parent == target

@@ -15,7 +15,7 @@ from standin.application import Application
 SOURCES = Path(__file__).resolve().parents[2] / "CondDiffusionUAD"
 HOLD = """
 import sys
-from CondDiffusionUADLib.run.PrivateFolder import PrivateFolder
+from CondDiffusionUADLib.run.Folders import PrivateFolder
 folder = PrivateFolder(sys.argv[1])
 (folder.path / "scan.nrrd").write_text("a patient")
 print(folder.path, flush=True)
@@ -30,7 +30,7 @@ def make_old(folder: Path, seconds: float = 3600.0) -> None:
 
 
 def test_a_folder_is_private_and_goes_with_all_that_is_in_it(app: Application, tmp_path: Path) -> None:
-    from CondDiffusionUADLib.run.PrivateFolder import PrivateFolder, sweep
+    from CondDiffusionUADLib.run.Folders import PrivateFolder, sweep
 
     folder = PrivateFolder(tmp_path)
     (folder.path / "scan.nrrd").touch()
@@ -44,7 +44,7 @@ def test_a_folder_is_private_and_goes_with_all_that_is_in_it(app: Application, t
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no signals")
 def test_what_a_killed_process_left_is_swept(app: Application) -> None:
-    from CondDiffusionUADLib.run.PrivateFolder import sweep
+    from CondDiffusionUADLib.run.Folders import sweep
 
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, app.temporaryPath],
@@ -66,7 +66,7 @@ def test_what_a_killed_process_left_is_swept(app: Application) -> None:
 
 
 def test_what_is_young_or_not_ours_stays(app: Application, tmp_path: Path) -> None:
-    from CondDiffusionUADLib.run.PrivateFolder import PREFIX, sweep
+    from CondDiffusionUADLib.run.Folders import PREFIX, sweep
 
     young, file, other = tmp_path / f"{PREFIX}young", tmp_path / f"{PREFIX}file", tmp_path / "Slicer-other"
     young.mkdir()
@@ -85,11 +85,11 @@ def test_what_is_young_or_not_ours_stays(app: Application, tmp_path: Path) -> No
 def test_where_there_are_no_locks_only_what_is_very_old_is_swept(
     app: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from CondDiffusionUADLib.run import PrivateFolder
+    from CondDiffusionUADLib.run import Folders
 
-    monkeypatch.setattr(PrivateFolder, "acquire", lambda folder: None)
+    monkeypatch.setattr(Folders, "acquire", lambda folder: None)
     for name, days in (("a", 1), ("b", 8)):
-        folder = tmp_path / f"{PrivateFolder.PREFIX}{name}"
+        folder = tmp_path / f"{Folders.PREFIX}{name}"
         folder.mkdir()
         make_old(folder, days * 24 * 3600.0)
-    assert [folder.name for folder in PrivateFolder.sweep(tmp_path)] == [f"{PrivateFolder.PREFIX}b"]
+    assert [folder.name for folder in Folders.sweep(tmp_path)] == [f"{Folders.PREFIX}b"]

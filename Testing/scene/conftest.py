@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,6 +46,12 @@ class Case:
     folder: Path
     score: np.ndarray
     labels: np.ndarray
+
+    @property
+    def rows(self) -> list[list[float]]:
+        """The engine's table: number, ml, peak, mean and center (R, A, S) of each finding."""
+        with (self.folder / "findings.csv").open(newline="", encoding="utf-8") as file:
+            return [[float(value) for value in row[:7]] for row in list(csv.reader(file))[1:]]
 
 
 def make_case(folder: Path, grid: str) -> Case:

@@ -15,9 +15,8 @@ from vtk.util import numpy_support
 
 from CondDiffusionUADLib.scene import Export
 from CondDiffusionUADLib.scene.CandidateSegmentation import SEGMENT_ID, isOurs, labelmapOf, readSegment, segmentIds
-from CondDiffusionUADLib.scene.Decisions import ACCEPTED, OPEN, REJECTED
+from CondDiffusionUADLib.scene.Decisions import ACCEPTED, EDITS_ATTRIBUTE, OPEN, REJECTED
 from CondDiffusionUADLib.scene.Edits import Edits, pack, unpack
-from CondDiffusionUADLib.scene.Kept import EDITS_ATTRIBUTE
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections, matrixOf, vtkMatrix
 

@@ -14,7 +14,7 @@ from scipy import ndimage
 from conddiffusion_uad.detection import findings as engine
 from CondDiffusionUADLib.scene.Components import Components, linkComponents, linkingSteps
 from CondDiffusionUADLib.scene.Decisions import ACCEPTED, OPEN, REJECTED, Decisions
-from CondDiffusionUADLib.scene.FindingsModel import FindingsModel
+from CondDiffusionUADLib.scene.Findings import FindingsModel
 from CondDiffusionUADLib.scene.Heatmap import thresholdOf
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections

@@ -14,10 +14,15 @@ from mrml_application import MrmlApplication, create_mrml_application, load_scen
 
 from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput
 from CondDiffusionUADLib.run.Problems import ProblemError
-from CondDiffusionUADLib.scene.Decisions import ACCEPTED, LONGEST_TEXT, REJECTED
+from CondDiffusionUADLib.scene.Decisions import (
+    ACCEPTED,
+    DECISIONS_ATTRIBUTE,
+    LONGEST_TEXT,
+    MIN_VOLUME_ATTRIBUTE,
+    REJECTED,
+)
 from CondDiffusionUADLib.scene.Heatmap import legendOf, setThreshold, thresholdOf
 from CondDiffusionUADLib.scene.InputVolume import checkScan, preselected, seriesSlice
-from CondDiffusionUADLib.scene.Kept import DECISIONS_ATTRIBUTE, MIN_VOLUME_ATTRIBUTE
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import (
     DetectionNodes,

@@ -11,8 +11,8 @@ import vtk
 from mrml_application import MrmlApplication, load_volume
 from vtk.util import numpy_support
 
-from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput, readDetectionOutput
-from CondDiffusionUADLib.run.Paths import resource
+from CondDiffusionUADLib.run.DetectionOutput import readDetectionOutput
+from CondDiffusionUADLib.run.Folders import resource
 from CondDiffusionUADLib.scene.CandidateSegmentation import (
     CANDIDATE_ANOMALY,
     CONTEXT_NAME,
@@ -104,13 +104,11 @@ def test_outline_lets_the_heatmap_through(nodes: DetectionNodes) -> None:
     assert not display.GetVisibility2DFill()
 
 
-def test_table_has_the_findings_with_units(nodes: DetectionNodes, output: DetectionOutput) -> None:
+def test_table_has_the_findings_with_units(nodes: DetectionNodes, case: Any) -> None:
     table = nodes.findings.GetTable()
-    assert table.GetNumberOfRows() == len(output.findings) == 2
+    assert table.GetNumberOfRows() == 2
     row = [table.GetValue(0, column).ToDouble() for column in range(7)]
-    first = output.findings[0]
-    expected = [first.number, first.volumeMl, first.peakScore, first.meanScore, *first.centerRas]
-    np.testing.assert_allclose(row, expected, atol=0.01)  # as finely as the engine rounds
+    np.testing.assert_allclose(row, case.rows[0], atol=0.01)  # as finely as the engine rounds
     assert table.GetValue(0, 7).ToString() == "open"
     assert nodes.findings.GetColumnUnitLabel("Volume") == "ml"
 
@@ -121,9 +119,9 @@ def test_table_is_replaced_also_by_nothing(nodes: DetectionNodes) -> None:
     assert nodes.findings.GetNumberOfColumns() == 11
 
 
-def test_engine_and_slicer_agree_where_a_finding_is(nodes: DetectionNodes, output: DetectionOutput, case: Any) -> None:
+def test_engine_and_slicer_agree_where_a_finding_is(nodes: DetectionNodes, case: Any) -> None:
     matrix = vtk.vtkMatrix4x4()
     nodes.heatmap.GetRASToIJKMatrix(matrix)
-    for finding in output.findings:
-        i, j, k, _ = matrix.MultiplyPoint((*finding.centerRas, 1.0))
-        assert case.labels[round(k), round(j), round(i)] == finding.number
+    for number, _ml, _peak, _mean, *center in case.rows:
+        i, j, k, _ = matrix.MultiplyPoint((*center, 1.0))
+        assert case.labels[round(k), round(j), round(i)] == number

@@ -18,7 +18,7 @@ from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
 from CondDiffusionUADLib.scene.Scene import addDetection
 from CondDiffusionUADLib.scene.Views import FADE, HEATMAP, MODES, SIDE_BY_SIDE, THREE_UP, Views
-from CondDiffusionUADLib.scene.ViewsState import TOP_LAYER, setTop
+from CondDiffusionUADLib.scene.ViewsState import TOP_LAYER, seenOf, setTop
 
 FOUR_UP, BESIDE = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView, slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView
 
@@ -119,6 +119,28 @@ def test_views_side_by_side_look_at_the_same_whatever_their_size(
     scales = [np.divide(node.GetFieldOfView()[:2], node.GetDimensions()[:2]) for node in (left, right)]
     np.testing.assert_allclose(scales[1], max(scales[0]))
     np.testing.assert_allclose(left.GetXYZOrigin(), right.GetXYZOrigin())
+
+
+@pytest.mark.parametrize("room", [(90, 400), (400, 90)])
+def test_what_was_seen_of_the_scan_is_seen_beside_each_other(
+    shown: Views, views: dict[str, SliceView], nodes: DetectionNodes, room: tuple[int, int]
+) -> None:
+    left = views["Axial"].slice_node
+    seen = np.array(seenOf(left, nodes.input))
+    shown.show(nodes, THREE_UP)
+    for view in views.values():
+        view.logic.ResizeSliceNode(3 * room[0], room[1])  # on the way
+        view.logic.ResizeSliceNode(*room)
+    for view in views.values():
+        field = np.array(view.slice_node.GetFieldOfView()[:2])
+        assert (field >= seen - 1e-3).all() and (field / seen).min() == pytest.approx(1)
+    left.SetFieldOfView(*(np.array(left.GetFieldOfView()) / 3))  # the user zooms
+    scale = left.GetFieldOfView()[1] / room[1]
+    for view in views.values():
+        view.logic.ResizeSliceNode(room[0] + 10, room[1])
+    for view in views.values():
+        assert view.slice_node.GetFieldOfView()[1] / room[1] == pytest.approx(scale)
+    shown.show(nodes, HEATMAP)
 
 
 def test_a_scene_that_was_saved_side_by_side_goes_back_to_ordinary_views(

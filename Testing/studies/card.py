@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markdown_tables import markdown
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.bundle import Bundle
@@ -45,7 +46,7 @@ def figures(summary: Mapping[str, Any], records: Sequence[Record]) -> str:
         tables.healthy_headline(summary),
         tables.scans(volumes_only, summary["main"]),
     )
-    return "\n\n".join(part for table in made for part in table.markdown())
+    return "\n\n".join(part for table in made for part in markdown(table))
 
 
 def repeatability(first: Scored, second: Scored) -> float:

@@ -23,12 +23,12 @@ from conddiffusion_uad.evaluation.data.cases import Case, Examined, examine
 from conddiffusion_uad.evaluation.data.find import find, some
 from conddiffusion_uad.evaluation.methods import BASELINES, UNTRAINED, smoothing_of
 from conddiffusion_uad.evaluation.metrics.score_counts import count
+from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.method.anomaly_map.residual import Residual
 from conddiffusion_uad.method.restored import Restored
 from conddiffusion_uad.method.run import restore
 from conddiffusion_uad.training import recipe as recipes
 from conddiffusion_uad.training.data.corpus import load_corpus
-from conddiffusion_uad.training.data.crop import pad_to
 
 FEW = 3  # patients of a data set that get a column each
 Precisions = dict[str, dict[tuple[str, str], list[float]]]  # by row, then by column
@@ -131,6 +131,13 @@ def table(precisions: Precisions) -> str:
         means = [f"{np.mean(row[column]):.3f}" if column in row else "" for column in heads]
         lines.append(f"| {name} | " + " | ".join(means) + " |")
     return "\n".join(lines)
+
+
+def pad_to(values: np.ndarray, grid: Grid, wanted: Grid) -> np.ndarray:
+    """Values (z, y, x) on one grid brought to a larger one of the same lattice, which goes on as at the rim."""
+    low = np.rint((np.array(grid.origin) - np.array(wanted.origin)) / grid.spacing).astype(int)
+    high = np.array(wanted.size) - np.array(grid.size) - low
+    return np.pad(values, list(zip(low[::-1], high[::-1], strict=True)), mode="edge")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

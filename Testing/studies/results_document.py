@@ -15,12 +15,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from markdown_tables import escaped, markdown
 from published import BEHRENDT_2023, Published
 
 from conddiffusion_uad.evaluation.experiment import DESCRIPTION, SUMMARY
 from conddiffusion_uad.evaluation.reporting import shifts, tables
 from conddiffusion_uad.evaluation.reporting.page import PROTOCOLS
-from conddiffusion_uad.evaluation.reporting.table import Table, markdown_cell
+from conddiffusion_uad.evaluation.reporting.table import Table
 from conddiffusion_uad.evaluation.reporting.tables import READING
 from conddiffusion_uad.evaluation.settings import PUBLISHED
 from conddiffusion_uad.protocol.failures import RESEARCH_USE, BadInput, Failure, OutputFailure
@@ -47,7 +48,7 @@ def document(evaluations: Sequence[tuple[Values, Values]], folders: Sequence[str
     parts = [HEADER, READING]
     for about, figures in evaluations:
         parts += _asked(about)
-        parts += tables.published(figures).markdown() if about["protocol"] == PUBLISHED else _native(figures)
+        parts += markdown(tables.published(figures)) if about["protocol"] == PUBLISHED else _native(figures)
     parts += ["## How this file is made", _code(f"{COMMAND} {' '.join(folders)} --output {output}")]
     parts += _published(BEHRENDT_2023)
     return "\n\n".join(parts) + "\n"
@@ -56,21 +57,21 @@ def document(evaluations: Sequence[tuple[Values, Values]], folders: Sequence[str
 def _asked(about: Values) -> list[str]:
     """The heading of an evaluation, what was asked, and how to ask it again."""
     names = ", ".join(dict.fromkeys(bundle["name"] for bundle in about["bundles"]))
-    parts = [f"## {markdown_cell(names)}, protocol: {about['protocol']}"]
+    parts = [f"## {escaped(names)}, protocol: {about['protocol']}"]
     parts.append(f"Protocol: {PROTOCOLS[about['protocol']]}.")
-    parts += [f"Bundle {markdown_cell(bundle['name'])}, SHA-256 `{bundle['sha256']}`." for bundle in about["bundles"]]
+    parts += [f"Bundle {escaped(bundle['name'])}, SHA-256 `{bundle['sha256']}`." for bundle in about["bundles"]]
     return [*parts, "To reproduce:", _code("\n".join(about["commands"]))]
 
 
 def _native(summary: Values) -> list[str]:
     main, parts = summary["main"], []
     for group in summary["groups"]:
-        parts += [f"### {markdown_cell(tables.title(group))}", f"{tables.size(group)}."]
-        parts += [part for table in tables.of_group(group, main) for part in table.markdown()]
-        if changed := shifts.table(group).markdown():
+        parts += [f"### {escaped(tables.title(group))}", f"{tables.size(group)}."]
+        parts += [part for table in tables.of_group(group, main) for part in markdown(table)]
+        if changed := markdown(shifts.table(group)):
             parts += ["#### Changed scans", *changed]
     parts.append("### Reconstruction, time and memory")
-    return [*parts, *tables.fidelity(summary).markdown(), *tables.cost(summary).markdown()]
+    return [*parts, *markdown(tables.fidelity(summary)), *markdown(tables.cost(summary))]
 
 
 def _code(text: str) -> str:
@@ -83,7 +84,7 @@ def _published(published: Published) -> list[str]:
         "---",
         "## For reference: published figures, another protocol",
         f"{published.source}. {published.note}",
-        *table.markdown(),
+        *markdown(table),
     ]
 
 

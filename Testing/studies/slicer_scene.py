@@ -32,8 +32,7 @@ faulthandler.enable((OUT / "fault.txt").open("w"))
 sys.path.insert(0, str(ROOT / "CondDiffusionUAD"))
 
 from CondDiffusionUADLib.run.Application import moduleLogics  # noqa: E402
-from CondDiffusionUADLib.run.DetectionOutput import readDetectionOutput  # noqa: E402
-from CondDiffusionUADLib.run.ResultFiles import readResults  # noqa: E402
+from CondDiffusionUADLib.run.DetectionOutput import readDetectionOutput, readResults  # noqa: E402
 from CondDiffusionUADLib.scene.BrainSurface import showingBrainSteps  # noqa: E402
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings  # noqa: E402
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections, placeProblem  # noqa: E402

@@ -1,4 +1,4 @@
-"""The part of the panel that exports, and the window with the overview of a result."""
+"""The parts of the panel that give something away: the exports, and the text for a bug report."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from CondDiffusionUADLib.panel.Consent import confirm
-from CondDiffusionUADLib.panel.Widgets import chosen, fill, plainLabel
+from CondDiffusionUADLib.panel.Dialogs import OverviewWindow, askWhere, lastFolder, rememberFolder
+from CondDiffusionUADLib.panel.Widgets import chosen, fill
+from CondDiffusionUADLib.run.DetectionLogic import DetectionLogic
+from CondDiffusionUADLib.run.Diagnostics import diagnostics
 from CondDiffusionUADLib.run.Problems import ProblemError
 from CondDiffusionUADLib.scene import Export
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
-from CondDiffusionUADLib.scene.Nodes import DetectionNodes, resultTitle
-from CondDiffusionUADLib.scene.Overview import overviewOf
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes, nodesOf, resultTitle
+from CondDiffusionUADLib.scene.Scene import overviewOf
 
-_FOLDER = "CondDiffusionUAD/ExportFolder"
 Write = Callable[[LiveFindings, Path], None]
-_SHARE = 0.95  # of the width of Slicer's window, at most
-_BESIDE = 60  # pixels that the frame and the margins take
 
 
 class ExportPanel:
@@ -111,71 +110,28 @@ class ExportPanel:
             self._say(_("Exported to {path}").format(path=path))
 
 
-def askWhere(parent: Any, name: str, kind: str) -> Path | None:
-    """Where to save a file of a kind; None when the user does not want to. The folder is remembered.
+class LogPanel:
+    """The button below the log.
 
     Args:
-        parent: Widget.
-        name: Suggested; what follows its first point is the suffix that the file gets.
-        kind: For people.
-    """
-    suffix = name[name.index(".") :]
-    suggested, kinds = str(Path(lastFolder()) / name), f"{kind} (*{suffix})"
-    path = str(qt.QFileDialog.getSaveFileName(parent, kind, suggested, kinds))
-    if not path:
-        return None
-    rememberFolder(str(Path(path).parent))
-    if path.lower().endswith(suffix):
-        return Path(path)
-    # The dialog asked whether the name without the suffix may be replaced.
-    completed = Path(path + suffix)
-    question = _("{name} is there already. Replace it?").format(name=completed.name)
-    return completed if not completed.exists() or confirm(question, parent) else None
-
-
-def lastFolder() -> str:
-    """The folder that was last exported to; the user's own at first."""
-    return str(slicer.app.userSettings().value(_FOLDER) or Path.home())
-
-
-def rememberFolder(folder: str) -> None:
-    """Suggest this folder the next time."""
-    slicer.app.userSettings().setValue(_FOLDER, folder)
-
-
-class OverviewWindow:
-    """Shows a page; one at a time.
-
-    Args:
-        parent: Widget whose window it belongs to.
-        save: Called when the user wants to save the page, with the page (PNG).
+        ui: The widgets of the panel by name.
+        logic: Runs detections, and keeps what they logged.
+        say: Shows a message.
     """
 
-    def __init__(self, parent: Any, save: Callable[[bytes], None]) -> None:
-        self._parent = parent
-        self._save = save
-        self.dialog: Any = None
+    def __init__(self, ui: Any, logic: DetectionLogic, say: Callable[[str], None]) -> None:
+        self._ui = ui
+        self._logic = logic
+        self._say = say
+        ui.diagnosticsButton.clicked.connect(self._onCopy)
 
-    def show(self, title: str, picture: bytes) -> None:
-        """Show a page (PNG)."""
-        self.close()
-        page = qt.QPixmap()
-        page.loadFromData(qt.QByteArray(picture))
-        width = min(page.width(), round(_SHARE * self._parent.window().width) - _BESIDE)
-        image = qt.QLabel()
-        image.pixmap = page.scaledToWidth(max(width, 1), qt.Qt.SmoothTransformation)
-        save = qt.QPushButton(_("Save..."))
-        save.clicked.connect(lambda *_checked: self._save(picture))
-        self.dialog = qt.QDialog(self._parent.window())
-        self.dialog.windowTitle = _("Overview")
-        layout = qt.QVBoxLayout(self.dialog)
-        for widget in (plainLabel(title), image, save):
-            layout.addWidget(widget)
-        self.dialog.show()
-
-    def close(self) -> None:
-        """Close it."""
-        if self.dialog is not None:
-            self.dialog.hide()
-            self.dialog.deleteLater()
-            self.dialog = None
+    def _onCopy(self, *_checked: Any) -> None:
+        """Put the text for a bug report into the clipboard."""
+        app, ui = slicer.app, self._ui
+        application = f"{app.applicationName} {app.applicationVersion} ({app.repositoryRevision})"
+        device = f"{chosen(ui.deviceBox)}; {ui.deviceHint.text}"
+        names = tuple(node.GetName() or "" for node in nodesOf(slicer.mrmlScene, "vtkMRMLVolumeNode"))
+        message = f"{ui.messageLabel.text} {ui.detailsLabel.text}".strip()
+        text = diagnostics(application, device, chosen(ui.bundleBox), message, self._logic.log.text(), names)
+        app.clipboard().setText(text)
+        self._say(_("The diagnostics are in the clipboard."))

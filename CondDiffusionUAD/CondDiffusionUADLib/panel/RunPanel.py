@@ -9,7 +9,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from CondDiffusionUADLib.panel.Consent import Consent, askToInstall, confirm
+from CondDiffusionUADLib.panel.Dialogs import Consent, askToInstall, confirm
 from CondDiffusionUADLib.panel.Widgets import setQuietly
 from CondDiffusionUADLib.run import Problems
 from CondDiffusionUADLib.run.DetectionLogic import DetectionLogic

@@ -12,7 +12,7 @@ import qt
 from slicer.i18n import tr as _
 
 from conddiffusion_uad.protocol.bundle_folders import imported_bundles
-from CondDiffusionUADLib.panel.Consent import askForModel, askToInstall, confirm
+from CondDiffusionUADLib.panel.Dialogs import askForModel, askToInstall, confirm
 from CondDiffusionUADLib.panel.RunPanel import RunPanel
 from CondDiffusionUADLib.panel.Widgets import chosen
 from CondDiffusionUADLib.run import UserSettings

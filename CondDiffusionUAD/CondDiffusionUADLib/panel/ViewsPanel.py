@@ -1,4 +1,4 @@
-"""The parts of the panel that decide what the views show, and that hand findings to the Segment Editor."""
+"""The parts of the panel that decide which result the views show, and how, and that hand it to the Segment Editor."""
 
 from __future__ import annotations
 
@@ -12,8 +12,51 @@ from CondDiffusionUADLib.panel.Widgets import choose, chosen, fill, setQuietly
 from CondDiffusionUADLib.run.Steps import Steps
 from CondDiffusionUADLib.scene.BrainSurface import hideBrain, showingBrainSteps
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
-from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections, resultTitle
 from CondDiffusionUADLib.scene.Views import FADE, HEATMAP, SIDE_BY_SIDE, THREE_UP, Views
+
+
+class ResultsPanel:
+    """The list of results.
+
+    Args:
+        ui: The widgets of the panel by name.
+        changed: Called when the user chooses another result.
+    """
+
+    def __init__(self, ui: Any, changed: Callable[[], None]) -> None:
+        self._box = ui.detectionBox
+        self._box.currentIndexChanged.connect(lambda *_index: changed())
+
+    @property
+    def nodes(self) -> DetectionNodes | None:
+        """The chosen detection, as it is in the scene; None when there is none."""
+        heatmapId = chosen(self._box)
+        return next((n for n in findDetections(slicer.mrmlScene) if n.heatmap.GetID() == heatmapId), None)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the scene has other detections than those that are listed."""
+        return {nodes.heatmap.GetID() for nodes in findDetections(slicer.mrmlScene)} != self._listed
+
+    def list(self, heatmap: Any) -> None:
+        """List the detections of the scene, and choose that with this heatmap (None: as before, else the first)."""
+        detections = findDetections(slicer.mrmlScene)
+        wanted = heatmap.GetID() if heatmap is not None else chosen(self._box)
+        fill(self._box, [(resultTitle(nodes), nodes.heatmap.GetID()) for nodes in detections], wanted)
+        self._box.enabled = bool(detections)
+
+    def choose(self, heatmap: Any) -> bool:
+        """Choose the detection with this heatmap; whether it was another one, and is listed."""
+        if heatmap is None or heatmap.GetID() == chosen(self._box) or heatmap.GetID() not in self._listed:
+            return False
+        choose(self._box, heatmap.GetID())
+        return True
+
+    @property
+    def _listed(self) -> set[str]:
+        return {self._box.itemData(index) for index in range(self._box.count)}
+
 
 _HALF = 50  # percent of the reconstruction, when fading begins
 

@@ -9,28 +9,24 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from CondDiffusionUADLib.panel.ExportPanel import ExportPanel
-from CondDiffusionUADLib.panel.FindingsPanel import FindingsPanel, summary
+from CondDiffusionUADLib.panel.Dialogs import QuitGuard
+from CondDiffusionUADLib.panel.ExportPanel import ExportPanel, LogPanel
+from CondDiffusionUADLib.panel.FindingsPanel import FindingsPanel
 from CondDiffusionUADLib.panel.InputPanel import InputPanel
-from CondDiffusionUADLib.panel.Keys import Keys
-from CondDiffusionUADLib.panel.LogPanel import LogPanel
-from CondDiffusionUADLib.panel.QuitGuard import QuitGuard
-from CondDiffusionUADLib.panel.ResultsPanel import ResultsPanel
 from CondDiffusionUADLib.panel.RunPanel import RunPanel
 from CondDiffusionUADLib.panel.SettingsPanel import ModelsPanel, SettingsPanel
-from CondDiffusionUADLib.panel.ViewsPanel import MorePanel, ViewsPanel
-from CondDiffusionUADLib.panel.Widgets import chosen
+from CondDiffusionUADLib.panel.ViewsPanel import MorePanel, ResultsPanel, ViewsPanel
+from CondDiffusionUADLib.panel.Widgets import Keys, chosen
 from CondDiffusionUADLib.run import UserSettings
 from CondDiffusionUADLib.run.Application import detectionLogic, moduleLogics, releaseLogic
 from CondDiffusionUADLib.run.DetectionRun import Outcome, Settings
-from CondDiffusionUADLib.run.DeviceProbe import DeviceProbe, Devices
 from CondDiffusionUADLib.run.EngineLaunch import engineLaunch
+from CondDiffusionUADLib.run.Folders import resource
 from CondDiffusionUADLib.run.Installer import Installer
 from CondDiffusionUADLib.run.Installing import Installing
-from CondDiffusionUADLib.run.Paths import resource
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
-from CondDiffusionUADLib.run.Steps import Steps
-from CondDiffusionUADLib.run.Timers import timer
+from CondDiffusionUADLib.run.Readiness import DeviceProbe, Devices
+from CondDiffusionUADLib.run.Steps import Steps, timer
 from CondDiffusionUADLib.scene.Components import Components, importingSteps
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes
@@ -143,6 +139,7 @@ class Panel(VTKObservationMixin):
             self.run.show("")
         self.ui.anywayButton.visible = False
         self.models.show()
+        self.findings.offer(self.input.expected)
         self._onBusy()
 
     def _onBusy(self) -> None:
@@ -194,7 +191,7 @@ class Panel(VTKObservationMixin):
         self.findings.chooseFirst()
         self.ui.scanSection.collapsed = True
         self.input.offerScans()
-        return summary(self.findings.live.selection.findings) if self.findings.live else ""
+        return self.findings.summary
 
     def _showChosen(self, *, show: bool) -> None:
         """Work on the chosen detection; show it in the views at once, or leave the views alone."""

@@ -1,4 +1,4 @@
-"""The one detection logic of the application, wired to Slicer; and detection from Python, without the panel."""
+"""The one detection logic of the application, wired to Slicer; detection from Python; what "Reload and Test" tries."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import qt
 import slicer
 
 from CondDiffusionUADLib.run import Problems
-from CondDiffusionUADLib.run.Bundles import FULL, BundleInfo, installedBundles, readBundle
+from CondDiffusionUADLib.run.Bundles import FAST, FULL, BundleInfo, installedBundles, readBundle
 from CondDiffusionUADLib.run.DetectionLogic import DetectionLogic
 from CondDiffusionUADLib.run.DetectionRun import Outcome, RunListener, Settings
 from CondDiffusionUADLib.run.EngineLaunch import engineLaunch
+from CondDiffusionUADLib.run.Folders import resource
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
 from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE
 from CondDiffusionUADLib.scene.Images import Image, imagesIn
 from CondDiffusionUADLib.scene.InputVolume import guessContrast
-from CondDiffusionUADLib.scene.Nodes import DetectionNodes
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
 from CondDiffusionUADLib.scene.Scene import Logics
 
 _logic: DetectionLogic | None = None
@@ -216,3 +217,27 @@ class _Waiter:
             self._listener.onFinished(outcome)
         if self._loop is not None:
             self._loop.quit()
+
+
+_NOT_INSTALLED = ("not_installed", "torch_missing", "package_missing")
+
+
+def selfTest(logic: Any) -> None:
+    """Detect anomalies in the shipped scan; where the packages are not installed, that has to be said.
+
+    Args:
+        logic: The module's logic.
+
+    Raises:
+        AssertionError: Something does not work.
+    """
+    scan = slicer.util.loadVolume(str(resource("SampleData/synthetic_T2_brain.nii.gz")), {"name": "Synthetic_T2_brain"})
+    nodesBefore = slicer.mrmlScene.GetNumberOfNodes()
+    try:
+        nodes = logic.detect(scan, quality=FAST)
+    except ProblemError as error:
+        assert error.problem.code in _NOT_INSTALLED, error.problem.text
+        assert slicer.mrmlScene.GetNumberOfNodes() == nodesBefore, "a failed run has to leave the scene alone"
+        return
+    assert findDetections(slicer.mrmlScene) == [nodes]
+    assert nodes.findings.GetNumberOfRows() > 0, "the lesion of the synthetic scan was not found"

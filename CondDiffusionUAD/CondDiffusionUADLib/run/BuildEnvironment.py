@@ -26,9 +26,8 @@ from typing import Any
 
 from conddiffusion_uad.protocol.folder_lock import LockedError, acquire
 from CondDiffusionUADLib.run import Environment
-from CondDiffusionUADLib.run.BuildOrder import Console, Order
 from CondDiffusionUADLib.run.Environment import Record
-from CondDiffusionUADLib.run.InstallationPlan import Plan, Progress, readPlan
+from CondDiffusionUADLib.run.InstallationPlan import Console, Order, Plan, Progress, readPlan
 from CondDiffusionUADLib.run.PythonCandidates import Candidate, candidates
 from CondDiffusionUADLib.run.Uv import CanceledError, CommandError, Commands, fetchUv, isAppleSilicon, uvVariables
 

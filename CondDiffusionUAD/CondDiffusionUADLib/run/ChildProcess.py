@@ -14,7 +14,7 @@ from typing import Any
 import qt
 import slicer
 
-from CondDiffusionUADLib.run.PrivateFolder import PrivateFolder
+from CondDiffusionUADLib.run.Folders import PrivateFolder
 
 
 @dataclass(frozen=True)

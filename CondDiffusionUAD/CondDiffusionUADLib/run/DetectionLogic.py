@@ -15,16 +15,13 @@ import slicer
 
 from conddiffusion_uad.protocol.events import encode
 from CondDiffusionUADLib.run import Problems
-from CondDiffusionUADLib.run.DetectionOutput import readDetectionOutput
+from CondDiffusionUADLib.run.DetectionOutput import readDetectionOutput, readingSteps
 from CondDiffusionUADLib.run.DetectionRun import Outcome, Run, RunListener, Settings
-from CondDiffusionUADLib.run.DeviceProbe import Devices
-from CondDiffusionUADLib.run.PrivateFolder import PrivateFolder
+from CondDiffusionUADLib.run.Folders import PrivateFolder
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
-from CondDiffusionUADLib.run.Readiness import NEEDS_NEW_PROCESS, Readiness
-from CondDiffusionUADLib.run.ResultFiles import readingSteps
+from CondDiffusionUADLib.run.Readiness import NEEDS_NEW_PROCESS, Devices, Readiness
 from CondDiffusionUADLib.run.Steps import Steps
-from CondDiffusionUADLib.run.WorkerMessages import Log
-from CondDiffusionUADLib.run.WorkerProcess import Launch, WorkerProcess
+from CondDiffusionUADLib.run.WorkerProcess import Launch, Log, WorkerProcess
 from CondDiffusionUADLib.scene.InputVolume import checkScan, writingSteps
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes
 from CondDiffusionUADLib.scene.Scene import Logics, addDetection

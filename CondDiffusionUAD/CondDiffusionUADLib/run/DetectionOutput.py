@@ -1,34 +1,25 @@
-"""Reads the folder that ``conddiffusion-uad detect`` wrote. Standard library only."""
+"""Reads what ``conddiffusion-uad detect`` wrote: the report, and the volumes in small steps, outside of the scene."""
 
 from __future__ import annotations
 
-import csv
 import json
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-REPORT_FILE = "report.json"
-FINDINGS_FILE = "findings.csv"
-HEATMAP_FILE = "heatmap.nii.gz"
-RECONSTRUCTION_FILE = "reconstruction.nii.gz"
-SEGMENTATION_FILE = "segmentation.nii.gz"
-OVERVIEW_FILE = "overview.png"
+import numpy as np
+import slicer
+
+from conddiffusion_uad.protocol.result_files import HEATMAP, OVERVIEW, RECONSTRUCTION, REPORT
+from CondDiffusionUADLib.scene.Components import Components, linkComponents, linkingSteps
+from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE
+from CondDiffusionUADLib.scene.Nodes import matrixOf, voxels, vtkMatrix
 
 
 class DetectionOutputError(ValueError):
     """The folder does not hold the complete results of a detection."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One region above the threshold; the center is in patient coordinates (R, A, S), mm; the status is a person's."""
-
-    number: int
-    volumeMl: float
-    peakScore: float
-    meanScore: float
-    centerRas: tuple[float, float, float]
-    status: str = "open"
 
 
 @dataclass(frozen=True)
@@ -37,7 +28,6 @@ class DetectionOutput:
 
     Attributes:
         folder: The folder that holds the results.
-        findings: Most important first, numbered as in the segmentation.
         threshold: The anomaly score from which a voxel belongs to a finding.
         minVolumeMl: The smallest volume of a finding in ml.
         contrast: T1, T2 or FLAIR.
@@ -47,7 +37,6 @@ class DetectionOutput:
     """
 
     folder: Path
-    findings: tuple[Finding, ...]
     threshold: float
     minVolumeMl: float
     contrast: str
@@ -58,22 +47,17 @@ class DetectionOutput:
     @property
     def heatmap(self) -> Path:
         """Anomaly score, float32, on the grid of the input."""
-        return self.folder / HEATMAP_FILE
+        return self.folder / HEATMAP
 
     @property
     def reconstruction(self) -> Path:
         """What the model thinks this brain would look like healthy, in the intensities of the input."""
-        return self.folder / RECONSTRUCTION_FILE
-
-    @property
-    def segmentation(self) -> Path:
-        """Number of the finding of each voxel, uint16, 0 where there is none."""
-        return self.folder / SEGMENTATION_FILE
+        return self.folder / RECONSTRUCTION
 
     @property
     def overview(self) -> Path:
         """A page with slices through the first finding; may be missing."""
-        return self.folder / OVERVIEW_FILE
+        return self.folder / OVERVIEW
 
 
 def readDetectionOutput(folder: str | Path) -> DetectionOutput:
@@ -83,15 +67,14 @@ def readDetectionOutput(folder: str | Path) -> DetectionOutput:
         DetectionOutputError: A file is missing or cannot be understood.
     """
     folder = Path(folder)
-    for name in (REPORT_FILE, FINDINGS_FILE, HEATMAP_FILE, RECONSTRUCTION_FILE, SEGMENTATION_FILE):
+    for name in (REPORT, HEATMAP, RECONSTRUCTION):
         if not (folder / name).is_file():
             raise DetectionOutputError(f"{folder} does not hold a finished detection: {name} is missing.")
     try:
-        text = (folder / REPORT_FILE).read_text(encoding="utf-8")
+        text = (folder / REPORT).read_text(encoding="utf-8")
         report = json.loads(text)
         return DetectionOutput(
             folder=folder,
-            findings=_readFindings(folder / FINDINGS_FILE),
             threshold=float(report["parameters"]["threshold"]),
             minVolumeMl=float(report["parameters"]["min_volume_ml"]),
             contrast=str(report["parameters"]["contrast"]),
@@ -100,20 +83,109 @@ def readDetectionOutput(folder: str | Path) -> DetectionOutput:
             report=text,
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise DetectionOutputError(
-            f"The report or the findings in {folder} cannot be understood: {error!r}."
-        ) from error
+        raise DetectionOutputError(f"The report in {folder} cannot be understood: {error!r}.") from error
 
 
-def _readFindings(path: Path) -> tuple[Finding, ...]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return tuple(
-            Finding(
-                number=int(row["number"]),
-                volumeMl=float(row["volume_ml"]),
-                peakScore=float(row["peak_score"]),
-                meanScore=float(row["mean_score"]),
-                centerRas=(float(row["centre_r_mm"]), float(row["centre_a_mm"]), float(row["centre_s_mm"])),
-            )
-            for row in csv.DictReader(file)
-        )
+_MOST_VOXEL, _MOST_HEADER = 8, 1 << 20  # bytes of a voxel, and of all else in a file
+_CHUNK = 1 << 20  # compressed bytes a step: some hundredths of a second
+
+
+class UnreadableVolumeError(ValueError):
+    """A file cannot be read as a volume."""
+
+
+@dataclass(frozen=True)
+class ResultVolumes:
+    """The volumes of a detection as nodes that are in no scene yet, and the linked voxels of the heatmap."""
+
+    heatmap: Any
+    reconstruction: Any
+    components: Components
+
+
+def readResults(output: DetectionOutput, scan: Any) -> ResultVolumes:
+    """Read the volumes of a detection at once.
+
+    Args:
+        output: The results.
+        scan: The volume that was examined.
+
+    Raises:
+        UnreadableVolumeError: A file is damaged.
+    """
+    heatmap, reconstruction = (readVolume(path) for path in (output.heatmap, output.reconstruction))
+    for node in (heatmap, reconstruction):
+        takeHandedness(node, scan)
+    return ResultVolumes(heatmap, reconstruction, linkComponents(voxels(heatmap), SCORE_RANGE[0]))
+
+
+def readingSteps(output: DetectionOutput, scan: Any, scratch: Path, result: list[ResultVolumes]) -> Iterator[None]:
+    """`readResults` in small steps.
+
+    Args:
+        output: The results.
+        scan: The volume that was examined.
+        scratch: An existing folder for unpacked files.
+        result: Receives the volumes at the end.
+
+    Raises:
+        UnreadableVolumeError: A file is damaged.
+        OSError: The scratch folder cannot be written to.
+    """
+    nodes = []
+    for packed in (output.heatmap, output.reconstruction):
+        unpacked = scratch / packed.name.removesuffix(".gz")
+        yield from _unpack(packed, unpacked, _MOST_HEADER + _MOST_VOXEL * scan.GetImageData().GetNumberOfPoints())
+        nodes.append(readVolume(unpacked))
+        unpacked.unlink()
+        takeHandedness(nodes[-1], scan)
+        yield
+        # VTK computes the range once and remembers it; the display would ask for it later.
+        nodes[-1].GetImageData().GetScalarRange()
+        yield
+    components: list[Components] = []
+    yield from linkingSteps(voxels(nodes[0]), SCORE_RANGE[0], components)
+    result.append(ResultVolumes(nodes[0], nodes[1], components[0]))
+
+
+def readVolume(path: Path) -> Any:
+    """A volume node from a file, in no scene. Raises UnreadableVolumeError."""
+    node, storage = slicer.vtkMRMLScalarVolumeNode(), slicer.vtkMRMLVolumeArchetypeStorageNode()
+    storage.SetFileName(str(path))
+    storage.SetSingleFile(True)
+    if not storage.ReadData(node) or node.GetImageData() is None:
+        raise UnreadableVolumeError(f"{path.name} cannot be read as a volume.")
+    return node
+
+
+def takeHandedness(node: Any, scan: Any) -> None:
+    """Reverse the slices of a volume when Slicer did so as it read it, and the scan's are in the other order.
+
+    Slicer makes the axes of what it reads right-handed; the axes of a scan that was made otherwise may be left-handed.
+    """
+    theirs, ours = (np.linalg.det(matrixOf(volume)[:3, :3]) for volume in (scan, node))
+    if theirs * ours < 0:
+        matrix, array = matrixOf(node), voxels(node)
+        array[:] = array[::-1].copy()
+        matrix[:3, 3] += matrix[:3, 2] * (len(array) - 1)
+        matrix[:3, 2] *= -1
+        node.SetIJKToRASMatrix(vtkMatrix(matrix))
+
+
+def _unpack(packed: Path, unpacked: Path, most: int) -> Iterator[None]:
+    """Unpack a gzip file of at most so many bytes in steps."""
+    unpacker = zlib.decompressobj(wbits=31)
+    left = most
+    try:
+        with packed.open("rb") as source, unpacked.open("wb") as target:
+            while chunk := source.read(_CHUNK):
+                data = unpacker.decompress(chunk, left + 1)
+                left -= len(data)
+                if left < 0:
+                    raise UnreadableVolumeError(f"{packed.name} is larger than a result for this scan can be.")
+                target.write(data)
+                yield
+    except zlib.error as error:
+        raise UnreadableVolumeError(f"{packed.name} is damaged.") from error
+    if not unpacker.eof:
+        raise UnreadableVolumeError(f"{packed.name} is damaged.")

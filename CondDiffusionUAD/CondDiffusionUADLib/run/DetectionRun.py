@@ -9,10 +9,9 @@ from typing import Protocol
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.protocol.job import DetectionJob
 from CondDiffusionUADLib.run import Problems
-from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput
-from CondDiffusionUADLib.run.PrivateFolder import PrivateFolder
+from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput, ResultVolumes
+from CondDiffusionUADLib.run.Folders import PrivateFolder
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
-from CondDiffusionUADLib.run.ResultFiles import ResultVolumes
 from CondDiffusionUADLib.scene.Components import Components
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes
 

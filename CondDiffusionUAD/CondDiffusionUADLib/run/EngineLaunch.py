@@ -10,7 +10,7 @@ import slicer
 from CondDiffusionUADLib.run import Problems, UserSettings
 from CondDiffusionUADLib.run.ChildProcess import Launch
 from CondDiffusionUADLib.run.Environment import environmentFolder, pythonIn, readRecord
-from CondDiffusionUADLib.run.Paths import moduleFolder, resource
+from CondDiffusionUADLib.run.Folders import moduleFolder, resource
 from CondDiffusionUADLib.run.Problems import ProblemError
 
 _VARIABLES = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "PYTHONNOUSERSITE": "1"}

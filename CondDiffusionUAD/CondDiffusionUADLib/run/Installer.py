@@ -15,10 +15,10 @@ from CondDiffusionUADLib.run.Application import renewWorker
 from CondDiffusionUADLib.run.ChildProcess import ChildProcess
 from CondDiffusionUADLib.run.EngineLaunch import ownEnvironment, slicersPythonLaunch
 from CondDiffusionUADLib.run.Environment import OLD, engineFolder, leftovers, pythonIn, readRecord
+from CondDiffusionUADLib.run.Folders import moduleFolder, resource
 from CondDiffusionUADLib.run.Installing import EnvironmentState, InstallListener
-from CondDiffusionUADLib.run.Paths import moduleFolder, resource
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
-from CondDiffusionUADLib.run.WorkerMessages import LineBuffer, readEvent
+from CondDiffusionUADLib.run.WorkerProcess import LineBuffer, readEvent
 
 _MODULE = "CondDiffusionUADLib.run.BuildEnvironment"
 _PATIENCE_MS = 1500  # to tidy up, when Slicer quits

@@ -1,10 +1,30 @@
-"""Runs long work in small steps between which the application handles its events, without threads."""
+"""Long work in small steps between which the application handles its events, without threads; and timers."""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
+from typing import Any
 
-from CondDiffusionUADLib.run.Timers import timer
+import qt
+
+
+def timer(call: Callable[[], None]) -> Any:
+    """A timer that calls a method; it repeats until it is stopped.
+
+    PythonQt holds what a signal is connected to for as long as the sender lives. An object that holds a timer which
+    holds the object would therefore stay forever; so the timer only knows the object while somebody else does.
+    """
+    reference = weakref.WeakMethod(call)
+    made = qt.QTimer()
+    made.timeout.connect(lambda: _call(reference))
+    return made
+
+
+def _call(reference: weakref.WeakMethod[Callable[[], None]]) -> None:
+    call = reference()
+    if call is not None:
+        call()
 
 
 class Steps:
@@ -14,6 +34,11 @@ class Steps:
         self._work: Iterator[None] | None = None
         self._done: Callable[[Exception | None], None] = _nobody
         self._timer = timer(self._step)
+
+    @property
+    def busy(self) -> bool:
+        """Whether work is under way."""
+        return self._work is not None
 
     def run(self, work: Iterator[None], done: Callable[[Exception | None], None]) -> None:
         """Run `work` to its end, then call `done` with what it raised, or None. Replaces work that is under way."""

@@ -16,7 +16,7 @@ import slicer
 import vtk
 from vtk.util import numpy_support
 
-from CondDiffusionUADLib.run.Paths import resource
+from CondDiffusionUADLib.run.Folders import resource
 from CondDiffusionUADLib.scene.Nodes import matrixOf, vtkMatrix
 
 SEGMENT_ID = "CandidateAnomaly"

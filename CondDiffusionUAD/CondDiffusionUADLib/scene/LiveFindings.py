@@ -18,17 +18,20 @@ from slicer.i18n import tr as _
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
 from CondDiffusionUADLib.scene.CandidateSegmentation import createSegmentation, isShownInThreeD, showInThreeD
 from CondDiffusionUADLib.scene.Components import Components, linkingSteps
-from CondDiffusionUADLib.scene.Decisions import ACCEPTED, OPEN, STATUSES, Decisions, Voxel
-from CondDiffusionUADLib.scene.Findings import Finding, Selection, setFindings
-from CondDiffusionUADLib.scene.FindingsModel import FindingsModel
-from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE, setThreshold
-from CondDiffusionUADLib.scene.Kept import (
+from CondDiffusionUADLib.scene.Decisions import (
+    ACCEPTED,
     DECISIONS_ATTRIBUTE,
     EDITS_ATTRIBUTE,
     MIN_VOLUME_ATTRIBUTE,
+    OPEN,
     SHOWN_ATTRIBUTE,
+    STATUSES,
+    Decisions,
     Kept,
+    Voxel,
 )
+from CondDiffusionUADLib.scene.Findings import Finding, FindingsModel, Selection, setFindings
+from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE, setThreshold
 from CondDiffusionUADLib.scene.Nodes import (
     DetectionNodes,
     heatmapName,
@@ -123,6 +126,11 @@ class LiveFindings:
     def minVolumeMl(self) -> float:
         """The smallest volume of a finding, ml."""
         return self._kept.minVolumeMl
+
+    @property
+    def largestScore(self) -> float:
+        """The largest score of the scan, wherever it is."""
+        return float(self.nodes.heatmap.GetImageData().GetScalarRange()[1])
 
     @property
     def edited(self) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from slicer.util import TESTING_DATA_URL
 
-from CondDiffusionUADLib.run.Paths import resource
+from CondDiffusionUADLib.run.Folders import resource
 
 CATEGORY = "Brain Anomaly Detection"
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from conddiffusion_uad.protocol.failures import RESEARCH_USE
-from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput
-from CondDiffusionUADLib.run.ResultFiles import ResultVolumes, UnreadableVolumeError, readResults
+from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput, ResultVolumes, UnreadableVolumeError, readResults
 from CondDiffusionUADLib.scene.CandidateSegmentation import createSegmentation
-from CondDiffusionUADLib.scene.Decisions import Decisions
-from CondDiffusionUADLib.scene.FindingsModel import FindingsModel
+from CondDiffusionUADLib.scene.Decisions import ALGORITHM_ATTRIBUTE, Decisions
+from CondDiffusionUADLib.scene.Findings import FindingsModel
 from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE, addLegend, showAsHeatmap
-from CondDiffusionUADLib.scene.Kept import ALGORITHM_ATTRIBUTE
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import (
     DetectionNodes,
@@ -30,7 +31,6 @@ from CondDiffusionUADLib.scene.Nodes import (
     resultName,
     voxels,
 )
-from CondDiffusionUADLib.scene.Overview import addOverview
 from CondDiffusionUADLib.scene.Views import showOnly
 from CondDiffusionUADLib.scene.ViewsState import copyWindow
 
@@ -157,3 +157,33 @@ def _takeGrid(node: Any, inputNode: Any) -> None:
     if node.GetImageData().GetDimensions() != size or away > GRID_TOLERANCE * min(inputNode.GetSpacing()):
         raise SceneError(f"The results do not lie on the grid of {inputNode.GetName()}.")
     node.CopyOrientation(inputNode)
+
+
+MOST_BYTES = 16 << 20  # the pages take 1 MB; a scene may come from anybody
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def addOverview(scene: Any, path: Path, name: str) -> Any:
+    """A text node with a page (PNG) from a file; None when the file is missing, too large or no PNG."""
+    try:
+        data = path.read_bytes() if path.stat().st_size <= MOST_BYTES else b""
+    except OSError:
+        return None
+    if not data.startswith(_SIGNATURE):
+        return None
+    node = scene.AddNewNodeByClass("vtkMRMLTextNode", name)
+    node.SetText(base64.b64encode(data).decode("ascii"))
+    node.SetDescription("A picture (PNG) as base64 text.")
+    return node
+
+
+def overviewOf(node: Any) -> bytes | None:
+    """The page (PNG) that a text node holds; None when it holds something else."""
+    text = node.GetText() if node is not None else None
+    if not text or len(text) > 2 * MOST_BYTES:
+        return None
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return data if data.startswith(_SIGNATURE) else None

@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import slicer
-
 from CondDiffusionUADLib.scene.BrainSurface import hideBrain
 from CondDiffusionUADLib.scene.Heatmap import DEFAULT_OPACITY, legendOf, pinScale, showLegend
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
+from CondDiffusionUADLib.scene.SideBySide import SideBySide
 from CondDiffusionUADLib.scene.ViewsState import (
     ViewsState,
     copyWindow,
     crosshairOf,
-    layoutOf,
     look,
     put,
     setTop,
@@ -27,16 +25,7 @@ from CondDiffusionUADLib.scene.ViewsState import (
 )
 
 HEATMAP, FADE, SIDE_BY_SIDE, THREE_UP = MODES = ("heatmap", "fade", "sideBySide", "threeUp")
-_ORIENTATIONS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}  # of Slicer's ordinary views
-_THREE_UP_LAYOUT = 27182  # above the numbers that Slicer and its extensions use
-_OUR_LAYOUTS = (slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView, _THREE_UP_LAYOUT)
-_THREE_UP_XML = (
-    '<layout type="horizontal">'
-    + "".join(
-        f'<item><view class="vtkMRMLSliceNode" singletontag="{name}"/></item>' for name in ("Red", "Yellow", "Green")
-    )
-    + "</layout>"
-)
+_VIEWS_BESIDE = {SIDE_BY_SIDE: 2, THREE_UP: 3}  # each other
 
 
 class Views:
@@ -49,7 +38,7 @@ class Views:
     def __init__(self, scene: Any) -> None:
         self._scene = scene
         self._before: ViewsState | None = None
-        self._arranged: ViewsState | None = None
+        self._beside = SideBySide(scene)
         self._shown: DetectionNodes | None = None
         self._mode = HEATMAP
         self._fade = 0.0
@@ -57,7 +46,6 @@ class Views:
         self._legend = True
         self._flickering = self._hidden = False
         self._observed: list[tuple[Any, int]] = []
-        self._aligning = False
 
     @property
     def canRestore(self) -> bool:
@@ -82,10 +70,10 @@ class Views:
         self._opacity, self._fade, self._flickering, self._hidden = opacity, fade, False, False
         showOnly(self._scene, nodes)
         pinScale(nodes.heatmap)
-        if self._mode in (SIDE_BY_SIDE, THREE_UP):
-            self._arrange()
+        if self._mode in _VIEWS_BESIDE:
+            self._beside.arrange(_VIEWS_BESIDE[self._mode], nodes.input)
         else:
-            self._arrangeAsBefore()
+            self._beside.restore()
         self._layers()
         self._follow()
 
@@ -132,7 +120,7 @@ class Views:
         before = self._before
         if before is None:
             return
-        self._arrangeAsBefore()
+        self._beside.restore()
         self.forget()
         put(self._scene, before, layers=True)
         showOnly(self._scene, None)
@@ -140,7 +128,8 @@ class Views:
     def forget(self) -> None:
         """What was shown before is gone: another scene, or the panel goes."""
         self._unobserve()
-        self._before = self._arranged = self._shown = None
+        self._before = self._shown = None
+        self._beside.forget()
 
     def jump(self, place: tuple[float, float, float]) -> None:
         """Move all slice views to a place in the world (R, A, S), mm, and mark it with the crosshair.
@@ -191,62 +180,6 @@ class Views:
             return (nodes.reconstruction, None, 0.0) if view == "Yellow" else (scan, None, 0.0)
         return scan, heatmap, self._opacity
 
-    def _arrange(self) -> None:
-        """Let Red, Yellow (and Green) stand side by side and look at the same."""
-        if self._arranged is None:
-            self._arranged = look(self._scene)
-        layout = layoutOf(self._scene)
-        if layout is not None and self._mode == SIDE_BY_SIDE:
-            layout.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView)
-        elif layout is not None:
-            if not layout.IsLayoutDescription(_THREE_UP_LAYOUT):
-                layout.AddLayoutDescription(_THREE_UP_LAYOUT, _THREE_UP_XML)
-            layout.SetViewArrangement(_THREE_UP_LAYOUT)
-        for sliceNode, composite in sliceViews(self._scene):
-            if sliceNode.GetLayoutName() in self._besides:
-                composite.SetLinkedControl(True)
-        self.align()
-
-    @property
-    def _besides(self) -> tuple[str, ...]:
-        return ("Red", "Yellow") if self._mode == SIDE_BY_SIDE else ("Red", "Yellow", "Green")
-
-    def align(self) -> None:
-        """Let the views that stand side by side look at what the left one does, as near as it does."""
-        views = {sliceNode.GetLayoutName(): sliceNode for sliceNode, _composite in sliceViews(self._scene)}
-        if self._aligning or "Red" not in views or self._mode not in (SIDE_BY_SIDE, THREE_UP):
-            return
-        self._aligning = True
-        left = views["Red"]
-        width, height, _depth = left.GetDimensions()
-        field = left.GetFieldOfView()
-        for name in self._besides[1:]:
-            if name not in views:
-                continue
-            other = views[name]
-            wide, high, _depth = other.GetDimensions()
-            scale = max(field[0] / max(width, 1), field[1] / max(height, 1))  # mm in a pixel
-            modifying = other.StartModify()
-            other.GetSliceToRAS().DeepCopy(left.GetSliceToRAS())
-            other.SetFieldOfView(scale * wide, scale * high, field[2])
-            other.SetXYZOrigin(*left.GetXYZOrigin())
-            other.UpdateMatrices()
-            other.EndModify(modifying)
-        self._aligning = False
-
-    def _arrangeAsBefore(self) -> None:
-        """Leave the side-by-side layout."""
-        before, self._arranged = self._arranged, None
-        layout = layoutOf(self._scene)
-        if before is not None and before.arrangement not in _OUR_LAYOUTS:
-            put(self._scene, before, layers=False)
-        elif layout is not None and layout.GetViewArrangement() in _OUR_LAYOUTS:
-            # A scene that was saved side by side: nobody knows what was before.
-            layout.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView)
-            for sliceNode, composite in sliceViews(self._scene):
-                composite.SetLinkedControl(False)
-                sliceNode.SetOrientation(_ORIENTATIONS.get(sliceNode.GetLayoutName(), sliceNode.GetOrientation()))
-
     def _follow(self) -> None:
         """Keep the heatmap's scale, the reconstruction as bright as the scan, the legend's size, the views aligned."""
         self._unobserve()
@@ -278,7 +211,7 @@ class Views:
             legend = legendOf(self._shown.heatmap) if self._shown is not None else None
             if legend is not None and legend.GetVisibility() and legend.GetNthViewNodeID(0) == sliceNode.GetID():
                 showLegend(self._shown.heatmap, sliceNode)  # as large as before, in pixels
-            self.align()
+            self._beside.align()
 
 
 def showOnly(scene: Any, shown: DetectionNodes | None) -> None:

@@ -137,3 +137,12 @@ def showsWell(sliceNode: Any, place: tuple[float, float, float]) -> bool:
     vtk.vtkMatrix4x4.Invert(sliceNode.GetXYToRAS(), inverse)
     pixel, size = inverse.MultiplyPoint((*place, 1.0)), sliceNode.GetDimensions()
     return all(MARGIN * n <= p <= (1 - MARGIN) * n for p, n in zip(pixel[:2], size[:2], strict=True))
+
+
+def seenOf(sliceNode: Any, volume: Any) -> tuple[float, float]:
+    """Width and height (mm) of what a view shows of a volume: of its field at most, of the volume at most."""
+    rasToSlice, bounds = vtk.vtkMatrix4x4(), [0.0] * 6
+    vtk.vtkMatrix4x4.Invert(sliceNode.GetSliceToRAS(), rasToSlice)
+    volume.GetSliceBounds(bounds, rasToSlice)
+    field = sliceNode.GetFieldOfView()
+    return min(field[0], bounds[1] - bounds[0]), min(field[1], bounds[3] - bounds[2])

@@ -22,6 +22,7 @@ from conddiffusion_uad.app.interrupts import ignore_interrupts, terminate_as_int
 from conddiffusion_uad.app.repetition import Repetition
 from conddiffusion_uad.app.streams import EventWriter, open_standard_streams, reserved_stdout
 from conddiffusion_uad.protocol.events import Emit
+from conddiffusion_uad.protocol.expected_findings import USUAL
 from conddiffusion_uad.protocol.explanation import explain
 from conddiffusion_uad.protocol.failures import (
     EXIT_CANCELLED,
@@ -30,12 +31,13 @@ from conddiffusion_uad.protocol.failures import (
     BadInput,
     Cancelled,
 )
-from conddiffusion_uad.protocol.job import CONTRASTS, PRECISIONS, DetectionJob
+from conddiffusion_uad.protocol.job import CONTRASTS, PRECISIONS, USUAL_FLAGGED, DetectionJob
 
 PROGRAM = "conddiffusion-uad"
 PATIENCE_S = 1.0  # how long a cancelled run may take to end by itself
 RESEARCH_COMMANDS = {
     "train": "conddiffusion_uad.training.commands",
+    "methods": "conddiffusion_uad.training.methods_command",
     "evaluate": "conddiffusion_uad.evaluation.commands",
     "benchmark": "conddiffusion_uad.evaluation.benchmark.commands",
 }
@@ -110,9 +112,14 @@ def _add_detect(parser: argparse.ArgumentParser) -> None:
     add(
         "--healthy-flagged",
         type=float,
-        default=DEFAULTS.healthy_flagged,
         metavar="FRACTION",
-        help="of healthy tissue that the threshold may flag (default: %(default)s)",
+        help=f"of healthy tissue that may be flagged, instead of a number of findings; such as {USUAL_FLAGGED}",
+    )
+    add(
+        "--expected-findings",
+        type=float,
+        metavar="N",
+        help=f"false ones that the threshold may lead to in a healthy brain (default: {USUAL:g}, if the bundle knows)",
     )
     add(
         "--min-volume-ml",

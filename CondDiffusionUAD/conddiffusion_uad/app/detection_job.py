@@ -194,6 +194,7 @@ class Examination:
             device=next(bundle.model.parameters()).device,
             timesteps=self.job.levels,
             healthy_flagged=self.job.healthy_flagged,
+            expected_findings=self.job.expected_findings,
             min_volume_ml=self.job.min_volume_ml,
             skull=self.job.skull,
             seed=self.job.seed,

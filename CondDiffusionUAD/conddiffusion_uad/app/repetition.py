@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 MOST_THREADS = 1024
-_LATER = ("series", "echo")  # parameters that the first reports lack, and that were left out then
+_LATER = ("series", "echo", "expected_findings")  # parameters that the first reports lack, and that were left out then
 
 ROUNDING = 1e-4
 """Of coordinates (mm) and directions when a scan is brought from one file format to another."""

@@ -4,6 +4,7 @@
 <name>/configs/metadata.json       what it is, and under "conddiffusion_uad" how it is run
        configs/calibration.json    residuals of healthy scans, by contrast
        configs/gate.json           features of healthy scans, by contrast
+       configs/expected_findings.json  findings in healthy scans by threshold and contrast
        configs/recipe.toml         how it was trained
        configs/inference.json      how MONAI runs it
        models/model.safetensors    weights of encoder and denoiser, half precision
@@ -38,12 +39,14 @@ from conddiffusion_uad.model import precision as precisions
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.fast.inference import accelerated
 from conddiffusion_uad.protocol.bundle_folders import imported_bundles
+from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
 from conddiffusion_uad.protocol.explanation import first_line, is_out_of_memory
 from conddiffusion_uad.protocol.failures import BundleFailure, shown
 
 METADATA = "configs/metadata.json"
 CALIBRATION = "configs/calibration.json"
 GATE = "configs/gate.json"
+EXPECTED = "configs/expected_findings.json"
 RECIPE = "configs/recipe.toml"
 CARD = "docs/README.md"
 PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin")
@@ -66,6 +69,7 @@ class Bundle:
         trainable: The same as they were loaded: in the plain form, with gradients, on the CPU. Copy before changing.
         metadata: All of its metadata.json.
         gate: Features of healthy scans by contrast, for the input gate; empty when it does not know them.
+        expected: Findings in healthy scans by contrast; empty when it promises nothing of them.
     """
 
     name: str
@@ -77,6 +81,7 @@ class Bundle:
     trainable: ConditionedDiffusion
     metadata: Mapping[str, Any]
     gate: Mapping[str, HealthyFeatures] = field(default_factory=dict)
+    expected: Mapping[str, ExpectedFindings] = field(default_factory=dict)
 
     @property
     def method(self) -> Method:
@@ -157,9 +162,9 @@ def digest(folder: Path) -> str:
         BundleFailure: ``bundle_damaged``.
     """
     try:
-        total = hashlib.sha256(json.dumps(_section(folder), sort_keys=True).encode())
+        total = hashlib.sha256(json.dumps(_read_json(folder / METADATA)["conddiffusion_uad"], sort_keys=True).encode())
         model, *others = weights.files(folder)
-        for file in (folder / CALIBRATION, model, folder / GATE, *others):
+        for file in (folder / CALIBRATION, model, folder / GATE, *others, folder / EXPECTED):
             if file.is_file():
                 total.update(file.read_bytes())
     except _DAMAGE as error:
@@ -190,8 +195,9 @@ def load(name_or_path: str) -> Bundle:
                 _REINSTALL,
             )
         config = BundleConfig.from_json(section)
-        calibration, model = _load_calibration(folder), weights.load(folder, config)
-        return Bundle(folder.name, folder, found, config, calibration, model, model, metadata, _load_gate(folder))
+        calibration, model = _entries(folder / CALIBRATION, Calibration), weights.load(folder, config)
+        healthy = _entries(folder / GATE, HealthyFeatures), _entries(folder / EXPECTED, ExpectedFindings)
+        return Bundle(folder.name, folder, found, config, calibration, model, model, metadata, *healthy)
     except (*_DAMAGE, AttributeError, ArithmeticError, AssertionError, RuntimeError, SafetensorError) as error:
         if is_out_of_memory(error):
             raise
@@ -221,7 +227,7 @@ def save(
         raise BundleFailure(
             "weights_unusable", f"The bundle {folder.name} cannot be saved: {first_line(error)}.", _TRAIN_AGAIN
         ) from error
-    for file in (CALIBRATION, GATE):
+    for file in (CALIBRATION, GATE, EXPECTED):
         (folder / file).unlink(missing_ok=True)  # of other weights
     (folder / METADATA).parent.mkdir(parents=True, exist_ok=True)
     _write_json(folder / METADATA, {**(metadata or {}), "conddiffusion_uad": config.to_json()})
@@ -245,14 +251,17 @@ def save_calibration(
     """
     if measured_with is not None:
         _write_json(folder / METADATA, {**_read_json(folder / METADATA), "calibrated_with": dict(measured_with)})
-    _write_json(folder / CALIBRATION, {contrast: entry.to_json() for contrast, entry in calibration.items()})
-    seal(folder)
+    _store(folder, CALIBRATION, calibration, indent=2)
 
 
 def save_gate(folder: Path, gate: Mapping[str, HealthyFeatures]) -> None:
     """Store the healthy features of a bundle and seal it."""
-    _write_json(folder / GATE, {contrast: entry.to_json() for contrast, entry in gate.items()}, indent=None)
-    seal(folder)
+    _store(folder, GATE, gate)
+
+
+def save_expected(folder: Path, expected: Mapping[str, ExpectedFindings]) -> None:
+    """Store how many findings healthy scans have and seal the bundle."""
+    _store(folder, EXPECTED, expected)
 
 
 def seal(folder: Path) -> None:
@@ -260,20 +269,14 @@ def seal(folder: Path) -> None:
     _write_json(folder / METADATA, {**_read_json(folder / METADATA), "sha256": digest(folder)})
 
 
-def _section(folder: Path) -> Any:
-    return _read_json(folder / METADATA)["conddiffusion_uad"]
+def _entries(file: Path, kind: Any) -> dict[str, Any]:
+    """What a file holds for each contrast; empty when there is no file."""
+    return {name: kind.from_json(entry) for name, entry in _read_json(file).items()} if file.is_file() else {}
 
 
-def _load_calibration(folder: Path) -> dict[str, Calibration]:
-    if not (folder / CALIBRATION).is_file():
-        return {}
-    return {contrast: Calibration.from_json(entry) for contrast, entry in _read_json(folder / CALIBRATION).items()}
-
-
-def _load_gate(folder: Path) -> dict[str, HealthyFeatures]:
-    if not (folder / GATE).is_file():
-        return {}
-    return {contrast: HealthyFeatures.from_json(entry) for contrast, entry in _read_json(folder / GATE).items()}
+def _store(folder: Path, file: str, entries: Mapping[str, Any], indent: int | None = None) -> None:
+    _write_json(folder / file, {name: entry.to_json() for name, entry in entries.items()}, indent)
+    seal(folder)
 
 
 def pickled(name: str) -> BundleFailure:

@@ -1,6 +1,6 @@
 """What makes a bundle one that MONAI itself can run:
 
-    python -m monai.bundle run --config_file BUNDLE/configs/inference.json --image prepared.nii.gz --contrast T2
+python -m monai.bundle run --config_file BUNDLE/configs/inference.json --image prepared.nii.gz --contrast T2
 """
 
 from __future__ import annotations

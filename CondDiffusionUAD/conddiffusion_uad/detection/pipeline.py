@@ -10,7 +10,7 @@ import SimpleITK as sitk
 import torch
 
 from conddiffusion_uad.bundle.bundle import Bundle
-from conddiffusion_uad.bundle.calibration import threshold
+from conddiffusion_uad.detection import sensitivity
 from conddiffusion_uad.detection.findings import Finding, find
 from conddiffusion_uad.detection.input_check import gate
 from conddiffusion_uad.method import run
@@ -65,7 +65,8 @@ def detect(
     *,
     device: torch.device | str = "cpu",
     timesteps: Sequence[int] | None = None,
-    healthy_flagged: float = 0.01,
+    healthy_flagged: float | None = None,
+    expected_findings: float | None = None,
     min_volume_ml: float = 0.05,
     skull: str = "auto",
     seed: int = 0,
@@ -82,7 +83,9 @@ def detect(
         contrast: One that the bundle is calibrated for.
         device: Processor of the network and of the skull stripping.
         timesteps: How much noise the reconstruction is made with, t in 1..1000; None for the bundle's own.
-        healthy_flagged: Fraction of healthy tissue that the threshold may flag.
+        healthy_flagged: Fraction of healthy tissue that the threshold may flag; None to go by findings.
+        expected_findings: False findings that may be expected in a healthy brain; None, with no `healthy_flagged`
+            either, for what is usual.
         min_volume_ml: Smallest volume of a finding in ml.
         skull: "auto", "on" or "off".
         seed: Seed of the noise.
@@ -96,6 +99,7 @@ def detect(
     """
     progress = progress or Quiet()
     require_contrast(bundle, contrast)
+    limit = sensitivity.threshold(bundle, contrast, healthy_flagged, expected_findings)
 
     if timesteps is not None:
         _warn_of_other_timesteps(timesteps, bundle, progress)
@@ -120,7 +124,6 @@ def detect(
 
     # threshold, findings
     progress.stage("findings")
-    limit = threshold(healthy_flagged)
     segmentation, findings = find(heatmap, limit, min_volume_ml)
     images = (heatmap, reconstruction, prepared.native_mask, segmentation)
     return Detection(*images, findings, limit, scored.restored.batch, prepared, assessment, scored.measures)

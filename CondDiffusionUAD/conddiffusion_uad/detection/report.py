@@ -13,6 +13,7 @@ import SimpleITK as sitk
 
 from conddiffusion_uad import __version__
 from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.detection import sensitivity
 from conddiffusion_uad.detection.findings import COLUMNS, row
 from conddiffusion_uad.detection.pipeline import Detection
 from conddiffusion_uad.detection.recorder import Recorder
@@ -76,6 +77,14 @@ def build(
             "peak_score": round(max((finding.peak_score for finding in detection.findings), default=0.0), 3),
             "list": [dict(zip(COLUMNS, row(finding), strict=True)) for finding in detection.findings],
         },
+        "expected_findings": sensitivity.promise(
+            bundle,
+            contrast,
+            detection.threshold,
+            job.expected_findings,
+            job.min_volume_ml,
+            float(sitk.GetArrayViewFromImage(detection.heatmap).max()),
+        ),
         "measures": dict(detection.measures),
         "warnings": recorder.warnings,
         "seconds": {**recorder.seconds, "total": round(sum(recorder.seconds.values()), 3)},

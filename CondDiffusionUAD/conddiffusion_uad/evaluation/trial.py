@@ -95,9 +95,11 @@ def _clean(trial: Trial, settings: Settings) -> Kept:
     """The record of a scan as it is, its arrays and its picture."""
     result = _result_of(trial.case, trial.bundle, settings)
     examined = result.examined
-    about = _about(trial, result, settings, _fidelity(result))
+    made = result.made.restored.mean if result.made else None
+    figures = None if made is None else fidelity(examined.volume, made, examined.mask, examined.truth_on_grid())
+    about = _about(trial, result, settings, figures)
     if settings.protocol == PUBLISHED:
-        return about, published.arrays(examined, result.made.restored.mean), None
+        return about, published.arrays(examined, made), None
     before = result if settings.shifts else None
     record, arrays = _measured(about, examined, chain([result.first], result.others), before, settings)
     return record, arrays, gallery.draw(_views(result, settings.rule))
@@ -105,13 +107,12 @@ def _clean(trial: Trial, settings: Settings) -> Kept:
 
 def _shifted(trial: Trial, settings: Settings) -> Record:
     """The record of a changed scan."""
-    clean = _kept_result(trial.case, trial.bundle, settings)
-    if isinstance(clean, BadInput):
-        raise clean
+    clean = _result_of(trial.case, trial.bundle, settings)
     scan = volumes.read(trial.case.scan, thin=True)
     changed = _changed(scan, clean.examined.prepared.native_mask, trial, settings.seed)
     about = _identity(trial)
-    if _is_same(scan, changed.scan):
+    same_voxels = np.array_equal(sitk.GetArrayViewFromImage(scan), sitk.GetArrayViewFromImage(changed.scan))
+    if same_voxels and Grid.of(scan) == Grid.of(changed.scan):
         return replace(about, applies=False)
     try:
         result = _result_of_scan(trial.case, trial.bundle, settings, changed.scan)
@@ -131,9 +132,7 @@ def _shifted(trial: Trial, settings: Settings) -> Record:
 
 def _result_of(case: Case, bundle: int, settings: Settings) -> Result:
     """What comes out of a scan as it is; it is kept where scans are changed."""
-    if not settings.shifts:
-        return _run(case, bundle, settings)
-    result = _kept_result(case, bundle, settings)
+    result = _kept_result(case, bundle, settings) if settings.shifts else _run(case, bundle, settings)
     if isinstance(result, BadInput):
         raise result
     return result
@@ -189,11 +188,6 @@ def _changed(scan: sitk.Image, brain: sitk.Image, trial: Trial, seed: int) -> Ch
     return GEOMETRIC_CHANGES[trial.corruption](scan, brain)
 
 
-def _is_same(scan: sitk.Image, changed: sitk.Image) -> bool:
-    same_grid = Grid.of(scan) == Grid.of(changed)
-    return same_grid and np.array_equal(sitk.GetArrayViewFromImage(scan), sitk.GetArrayViewFromImage(changed))
-
-
 def _identity(trial: Trial) -> Record:
     """Whose scan it is and how it was changed."""
     case = trial.case
@@ -212,7 +206,6 @@ def _identity(trial: Trial) -> Record:
 
 def _about(trial: Trial, result: Result, settings: Settings, figures: Mapping[str, float | None] | None) -> Record:
     """All of a record but what the methods did."""
-    examined = result.examined
     computed = {"device": str(choose(settings.device)), "precision": settings.precision} if result.made else {}
     return replace(
         _identity(trial),
@@ -221,30 +214,15 @@ def _about(trial: Trial, result: Result, settings: Settings, figures: Mapping[st
         reconstruction=figures,
         seconds=result.seconds,
         peak_memory_mb=peak_memory_mb(),
-        notes=_notes(examined),
+        notes=_notes(result.examined),
         **computed,
     )
-
-
-def _fidelity(result: Result) -> Mapping[str, float | None] | None:
-    examined = result.examined
-    if result.made is None:
-        return None
-    return fidelity(examined.volume, result.made.restored.mean, examined.mask, examined.truth_on_grid())
 
 
 def _measured(
     about: Record, examined: Examined, scored: Iterable[Scored], clean: Result | None, settings: Settings
 ) -> tuple[Record, Mapping[str, np.ndarray]]:
-    """A record with what each method did, and the arrays of counts.
-
-    Args:
-        about: The rest of the record.
-        examined: Where maps are judged.
-        scored: Maps there.
-        clean: The maps of the scan as it is, to compare with; None when scans are not changed.
-        settings: How.
-    """
+    """A record with what each method did, compared with the scan as it is where scans are changed; and its counts."""
     rule, brain, spacing = settings.rule, examined.native_mask, examined.spacing
     truth = examined.native_truth & brain
     former = {each.name: each for each in (clean.first, *clean.others)} if clean else {}
@@ -283,11 +261,10 @@ def _views(result: Result, rule: Rule) -> gallery.Views:
     findings = finding_mask(first.score, rule.threshold, examined.spacing, rule.min_volume_ml)
     truth = examined.native_truth & examined.native_mask
     arrays = (examined.native_intensity(examined.volume), estimate, first.score, findings, truth, examined.native_mask)
-    turned = [None if array is None else _turned(examined, array) for array in arrays]
+    place = examined.prepared.reference
+    turned = [
+        None if array is None else sitk.GetArrayFromImage(orient(place.with_array(array.astype(np.float32))).image)
+        for array in arrays
+    ]
     spacing = examined.prepared.way.oriented.image.GetSpacing()[::-1]
     return gallery.Views(*turned[:3], *(array > 0 for array in turned[3:]), spacing)
-
-
-def _turned(examined: Examined, array: np.ndarray) -> np.ndarray:
-    image = examined.prepared.reference.with_array(array.astype(np.float32))
-    return sitk.GetArrayFromImage(orient(image).image)

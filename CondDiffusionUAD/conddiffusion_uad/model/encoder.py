@@ -18,8 +18,31 @@ RESNET_50: Mapping[str, Any] = {
 }
 
 
+GROUPS = 8  # of a group normalization
+NORMS: Mapping[str, str | tuple[str, Mapping[str, Any]]] = {
+    "batch": "batch",
+    "group": ("group", {"num_groups": GROUPS}),
+    "layer": ("group", {"num_groups": 1}),  # over channels and pixels of a slice, which is the group of all channels
+    "instance": ("instance", {"affine": True}),
+}
+"""Normalizations of an encoder, as MONAI calls them."""
+
+
 class ImageEncoder(ResNet):  # type: ignore[misc]  # MONAI is not typed
-    """MONAI's residual network, told to look at the image of the slices."""
+    """MONAI's residual network, told to look at the image of the slices.
+
+    Args:
+        norm: Normalization of all layers; MONAI's own constructor gives it to the first one alone.
+        options: Of MONAI's ResNet.
+    """
+
+    def __init__(self, norm: str | tuple[str, Mapping[str, Any]], **options: Any) -> None:
+        self._norm = norm  # which making the layers asks for
+        super().__init__(norm=norm, **options)
+
+    def _make_layer(self, *sizes: Any, **options: Any) -> nn.Sequential:
+        layers: nn.Sequential = super()._make_layer(*sizes, **{**options, "norm": self._norm})
+        return layers
 
     def forward(self, slices: Slices) -> torch.Tensor:
         """Features of the image, (B, features)."""
@@ -40,7 +63,7 @@ def build_encoder(config: Mapping[str, Any], features: int) -> ImageEncoder:
 
     Args:
         config: ``block`` ("basic" or "bottleneck"), ``layers`` and ``block_inplanes`` of MONAI's ResNet;
-            :data:`RESNET_50` is the paper's.
+            :data:`RESNET_50` is the paper's. And, unless it is "batch", ``norm``: one of :data:`NORMS`.
         features: Length of the condition.
     """
     return ImageEncoder(
@@ -52,4 +75,5 @@ def build_encoder(config: Mapping[str, Any], features: int) -> ImageEncoder:
         conv1_t_stride=2,
         bias_downsample=False,
         num_classes=features,
+        norm=NORMS[config.get("norm", "batch")],
     )

@@ -1,4 +1,4 @@
-"""Remove the slow shading of a scan with N4 (Tustison et al., IEEE Trans Med Imaging 29:1310, 2010)."""
+"""Remove the slow shading of a scan: fit it with N4 on a coarse grid, and divide by it on the scan's own."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import map_coordinates
 
-from conddiffusion_uad.preprocessing.itk_threads import itk_threads
+from conddiffusion_uad.preprocessing import n4
 from conddiffusion_uad.protocol.events import Progress
 
 FIT_MM = 4.0  # the field is fitted on voxels about this large: it varies over centimeters
 CONTROL_POINTS = (4, 5, 7)  # of cubic splines along each axis: 1, 2 and 4 pieces across the image
-RUNS = 5  # at each number of control points
-ITERATIONS = 10  # of each run
+ITERATIONS = 50  # at each number of control points, at most
 MIN_POSITIVE = 0.9  # share of the brain that must be positive for a field by a factor to make sense
-WORK_UNITS = 1  # several add up in the order in which they finish, so that the last digits would change
-SPLINE_THREADS = 2  # N4 sums its splines by thread: as many as there are cores would give each computer its own field
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ def correct(image: sitk.Image, mask: sitk.Image, progress: Progress) -> Correcte
     """
     small, inside = _shrink(image, mask)
     positive = inside & (small > 0)
-    if _count(positive) < MIN_POSITIVE * _count(inside):
+    if _count(positive) <= MIN_POSITIVE * _count(inside):
         field = image * 0 + 1
     else:
         field = _bounded(_enlarge(_fit(small, positive, progress), image), mask)
@@ -69,33 +66,14 @@ def _shrink(image: sitk.Image, mask: sitk.Image) -> tuple[sitk.Image, sitk.Image
 
 
 def _fit(small: sitk.Image, mask: sitk.Image, progress: Progress) -> sitk.Image:
-    """Return the logarithm of the bias field on the small image's grid.
-
-    N4 cannot be stopped on its way. So it runs a few iterations at a time, each run on what the one before has left,
-    and the fields add up; a run that ends early has converged.
-    """
-    field = small * 0.0
-    runs = len(CONTROL_POINTS) * RUNS
-    for level, points in enumerate(CONTROL_POINTS):
-        for run in range(RUNS):
-            progress.advance((level * RUNS + run) / runs)
-            added, converged = _run(small * sitk.Exp(-field), mask, points)
-            field += added
-            if converged:
-                break
+    """Return the logarithm of the bias field on the small image's grid."""
+    inside = sitk.GetArrayViewFromImage(mask) > 0
+    values = np.log(np.where(inside, sitk.GetArrayViewFromImage(small), 1.0).astype(np.float64))
+    field = sitk.GetImageFromArray(
+        n4.log_field(values, inside, CONTROL_POINTS, ITERATIONS, progress.advance).astype(np.float32)
+    )
+    field.CopyInformation(small)
     return field
-
-
-def _run(small: sitk.Image, mask: sitk.Image, points: int) -> tuple[sitk.Image, bool]:
-    """Return the logarithm of the field that a few iterations of N4 find, and whether it has converged."""
-    n4 = sitk.N4BiasFieldCorrectionImageFilter()
-    n4.SetMaximumNumberOfIterations([ITERATIONS])
-    n4.SetNumberOfControlPoints([points] * 3)
-    n4.SetNumberOfWorkUnits(WORK_UNITS)
-    with itk_threads(SPLINE_THREADS):
-        n4.Execute(small, mask)
-    field = sitk.Cast(n4.GetLogBiasFieldAsImage(small), sitk.sitkFloat32)
-    return field, n4.GetElapsedIterations() < ITERATIONS
 
 
 def _enlarge(field: sitk.Image, image: sitk.Image) -> sitk.Image:

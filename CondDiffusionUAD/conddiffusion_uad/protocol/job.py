@@ -17,6 +17,11 @@ PRECISIONS = ("auto", "fp32", "bf16")
 
 MOST_VOLUME_ML = 10_000.0  # no head is larger
 
+MOST_EXPECTED = 1000.0  # findings in a healthy brain
+
+USUAL_FLAGGED = 0.01
+"""Share of healthy tissue that the threshold may flag where a bundle promises no number of findings."""
+
 
 _PLACES = ("inputs", "output", "bundle", "device", "force")
 
@@ -32,7 +37,10 @@ class DetectionJob:
         contrast: "auto" or one of `CONTRASTS`.
         device: "auto", "cpu", "mps", "cuda" or "cuda:N".
         levels: Noise levels (time steps, 1 to 1000) to average over; None for the bundle's own.
-        healthy_flagged: Fraction of healthy tissue that the threshold may flag, in (0, 1).
+        healthy_flagged: Fraction of healthy tissue that the threshold may flag, in (0, 1); None to go by findings.
+        expected_findings: False findings that may be expected in a healthy brain, which decides the threshold: above 0
+            to `MOST_EXPECTED`. None, with no `healthy_flagged` either, for `expected_findings.USUAL`, or for
+            `USUAL_FLAGGED` of the tissue where the bundle promises no number of findings.
         min_volume_ml: Smallest volume of a finding in ml, 0 to `MOST_VOLUME_ML`.
         skull: "auto", "on" (the skull is there: strip it) or "off" (already stripped: leave it alone).
         seed: Seed of the noise.
@@ -52,7 +60,8 @@ class DetectionJob:
     contrast: str = "auto"
     device: str = "auto"
     levels: tuple[int, ...] | None = None
-    healthy_flagged: float = 0.01
+    healthy_flagged: float | None = None
+    expected_findings: float | None = None
     min_volume_ml: float = 0.05
     skull: str = "auto"
     seed: int = 0
@@ -70,6 +79,12 @@ class DetectionJob:
             if not accepts(value):
                 option = "--" + name.replace("_", "-")
                 raise BadInput("bad_option", f"{option} cannot be {shown(value)}.", f"Accepted: {accepted}.")
+        if self.healthy_flagged is not None and self.expected_findings is not None:
+            raise BadInput(
+                "bad_option",
+                "--healthy-flagged and --expected-findings both decide the threshold.",
+                "Accepted: one of them.",
+            )
 
     @classmethod
     def parameters(cls) -> tuple[str, ...]:
@@ -96,6 +111,10 @@ class DetectionJob:
 def is_number(value: object, low: float, high: float) -> bool:
     """Whether this is a number from `low` to `high`; also of a whole number that is too large for a float."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_share(value: object) -> bool:
+    return is_number(value, 0, 1) and value not in (0, 1)
 
 
 def are_levels(value: object) -> bool:
@@ -133,7 +152,11 @@ _OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "contrast": ("auto, T1, T2, FLAIR", lambda v: v == "auto" or v in CONTRASTS),
     "device": ("auto, cpu, mps, cuda, cuda:N", lambda v: _is_text(v) and bool(DEVICE.fullmatch(v))),
     "levels": ("different time steps from 1 to 1000, such as 250,500,750", lambda v: v is None or are_levels(v)),
-    "healthy_flagged": ("a fraction between 0 and 1, such as 0.01", lambda v: is_number(v, 0, 1) and v not in (0, 1)),
+    "healthy_flagged": ("a fraction between 0 and 1, such as 0.01", lambda v: v is None or _is_share(v)),
+    "expected_findings": (
+        f"a number above 0, at most {MOST_EXPECTED:.0f}, such as 1",
+        lambda v: v is None or (is_number(v, 0, MOST_EXPECTED) and v != 0),
+    ),
     "min_volume_ml": (f"a volume in ml, 0 to {MOST_VOLUME_ML:.0f}", lambda v: is_number(v, 0, MOST_VOLUME_ML)),
     "skull": ("auto, on, off", lambda v: v in ("auto", "on", "off")),
     "seed": ("a whole number from 0 to 2147483647", lambda v: _is_integer(v, 0, 2**31 - 1)),

@@ -161,7 +161,7 @@ def parse(values: Mapping[str, Any], text: str = "", folder: Path = Path()) -> R
     of_bundle = [key for key in (*config.KEYS, *config.format_1.KEYS) if key != "format"]
     require_known(values, [*_HEADING, *of_bundle, *_TABLES], "the recipe")
     heading = table.read(_Heading, {key: values[key] for key in _HEADING if key in values}, "the recipe")
-    bundle = BundleConfig.from_json({key: values[key] for key in of_bundle if key in values})
+    bundle = BundleConfig.from_recipe(values)
     fit = read_fit(values["fit"])
     _require_same_noise(fit, bundle)
     if isinstance(fit.objective, Particular):

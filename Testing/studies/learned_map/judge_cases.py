@@ -20,9 +20,12 @@ from conddiffusion_uad.method.run import restore
 from conddiffusion_uad.training.data import healthy_bank
 from conddiffusion_uad.training.data.anatomy import TISSUES
 from conddiffusion_uad.training.data.healthy_bank import FINE
+from conddiffusion_uad.training.data.healthy_sources import ScanSource
+from conddiffusion_uad.training.data.lattice import Lattice
 from conddiffusion_uad.training.data.synthesis import INTENSITIES
 from conddiffusion_uad.training.learned_map.material import HELD_OUT_SLICES
 from conddiffusion_uad.training.learned_map.reconstructions import RESTORE
+from conddiffusion_uad.training.learned_map.scans import axis
 from conddiffusion_uad.training.synthetic_anomalies.second_opinion import implant
 
 _SPACING = (2.0, 1.0, 1.0)
@@ -55,11 +58,13 @@ class Case:
     single: bool
 
 
-def load(data: Path, cache: Path, bundle: Bundle) -> list[tuple[str, Case]]:
-    """All cases by name, from the cache or made now."""
+def load(data: Path, cache: Path, bundle: Bundle, wanted: str = "") -> list[tuple[str, Case]]:
+    """All cases by name, from the cache or made now; only those whose names begin with a text."""
     cache.mkdir(parents=True, exist_ok=True)
     cases = []
     for name, made in _recipes(data, bundle):
+        if not name.startswith(wanted):
+            continue
         file = cache / f"{name}.npz"
         if not file.is_file():
             case = made()
@@ -92,10 +97,39 @@ def _recipes(data: Path, bundle: Bundle) -> Iterator[tuple[str, object]]:
         for lesions in (False, True):
             made = lambda f=labels, c=contrast, w=lesions: _rendered(f, c, w, bundle)  # noqa: E731
             yield f"{'implanted' if lesions else 'healthy'}_labels_{name}_{contrast}", made
+    yield from _further_healthy(data, bundle)
     for lesions in (False, True):
         kind = "implanted" if lesions else "healthy"
         yield f"{kind}_soop", lambda w=lesions: _slices(val / "healthy" / "soop_flair_z18.npz", "FLAIR", w, bundle)
         yield f"{kind}_ixi_t2", lambda w=lesions: _slices(data / "train" / "ixi_t2_slices.npz", "T2", w, bundle)
+
+
+def _further_healthy(data: Path, bundle: Bundle) -> Iterator[tuple[str, object]]:
+    """Whole healthy scans that nothing was trained on, for a promise about the findings in such scans."""
+    train, val = data / "train", data / "val"
+    labels = {k: train / "labels_synthseg" / f"training_seg_{k}.nii.gz" for k in ("18", "19", "20")}
+    labels["b5"] = train / "labels_synthsr" / "brain5_labels.nii.gz"
+    scans = {f"IXI{k}": next((train / "ixi_t1_2mm").glob(f"IXI{k}*")) for k in ("048", "049")}
+    for name, file in scans.items():
+        yield f"healthy_{name}", lambda f=file: _real("healthy", "T1", f, None, bundle)
+    scans |= {k: val / "healthy" / "oasis_t1" / f"{k}_t1.nii.gz" for k in ("1005", "1122")}
+    known = {("18", "T2"), ("20", "T2"), ("19", "FLAIR"), ("19", "T1")}
+    for contrast in ("T1", "T2", "FLAIR"):
+        for name, file in labels.items():
+            if (name, contrast) not in known:
+                made = lambda f=file, c=contrast: _rendered(f, c, False, bundle)  # noqa: E731
+                yield f"healthy_labels_{name}_{contrast}", made
+        for number, (name, file) in enumerate(scans.items() if contrast != "T1" else ()):
+            yield f"healthy_{name}_as_{contrast}", lambda f=file, c=contrast, n=number: _remapped(f, c, n, bundle)
+
+
+def _remapped(scan: Path, contrast: str, number: int, bundle: Bundle) -> Case:
+    """A T1-weighted scan with the intensities of its tissues brought to those of another contrast."""
+    inputs = healthy_bank.scan("T1", scan)
+    source = ScanSource(inputs, contrast, np.random.default_rng([_SEED, number]))
+    points = Lattice(axis(2), axis(1), axis(0)).points()
+    image, mask = source.sample(points).image.numpy(), inputs.tissue > 0
+    return _case("healthy", contrast, _normalized(image, mask), mask, np.zeros(image.shape, np.int16), bundle)
 
 
 def _real(group: str, contrast: str, scan: Path, truth: Path | None, bundle: Bundle) -> Case:
@@ -183,9 +217,9 @@ def _normalized(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def _case(group: str, contrast: str, volume, mask, lesions, bundle: Bundle, single: bool = False) -> Case:
     """The case with the bundle's reconstructions and heatmap, made at 2 mm."""
-    share = _halved(mask.astype(np.float32))
+    share = halved(mask.astype(np.float32))
     inside = share >= 0.5
-    coarse = np.where(inside, _halved(volume * mask) / np.maximum(share, 0.5), 0).astype(np.float32)
+    coarse = np.where(inside, halved(volume * mask) / np.maximum(share, 0.5), 0).astype(np.float32)
     brain = Volume(coarse, inside)
     mean = restore(bundle, brain, contrast).mean
     rule = smoothing_of(bundle, contrast)
@@ -202,5 +236,5 @@ def _case(group: str, contrast: str, volume, mask, lesions, bundle: Bundle, sing
     return Case(group, contrast, *small, single)
 
 
-def _halved(values: np.ndarray) -> np.ndarray:
+def halved(values: np.ndarray) -> np.ndarray:
     return torch.nn.functional.avg_pool2d(torch.from_numpy(values)[:, None], 2)[:, 0].numpy()

@@ -9,7 +9,7 @@ import numpy as np
 from judge_cases import Case
 from scipy import ndimage
 
-from conddiffusion_uad.bundle.expected_findings import ExpectedFindings, findings
+from conddiffusion_uad.bundle.expected_findings import findings, measure
 from conddiffusion_uad.evaluation.metrics.score_counts import count
 from conddiffusion_uad.method.anomaly_map.learned import LearnedMap
 from conddiffusion_uad.method.intensity import rank_normalized
@@ -108,7 +108,7 @@ def _sensitivity(
     """Share of implanted lesions found, by size, where a healthy scan still has one finding or fewer."""
     if not implanted:
         return {}
-    threshold = ExpectedFindings.measure(healthy, VOXEL_ML, _LEAST_ML).threshold(1.0)
+    threshold = measure(healthy, VOXEL_ML, _LEAST_ML).threshold(1.0)
     hits: dict[str, list[bool]] = {name: [] for name in _SIZES}
     for case, found in implanted:
         sizes = np.bincount(case.lesions.ravel(), minlength=1) * VOXEL_ML

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from conddiffusion_uad.bundle.expected_findings import MOST, ExpectedFindings, findings
+from conddiffusion_uad.bundle.expected_findings import findings, measure
+from conddiffusion_uad.protocol.expected_findings import MOST, ExpectedFindings
 
 
 def healthy(seed: int) -> np.ndarray:
@@ -15,20 +16,20 @@ def healthy(seed: int) -> np.ndarray:
 
 @pytest.mark.parametrize("expected", [0.5, 2.0])
 def test_scans_that_were_not_counted_have_as_many_findings_as_promised(expected):
-    counted = ExpectedFindings.measure([healthy(seed) for seed in range(30)], 0.001, 0.005)
+    counted = measure([healthy(seed) for seed in range(30)], 0.001, 0.005)
     threshold = counted.threshold(expected)
     made = np.mean([findings(healthy(seed), threshold, 0.001, 0.005).size for seed in range(100, 140)])
     assert expected / 2 < made < expected * 1.6
 
 
 def test_fewer_findings_need_a_higher_threshold():
-    counted = ExpectedFindings.measure([healthy(seed) for seed in range(6)], 0.001, 0.005)
+    counted = measure([healthy(seed) for seed in range(6)], 0.001, 0.005)
     thresholds = [counted.threshold(expected) for expected in (4, 2, 1, 0.5, 0)]
     assert thresholds == sorted(thresholds) and thresholds[0] < thresholds[-1]
 
 
 def test_a_promise_that_so_few_scans_cannot_give_is_not_given():
-    counted = ExpectedFindings.measure([healthy(seed) for seed in range(9)], 0.001, 0.005)
+    counted = measure([healthy(seed) for seed in range(9)], 0.001, 0.005)
     with pytest.raises(ValueError, match="too few"):
         counted.threshold(1, bounded=True)
     assert counted.threshold(MOST / 10 + 1, bounded=True) >= counted.threshold(MOST / 10 + 1)
@@ -39,7 +40,7 @@ def test_findings_that_flow_together_do_not_make_a_low_threshold_look_quiet():
     found[:, 2:18, 2:18] = 0.2
     for x in (3, 8, 13):
         found[2:5, 5:9, x : x + 3] = 0.9
-    counted = ExpectedFindings.measure([found], 0.001, 0.005)
+    counted = measure([found], 0.001, 0.005)
     assert findings(found, 0.1, 0.001, 0.005).size == 1
     assert counted.counts[0] == 3, "at 0.2 there is one finding, but there are three above"
 
@@ -50,10 +51,26 @@ def test_tiny_findings_do_not_count():
     assert findings(found, 0.5, 0.001, 0.002).tolist() == pytest.approx([0.032])
 
 
+def test_a_score_tells_how_many_healthy_scans_have_one_as_large():
+    maps = [healthy(seed) for seed in range(8)]
+    counted = measure(maps, 0.001, 0.005)
+    assert len(counted.largest) == 8 and counted.usual(0) == 1
+    assert counted.usual(counted.largest[-2]) == pytest.approx(2 / 8) and counted.usual(1e9) == 0
+    highest = max(counted.largest)
+    assert sum(findings(found, highest, 0.001, 0.005).size for found in maps) >= 1
+
+
+def test_what_is_expected_at_a_threshold_is_what_led_to_it():
+    counted = measure([healthy(seed) for seed in range(6)], 0.001, 0.005)
+    threshold = counted.threshold(2)
+    assert counted.at(threshold) <= 2 < counted.at(np.nextafter(threshold, 0))
+    assert counted.at(threshold, bounded=True) == pytest.approx((6 * counted.at(threshold) + MOST) / 7)
+
+
 def test_json_round_trip_and_refusal():
-    counted = ExpectedFindings.measure([healthy(0)], 0.001, 0.005)
+    counted = measure([healthy(0)], 0.001, 0.005)
     assert ExpectedFindings.from_json(counted.to_json()) == counted
     with pytest.raises(ValueError, match="increase"):
-        ExpectedFindings.from_json({"thresholds": [1, 2], "counts": [0, 1], "scans": 3})
+        ExpectedFindings.from_json({**counted.to_json(), "thresholds": [1, 2], "counts": [0, 1]})
     with pytest.raises(ValueError, match="no healthy maps"):
-        ExpectedFindings.measure([np.zeros((2, 2, 2))], 1.0, 1.0)
+        measure([np.zeros((2, 2, 2))], 1.0, 1.0)

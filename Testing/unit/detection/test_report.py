@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,12 +16,13 @@ import pytest
 import SimpleITK as sitk
 from skimage.color import rgb2lab
 
-from conddiffusion_uad.detection import colors, overview, report
+from conddiffusion_uad.detection import colors, overview, report, sensitivity
 from conddiffusion_uad.detection.findings import find
 from conddiffusion_uad.detection.pipeline import Detection
 from conddiffusion_uad.detection.recorder import Recorder
 from conddiffusion_uad.protocol import result_files
 from conddiffusion_uad.protocol.events import Quiet
+from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
 from conddiffusion_uad.protocol.failures import RESEARCH_USE
 from conddiffusion_uad.protocol.job import DetectionJob
 
@@ -51,13 +53,18 @@ def scan_and_detection(threshold: float = 2.0) -> tuple[sitk.Image, Detection]:
     return images[0], Detection(images[2], images[1], mask, segmentation, findings, threshold, 16, prepared, assessment)
 
 
-def bundle() -> Any:
+def bundle(expected: Mapping[str, ExpectedFindings] | None = None) -> Any:
     """What the report needs to know of a bundle."""
     import torch
 
     config = SimpleNamespace(timesteps=(250, 500))
     return SimpleNamespace(
-        name="starter", sha256="f0" * 32, config=config, precision="bf16", model=torch.nn.Linear(1, 1)
+        name="starter",
+        sha256="f0" * 32,
+        config=config,
+        precision="bf16",
+        model=torch.nn.Linear(1, 1),
+        expected=expected or {},
     )
 
 
@@ -82,7 +89,8 @@ def test_the_report_says_what_is_needed_to_repeat_the_run(summary: dict[str, Any
     assert summary["parameters"] == {
         "contrast": "T1",
         "levels": [250, 500],
-        "healthy_flagged": 0.01,
+        "healthy_flagged": None,
+        "expected_findings": None,
         "threshold": 2.0,
         "min_volume_ml": 0.05,
         "skull": "auto",
@@ -108,9 +116,23 @@ def test_the_report_is_as_its_schema_says(summary: dict[str, Any]) -> None:
     check = jsonschema.Draft202012Validator(published)
     check.validate(json.loads(json.dumps(summary)))
     assert published["properties"]["format"]["const"] == result_files.REPORT_FORMAT
-    assert set(published["required"]) == set(summary)
+    assert set(published["required"]) == set(summary) and summary["expected_findings"] is None
     for wrong in ({"patient": "Doe"}, {"format": 2}, {"bundle": {"name": "x", "sha256": "f"}}, {"quality": [1]}):
         assert not check.is_valid({**summary, **wrong}), wrong
+
+
+def test_the_report_says_how_many_findings_a_healthy_scan_has(summary: dict[str, Any]) -> None:
+    known = ExpectedFindings((1.0, 2.0, 3.0), (4.0, 0.8, 0.0), 9, 0.05, (0.0, 2.5, 3.0))
+    trusted = bundle({"T1": known})
+    told = sensitivity.promise(trusted, "T1", 2.0, 1.0, 0.05, 2.5)
+    assert told is not None
+    assert (told["asked"], told["at_threshold"], told["scans"]) == (1.0, 0.8, 9)
+    assert told["bound"] == pytest.approx((9 * 0.8 + 30) / 10) and told["healthy_as_large"] == pytest.approx(2 / 3)
+    published = json.loads(Path(report.__file__).with_name("report.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(published).validate({**json.loads(json.dumps(summary)), "expected_findings": told})
+    smaller = sensitivity.promise(trusted, "T1", 2.0, None, 0.01, 2.5)
+    assert smaller is not None and smaller["at_threshold"] is None, "smaller findings were not counted"
+    assert sensitivity.promise(trusted, "T2", 2.0, None, 0.05, 2.5) is None
 
 
 def test_the_report_sums_up_the_findings(summary: dict[str, Any]) -> None:

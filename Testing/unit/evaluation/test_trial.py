@@ -74,7 +74,7 @@ def test_noise_changes_the_heatmap(found: dict[str, Record]) -> None:
 
 
 def test_slices_that_are_thick_already_are_not_measured_again(found: dict[str, Record]) -> None:
-    assert not found["slice thickness"].applies  # 4 mm
+    assert not found["slice thickness"].applies  # 6 mm
     assert not found["slice thickness"].methods
 
 

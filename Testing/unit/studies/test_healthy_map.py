@@ -1,12 +1,13 @@
 from pathlib import Path
 
 import numpy as np
+from compare import pad_to
 from healthy_map import divided, healthy_map
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.training.data.corpus import Part, Scan
-from conddiffusion_uad.training.data.crop import crop_to, pad_to
+from conddiffusion_uad.training.data.crop import crop_to
 from conddiffusion_uad.training.recipe import Source
 
 

@@ -6,8 +6,10 @@ import argparse
 from pathlib import Path
 
 from conddiffusion_uad.app.console import show
+from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
 from conddiffusion_uad.protocol.failures import EXIT_DONE, BundleFailure
 
+_SHOWN = (0.1, 0.3, 1.0, 3.0)  # findings of a healthy scan
 HELP = "list, show, verify or import model bundles"
 
 
@@ -47,11 +49,18 @@ def _show(arguments: argparse.Namespace) -> int:
         f"sha256     {loaded.sha256}",
         f"contrasts  {', '.join(loaded.config.contrasts)}",
         f"calibrated {', '.join(loaded.calibration) or 'no'}",
+        *(_promise(*item) for item in loaded.expected.items()),
         f"timesteps  {', '.join(map(str, loaded.config.timesteps))}",
         f"parameters {sum(weights.numel() for weights in loaded.model.parameters()):,}",
     ]
     show("\n".join([*lines, *(["", card.read_text(encoding="utf-8").rstrip()] if card.is_file() else [])]))
     return EXIT_DONE
+
+
+def _promise(contrast: str, known: ExpectedFindings) -> str:
+    """Findings of a healthy scan, each with the score that leads to so many."""
+    told = ", ".join(f"{count:g} at {known.threshold(count):.2f}" for count in _SHOWN if count >= known.counts[-1])
+    return f"findings   {contrast}: {told} ({known.scans} healthy scans, from {known.smallest_ml:g} ml)"
 
 
 def _verify(arguments: argparse.Namespace) -> int:

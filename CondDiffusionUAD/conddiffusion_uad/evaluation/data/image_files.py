@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from functools import cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from conddiffusion_uad.io.volume import Grid
+from conddiffusion_uad.training.data.data_checks import grouped
 
 _SAMPLE = 1 << 16  # bytes from the middle of a file that tell most files of one size apart
 _CORNERS = np.array(np.meshgrid([0, 1], [0, 1], [0, 1])).reshape(3, 8)
@@ -53,15 +53,9 @@ def alike(files: Iterable[Path]) -> list[list[Path]]:
     groups = [list(dict.fromkeys(files))]
     keys: tuple[Callable[[Path], Hashable], ...] = (lambda path: path.stat().st_size, _sample, content)
     for key in keys:
-        groups = [finer for group in groups for finer in _by(key, group) if len(finer) > 1]
+        finer = (grouped((key(file), file) for file in group).values() for group in groups)
+        groups = [files for parts in finer for files in parts if len(files) > 1]
     return groups
-
-
-def _by(key: Callable[[Path], Hashable], files: Iterable[Path]) -> Iterable[list[Path]]:
-    groups: dict[Hashable, list[Path]] = defaultdict(list)
-    for file in files:
-        groups[key(file)].append(file)
-    return groups.values()
 
 
 def _sample(path: Path) -> bytes:

@@ -6,7 +6,7 @@ the training data at hand, the files that its recipe took are known, too. Otherw
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from conddiffusion_uad.evaluation.data.cases import Case
 from conddiffusion_uad.evaluation.data.image_files import content
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.training import recipe as recipes
+from conddiffusion_uad.training.data.data_checks import grouped
 from conddiffusion_uad.training.data.datalist import find, subject_in
 from conddiffusion_uad.training.data.source import Source
 from conddiffusion_uad.training.data.splits import TRAINED_ON, subject_hash
@@ -71,7 +72,8 @@ class TrainedOn:
             return cls(bundle.path, held_out, test, subjects, sources=sources)
         entries = [entry for found in find(sources, data) for entry in found if entry.file.name not in kept]
         named = {subject_hash(entry.subject) for entry in entries}
-        files = _by_size(entry.file for entry in entries)
+        at_hand = dict.fromkeys(entry.file for entry in entries if entry.file.is_file())
+        files = grouped((file.stat().st_size, file) for file in at_hand)
         first = not (bundle.metadata.get("started_from") or bundle.metadata.get("pretrained_encoder"))
         return cls(bundle.path, held_out, test, subjects | named, files, sources, complete=first)
 
@@ -103,11 +105,3 @@ class TrainedOn:
 
 def _names(case: Case) -> set[str]:
     return {case.patient, subject_in(case.scan.name) or case.patient}
-
-
-def _by_size(files: Iterable[Path]) -> dict[int, list[Path]]:
-    result: dict[int, list[Path]] = {}
-    for file in dict.fromkeys(files):
-        if file.is_file():
-            result.setdefault(file.stat().st_size, []).append(file)
-    return result

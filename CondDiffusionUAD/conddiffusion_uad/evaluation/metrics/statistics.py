@@ -19,6 +19,7 @@ FEWEST_PATIENTS = 5
 """Below, a bootstrap interval is far too narrow: there are too few different resamples."""
 
 LEVEL = 0.95
+FOLDS = 5  # of the patients, for a threshold that is chosen on others
 
 
 @dataclass(frozen=True)

@@ -11,44 +11,27 @@ interpolation (every voxel above 0); here the nearest voxel counts.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
 from conddiffusion_uad.evaluation.data.cases import Examined
 from conddiffusion_uad.evaluation.metrics.score_counts import count, dice, total
+from conddiffusion_uad.evaluation.metrics.statistics import FOLDS
 from conddiffusion_uad.evaluation.record import Record
 
 RECONSTRUCTION = ("l1_healthy", "l1_ratio", "ssim", "psnr")
 Load = Callable[[Record], "Volume"]
 
 
-@dataclass(frozen=True)
-class Rules:
-    """The settings of the protocol.
-
-    Attributes:
-        erosion_share: The mask is eroded as often as this goes into the height of a slice: thrice at 96 voxels.
-        median: Voxels, the side of its cube.
-        largest_removed: Voxels of a component.
-        folds: Of the patients.
-        rounds: Of the search for a threshold.
-    """
-
-    erosion_share: int = 25
-    median: int = 5
-    largest_removed: int = 7
-    folds: int = 5
-    rounds: int = 10
+EROSION_SHARE = 25  # the mask is eroded as often as this goes into the height of a slice: thrice at 96 voxels
+MEDIAN = 5  # voxels, the side of its cube
+LARGEST_REMOVED = 7  # voxels of a component
+ROUNDS = 10  # of the search for a threshold
 
 
-RULES = Rules()
-
-
-@dataclass(frozen=True)
-class Volume:
+class Volume(NamedTuple):
     """A labeled scan as the published protocol sees it.
 
     Attributes:
@@ -62,8 +45,7 @@ class Volume:
     truth: np.ndarray
 
 
-@dataclass(frozen=True)
-class Fold:
+class Fold(NamedTuple):
     """The figures of one fold.
 
     Attributes:
@@ -86,15 +68,15 @@ def arrays(examined: Examined, reconstruction: np.ndarray) -> dict[str, np.ndarr
 def filtered_residual(volume: np.ndarray, reconstruction: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """``|x - x_hat|`` inside the eroded mask, median-filtered: float32 (z, y, x) like all arguments."""
     cross = ndimage.generate_binary_structure(2, 1)[None]
-    times = mask.shape[1] // RULES.erosion_share
+    times = mask.shape[1] // EROSION_SHARE
     inside = ndimage.binary_erosion(mask, cross, times) if times else mask
-    return ndimage.median_filter(np.abs(volume - reconstruction) * inside, size=RULES.median).astype(np.float32)
+    return ndimage.median_filter(np.abs(volume - reconstruction) * inside, size=MEDIAN).astype(np.float32)
 
 
 def segment(residual: np.ndarray, threshold: float) -> np.ndarray:
     """Where the residual is above the threshold, without 26-connected components that are too small; boolean."""
     labels, _ = ndimage.label(residual > threshold, np.ones((3, 3, 3)))
-    return (np.bincount(labels.ravel()) > RULES.largest_removed)[labels] & (labels > 0)
+    return (np.bincount(labels.ravel()) > LARGEST_REMOVED)[labels] & (labels > 0)
 
 
 def search_threshold(volumes: Sequence[Volume]) -> float:
@@ -105,7 +87,7 @@ def search_threshold(volumes: Sequence[Volume]) -> float:
     counts = total(count(volume.residual, volume.truth) for volume in volumes)
     low, high = 0.0, float(counts.scores[-1])
     best, best_threshold = -1.0, high
-    for _ in range(RULES.rounds):
+    for _ in range(ROUNDS):
         quarter, middle = (high - low) / 4, (low + high) / 2
         lower, upper = (counts.dice_at(np.nextafter(t, np.inf)) or 0.0 for t in (low + quarter, high - quarter))
         better = (lower, low + quarter) if lower > upper else (upper, high - quarter)
@@ -138,7 +120,7 @@ def validation_patients(patients: Sequence[str], seed: int = 0) -> list[set[str]
     if len(unique) < 2:
         raise ValueError("a threshold cannot be chosen on other patients when there is only one")
     shuffled = np.random.default_rng(seed).permutation(unique)
-    return [set(part.tolist()) for part in np.array_split(shuffled, min(RULES.folds, len(unique)))]
+    return [set(part.tolist()) for part in np.array_split(shuffled, min(FOLDS, len(unique)))]
 
 
 def summarize(records: Sequence[Record], load: Load, seed: int) -> dict[str, Any]:

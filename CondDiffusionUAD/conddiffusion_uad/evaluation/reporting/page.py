@@ -159,14 +159,19 @@ def _plots(group: Values, members: Sequence[Record], main: str, threshold: float
 def _strips(members: Sequence[Record], main: str, picture: LoadPicture) -> dict[str, Any]:
     """Pictures of the worst scans, then of the best."""
     order = tables.ranked(members, main)
-    worst, rest = order[:WORST_AND_BEST], order[WORST_AND_BEST:]
-    best = rest[::-1][:WORST_AND_BEST]
-    strips = []
-    for name, records in (("The worst, the worst first", worst), ("The best, the best first", best)):
-        drawn = [(record, png) for record in records if (png := picture(record.id))]
-        shown = [Picture.of("png", png, f"Pictures of {r.id}", _strip_caption(r, main)) for r, png in drawn]
-        strips += [(name, shown)] if shown else []
-    return {"strips": strips, "left": len(rest) - len(best)}
+    rest = order[WORST_AND_BEST:][::-1]
+    shown = {
+        name: [
+            Picture.of("png", png, f"Pictures of {record.id}", _strip_caption(record, main))
+            for record in records
+            if (png := picture(record.id))
+        ]
+        for name, records in (
+            ("The worst, the worst first", order[:WORST_AND_BEST]),
+            ("The best, the best first", rest[:WORST_AND_BEST]),
+        )
+    }
+    return {"strips": [each for each in shown.items() if each[1]], "left": len(rest[WORST_AND_BEST:])}
 
 
 def _strip_caption(record: Record, main: str) -> str:

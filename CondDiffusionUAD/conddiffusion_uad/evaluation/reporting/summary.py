@@ -11,7 +11,7 @@ import numpy as np
 
 from conddiffusion_uad.evaluation.metrics.lesions import froc, recall_by_size
 from conddiffusion_uad.evaluation.metrics.score_counts import ScoreCounts, auroc, shared_thresholds, total
-from conddiffusion_uad.evaluation.metrics.statistics import bootstrap_mean, bootstrap_pooled, permutation_test
+from conddiffusion_uad.evaluation.metrics.statistics import FOLDS, bootstrap_mean, bootstrap_pooled, permutation_test
 from conddiffusion_uad.evaluation.record import MODEL, MethodRecord, Record
 from conddiffusion_uad.evaluation.reporting import curves
 from conddiffusion_uad.evaluation.reporting.shifts import summarize_shifts
@@ -19,7 +19,6 @@ from conddiffusion_uad.evaluation.shifts import CLEAN
 
 SCHEMA = 2
 THRESHOLDS = 512  # that scans share: one flags about 4 % more voxels than the next
-FOLDS = 5  # of the patients, for a threshold that is chosen on others
 
 LABEL_FREE, VALIDATED, ORACLE = "label-free", "labeled validation", "oracle (upper bound)"
 """The thresholds of a Dice coefficient: chosen without any label, on other patients' labels, on the scan's own."""

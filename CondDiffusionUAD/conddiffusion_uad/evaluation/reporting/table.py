@@ -32,27 +32,6 @@ class Table:
     foremost: int | None = None
     words: bool = False
 
-    def markdown(self) -> list[str]:
-        """A Markdown table, the judged method in bold, and its caption; nothing without rows."""
-        if not self.rows:
-            return []
-        lines = [_line(self.heads), "|---" * len(self.heads) + "|"]
-        for number, cells in enumerate(self.rows):
-            emphasis = "**" if number == self.foremost else ""
-            lines.append(_line([f"{emphasis}{markdown_cell(text)}{emphasis}" for text in cells]))
-        return ["\n".join(lines), *([self.caption] if self.caption else [])]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def markdown_cell(text: str) -> str:
-    """Text that means nothing to Markdown."""
-    for character in "\\`*_|<>[]":
-        text = text.replace(character, f"\\{character}")
-    return " ".join(text.split())
-
 
 def number(value: float | None, digits: int = 3) -> str:
     """A number with so many digits after the point."""

@@ -26,6 +26,7 @@ from conddiffusion_uad.method.restored import Restored
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 
 _PRIORS_SIZE = (PRIORS, 40, 48, 40)  # 4 mm
+_SUREST = np.float32(1 - 1e-6)  # probability
 _PROBED = 8  # every how many-th voxel of the brain the ranks are estimated from
 
 
@@ -48,11 +49,13 @@ class Learned:
         weights: Name of the network and of its file.
         mirrored: Whether each slice is scored plain and mirrored, and the mean taken; twice the time.
         reconstructed: Whether the network is shown the reconstructions.
+        twice: Whether the mean of its opinions with and without them is taken.
     """
 
     weights: str = "learned_map"
     mirrored: bool = True
     reconstructed: bool = True
+    twice: bool = False
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -64,7 +67,7 @@ class Learned:
         return LearnedWeights()
 
     def __call__(self, restored: Restored, model: ConditionedDiffusion) -> np.ndarray:
-        """The map, float32 (z, y, x), from 0 to 1: a probability by the network's own reckoning.
+        """The map, float32 (z, y, x): ``-log(1 - p)`` of the probability p by the network's own reckoning.
 
         Raises:
             ValueError: It is not known where the voxels lie.
@@ -74,11 +77,16 @@ class Learned:
         weights = model.networks[self.weights]
         assert isinstance(weights, LearnedWeights)
         scored = LearnedMap(weights.network, whole_place(restored.grid, weights.priors), mirrored=self.mirrored)
-        samples = None
-        if self.reconstructed:
-            samples = np.clip((restored.origin or restored).samples, 0, 1)
+        samples = np.clip((restored.origin or restored).samples, 0, 1)
         other = mirrored(restored.volume, middle(restored.mask, restored.grid))
-        return scored(restored.volume, restored.mask, restored.contrast, samples, mirror=other)
+        shown = [samples, None] if self.twice else [samples if self.reconstructed else None]
+        opinions = [
+            -np.log1p(
+                -np.minimum(scored(restored.volume, restored.mask, restored.contrast, each, mirror=other), _SUREST)
+            )
+            for each in shown
+        ]
+        return np.stack(opinions).mean(axis=0, dtype=np.float32)
 
 
 def whole_place(grid: Grid, priors: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import torch
 
+from conddiffusion_uad.method.restore.counterfactual import Counterfactual
 from conddiffusion_uad.method.restore.multi_stage import MultiStage
 from conddiffusion_uad.method.restore.one_pass import OnePass
 from conddiffusion_uad.method.restore.one_step import OneStep
@@ -51,6 +52,7 @@ RESTORERS: Mapping[str, type[Restorer]] = {
     "one_step": OneStep,
     "one_pass": OnePass,
     "multi_stage": MultiStage,
+    "counterfactual": Counterfactual,
     "patched": Patched,
     "repeated": Repeated,
 }

@@ -7,7 +7,7 @@ A stage noises ``x_k`` to a timestep and predicts ``x_hat`` in one step. With
 ``x_(k+1) = D x_hat + (1 - D) x``. It ends when D changes by no more than a share of itself, or after some rounds.
 
 What differs: ``x_hat`` is always compared with the scan itself, not with the last stage, whose replaced parts would
-fall out of D again; the stages of a slice end together with those of its batch; and the condition, if there is one,
+fall out of D again; and the condition, if there is one,
 sees the scan in the first stage and later what the network is given, so that a lesion does not come back through it.
 """
 
@@ -68,12 +68,16 @@ class MultiStage:
 
     def _at(self, timestep: int, model: ConditionedDiffusion, slices: Slices, seeds: Seeds) -> torch.Tensor:
         level = torch.full((len(slices),), timestep, device=slices.image.device)
-        given, replaced = slices, torch.zeros_like(slices.brain)
+        given, replaced, estimate = slices, torch.zeros_like(slices.brain), slices.image
+        settled = torch.zeros_like(slices.brain[:, :, :1, :1])  # slices whose D has come to rest
         for stage in range(self.rounds):
             noise = model.noise(seeds.of(timestep + stage * (STEPS + 1)), slices.image)
-            estimate = model(given, level, noise)
+            estimate = torch.where(settled, estimate, model(given, level, noise))
             found = self.different(slices, estimate)
-            if stage and int((found ^ replaced).sum()) <= self.change * int(replaced.sum()):
+            if stage:
+                changed, before = ((of_slice.sum((2, 3), keepdim=True)) for of_slice in (found ^ replaced, replaced))
+                settled = settled | (changed <= self.change * before)
+            if bool(settled.all()):
                 break
             replaced = found
             given = slices.with_image(torch.where(found, estimate, slices.image))

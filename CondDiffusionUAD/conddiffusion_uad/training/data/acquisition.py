@@ -9,6 +9,8 @@ import torch
 
 from conddiffusion_uad.training.data.lattice import Lattice, SmoothField, blurred
 
+_RIND = 3.0  # pixels: how thick what is left of the skull may be
+
 
 @dataclass(frozen=True)
 class Acquisition:
@@ -56,7 +58,7 @@ class Acquisition:
             ghost=ghost,
             rim=(rng.uniform(0.3, 0.7), rng.uniform(0.1, 0.35) if rng.random() < 0.3 else 0.0),
             rim_field=SmoothField.draw(rng, 1, 24),
-            rind=rng.uniform(0, 1.3) if rng.random() < 0.1 and not real else None,
+            rind=rng.uniform(0, 1.8) if rng.random() < (0.1 if real else 0.2) else None,
             gamma=float(np.exp(rng.uniform(-0.2, 0.2))),
         )
 
@@ -66,10 +68,13 @@ class Acquisition:
 
     def mask(self, brain: torch.Tensor, lattice: Lattice) -> torch.Tensor:
         """The brain mask, boolean, from the share of brain (Z, Y, X)."""
-        share = blurred(brain, (0.0, 1.5, 1.5)) if self.rim[1] or self.rind is not None else brain
+        width = 1.5 if self.rind is None else _RIND
+        share = blurred(brain, (0.0, width, width)) if self.rim[1] or self.rind is not None else brain
         if self.rim[1]:
             share = share + self.rim[1] * self.rim_field.on(lattice)[0] * ((share > 0.02) & (share < 0.98))
-        return share > (0.1 if self.rind is not None else self.rim[0])
+        if self.rind is None:
+            return share > self.rim[0]
+        return (share > 0.1 + 0.4 * self.bias.on(lattice)[0].clamp(0, 1)) | (brain > self.rim[0])  # thick and thin
 
     def slices(self, lattice: Lattice) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Matrices that average thin slices to thick ones, and that interpolate these back; None for thin ones."""

@@ -1,4 +1,4 @@
-"""Values brought from a grid to a smaller or a larger one of the same voxels."""
+"""Values brought from a grid to a smaller one of the same voxels."""
 
 from __future__ import annotations
 
@@ -11,10 +11,3 @@ def crop_to(values: np.ndarray, grid: Grid, wanted: Grid) -> np.ndarray:
     """Of values (z, y, x) on one grid those on a smaller one of the same lattice."""
     low = np.rint((np.array(wanted.origin) - np.array(grid.origin)) / grid.spacing).astype(int)
     return values[tuple(slice(n, n + size) for n, size in zip(low[::-1], wanted.size[::-1], strict=True))]
-
-
-def pad_to(values: np.ndarray, grid: Grid, wanted: Grid) -> np.ndarray:
-    """Values (z, y, x) on one grid brought to a larger one of the same lattice, which goes on as at the rim."""
-    low = np.rint((np.array(grid.origin) - np.array(wanted.origin)) / grid.spacing).astype(int)
-    high = np.array(wanted.size) - np.array(grid.size) - low
-    return np.pad(values, list(zip(low[::-1], high[::-1], strict=True)), mode="edge")

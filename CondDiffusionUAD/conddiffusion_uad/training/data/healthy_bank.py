@@ -122,9 +122,7 @@ def labels(file: Path) -> Inputs:
     if not registered.ok:
         raise ValueError(f"the label map {file.name} does not fit the atlas")
     like = _like(image, classes.astype(np.uint8))
-    on_grid = sitk.Resample(
-        like, LABELS.blank(), registered.to_atlas, sitk.sitkNearestNeighbor, 0.0, sitk.sitkUInt8
-    )
+    on_grid = sitk.Resample(like, LABELS.blank(), registered.to_atlas, sitk.sitkNearestNeighbor, 0.0, sitk.sitkUInt8)
     return Inputs("labels", "", sitk.GetArrayFromImage(on_grid), _NONE, _NONE)
 
 

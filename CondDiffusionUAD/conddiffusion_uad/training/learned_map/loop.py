@@ -23,6 +23,7 @@ from conddiffusion_uad.training.learned_map.batches import Batch, Batches
 from conddiffusion_uad.training.learned_map.reconstructions import reconstructions
 
 CHECKPOINT, CURVE = "checkpoint.pt", "curve.jsonl"
+_SMOOTH = 10.0  # voxels: so much found in a healthy slice halves its Dice
 _FAR = 2**31  # steps: without end
 
 
@@ -66,20 +67,20 @@ def network() -> LearnedMapNetwork:
 
 
 def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Weighted cross-entropy inside the brain plus soft Dice over the batch.
+    """Weighted cross-entropy inside the brain plus the mean soft Dice of the slices, so that small lesions count.
 
-    A voxel of an anomaly weighs 5 in a large one, and up to 13 where hardly anything around it is anomalous.
+    A voxel of an anomaly weighs 4 in a large one, and up to 18 where hardly anything around it is anomalous.
     """
     label, known = batch.label, batch.weight
     crowd = functional.avg_pool2d(functional.avg_pool2d(label, 4), 5, stride=1, padding=2)
     crowd = functional.interpolate(crowd, scale_factor=4, mode="nearest")
-    weight = known * (1 + label * (4 + 8 * (1 - crowd)))
+    weight = known * (1 + label * (3 + 14 * (1 - crowd) ** 2))
     entropy = functional.binary_cross_entropy_with_logits(logits, label, weight, reduction="sum") / known.sum().clamp(
         min=1
     )
     found = torch.sigmoid(logits) * known
-    dice = (2 * (found * label).sum() + 1) / (found.sum() + (label * known).sum() + 1)
-    return entropy + 1 - dice
+    both, either = ((values * known).flatten(1).sum(1) for values in (found * label, found + label))
+    return entropy + 1 - ((2 * both + _SMOOTH) / (either + _SMOOTH)).mean()
 
 
 class Training:

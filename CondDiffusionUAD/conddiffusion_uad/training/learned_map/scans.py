@@ -18,8 +18,10 @@ from conddiffusion_uad.training.data.lattice import Lattice, SmoothField, blurre
 from conddiffusion_uad.training.synthetic_anomalies import draws, look_alikes
 from conddiffusion_uad.training.synthetic_anomalies.anomaly import Anomaly
 from conddiffusion_uad.training.synthetic_anomalies.place import Places
+from conddiffusion_uad.training.synthetic_anomalies.shape import Blob
 
-_THROUGH = 0.7  # share of scans with anomalies whose slab is laid through one of them
+_THROUGH = 0.75  # share of scans with anomalies whose slab is laid through one of them
+_EACH = 0.6  # of these, share in which each anomaly counts alike, so that small ones are seen beside large ones
 _DOUBTFUL = 0.3  # of the distance fluid to gray above gray: a real FLAIR slice may have unmarked lesions there
 _LEAST_BRAIN = 40  # coarse voxels of a slice that is worth looking at
 
@@ -77,7 +79,7 @@ def synthesize(
     anomalies, pushes = draws.draw(source.palette, places, shapes, rng)
     look_alike = look_alikes.draw(source.palette, places, rng)
     image, found = scan.changed(probe, coarse, look_alike + anomalies)
-    fine = coarse if flat else _slab(found, probe.brain, coarse, count, rng)
+    fine = coarse if flat else _slab(found, probe.brain, coarse, count, anomalies, rng)
     full = Lattice(fine.z, axis(1), axis(0))
     healthy = scan.healthy(full, pushes)
     healthy = Sampled(look_alikes.rimmed(healthy.image, healthy, source.palette, rng), healthy.tissue, healthy.brain)
@@ -154,13 +156,25 @@ def _coarse(inputs: Inputs, index: int) -> Lattice:
     return Lattice(torch.tensor([18.0 if np.isnan(height) else height]), axis(1, 2), axis(0, 2))
 
 
-def _slab(label: torch.Tensor, brain: torch.Tensor, coarse: Lattice, count: int, rng: np.random.Generator) -> Lattice:
+def _slab(
+    label: torch.Tensor,
+    brain: torch.Tensor,
+    coarse: Lattice,
+    count: int,
+    anomalies: Sequence[Anomaly],
+    rng: np.random.Generator,
+) -> Lattice:
     """Slices of FINE around an anomaly, or anywhere in the brain."""
     sick = (label > 0.4).sum((1, 2)).cpu().numpy().astype(float)
     filled = (brain.sum((1, 2)) > _LEAST_BRAIN).cpu().numpy().astype(float)
-    weights = np.minimum(sick, 50) if sick.any() and rng.random() < _THROUGH else filled
-    weights = weights if weights.any() else np.ones(len(weights))
-    middle = float(coarse.z[rng.choice(len(weights), p=weights / weights.sum())])
+    heights = [float(anomaly.shape.center[0]) for anomaly in anomalies if isinstance(anomaly.shape, Blob)]
+    through = rng.random() < _THROUGH
+    if heights and through and rng.random() < _EACH:
+        middle = heights[rng.integers(len(heights))]
+    else:
+        weights = np.minimum(sick, 50) if sick.any() and through else filled
+        weights = weights if weights.any() else np.ones(len(weights))
+        middle = float(coarse.z[rng.choice(len(weights), p=weights / weights.sum())])
     total = count + 2 * NEIGHBORS
     first = round((middle - FINE.origin[2]) / FINE.spacing[2]) - int(rng.integers(NEIGHBORS, total - NEIGHBORS))
     first = min(max(first, 0), FINE.size[2] - total)

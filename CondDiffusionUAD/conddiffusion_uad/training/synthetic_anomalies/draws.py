@@ -16,7 +16,8 @@ from conddiffusion_uad.training.synthetic_anomalies.intensity import Texture
 from conddiffusion_uad.training.synthetic_anomalies.place import Places
 from conddiffusion_uad.training.synthetic_anomalies.shape import Blob, RealShape
 
-_KINDS = {"none": 0.12, "small": 0.36, "mixed": 0.18, "large": 0.18, "real": 0.16}
+_KINDS = {"none": 0.1, "small": 0.4, "mixed": 0.2, "large": 0.14, "real": 0.16}
+_LEVEL = 0.5  # share of small lesions near the height of the first one, so that a slab shows several
 _SMALL_MM, _LARGE_MM = (1.3, 7.0), (8.0, 30.0)
 _SMALL_PLACES = {"ventricles": 0.35, "cortex": 0.2, "white": 0.25, "anywhere": 0.2}
 Shapes = Sequence[tuple[torch.Tensor, tuple[float, float, float]]]  # masks of real lesions and their origins
@@ -41,7 +42,8 @@ def draw(
         value = intensity.draw(palette, rng)
         for _ in range(1 + int(24 * rng.random() ** 2) if kind == "small" else int(rng.integers(1, 5))):
             value = value if rng.random() < 0.7 else intensity.draw(palette, rng)  # lesions of one scan are alike
-            found.append(_small(palette, places, texture, value, rng))
+            height = float(found[0].shape.center[0]) if found and rng.random() < _LEVEL else None
+            found.append(_small(palette, places, texture, value, height, rng))
     if kind in ("large", "mixed"):
         anomaly, push = _large(palette, places, texture, rng)
         found.append(anomaly)
@@ -51,9 +53,11 @@ def draw(
     return found, pushes
 
 
-def _small(palette: Palette, places: Places, texture: Texture, value: float, rng: np.random.Generator) -> Anomaly:
+def _small(
+    palette: Palette, places: Places, texture: Texture, value: float, height: float | None, rng: np.random.Generator
+) -> Anomaly:
     radius = float(np.exp(rng.uniform(*np.log(_SMALL_MM))))
-    center = places.draw(rng.choice(list(_SMALL_PLACES), p=list(_SMALL_PLACES.values())), rng)
+    center = places.draw(rng.choice(list(_SMALL_PLACES), p=list(_SMALL_PLACES.values())), rng, height)
     center = center + np.array([rng.uniform(-0.7, 0.7) * radius, 0, 0])
     shape = Blob.draw(center, radius, rng)
     halo = None
@@ -80,7 +84,8 @@ def _large(palette: Palette, places: Places, texture: Texture, rng: np.random.Ge
 
 
 def _real(palette: Palette, shapes: Shapes, texture: Texture, rng: np.random.Generator) -> Anomaly:
-    mask, origin = shapes[rng.integers(len(shapes))]
+    sizes = np.array([float(mask.sum()) ** -0.5 for mask, _ in shapes])  # the many strokes are the large ones
+    mask, origin = shapes[rng.choice(len(shapes), p=sizes / sizes.sum())]
     shape = RealShape(mask, origin, bool(rng.random() < 0.5), rng.uniform(-6, 6, 3))
     fade = Fade.draw(np.zeros(3), 100.0, rng)
     return Anomaly(shape, intensity.draw(palette, rng), fade, texture, SOLID)

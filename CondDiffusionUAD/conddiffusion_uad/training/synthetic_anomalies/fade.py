@@ -28,7 +28,7 @@ class Fade:
     @classmethod
     def draw(cls, center: np.ndarray, reach: float, rng: np.random.Generator) -> Fade:
         """A random one for an anomaly around a center (mm, z, y, x)."""
-        high = rng.uniform(0.35, 1.0)
+        high = rng.uniform(0.45, 1.0)
         low = high * rng.uniform(0.2, 0.8) if rng.random() < _FADING else high
         box = tuple((float(c - reach), float(c + reach)) for c in center)
         return cls(SmoothField.draw(rng, 1, 4, box), low, high)

@@ -11,7 +11,7 @@ from conddiffusion_uad.training.data.lattice import Lattice, SmoothField
 from conddiffusion_uad.training.data.signal_equations import Palette
 
 _ANYWHERE = 0.08  # share of anomalies with an intensity of either sign, as of blood, calcium or a chronic cavity
-_T2_LEAST, _FLAIR_LEAST = 0.12, 1.08
+_T2_LEAST, _FLAIR_LEAST = 0.12, 1.12
 
 
 def draw(palette: Palette, rng: np.random.Generator) -> float:
@@ -25,7 +25,7 @@ def draw(palette: Palette, rng: np.random.Generator) -> float:
         if (value - gray) * (-1 if palette.contrast == "T1" else 1) > 0:
             return value
     if palette.contrast == "T1":
-        return float(rng.uniform(fluid, (gray + white) / 2))
+        return float(rng.uniform(*sorted((fluid, (gray + white) / 2))))
     if palette.contrast == "T2":
         return float(gray + rng.uniform(_T2_LEAST, 1.0) * (fluid - gray))
     return float(gray * rng.uniform(_FLAIR_LEAST, 1.9))

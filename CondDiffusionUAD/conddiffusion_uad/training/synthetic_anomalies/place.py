@@ -9,6 +9,7 @@ from conddiffusion_uad.training.data.healthy_sources import DEEP, FLUID, GRAY, V
 from conddiffusion_uad.training.data.lattice import Lattice
 
 _NEAR = 2  # voxels of the coarse lattice
+_LEVEL_MM = 8.0  # places so far above or below a height lie at it
 
 
 class Places:
@@ -45,9 +46,18 @@ class Places:
         """Whether there is such a place."""
         return len(self._found[name]) > 0
 
-    def draw(self, name: str, rng: np.random.Generator) -> np.ndarray:
-        """A random point of a kind of place, mm (z, y, x); anywhere when there is none of it."""
+    def draw(self, name: str, rng: np.random.Generator, height: float | None = None) -> np.ndarray:
+        """A random point of a kind of place, mm (z, y, x); anywhere when there is none of it.
+
+        Args:
+            name: Of the kind.
+            rng: Source of randomness.
+            height: Rather at about this z, mm; None for anywhere.
+        """
         candidates = self._found[name] if self.has(name) else self._found["anywhere"]
+        if height is not None:
+            near = np.abs(self._axes[0][candidates[:, 0]] - height) < _LEVEL_MM
+            candidates = candidates[near] if near.any() else candidates
         if not len(candidates):
             return np.zeros(3)
         index = candidates[rng.integers(len(candidates))]

@@ -77,7 +77,7 @@ def test_a_volume_is_judged_on_its_own_grid(scan_file: Path, tmp_path: Path) -> 
     assert examined.native_mask.shape == values.shape
     assert not examined.native_mask[marks == 2].any()
     assert np.array_equal(examined.native_truth, marks == 1)
-    assert examined.spacing == pytest.approx((4.0, 4.0, 4.0))
+    assert examined.spacing == pytest.approx((6.0, 6.0, 6.0))
     scores = examined.native(examined.volume)
     brain = examined.native_mask & ~examined.native_truth
     assert np.corrcoef(scores[brain], values[brain])[0, 1] > 0.9

@@ -208,7 +208,7 @@ def test_a_subject_that_the_bundle_names_is_refused_unless_allowed(
     known = TrainedOn.of(trained(**{TRAINED_ON: [subject_hash("IXI012")]}))
     found = problems(ixi, known)
     assert [(p.file, p.cases) for p in found if p.fatal] == [(ixi[1].scan, (ixi[1],))]
-    assert "trained on" in failure(found).message
+    assert "trained on" in failure(found, "evaluation").message
     allowed = problems(ixi, known, allow_trained=True)
     assert messages(allowed, fatal=True) == []
     assert "The bundle was trained on whom it shows." in messages(allowed, fatal=False)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from conddiffusion_uad.evaluation.metrics.score_counts import dice
+from conddiffusion_uad.evaluation.metrics.statistics import FOLDS
 from conddiffusion_uad.evaluation.protocols.published import (
-    RULES,
     Volume,
     filtered_residual,
     run_fold,
@@ -81,7 +81,7 @@ def test_fold_without_lesions_to_test_has_no_figures() -> None:
 def test_every_patient_validates_once() -> None:
     patients = [f"p{i % 11}" for i in range(22)]
     folds = validation_patients(patients, seed=1)
-    assert len(folds) == RULES.folds
+    assert len(folds) == FOLDS
     assert sorted(patient for fold in folds for patient in fold) == sorted(set(patients))
     assert folds == validation_patients(patients, seed=1) != validation_patients(patients, seed=2)
     assert len(validation_patients(["a", "b", "b"])) == 2

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import synthetic_evaluation
+from markdown_tables import markdown
 
 from conddiffusion_uad.evaluation import report as reports
 from conddiffusion_uad.evaluation.experiment import REPORT, RESULTS, SUMMARY
@@ -147,7 +148,7 @@ def test_the_report_holds_everything_and_escapes_it(trials: list[Record], tmp_pa
 
 
 def test_markdown_escapes_what_would_break_its_tables(trials: list[Record]) -> None:
-    text = "\n".join(shifts.table(group_of(trials)).markdown())
+    text = "\n".join(markdown(shifts.table(group_of(trials))))
     start = "| noise, severity 5 | sigma of the noise 0.25 | model"
     (row,) = [line for line in text.splitlines() if line.startswith(start)]
     assert "1 refused: no\\_brain; 1 with a warning: registration\\_poor |" in row

@@ -49,6 +49,17 @@ def test_it_ends_after_some_rounds_even_if_it_never_settles() -> None:
     assert len(model.denoiser.seen) == 4
 
 
+def test_a_slice_gets_the_same_whatever_is_restored_beside_it() -> None:
+    def answer(noisy: torch.Tensor) -> torch.Tensor:
+        return noisy * torch.tensor([0.3, 0.9]).repeat(16)  # some columns settle later than others
+
+    part, both = MultiStage((200,), threshold=0.05, smallest=1), Slices.cat([lesion(8), lesion(12)])
+    together = part(told(answer), both, Seeds(0, np.array([3, 9])))[0]
+    for index, position in enumerate((3, 9)):
+        alone = part(told(answer), both[index : index + 1], Seeds(0, np.array([position])))[0]
+        assert torch.allclose(alone[0], together[index], atol=1e-6)
+
+
 def test_outside_the_brain_nothing_is_different() -> None:
     slices = lesion(8)
     outside = Slices(**{**vars(slices), "brain": torch.zeros_like(slices.brain)})

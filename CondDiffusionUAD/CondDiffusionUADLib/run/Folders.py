@@ -1,4 +1,4 @@
-"""Folders for temporary files that go with what made them, also when that crashed: scans of patients lie in them."""
+"""Where the files of the module are, and where its temporary ones are. Standard library only."""
 
 from __future__ import annotations
 
@@ -9,6 +9,25 @@ import time
 from pathlib import Path
 
 from conddiffusion_uad.protocol.folder_lock import LockedError, acquire
+
+
+def moduleFolder() -> Path:
+    """The folder that holds this library and the engine; a Python with it on its path can run the engine."""
+    return Path(__file__).resolve().parents[2]
+
+
+def resource(relative: str) -> Path:
+    """A file or folder in Resources: beside the module once installed, at the top of the project in a checkout.
+
+    Raises:
+        FileNotFoundError: The installation is incomplete.
+    """
+    for parent in (moduleFolder(), moduleFolder().parent):
+        path = parent / "Resources" / relative
+        if path.exists():
+            return path
+    raise FileNotFoundError(f"Resources/{relative} is missing from this installation of CondDiffusionUAD.")
+
 
 PREFIX = "CondDiffusionUAD-"
 _YOUNG_S = 10.0  # a younger one may just be about to be locked

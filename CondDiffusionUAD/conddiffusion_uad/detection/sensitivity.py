@@ -1,0 +1,69 @@
+"""Which score a finding starts at: by what the user asks for and what the bundle promises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from conddiffusion_uad.bundle import calibration
+from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.protocol.expected_findings import USUAL
+from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.protocol.job import USUAL_FLAGGED
+
+
+def threshold(
+    bundle: Bundle, contrast: str, healthy_flagged: float | None = None, expected_findings: float | None = None
+) -> float:
+    """The smallest score of a finding.
+
+    Args:
+        bundle: What makes the scores.
+        contrast: The scan's.
+        healthy_flagged: Fraction of healthy tissue that may be flagged; decides when it is given.
+        expected_findings: False findings that may be expected in a healthy brain; None for the usual number.
+
+    Raises:
+        BadInput: ``bad_option`` when the bundle cannot promise what is asked for.
+    """
+    known = bundle.expected.get(contrast)
+    if healthy_flagged is not None or (expected_findings is None and known is None):
+        return calibration.threshold(USUAL_FLAGGED if healthy_flagged is None else healthy_flagged)
+    asked = USUAL if expected_findings is None else expected_findings
+    if known is None:
+        raise BadInput(
+            "bad_option",
+            f"The bundle {bundle.name} does not know how many findings healthy {contrast} scans have.",
+            "Give --healthy-flagged instead of --expected-findings.",
+        )
+    try:
+        return known.threshold(asked)
+    except ValueError as error:
+        raise BadInput(
+            "bad_option", f"--expected-findings cannot be {asked:g}: {error}.", "Give a larger number."
+        ) from error
+
+
+def promise(
+    bundle: Bundle, contrast: str, limit: float, asked: float | None, min_volume_ml: float, largest: float
+) -> dict[str, Any] | None:
+    """What the report says of false findings; None when the bundle promises nothing for the contrast.
+
+    Args:
+        bundle: What made the scores.
+        contrast: The scan's.
+        limit: Smallest score of a finding.
+        asked: Findings in a healthy brain that the user asked for; None when the user did not.
+        min_volume_ml: Of a finding. The promise holds for no smaller ones than were counted.
+        largest: The scan's largest score.
+    """
+    known = bundle.expected.get(contrast)
+    if known is None:
+        return None
+    holds = min_volume_ml >= known.smallest_ml - 1e-9
+    return {
+        "asked": asked,
+        "at_threshold": round(known.at(limit), 4) if holds else None,
+        "bound": round(known.at(limit, bounded=True), 4) if holds else None,
+        "healthy_as_large": known.usual(largest),
+        **known.to_json(),
+    }

@@ -1,0 +1,139 @@
+"""Make a bundle of a trained learned map: the denoiser of another bundle, the map's weights, calibration and promise.
+
+    PYTHONPATH=CondDiffusionUAD python Testing/studies/learned_map/make_bundle.py --data DATA --cache CASES \\
+        --weights learned_map.safetensors --recipe RECIPE.toml --output BUNDLE
+
+It is calibrated on the whole healthy scans among the cases of the judgement, that nothing was trained on: real
+T1-weighted ones, and for each contrast label maps and T1-weighted scans made to look like it. The promise is tried on
+each scan in turn with what the others say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import judge_cases as judged
+import numpy as np
+import tomllib
+import torch
+from judge_cases import Case
+from judge_figures import VOXEL_ML
+from safetensors.torch import load_file
+
+from conddiffusion_uad.bundle import bundle as bundles
+from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.bundle.calibration import Calibration
+from conddiffusion_uad.bundle.config import BundleConfig
+from conddiffusion_uad.bundle.expected_findings import counts, findings, levels, promised
+from conddiffusion_uad.method.brain import Volume
+from conddiffusion_uad.method.restored import Restored
+from conddiffusion_uad.protocol.expected_findings import USUAL
+from conddiffusion_uad.training.data.healthy_bank import FINE
+
+LEAST_ML = 0.05  # of a finding
+_KEPT = (
+    "authors",
+    "copyright",
+    "monai_version",
+    "pytorch_version",
+    "numpy_version",
+    "required_packages_version",
+    "task",
+)
+
+
+def main() -> None:
+    """Write the bundle, and beside it ``promise.json``: what was promised and what was made."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, required=True, help="folder of prepared cases")
+    parser.add_argument("--weights", type=Path, required=True, help="what a training exported")
+    parser.add_argument("--recipe", type=Path, required=True, help="parts of the method")
+    parser.add_argument("--denoiser", default="published", help="bundle whose denoiser reconstructs")
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    bundle = assembled(options.denoiser, options.recipe, options.weights, options.output)
+    found = judged.load(options.data, options.cache, bundles.load(options.denoiser).to("cpu"), "healthy")
+    cases = [(name, case) for name, case in found if not case.single]
+    maps = {name: map_of(bundle, case) for name, case in cases}
+    calibrations, expected, told = {}, {}, {}
+    for contrast in bundle.config.contrasts:
+        names = [name for name, case in cases if case.contrast == contrast]
+        masks = {name: case.mask for name, case in cases if case.contrast == contrast}
+        calibrations[contrast] = Calibration.measure([[maps[name][masks[name]]] for name in names])
+        scores = [calibrations[contrast].score(maps[name], masks[name]) for name in names]
+        thresholds = levels(scores)
+        counted = counts(scores, thresholds, VOXEL_ML, LEAST_ML)
+        expected[contrast] = promised(thresholds, counted, LEAST_ML)
+        told[contrast] = {"scans": names, **tried(scores, thresholds, counted)}
+    bundles.save_calibration(options.output, calibrations, {"device": "cpu", "precision": bundle.precision})
+    bundles.save_expected(options.output, expected)
+    (options.output.parent / "promise.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+    print(json.dumps(told, indent=1))
+
+
+def assembled(denoiser: str, recipe: Path, weights: Path, output: Path) -> Bundle:
+    """The bundle with its networks, not yet calibrated."""
+    base = bundles.load(denoiser)
+    parts = tomllib.loads(recipe.read_text(encoding="utf-8"))
+    config = BundleConfig.from_recipe({**base.config.to_json(), **parts})
+    model = config.build()
+    state = {name: value.float() for name, value in load_file(weights).items()}
+    for network in model.networks.values():
+        network.load_state_dict(state)
+    model.load_state_dict(base.trainable.state_dict(), strict=False)
+    metadata: dict[str, Any] = {key: base.metadata[key] for key in _KEPT if key in base.metadata}
+    metadata |= {
+        "version": "0.2.0",
+        "changelog": {"0.2.0": "The map is learned."},
+        "held_out": base.metadata["held_out"],
+    }
+    metadata["description"] = f"Learned anomaly map '{output.name}'. Research use only, not a medical device."
+    bundles.save(output, config, model, metadata)
+    for file in (bundles.GATE, "LICENSE"):
+        shutil.copyfile(base.path / file, output / file)
+    shutil.copyfile(recipe, output / bundles.RECIPE)
+    bundles.seal(output)
+    return bundles.load(str(output)).to("cpu")
+
+
+def seen(case: Case, bundle: Bundle) -> Restored:
+    """A case as a detection shows it to the map."""
+    share = judged.halved(case.mask.astype(np.float32))
+    inside = share >= 0.5
+    volume = case.volume.astype(np.float32)
+    coarse = np.where(inside, judged.halved(volume * case.mask) / np.maximum(share, 0.5), 0).astype(np.float32)
+    samples = case.samples.astype(np.float32) * inside
+    origin = Restored(Volume(coarse, inside, bundle.config.grid), case.contrast, samples, 16)
+    fine = origin.at(bundle.method.anomaly_map[case.contrast].spacing)
+    return replace(fine, brain=Volume(volume, case.mask, FINE))
+
+
+def map_of(bundle: Bundle, case: Case) -> np.ndarray:
+    """The bundle's map of a case."""
+    return bundle.method.anomaly_map[case.contrast](seen(case, bundle), bundle.model)
+
+
+def tried(scores: list[np.ndarray], thresholds: np.ndarray, counted: np.ndarray) -> dict[str, Any]:
+    """Findings made in each scan at the threshold that all others promise so many for, and in all at the usual one."""
+    made: dict[str, Any] = {}
+    for asked in (0.5, USUAL, 3.0):
+        made[f"made for {asked:g}"] = []
+        for index in range(len(scores)):
+            others = promised(thresholds, np.delete(counted, index, axis=0), LEAST_ML)
+            place = int(np.searchsorted(thresholds, others.threshold(asked)))
+            made[f"made for {asked:g}"].append(int(counted[index, place]))
+    whole = promised(thresholds, counted, LEAST_ML)
+    limit = whole.threshold(USUAL)
+    volumes = [float(findings(score, limit, VOXEL_ML, LEAST_ML).sum()) for score in scores]
+    return {**made, "threshold": limit, "bound": whole.at(limit, bounded=True), "ml": np.round(volumes, 2).tolist()}
+
+
+if __name__ == "__main__":
+    main()

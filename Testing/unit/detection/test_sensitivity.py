@@ -1,0 +1,36 @@
+"""The score that a finding starts at."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from conddiffusion_uad.detection import sensitivity
+from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
+from conddiffusion_uad.protocol.failures import BadInput
+
+KNOWN = ExpectedFindings((1.0, 2.0, 3.0, 4.0), (12.0, 3.0, 0.9, 0.4), 5, 0.05, (3.5,))
+BUNDLE = SimpleNamespace(name="trusted", expected={"T1": KNOWN})
+
+
+@pytest.mark.parametrize(
+    ("contrast", "asked", "score"),
+    [
+        ("T1", {}, 3.0),
+        ("T1", {"expected_findings": 3}, 2.0),
+        ("T1", {"expected_findings": 0.5}, 4.0),
+        ("T1", {"healthy_flagged": 0.001}, 3.0),
+        ("T2", {}, 2.0),
+        ("T2", {"healthy_flagged": 0.1}, 1.0),
+    ],
+)
+def test_the_promise_decides_unless_tissue_was_asked_for(contrast: str, asked: dict[str, float], score: float) -> None:
+    assert sensitivity.threshold(BUNDLE, contrast, **asked) == pytest.approx(score)
+
+
+@pytest.mark.parametrize(
+    ("contrast", "expected", "reason"), [("T1", 0.1, "too few to promise 0.1"), ("T2", 1, "does not know")]
+)
+def test_what_cannot_be_promised_is_refused(contrast: str, expected: float, reason: str) -> None:
+    with pytest.raises(BadInput, match=reason) as caught:
+        sensitivity.threshold(BUNDLE, contrast, expected_findings=expected)
+    assert caught.value.code == "bad_option"
