@@ -18,7 +18,6 @@ def quick_bias() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bias, "CONTROL_POINTS", (4,))
-        patch.setattr(bias, "RUNS", 1)
         patch.setattr(bias, "ITERATIONS", 1)
         yield
 
