@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import SimpleITK as sitk
@@ -58,12 +59,20 @@ class Resampled:
             array: Values (z, y, x) on `grid`.
             reference: The patient's grid.
         """
-        inside = self.mask.astype(np.float32)
-        parts = (sitk.GetImageFromArray(part) for part in (inside, inside * array.astype(np.float32)))
-        spread = (sitk.DiscreteGaussian(part, RIM_VARIANCE, 2 * RIM_VOXELS + 1) for part in parts)
-        share, total = (sitk.GetArrayFromImage(part) for part in spread)
+        total, share = _spread(np.where(self.mask, array, 0)), self._share
         around = np.where(share > 0, total / np.maximum(share, np.finfo(np.float32).tiny), 0.0)
         return self.back(np.where(self.mask, array, around).astype(np.float32), reference)
+
+    @cached_property
+    def _share(self) -> np.ndarray:
+        """How much of what is near a voxel lies inside the mask, (z, y, x)."""
+        return _spread(self.mask)
+
+
+def _spread(values: np.ndarray) -> np.ndarray:
+    """Values (z, y, x) smoothed for the rim of a brain, float32."""
+    image = sitk.GetImageFromArray(values.astype(np.float32))
+    return sitk.GetArrayFromImage(sitk.DiscreteGaussian(image, RIM_VARIANCE, 2 * RIM_VOXELS + 1))
 
 
 def to_grid(image: sitk.Image, mask: sitk.Image, grid: Grid, transform: sitk.Transform) -> Resampled:

@@ -29,16 +29,16 @@ MOST_DARK = 0.25  # share of all directions in which a bare brain may look as if
 COMPANION = 0.05  # share of the largest part's volume from which another part is brain, too
 
 
-def is_stripped(image: sitk.Image) -> bool:
+def is_stripped(scan: sitk.Image | Leveled) -> bool:
     """Whether a scan (float32, axes near L, P, S) shows a brain without its skull.
 
     It does when the background is one value, what stands out of it is not larger than a brain, and there are few
     directions in which one meets a dark layer between two bright ones on the way in.
     """
-    leveled = level(image)
+    leveled = _leveled(scan)
     if flatness(leveled) < LEAST_FLAT:
         return False
-    shown = below_surface(leveled.image)
+    shown = below_surface(leveled)
     return shown.volume_ml <= MOST_ML and shown.dark_directions() <= MOST_DARK
 
 
@@ -48,15 +48,19 @@ def flatness(leveled: Leveled) -> float:
     return float(np.mean(np.abs(values) < _tolerance(leveled)))
 
 
-def foreground(image: sitk.Image) -> sitk.Image:
+def foreground(scan: sitk.Image | Leveled) -> sitk.Image:
     """Return what stands out of the background, uint8: its large connected parts, without holes."""
-    leveled = level(image)
+    leveled = _leveled(scan)
     parts = sitk.RelabelComponent(
         sitk.ConnectedComponent(sitk.Abs(leveled.image) > _tolerance(leveled)), sortByObjectSize=True
     )
     sizes = np.bincount(sitk.GetArrayViewFromImage(parts).ravel())[1:]
     kept = int(np.count_nonzero(sizes >= COMPANION * sizes.max())) if sizes.size else 0
     return sitk.BinaryFillhole((parts >= 1) & (parts <= kept))
+
+
+def _leveled(scan: sitk.Image | Leveled) -> Leveled:
+    return scan if isinstance(scan, Leveled) else level(scan)
 
 
 @dataclass(frozen=True)
@@ -88,9 +92,9 @@ class BelowSurface:
         return float(np.mean(np.array(dips) < DARK)) if dips else 0.0
 
 
-def below_surface(image: sitk.Image) -> BelowSurface:
-    """Return the voxels of the largest part in each axial slice of a leveled scan (axes near L, P, S)."""
-    bright = _bright(image)
+def below_surface(leveled: Leveled) -> BelowSurface:
+    """Return the voxels of the largest part in each axial slice of a scan (axes near L, P, S)."""
+    image, bright = leveled.image, leveled.bright
     small = sitk.BinShrink(image, [max(1, int(LOOK_MM / s + 0.01)) for s in image.GetSpacing()])
     values = sitk.GetArrayViewFromImage(small)
     typical = float(np.median(values[values > bright / 10])) if bool((values > bright / 10).any()) else bright
@@ -129,14 +133,7 @@ def _dip(profile: np.ndarray) -> float:
     return float(min(ratios))
 
 
-def _bright(image: sitk.Image) -> float:
-    """Return how far the bright voxels lie above the background."""
-    array = sitk.GetArrayViewFromImage(image)
-    other = array[array != 0]
-    return max(float(np.percentile(other, 99)), 1e-6) if other.size else 1e-6
-
-
 def _tolerance(leveled: Leveled) -> float:
     """Return how far from 0 the background of a bare brain may lie."""
-    bright = _bright(leveled.image)
+    bright = leveled.bright
     return float(np.clip(NOISY * leveled.spread, FLAT * bright, MOST_NOISY * bright))
