@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import slicer
 from desk import Desk
 from made_up_scans import RAS, VOXELS
 from mrml_application import MrmlApplication
-from standin.application import Application
 from standin.dicom_database import DicomDatabase
 from stored_scans.dicom_places import blocks
 from vtk.util import numpy_support
@@ -22,10 +21,8 @@ ECHOES = ({"EchoTime": "20"}, {"EchoTime": "90"})
 
 
 @pytest.fixture
-def desk(app: Application, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., float]) -> Iterator[Desk]:
-    made = Desk(monkeypatch, wait_until)
-    yield made
-    made.widget.cleanup()
+def desk(empty: Desk) -> Desk:
+    return empty
 
 
 @pytest.fixture

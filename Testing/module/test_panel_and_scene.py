@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +17,6 @@ from standin.application import Application
 from standin.qt_module import show_properties
 
 show_properties(sys.modules[__name__])
-
-
-@pytest.fixture
-def empty(app: Application, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., float]) -> Iterator[Desk]:
-    """The panel over an empty scene."""
-    made = Desk(monkeypatch, wait_until)
-    yield made
-    made.widget.cleanup()
-
-
-@pytest.fixture
-def desk(
-    app: Application, scan: Any, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., float]
-) -> Iterator[Desk]:
-    """The panel over the small scan."""
-    made = Desk(monkeypatch, wait_until)
-    yield made
-    made.widget.cleanup()
 
 
 def offered(desk: Desk) -> list[str]:

@@ -64,6 +64,7 @@ class Session:
     Attributes:
         asked: The questions that dialogs asked.
         answer: The text of the button that answers them, where they have it; else it is their first.
+        folder: What is chosen when a folder is asked for.
         failed: The steps that raised.
     """
 
@@ -74,7 +75,7 @@ class Session:
         self.slicer, self.qt = slicer, qt
         self.output = output_folder()
         self.asked: list[str] = []
-        self.answer = ""
+        self.answer = self.folder = ""
         self.failed: list[str] = []
         self._answering = qt.QTimer()
         self._answering.timeout.connect(self._answer)
@@ -126,11 +127,16 @@ class Session:
 
     def _answer(self) -> None:
         for widget in self.slicer.app.topLevelWidgets():
-            if hasattr(widget, "visible") and widget.visible and widget.inherits("QMessageBox"):
+            if not (hasattr(widget, "visible") and widget.visible):
+                continue
+            if widget.inherits("QMessageBox"):
                 self.asked.append(str(widget.text))
                 widget.grab().save(str(self.output / f"question_{len(self.asked)}.png"))
                 buttons = {str(button.text): button for button in reversed(widget.buttons())}
                 buttons.get(self.answer, widget.buttons()[0]).click()
+            elif widget.inherits("QFileDialog"):
+                self.slicer.util.findChild(widget, "fileNameEdit").text = self.folder
+                self.slicer.util.findChild(widget, "buttonBox").button(self.qt.QDialogButtonBox.Open).click()
 
 
 def is_inside_slicer() -> bool:

@@ -9,6 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from conddiffusion_uad.protocol.contrast_names import Told
+from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
 from conddiffusion_uad.protocol.job import CONTRASTS
 from CondDiffusionUADLib.panel.Widgets import CardBrowser, choose, chosen, fill, quiet, setQuietly, toolTipText
 from CondDiffusionUADLib.run import Problems
@@ -117,6 +118,12 @@ class InputPanel:
         """The folder of the chosen model; empty when it is not installed."""
         bundle = self._bundle()
         return str(bundle.folder) if bundle is not None else ""
+
+    @property
+    def expected(self) -> ExpectedFindings | None:
+        """Findings that the chosen model has in healthy scans of the chosen contrast; None when it does not know."""
+        bundle = self._bundle() if self._parameters is not None else None
+        return bundle.expected.get(self._parameters.contrast) if bundle is not None else None
 
     def settings(self, healthyFlagged: float, minVolumeMl: float) -> Settings:
         """The settings of a run. Raises ProblemError."""

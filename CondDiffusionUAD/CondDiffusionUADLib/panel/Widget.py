@@ -11,7 +11,7 @@ from slicer.util import VTKObservationMixin
 
 from CondDiffusionUADLib.panel.Dialogs import QuitGuard
 from CondDiffusionUADLib.panel.ExportPanel import ExportPanel, LogPanel
-from CondDiffusionUADLib.panel.FindingsPanel import FindingsPanel, summary
+from CondDiffusionUADLib.panel.FindingsPanel import FindingsPanel
 from CondDiffusionUADLib.panel.InputPanel import InputPanel
 from CondDiffusionUADLib.panel.RunPanel import RunPanel
 from CondDiffusionUADLib.panel.SettingsPanel import ModelsPanel, SettingsPanel
@@ -139,6 +139,7 @@ class Panel(VTKObservationMixin):
             self.run.show("")
         self.ui.anywayButton.visible = False
         self.models.show()
+        self.findings.offer(self.input.expected)
         self._onBusy()
 
     def _onBusy(self) -> None:
@@ -190,7 +191,7 @@ class Panel(VTKObservationMixin):
         self.findings.chooseFirst()
         self.ui.scanSection.collapsed = True
         self.input.offerScans()
-        return summary(self.findings.live.selection.findings) if self.findings.live else ""
+        return self.findings.summary
 
     def _showChosen(self, *, show: bool) -> None:
         """Work on the chosen detection; show it in the views at once, or leave the views alone."""

@@ -71,7 +71,7 @@ def read(kinds: Mapping[str, type[PartT]], values: Any, place: str) -> PartT:
 def written(kinds: Mapping[str, type[PartT]], part: PartT) -> dict[str, Any]:
     """A part as a configuration describes it; the inverse of :func:`read`."""
     kind = next(name for name, known in kinds.items() if known is type(part))
-    return {KIND: kind, **{name: _thawed(value) for name, value in vars(part).items()}}
+    return {KIND: kind, **{each.name: _thawed(getattr(part, each.name)) for each in fields(part)}}  # type: ignore[arg-type]
 
 
 def require_known(values: Mapping[str, Any], known: list[str], place: str) -> None:

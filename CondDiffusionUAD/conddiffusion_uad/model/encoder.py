@@ -39,7 +39,9 @@ def build_encoder(config: Mapping[str, Any], features: int) -> ImageEncoder:
 
     Args:
         config: ``block`` ("basic" or "bottleneck"), ``layers`` and ``block_inplanes`` (widths), as MONAI's ResNet
-            calls them; :data:`RESNET_50` is the paper's.
+            calls them; :data:`RESNET_50` is the paper's. And, unless it is "batch", ``norm``: one of
+            :data:`~conddiffusion_uad.model.residual_network.NORMS`.
         features: Length of the condition.
     """
-    return ImageEncoder(config["block"], config["layers"], config["block_inplanes"], features)
+    norm = config.get("norm", "batch")
+    return ImageEncoder(config["block"], config["layers"], config["block_inplanes"], features, norm)

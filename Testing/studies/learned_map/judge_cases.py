@@ -58,11 +58,13 @@ class Case:
     single: bool
 
 
-def load(data: Path, cache: Path, bundle: Bundle) -> list[tuple[str, Case]]:
-    """All cases by name, from the cache or made now."""
+def load(data: Path, cache: Path, bundle: Bundle, wanted: str = "") -> list[tuple[str, Case]]:
+    """All cases by name, from the cache or made now; only those whose names begin with a text."""
     cache.mkdir(parents=True, exist_ok=True)
     cases = []
     for name, made in _recipes(data, bundle):
+        if not name.startswith(wanted):
+            continue
         file = cache / f"{name}.npz"
         if not file.is_file():
             case = made()

@@ -59,7 +59,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     bundle = assembled(options.denoiser, options.recipe, options.weights, options.output)
-    cases = [(name, case) for name, case in judged.load(options.data, options.cache, bundle) if is_whole(case)]
+    found = judged.load(options.data, options.cache, bundles.load(options.denoiser).to("cpu"), "healthy")
+    cases = [(name, case) for name, case in found if not case.single]
     maps = {name: map_of(bundle, case) for name, case in cases}
     calibrations, expected, told = {}, {}, {}
     for contrast in bundle.config.contrasts:
@@ -100,11 +101,6 @@ def assembled(denoiser: str, recipe: Path, weights: Path, output: Path) -> Bundl
     shutil.copyfile(recipe, output / bundles.RECIPE)
     bundles.seal(output)
     return bundles.load(str(output)).to("cpu")
-
-
-def is_whole(case: Case) -> bool:
-    """Whether a case is a whole healthy scan."""
-    return case.group == "healthy" and not case.single
 
 
 def seen(case: Case, bundle: Bundle) -> Restored:

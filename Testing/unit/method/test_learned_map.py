@@ -15,6 +15,7 @@ from conddiffusion_uad.method.anomaly_map import ANOMALY_MAPS
 from conddiffusion_uad.method.anomaly_map import learned_inputs as given
 from conddiffusion_uad.method.anomaly_map.learned import Learned, LearnedMap
 from conddiffusion_uad.method.anomaly_map.learned_network import LearnedMapNetwork
+from conddiffusion_uad.method.anomaly_map.product import Product
 from conddiffusion_uad.method.brain import Volume
 from conddiffusion_uad.method.restored import Restored
 from conddiffusion_uad.method.run import score
@@ -153,24 +154,50 @@ def test_as_a_part_of_a_method_it_sees_the_scan_at_one_millimeter():
         part(Restored(Volume(volume, mask), "FLAIR", volume[None], 4), model)
 
 
-def test_opinions_with_and_without_reconstructions_are_averaged_and_not_bounded_by_one():
-    grid = Grid((64, 64, 4), (1.0, 1.0, 2.0), (-31.5, -15.5, 0.0))
-    rng, mask = np.random.default_rng(0), np.ones((4, 64, 64), bool)
-    volume = rng.random(mask.shape).astype(np.float32)
-    coarse = rng.random((2, 4, 32, 32)).astype(np.float32)
-    origin = Restored(Volume(coarse[0], mask[:, ::2, ::2], replace(grid)), "T2", coarse, 4)
-    restored = Restored(Volume(volume, mask, grid), "T2", volume[None], 4, origin)
+@pytest.fixture
+def scene():
+    """A scan at 1 mm with reconstructions at 2 mm, darker by half in two slices, and a network sure of itself."""
+    fine = Grid((64, 64, 4), (1.0, 1.0, 2.0), (-31.5, -15.5, 0.0))
+    coarse = Grid((32, 32, 4), (2.0, 2.0, 2.0), (-31.0, -15.0, 0.0))
+    mask = np.ones((4, 64, 64), bool)
+    mask[0] = False
+    volume = np.where(mask, 0.8, 0).astype(np.float32)
+    samples = np.stack([volume[:, ::2, ::2]] * 2)
+    samples[:, 2:] -= 0.5
+    origin = Restored(Volume(volume[:, ::2, ::2], mask[:, ::2, ::2], coarse), "T2", samples, 4)
     torch.manual_seed(0)
-    model = SimpleNamespace(networks={"learned_map": Learned().build().eval()})
-    network = model.networks["learned_map"].network
+    weights = Learned().build().eval()
     with torch.no_grad():
-        network.head[-1].weight *= 30
-        network.head[-1].bias.fill_(3.0)
-    both, known, plain = (
-        part(restored, model) for part in (Learned(twice=True), Learned(), Learned(reconstructed=False))
-    )
+        weights.network.head[-1].weight *= 30
+        weights.network.head[-1].bias.fill_(3.0)
+    restored = Restored(Volume(volume, mask, fine), "T2", volume[None], 4, origin)
+    return restored, SimpleNamespace(networks={"learned_map": weights})
+
+
+def test_opinions_with_and_without_reconstructions_are_averaged_and_not_bounded_by_one(scene):
+    both, known, plain = (part(*scene) for part in (Learned(twice=True), Learned(), Learned(reconstructed=False)))
     assert np.allclose(both, (known + plain) / 2, atol=1e-6) and np.abs(known - plain).max() > 1e-3
     assert both.max() > 1, "a probability above 1 - 1 / e"
+
+
+def test_the_product_is_zero_outside_and_follows_both_maps(scene):
+    restored, model = scene
+    residual = {"sign": "hyperintense", "smoothing": "none"}
+    product = Product(residual=residual, learned={"reconstructed": False}, floor=0.1)
+    found, learned = product(restored, model), Learned(reconstructed=False)(restored, model)
+    assert np.allclose(found[1], 0.1 * learned[1], atol=1e-5), "no residual there"
+    assert np.allclose(found[2][8:56, 8:56], 0.6 * learned[2][8:56, 8:56], atol=1e-4), "a residual of .5 there"
+    assert not found[~restored.mask].any() and found.dtype == np.float32
+
+
+def test_a_product_is_read_and_written_and_refuses_what_its_maps_do_not_know():
+    values = {"kind": "product", "residual": {"sign": "hypointense"}, "learned": {"twice": True}, "floor": 0.05}
+    part = parts.read(ANOMALY_MAPS, values, "anomaly_map.T1")
+    assert part == Product({"sign": "hypointense"}, {"twice": True}, 0.05) and part.spacing == Learned().spacing
+    assert parts.written(ANOMALY_MAPS, part) == values and isinstance(part, parts.Learned)
+    for wrong in ({"residual": {"sing": 1}}, {"learned": {"thrice": True}}, {"floor": -1}, {"residual": {"sign": "x"}}):
+        with pytest.raises(ValueError, match=r"anomaly_map\.T1"):
+            parts.read(ANOMALY_MAPS, {**values, **wrong}, "anomaly_map.T1")
 
 
 def test_it_is_found_by_its_name_in_a_configuration():

@@ -12,6 +12,7 @@ from torch import nn
 
 from conddiffusion_uad.method.condition.encoder import Encoder
 from conddiffusion_uad.method.condition.none import Unconditional
+from conddiffusion_uad.method.condition.normalized_encoder import NormalizedEncoder
 
 
 class Condition(Protocol):
@@ -25,4 +26,8 @@ class Condition(Protocol):
         """The network with new weights; its ``forward`` takes ``Slices`` and gives features (B, D)."""
 
 
-CONDITIONS: Mapping[str, type[Condition]] = {"encoder": Encoder, "none": Unconditional}
+CONDITIONS: Mapping[str, type[Condition]] = {
+    "encoder": Encoder,
+    "normalized_encoder": NormalizedEncoder,
+    "none": Unconditional,
+}

@@ -51,7 +51,7 @@ def test_the_label_is_where_the_scan_was_changed(labels):
         anomalies, _ = draws.draw(scan.palette, Places(healthy.tissue, grid), [], rng)
         image, label = scan.changed(healthy, grid, anomalies)
         change = (image - healthy.image).abs() / scan.spread
-        assert not change[label == 0].gt(0.15).any(), "a sum of changes too small to count each"
+        assert not change[label == 0].gt(0.3).any(), "a sum of changes too small to count each"
         assert not (label > 0.4)[healthy.tissue == 0].any()
         if len(anomalies) == 1:  # a later one may undo an earlier one
             assert not (change[label > 0] <= 0.05).any()
