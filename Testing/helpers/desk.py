@@ -19,24 +19,29 @@ class Desk:
         monkeypatch: Of pytest.
         wait_until: The fixture of that name.
         ready: Whether the environment is installed.
+        enter: Whether the panel is entered: then the worker gets ready.
 
     Attributes:
         installer: The fake one.
+        monkeypatch: Of pytest.
         widget: The module's widget.
     """
 
-    def __init__(self, monkeypatch: Any, wait_until: Callable[..., float], *, ready: bool = True) -> None:
+    def __init__(
+        self, monkeypatch: Any, wait_until: Callable[..., float], *, ready: bool = True, enter: bool = True
+    ) -> None:
         from CondDiffusionUAD import CondDiffusionUADWidget
         from CondDiffusionUADLib.panel import Widget
 
-        self._monkeypatch = monkeypatch
+        self.monkeypatch = monkeypatch
         self._wait_until = wait_until
         self.installer = FakeInstaller(ready)
         monkeypatch.setattr(Widget, "Installer", lambda: self.installer)
         self.worker("several")
         self.widget = CondDiffusionUADWidget()
         self.widget.parent.show()
-        self.widget.enter()
+        if enter:
+            self.widget.enter()
 
     @property
     def panel(self) -> Any:
@@ -54,6 +59,24 @@ class Desk:
         return self.ui.messageLabel.property("text") if self.ui.messageLabel.isVisibleTo(self.widget.parent) else ""
 
     @property
+    def process(self) -> int:
+        """The number of the worker's process; 0 when there is none."""
+        return self.panel.logic.workerProcessId
+
+    def nodes(self) -> set[str]:
+        """The IDs of the nodes in the scene."""
+        import slicer
+
+        scene = slicer.mrmlScene
+        return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
+
+    def left(self) -> list[str]:
+        """The files in the temporary folder; a worker that stays has an empty folder of its own there."""
+        import slicer
+
+        return [str(path) for path in Path(slicer.app.temporaryPath).rglob("*") if not path.is_dir()]
+
+    @property
     def finding(self) -> Any:
         """The chosen finding, or None."""
         return self.panel.findings.chosen
@@ -65,8 +88,8 @@ class Desk:
         from CondDiffusionUADLib.run.ChildProcess import Launch
 
         launch = Launch(sys.executable, (str(FAKE_WORKER), *mode))
-        self._monkeypatch.setattr(Application, "engineLaunch", lambda *arguments: launch)
-        self._monkeypatch.setattr(Widget, "engineLaunch", lambda *arguments: launch)
+        self.monkeypatch.setattr(Application, "engineLaunch", lambda *arguments: launch)
+        self.monkeypatch.setattr(Widget, "engineLaunch", lambda *arguments: launch)
 
     def detect(self, *mode: str) -> None:
         """Click and wait for the end; with another worker than before, if one is named."""

@@ -100,6 +100,8 @@ def write_results(order: dict) -> Path:
         "bundle": {"name": "fake"},
         "parameters": {"contrast": "T1", "threshold": 2.0, "min_volume_ml": 0.05},
     }
+    if MODE == "several" and len(sys.argv) > 2:
+        report.update(json.loads(sys.argv[2]))
     (output / "report.json").write_text(json.dumps(report))
     if MODE == "damaged":
         whole = (output / "heatmap.nii.gz").read_bytes()

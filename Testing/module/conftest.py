@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from desk import Desk
+from desk_runs import is_alive
 from mrml_application import MrmlApplication, create_mrml_application, load_volume
 from standin.application import Application, install_python, running, slots_that_raise
 
@@ -63,6 +65,45 @@ def app(mrml: MrmlApplication, tmp_path: Path) -> Iterator[Application]:
 def scan(app: Application, mrml: MrmlApplication, scan_file: Path) -> Any:
     """The small scan in the scene."""
     return load_volume(mrml, scan_file, "ball_T1")
+
+
+@pytest.fixture
+def make_desk(
+    app: Application, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., float]
+) -> Iterator[Callable[..., Desk]]:
+    """Makes panels over what is in the scene; see `Desk` for how."""
+    made: list[Desk] = []
+
+    def making(**how: bool) -> Desk:
+        made.append(Desk(monkeypatch, wait_until, **how))
+        return made[-1]
+
+    yield making
+    for desk in made:
+        desk.widget.cleanup()
+
+
+@pytest.fixture
+def empty(make_desk: Callable[..., Desk]) -> Desk:
+    """The panel over an empty scene."""
+    return make_desk()
+
+
+@pytest.fixture
+def desk(scan: Any, make_desk: Callable[..., Desk]) -> Desk:
+    """The panel over the small scan."""
+    return make_desk()
+
+
+@pytest.fixture
+def tidy_desk(scan: Any, make_desk: Callable[..., Desk]) -> Iterator[Desk]:
+    """A panel over the small scan whose worker is not made ready; afterwards no process and no file may be left."""
+    made = make_desk(enter=False)
+    yield made
+    process = made.process
+    made.widget.cleanup()
+    assert not process or not is_alive(process)
+    assert made.left() == []
 
 
 @pytest.fixture

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,17 +18,13 @@ show_properties(sys.modules[__name__])
 
 
 @pytest.fixture
-def desk(
-    app: Application, scan: Any, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., float]
-) -> Iterator[Desk]:
+def desk(desk: Desk) -> Desk:
     """A result: the first finding accepted, the second rejected, two undecided."""
-    made = Desk(monkeypatch, wait_until)
-    made.detect()
-    made.ui.acceptButton.click()
-    made.ui.rejectButton.click()
+    desk.detect()
+    desk.ui.acceptButton.click()
+    desk.ui.rejectButton.click()
     qt.QFileDialog.suggested.clear()
-    yield made
-    made.widget.cleanup()
+    return desk
 
 
 @pytest.mark.parametrize(("scope", "numbers"), [("accepted", {1}), ("notRejected", {1, 3, 4}), ("all", {1, 2, 3, 4})])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import qt
+from desk import Desk
 from mrml_application import MrmlApplication, load_volume
 from standin.application import Application
 from standin.qt_module import show_properties
@@ -19,16 +20,12 @@ show_properties(sys.modules[__name__])
 
 @pytest.fixture
 def panel(
-    app: Application, scan: Any, small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Any]:
+    scan: Any, small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_desk: Callable[..., Desk]
+) -> Any:
     """The panel with the small scan, and with the small bundle as an imported model."""
-    from CondDiffusionUAD import CondDiffusionUADWidget
-
     monkeypatch.setenv("CONDDIFFUSION_UAD_MODELS", str(tmp_path / "models"))
     shutil.copytree(small_bundle, tmp_path / "models" / "small")
-    widget = CondDiffusionUADWidget()
-    yield widget.panel
-    widget.cleanup()
+    return make_desk(enter=False).panel
 
 
 def choose(box: Any, value: str) -> None:

@@ -67,18 +67,13 @@ def test_what_can_be_is_kept(app: Application, node: Any) -> None:
 
 
 def test_what_a_script_changes_arrives(app: Application, node: Any) -> None:
-    from CondDiffusionUADLib.scene.ParameterNode import openParameters, watchParameters
+    from CondDiffusionUADLib.scene.ParameterNode import openParameters
 
     parameters = openParameters(node)
-    told: list[int] = []
-    stop = watchParameters(parameters, lambda: told.append(parameters.seed))
     openParameters(node).seed = 5
-    assert told == [5] and parameters.seed == 5
+    assert parameters.seed == 5
     node.SetParameter("seed", "6")
-    assert told == [5, 6]
-    stop()
-    parameters.seed = 7
-    assert told == [5, 6]
+    assert parameters.seed == 6
 
 
 def test_a_reference_to_something_else_is_none(app: Application, mrml: MrmlApplication, scan: Any, node: Any) -> None:
@@ -98,7 +93,7 @@ def test_a_reference_to_something_else_is_none(app: Application, mrml: MrmlAppli
     assert openParameters(node).inputVolume is scan
 
 
-def test_results_labels_and_colors_are_not_offered_as_scans(app: Application, mrml: MrmlApplication, scan: Any) -> None:
+def test_results_and_labels_are_not_offered_as_scans(app: Application, mrml: MrmlApplication, scan: Any) -> None:
     from CondDiffusionUADLib.scene.Nodes import ROLE_ATTRIBUTE, notScans
 
     selector = slicer.qMRMLNodeComboBox()
@@ -108,5 +103,6 @@ def test_results_labels_and_colors_are_not_offered_as_scans(app: Application, mr
     others[2].SetAttribute(ROLE_ATTRIBUTE, "reconstruction")
     assert selector.count() == 4, "Slicer's combo box lists derived classes unless it is told not to"
     selector.sortFilterProxyModel().hiddenNodeIDs = notScans(mrml.scene)
-    assert selector.count() == 1 and selector.currentNode() is scan
+    listed = {selector.itemData(index) for index in range(selector.count())}
+    assert listed == {scan.GetID(), others[1].GetID()}, "an image in a vector volume may be a scan"
     selector.setMRMLScene(None)

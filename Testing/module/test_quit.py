@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,17 +28,12 @@ def window(app: Application, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
-def desk(
-    app: Application, scan: Any, window: Any, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., float]
-) -> Iterator[Desk]:
+def desk(app: Application, scan: Any, window: Any, make_desk: Callable[..., Desk]) -> Desk:
     """A panel in that window; dialogs do not answer by themselves."""
     app.testing = False
     qt.QMessageBox.asked.clear()
     qt.QMessageBox.answers.clear()
-    made = Desk(monkeypatch, wait_until)
-    yield made
-    made.widget.cleanup()
-    assert qt.QMessageBox.answers == []
+    return make_desk()
 
 
 def test_nothing_is_asked_when_nothing_runs(desk: Desk, window: Any) -> None:

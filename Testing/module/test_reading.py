@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +10,16 @@ import pytest
 from desk import Desk
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from standin.application import Application
 from standin.qt_module import show_properties
 
 show_properties(sys.modules[__name__])
 
 
 @pytest.fixture
-def desk(
-    app: Application, scan: Any, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., float]
-) -> Iterator[Desk]:
+def desk(desk: Desk) -> Desk:
     """A result with four findings."""
-    made = Desk(monkeypatch, wait_until)
-    made.detect()
-    yield made
-    made.widget.cleanup()
+    desk.detect()
+    return desk
 
 
 def press(desk: Desk, key: Qt.Key, modifier: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
@@ -140,7 +134,8 @@ def test_a_dragged_slider_is_followed_exactly_when_it_rests(desk: Desk) -> None:
 
 def test_nothing_found_does_not_mean_healthy(desk: Desk) -> None:
     desk.ui.minVolumeBox.value = 50
-    assert desk.message.startswith("No candidates at this sensitivity")
+    assert desk.message.startswith("Nothing of 50 ml or more above the threshold")
+    assert desk.ui.findingsLabel.text.startswith("The largest score is > 4. That nothing was found")
     assert desk.ui.findingsLabel.visible and "does not mean" in desk.ui.findingsLabel.text
 
 

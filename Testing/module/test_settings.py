@@ -20,15 +20,11 @@ FOLDER_CHOICE = "Install from a folder of wheels..."
 
 
 @pytest.fixture
-def desk(
-    app: Application, scan: Any, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., float]
-) -> Iterator[Desk]:
+def desk(app: Application, scan: Any, make_desk: Callable[..., Desk]) -> Iterator[Desk]:
     """A panel whose environment is not there yet; dialogs do not answer by themselves."""
     app.testing = False
     qt.QMessageBox.asked.clear()
-    made = Desk(monkeypatch, wait_until, ready=False)
-    yield made
-    made.widget.cleanup()
+    yield make_desk(ready=False)
     assert qt.QMessageBox.answers == []
 
 

@@ -2,8 +2,9 @@
 
     SLICER=~/Slicer/Slicer STUDY_OUTPUT=/tmp/first python Testing/studies/slicer_first_click.py
 
-It installs into a new folder, from the package index or what pip and uv are told to use, and takes what that downloads.
-STUDY_PYTHON names the Python to build with. Prints times, stalls and what was asked; keeps pictures.
+It installs into a new folder, from the package index or what pip and uv are told to use, and takes what that downloads;
+where STUDY_WHEELS names a folder of wheels, from that. STUDY_PYTHON names the Python to build with. Prints times and
+stalls, and what was asked; keeps pictures.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ def first_click(session: Session) -> None:
     """Install and detect, and detect once more in a panel that was ready."""
     from CondDiffusionUADLib.run import UserSettings
 
+    session.folder = os.environ.get("STUDY_WHEELS", "")
+    session.answer = "Install from a folder of wheels..." if session.folder else "Install"
     UserSettings.setEnvironmentPython("")
     UserSettings.setPythonToBuildWith(os.environ.get("STUDY_PYTHON", ""))
     session.slicer.util.loadVolume(str(SCAN))

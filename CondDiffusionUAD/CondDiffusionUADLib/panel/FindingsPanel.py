@@ -8,6 +8,8 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
+from CondDiffusionUADLib.panel import Sensitivity
 from CondDiffusionUADLib.panel.FindingsView import MOST_ROWS, FindingsView
 from CondDiffusionUADLib.panel.Widgets import setQuietly
 from CondDiffusionUADLib.run.Application import dicomValue
@@ -19,7 +21,7 @@ from CondDiffusionUADLib.scene.Findings import Finding
 from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE
 from CondDiffusionUADLib.scene.InputVolume import seriesSlice
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
-from CondDiffusionUADLib.scene.Nodes import DetectionNodes
+from CondDiffusionUADLib.scene.Nodes import DetectionNodes, canFollow, followScan
 
 SLIDER_STEPS = 100  # of the sensitivity slider, a unit of score
 REST_MS = 150  # without a step, until a slider that is dragged is followed exactly
@@ -49,6 +51,9 @@ class FindingsPanel:
         self._changed = changed
         self._live: LiveFindings | None = None
         self._problem = ""
+        self._expected: ExpectedFindings | None = None  # in healthy scans, of the detection or of the chosen model
+        self._offered: ExpectedFindings | None = None  # of the chosen model
+        self._moved = False
         self._steps = Steps()
         self._rest = timer(self._follow)
         self._surfaces = timer(self._showSurfaces)
@@ -64,6 +69,7 @@ class FindingsPanel:
             button.clicked.connect(lambda *_checked, status=status: self._decide(status))
         ui.nextButton.clicked.connect(lambda *_checked: self._go(self._table.step(True)))
         ui.previousButton.clicked.connect(lambda *_checked: self._go(self._table.step(False)))
+        ui.followButton.clicked.connect(self._onFollow)
         ui.undoButton.clicked.connect(lambda *_checked: self._takeBack(again=False))
         ui.redoButton.clicked.connect(lambda *_checked: self._takeBack(again=True))
         self.setDetection(None)
@@ -79,9 +85,14 @@ class FindingsPanel:
         return self._table.finding
 
     @property
+    def threshold(self) -> float:
+        """The score that the slider stands at."""
+        return self._ui.sensitivitySlider.value / SLIDER_STEPS
+
+    @property
     def healthyFlagged(self) -> float:
         """The fraction of healthy tissue that the slider allows to be flagged."""
-        return 10 ** -(self._ui.sensitivitySlider.value / SLIDER_STEPS)
+        return float(10**-self.threshold)
 
     @property
     def minVolumeMl(self) -> float:
@@ -97,6 +108,8 @@ class FindingsPanel:
         """
         self._stop()
         self._live, self._problem = None, ""
+        report = nodes.report.GetText() if nodes is not None and nodes.report is not None else ""
+        self._expected = Sensitivity.expectedIn(report or "") if nodes is not None else self._offered
         self._table.forget()
         self._button.setSegmentationNode(None)
         if nodes is None:
@@ -112,6 +125,20 @@ class FindingsPanel:
         for _step in steps:
             pass
         self._onOpened(result, None)
+
+    def offer(self, expected: ExpectedFindings | None) -> None:
+        """Before there is a detection, say what the chosen model promises, and begin where it is usual to.
+
+        Args:
+            expected: Findings that it has in healthy scans of the chosen contrast; None when it does not know.
+        """
+        self._offered = expected
+        if self._live is None and not self._steps.busy:
+            self._expected = expected
+            if expected is not None and not self._moved:
+                threshold = Sensitivity.usualThreshold(expected)
+                setQuietly(self._ui.sensitivitySlider, "value", round(threshold * SLIDER_STEPS))
+            self._showSensitivity()
 
     def chooseFirst(self) -> None:
         """Choose the first finding, let the views jump to it, and let the keyboard be at the table."""
@@ -158,13 +185,18 @@ class FindingsPanel:
         self._showFindings()
 
     def _showSensitivity(self) -> None:
-        text = _("{percent} % flagged").format(percent=f"{100 * self.healthyFlagged:.2g}")
-        self._ui.sensitivityLabel.text = text
+        ui, threshold = self._ui, self.threshold
+        told = Sensitivity.falseFindings(self._expected, threshold, self.minVolumeMl)
+        ui.sensitivityLabel.text = "" if told else Sensitivity.share(threshold)
+        ui.expectedLabel.text, ui.expectedLabel.visible = told, bool(told)
+        for widget in (ui.expectedLabel, ui.sensitivityLabel):
+            widget.toolTip = Sensitivity.explained(self._expected, threshold)
 
     def _onSliders(self, *_value: Any) -> None:
         self._showSensitivity()
         live = self._live
         if live is None:
+            self._moved = True
             return
         if live.shownInThreeD:
             # Surfaces take longer than the slider may; they come back when it rests.
@@ -173,7 +205,7 @@ class FindingsPanel:
         elif self._surfaces.active:
             self._surfaces.start(SURFACE_DELAY_MS)
         if self._ui.sensitivitySlider.sliderDown:
-            live.preview(self._ui.sensitivitySlider.value / SLIDER_STEPS)
+            live.preview(self.threshold)
             self._rest.start(REST_MS)
         else:
             self._follow()
@@ -181,7 +213,7 @@ class FindingsPanel:
     def _follow(self) -> None:
         self._rest.stop()
         if self._live is not None:
-            self._live.show(self._ui.sensitivitySlider.value / SLIDER_STEPS, self.minVolumeMl)
+            self._live.show(self.threshold, self.minVolumeMl)
             self._showFindings()
 
     def _showSurfaces(self) -> None:
@@ -196,7 +228,18 @@ class FindingsPanel:
         notices = self._notices(findings)
         self._ui.findingsLabel.text = notices
         self._ui.findingsLabel.visible = bool(notices)
-        self._changed(summary(findings) if self._live else "")
+        self._ui.followButton.visible = self._live is not None and canFollow(self._live.nodes)
+        self._changed(self.summary)
+
+    @property
+    def summary(self) -> str:
+        """What is found now, in a sentence; empty when there is no detection."""
+        if self._live is None:
+            return ""
+        findings = self._live.selection.findings
+        if findings:
+            return Sensitivity.summary(findings)
+        return Sensitivity.nothingFound(self.threshold, self.minVolumeMl, self._live.largestScore)
 
     def _notices(self, findings: Sequence[Finding]) -> str:
         if self._live is None:
@@ -204,9 +247,15 @@ class FindingsPanel:
         said = list(self._live.notices())
         if not findings:
             said.insert(0, _("That nothing was found does not mean that the brain is healthy."))
+            said.insert(0, Sensitivity.howUsual(self._expected, self._live.largestScore))
         if len(findings) > MOST_ROWS:
             said.append(_("The table shows the first {count}.").format(count=MOST_ROWS))
         return " ".join(said)
+
+    def _onFollow(self, *_checked: Any) -> None:
+        if self._live is not None:
+            followScan(self._live.nodes)
+            self.refresh()
 
     def _sliceName(self, number: int) -> str:
         return seriesSlice(self._live.nodes.input if self._live is not None else None, number, dicomValue)
@@ -245,24 +294,3 @@ class FindingsPanel:
             peak = self._live.redo() if again else self._live.undo()
             self._showFindings()
             self._go(self._live.find(peak))
-
-
-def summary(findings: Sequence[Finding]) -> str:
-    """What was found, in the words of a report."""
-    kept = [finding for finding in findings if finding.status != REJECTED]
-    if not findings:
-        return _("No candidates at this sensitivity")
-    volume = f"{sum(finding.volumeMl for finding in kept):.1f}"
-    text = (
-        _("1 candidate, {volume} ml").format(volume=volume)
-        if len(kept) == 1
-        else _("{count} candidates, {volume} ml").format(count=len(kept), volume=volume)
-    )
-    accepted = sum(finding.status == ACCEPTED for finding in findings)
-    rejected = len(findings) - len(kept)
-    counts = [
-        _("{count} accepted").format(count=accepted) if accepted else "",
-        _("{count} rejected").format(count=rejected) if rejected else "",
-    ]
-    told = ", ".join(filter(None, counts))
-    return f"{text} ({told})" if told else text

@@ -11,7 +11,7 @@ from slicer.util import VTKObservationMixin
 
 from CondDiffusionUADLib.panel.Dialogs import QuitGuard
 from CondDiffusionUADLib.panel.ExportPanel import ExportPanel, LogPanel
-from CondDiffusionUADLib.panel.FindingsPanel import FindingsPanel, summary
+from CondDiffusionUADLib.panel.FindingsPanel import FindingsPanel
 from CondDiffusionUADLib.panel.InputPanel import InputPanel
 from CondDiffusionUADLib.panel.RunPanel import RunPanel
 from CondDiffusionUADLib.panel.SettingsPanel import ModelsPanel, SettingsPanel
@@ -23,7 +23,6 @@ from CondDiffusionUADLib.run.DetectionRun import Outcome, Settings
 from CondDiffusionUADLib.run.EngineLaunch import engineLaunch
 from CondDiffusionUADLib.run.Folders import resource
 from CondDiffusionUADLib.run.Installer import Installer
-from CondDiffusionUADLib.run.Installing import Installing
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
 from CondDiffusionUADLib.run.Readiness import DeviceProbe, Devices
 from CondDiffusionUADLib.run.Steps import Steps, timer
@@ -44,7 +43,7 @@ class Panel(VTKObservationMixin):
         installer: Sees to the environment that the engine runs in; None for the real one.
     """
 
-    def __init__(self, layout: Any, moduleLogic: Any, installer: Installing | None = None) -> None:
+    def __init__(self, layout: Any, moduleLogic: Any, installer: Installer | None = None) -> None:
         super().__init__()
         self._moduleLogic = moduleLogic
         self._widget = slicer.util.loadUI(str(resource("UI/CondDiffusionUAD.ui")))
@@ -139,6 +138,7 @@ class Panel(VTKObservationMixin):
             self.run.show("")
         self.ui.anywayButton.visible = False
         self.models.show()
+        self.findings.offer(self.input.expected)
         self._onBusy()
 
     def _onBusy(self) -> None:
@@ -190,7 +190,7 @@ class Panel(VTKObservationMixin):
         self.findings.chooseFirst()
         self.ui.scanSection.collapsed = True
         self.input.offerScans()
-        return summary(self.findings.live.selection.findings) if self.findings.live else ""
+        return self.findings.summary
 
     def _showChosen(self, *, show: bool) -> None:
         """Work on the chosen detection; show it in the views at once, or leave the views alone."""

@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 
 from conddiffusion_uad.protocol.bundle_folders import imported_bundles
 from conddiffusion_uad.protocol.bundle_section import SECTION, contrasts, kind, maps, timesteps
+from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
 from conddiffusion_uad.protocol.job import DetectionJob
 from CondDiffusionUADLib.run.Folders import resource
 
@@ -31,6 +32,7 @@ class BundleInfo:
         description: In a sentence.
         method: What it makes its heatmap with, in a sentence.
         card: Its model card in Markdown; empty when it has none.
+        expected: Findings that it has in healthy scans, by contrast; empty when nobody counted them.
     """
 
     name: str
@@ -41,6 +43,7 @@ class BundleInfo:
     description: str
     method: str
     card: str
+    expected: Mapping[str, ExpectedFindings]
 
     def levelsFor(self, quality: str) -> tuple[int, ...] | None:
         """The noise levels for a quality: the middle one when it shall be fast; None for all of them."""
@@ -84,9 +87,15 @@ def readBundle(folder: Path) -> BundleInfo | None:
             description=str(metadata.get("description", "")),
             method=methodOf(section),
             card=card.read_text(encoding="utf-8") if card.is_file() else "",
+            expected=_expected(folder / "configs" / "expected_findings.json"),
         )
     except (OSError, AttributeError, KeyError, TypeError, ValueError):
         return None
+
+
+def _expected(path: Path) -> dict[str, ExpectedFindings]:
+    entries = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {contrast: ExpectedFindings.from_json(entry) for contrast, entry in entries.items()}
 
 
 def methodOf(section: Mapping[str, Any]) -> str:

@@ -35,6 +35,11 @@ class Steps:
         self._done: Callable[[Exception | None], None] = _nobody
         self._timer = timer(self._step)
 
+    @property
+    def busy(self) -> bool:
+        """Whether work is under way."""
+        return self._work is not None
+
     def run(self, work: Iterator[None], done: Callable[[Exception | None], None]) -> None:
         """Run `work` to its end, then call `done` with what it raised, or None. Replaces work that is under way."""
         self.stop()

@@ -128,6 +128,11 @@ class LiveFindings:
         return self._kept.minVolumeMl
 
     @property
+    def largestScore(self) -> float:
+        """The largest score of the scan, wherever it is."""
+        return float(self.nodes.heatmap.GetImageData().GetScalarRange()[1])
+
+    @property
     def edited(self) -> bool:
         """Whether a hand changed the segmentation."""
         return bool(self._model.edits) or any(finding.segment for finding in self.selection.findings)

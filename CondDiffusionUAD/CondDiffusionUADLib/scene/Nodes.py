@@ -183,11 +183,13 @@ def placeProblem(nodes: DetectionNodes) -> str:
     return ""
 
 
+def canFollow(nodes: DetectionNodes) -> bool:
+    """Whether the scan was moved by a transform alone, so that `followScan` brings the results to it."""
+    return placeProblem(nodes) == "moved" and np.allclose(matrixOf(nodes.input), matrixOf(nodes.heatmap), atol=1e-6)
+
+
 def followScan(nodes: DetectionNodes) -> None:
-    """Bring the results to where the scan is now: the same grid, under the same transform."""
-    for node in (nodes.heatmap, nodes.reconstruction):
-        if node is not None:
-            node.CopyOrientation(nodes.input)
+    """Bring the results to where the scan is now: under the same transform."""
     for node in (nodes.heatmap, nodes.reconstruction, nodes.segmentation):
         if node is not None:
             node.SetAndObserveTransformNodeID(nodes.input.GetTransformNodeID())

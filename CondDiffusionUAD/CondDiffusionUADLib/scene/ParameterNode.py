@@ -102,14 +102,6 @@ def openParameters(parameterNode: Any) -> ParameterNode:
     return ParameterNode(parameterNode)
 
 
-def watchParameters(parameters: ParameterNode, call: Callable[[], None]) -> Callable[[], None]:
-    """Call whenever a choice is changed, by the panel, a script or another panel; returns what ends that."""
-    node = parameters.parameterNode
-    # Of lower priority than the wrapper's own observers, which are to have read the new values before.
-    tag = node.AddObserver("ModifiedEvent", lambda *_: call(), -1.0)
-    return lambda: node.RemoveObserver(tag)
-
-
 def _holds(isAcceptable: Callable[[str], bool], text: str) -> bool:
     try:
         return isAcceptable(text) and not (isAcceptable is _isFraction and math.isnan(float(text)))

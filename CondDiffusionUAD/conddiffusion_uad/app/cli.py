@@ -37,6 +37,7 @@ PROGRAM = "conddiffusion-uad"
 PATIENCE_S = 1.0  # how long a cancelled run may take to end by itself
 RESEARCH_COMMANDS = {
     "train": "conddiffusion_uad.training.commands",
+    "methods": "conddiffusion_uad.training.methods_command",
     "evaluate": "conddiffusion_uad.evaluation.commands",
     "benchmark": "conddiffusion_uad.evaluation.benchmark.commands",
 }

@@ -52,7 +52,7 @@ class Console:
         self._line.say(f"This takes about {clock(event['seconds'])} min on this computer.")
 
     def _progress(self, event: Event) -> None:
-        left = f"{clock(event['eta_s'])} left" if event["fraction"] < 1 else ""
+        left = f"{clock(event['eta_s'])} left" if event["fraction"] < 1 and event["eta_s"] is not None else ""
         self._line.draw(f"{self._title:26}", event["fraction"], left)
 
     def _warning(self, event: Event) -> None:

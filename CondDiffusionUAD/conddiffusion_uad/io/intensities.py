@@ -8,6 +8,7 @@ from conddiffusion_uad.io.reading import Reading
 from conddiffusion_uad.protocol.failures import BadInput
 
 MOST, LEAST_RANGE = 1e15, 1e-15  # beyond, the squares of float32 leave its range
+_FLOAT32, _FLOAT64 = (np.float64(np.finfo(kind).max) for kind in (np.float32, np.float64))
 _LEVELS = 4096  # gray levels that a scan's range shall keep
 
 
@@ -15,16 +16,20 @@ def as_float32(values: np.ndarray, name: str, reading: Reading) -> np.ndarray:
     """Values as float32; numbers far from 0 without the smallest of them, as float32 keeps only 24 bits.
 
     Args:
-        values: As they are stored and scaled; what is no number stays.
+        values: As they are stored and scaled; what is no number stays. The largest floats that there are become NaN.
         name: What the scan is called in messages.
         reading: Is told when the smallest value is taken off.
 
     Raises:
         BadInput: bad_intensities when they are too large to be computed with.
     """
-    if values.dtype == np.float32 or values.dtype.itemsize < 3:
-        return values.astype(np.float32, copy=False)
-    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    if values.dtype.itemsize < 3:
+        return values.astype(np.float32)
+    if values.dtype.kind == "f" and (fill := _is_fill(values)).any():
+        values = np.where(fill, np.nan, values)
+    if values.dtype == np.float32:
+        return values
+    finite = values[np.isfinite(values)]
     if not finite.size:
         return values.astype(np.float32)
     low, high = float(finite.min()), float(finite.max())
@@ -34,6 +39,12 @@ def as_float32(values: np.ndarray, name: str, reading: Reading) -> np.ndarray:
     message = f"The intensities of {name} go from {low:.12g} to {high:.12g}: far from 0 for how little they differ."
     reading.warn("intensities_moved", message, "The smallest one is taken off all of them.")
     return (values.astype(np.float64) - low).astype(np.float32)
+
+
+def _is_fill(values: np.ndarray) -> np.ndarray:
+    """Which values are as large as a float can be: programs fill with them what was not measured."""
+    size = np.abs(values)
+    return np.isfinite(values) & (((size > 0.99 * _FLOAT32) & (size < 1.01 * _FLOAT32)) | (size > 0.99 * _FLOAT64))
 
 
 def check_range(low: float, high: float, name: str) -> None:

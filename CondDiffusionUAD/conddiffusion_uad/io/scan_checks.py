@@ -16,6 +16,7 @@ MAX_VOXELS = 2**28  # 1 GiB as float32; a whole head at 0.5 mm has half of that
 MIN_SIZE = 8  # voxels along each axis: fewer cannot be brought to the atlas
 MAX_LABELS = 512  # more different values are not labels
 PATCHY = 0.6  # share of neighbors with one value: 0.85 or more in label maps, 0.5 or less in scans of 8 gray levels
+_FEW_LABELS = 8
 _LOOK = 1 << 17  # voxels that tell whether there are many values
 
 
@@ -84,11 +85,14 @@ def _labels(values: np.ndarray) -> int:
     distinct, counts = np.unique(flat, return_counts=True)
     if len(distinct) > MAX_LABELS:
         return 0
-    return len(distinct) if _is_patchy(values, distinct[counts.argmax()]) else 0
+    left_out = [distinct[counts.argmax()]]
+    if len(distinct) > _FEW_LABELS:
+        left_out.append(distinct[-1])  # of a scan that is cut off at its brightest, which makes patches of them
+    return len(distinct) if _is_patchy(values, left_out) else 0
 
 
-def _is_patchy(values: np.ndarray, background: float) -> bool:
-    """Whether most voxels of the foreground equal their neighbor, as in a parcellation and in no scan."""
+def _is_patchy(values: np.ndarray, left_out: list[float]) -> bool:
+    """Whether most other voxels equal their neighbor, as in a parcellation and in no scan."""
     here, after = values[..., :-1], values[..., 1:]
-    foreground = (here != background) & (after != background)
-    return bool(foreground.any()) and float((here == after)[foreground].mean()) > PATCHY
+    counted = ~(np.isin(here, left_out) | np.isin(after, left_out))
+    return bool(counted.any()) and float((here == after)[counted].mean()) > PATCHY

@@ -32,13 +32,16 @@ _AGENT = "an image after contrast agent"
 _MAP = "a map that was computed, not an image as the scanner takes it"
 _DIFFUSION = "a diffusion image"
 _NO_AGENT = re.compile(
-    r"\b(ohne|without|w/?o|no|non|sans|senza|sin|pre|vor|before)[ -]?(km|[ck]ontrast\w*|gado?\w*|gd|ce|c)\b"
-    r"|\bnativ\w*",
+    r"\b(ohne|without|w/?o|no|non|sans|senza|sin|pre|vor|before)[ -]?(km|mdc|[ck]ontrast\w*|gado?\w*|gd|ce|c)\b"
+    r"|\bnativ\w*|\bce-none\b|\b(un|non?|not|pre)[ -]?(contrast[ -]?)?enhanced\b"
+    r"|без контраст\w*|非造影|非增强|平扫|単純",
     re.IGNORECASE,
 )
+_AGENT_IN_OTHER_SCRIPTS = re.compile(r"контраст|造影|增强|增強|増強", re.IGNORECASE)
 _OTHERS = {  # what a name says, and what it then is
-    r"gado\w*|gad|gd|km|ce|[+]c|c[+]|mdc|post|pc|[kc]m[+]|[+]km": _AGENT,
-    r"[ck]ontrast\w*|enhanced|dotarem|gadovist|magnevist|inj(ected|ecté)?": _AGENT,
+    r"gado\w*|gad|gd|km|ce|[+]c|c[+]|mdc|post|pc|[kc]m[+]|[+]km|iv[+]|[+]iv|delay(ed)?": _AGENT,
+    r"[ck]ontrast\w*|enhanced|inj(ected|ecté)?": _AGENT,
+    r"dotarem|magnevist|clariscan|prohance|vueway|elucirem|omniscan|(multi|vaso)\w*hance|primovist|eovist": _AGENT,
     r"t1(w|_w)?[ -]?(ce|c|gd|gad|km|post|[+]c|[+])": _AGENT,
     r"t1(w)?c|t1(w)?ce|t1(w)?gd|t1(w)?km": _AGENT,
     r"pd|pdw|proton\w*": "a proton density image",
@@ -46,19 +49,23 @@ _OTHERS = {  # what a name says, and what it then is
     r"swi|swan|suscept\w*|venobold|qsm|phase|pha": "a susceptibility or phase image",
     r"mra|tof|angio\w*|pca|mip|minip|mnip": "an angiography or a projection",
     r"dwi|dti|diff\w*|trace\w*|ep2d\w*|b ?(?:[5-9]00|[123][05]00)": _DIFFUSION,
-    r"adc|eadc|map|t1map|t2map|r2s|r2star|cbf|cbv|mtt|ttp|tmax|relcbv": _MAP,
-    r"perf\w*|dsc|dce|asl|bold|fmri|epi|mrs|csi|cest": "a perfusion, functional or spectroscopic image",
+    r"t[12][ -]?rho|qt[12]|quantitative|symri": "a quantitative image, or one that was computed",
+    r"mt|mtc|mtr|mtsat|mton|mtoff": "a magnetization transfer image",
+    r"subtr\w*|sub(?= (t[12]|flair|ax|tra|sag|cor))": "a subtraction",
+    r"(brain|head|lesion)?masks?|d?seg|segmentation|labels?|aseg|aparc\w*": "a segmentation or a mask",
+    r"adc|eadc|map|maps|mapping|t1map|t2map|r2s|r2star|cbf|cbv|mtt|ttp|tmax|relcbv": _MAP,
+    r"perf\w*|dyn|dynamic|dsc|dce|asl|bold|fmri|epi|mrs|csi|cest": "a perfusion, functional or spectroscopic image",
     r"stir|fgatir|psir|dir|mp2rage\w*|ir[ -]?map": "an inversion recovery image that is neither T1 nor FLAIR",
-    r"ciss|fiesta\w*|trufi\w*|bffe|ssfp\w*": "a balanced steady-state image",
+    r"dess|t2[ -]?prep\w*|myelo\w*|ciss|fiesta\w*|trufi\w*|bffe|ssfp\w*": "a balanced steady-state image",
     r"loc|localizer|localiser|scout|survey|3[ -]?plane|topogram": "a localizer",
     r"ct|cta|ncct|cct|pet|suv": "no magnetic resonance image",
 }
 _OTHER = [(re.compile(rf"(?<![a-z0-9])({words})(?![a-z])", re.IGNORECASE), kind) for words, kind in _OTHERS.items()]
 _TIRM = re.compile(r"(?<![a-z])(tirm|tirf)(?![a-z])", re.IGNORECASE)
 _NAMES = {
-    "FLAIR": re.compile(r"flair|dark[ -]?fluid", re.IGNORECASE),
-    "T1": re.compile(r"(?<![a-z0-9])t1w?(?![a-z0-9])|mp[ -]?rage|bravo|spgr", re.IGNORECASE),
-    "T2": re.compile(r"(?<![a-z0-9])t2w?(?![a-z0-9*])", re.IGNORECASE),
+    "FLAIR": re.compile(r"flair|dark[ -]?fluid|(?<![a-z0-9])t2f(?![a-z0-9])", re.IGNORECASE),
+    "T1": re.compile(r"(?<![a-z0-9])(t1[wn]?|[es]t1w)(?![a-z0-9])|mp[ -]?rage|bravo|spgr", re.IGNORECASE),
+    "T2": re.compile(r"(?<![a-z0-9])(t2w?|[es]t2w)(?![a-z0-9*])", re.IGNORECASE),
 }
 _BY_MACHINE = {  # AcquisitionContrast, PS3.3 C.8.13.3.1.1
     "T1": "T1",
@@ -135,6 +142,8 @@ def told_by(text: str, source: str = "its name") -> Told:
     for pattern, kind in _OTHER:
         if pattern.search(plain):
             return Told(None, kind, source, text)
+    if _AGENT_IN_OTHER_SCRIPTS.search(plain):
+        return Told(None, _AGENT, source, text)
     named = [contrast for contrast, pattern in _NAMES.items() if pattern.search(plain)]
     if named == ["FLAIR", "T2"]:
         named = ["FLAIR"]

@@ -1,4 +1,4 @@
-"""The subcommands ``train pretrain``, ``train fit`` and ``train calibrate``."""
+"""The subcommands of ``train``: ``pretrain``, ``fit``, ``calibrate`` and ``drift``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from conddiffusion_uad.protocol.failures import EXIT_DONE
-from conddiffusion_uad.protocol.job import PRECISIONS
+from conddiffusion_uad.protocol.job import CONTRASTS, PRECISIONS
 
 HELP = "train a model on healthy scans"
 DESCRIPTION = "Train a model on healthy scans: pre-train its encoder, fit it, calibrate it."
 PRETRAIN = "let the encoder learn what healthy brains look like, by guessing masked patches"
 FIT = "fit a model to healthy scans"
+DRIFT = "fit a copy of a bundle to another scanner, by one number found on a few healthy scans"
 CALIBRATE = "measure the residuals of healthy scans the model has not seen"
 RESUMES = "resumes where it was stopped"
 
@@ -50,17 +51,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     calibrate.add_argument(
         "--gate-only", action="store_true", help="measure only what the input gate compares scans with"
     )
-    calibrate.add_argument(
-        "--precision", default="auto", metavar="|".join(PRECISIONS), help="number format to compute in (default: auto)"
-    )
-    for parser in (pretrain, fit, calibrate):
+    drift = subparsers.add_parser("drift", help=DRIFT, description=f"{DRIFT.capitalize()}.")
+    drift.add_argument("bundle", metavar="NAME|PATH", help="bundle to fit")
+    drift.add_argument("--output", type=Path, required=True, metavar="DIR", help="the copy to make")
+    drift.add_argument("--contrast", default="auto", metavar="|".join(("auto", *CONTRASTS)), help="of the scans")
+    for parser in (calibrate, drift):
+        parser.add_argument(
+            "--precision", default="auto", metavar="|".join(PRECISIONS), help="number format (default: auto)"
+        )
+    for parser in (pretrain, fit, calibrate, drift):
         parser.add_argument("--force", action="store_true", help="replace what is there already")
         parser.add_argument(
             "--data",
             type=Path,
             required=True,
             metavar="DIR|FILE",
-            help="folder that the recipe's sources are in, or a datalist (.json, .csv)",
+            help="folder of the recipe's sources, or a datalist (.json, .csv); for drift, a folder of scans",
         )
         parser.add_argument(
             "--cache", type=Path, metavar="DIR", help="where prepared scans are kept (default: .cache beside the data)"
@@ -82,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _train(arguments: argparse.Namespace) -> int:
     from conddiffusion_uad.training import recipe as recipes
+    from conddiffusion_uad.training.drift import drift_bundle
     from conddiffusion_uad.training.environment import TrainingEnvironment
     from conddiffusion_uad.training.progress import ConsoleLog
     from conddiffusion_uad.training.training_run import calibrate_bundle, fit_bundle, pretrain_encoder
@@ -97,6 +104,10 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.step == "calibrate":
         environment = replace(environment, precision=arguments.precision)
         calibrate_bundle(arguments.bundle, environment, ConsoleLog(""), gate_only=arguments.gate_only)
+        return EXIT_DONE
+    if arguments.step == "drift":
+        environment = replace(environment, precision=arguments.precision)
+        drift_bundle(arguments.bundle, arguments.contrast, arguments.output, environment, ConsoleLog(""))
         return EXIT_DONE
     environment = replace(environment, checkpoint_seconds=arguments.checkpoint_seconds)
     board = arguments.tensorboard if int(os.environ.get("RANK", "0")) == 0 else None  # of torchrun's processes

@@ -53,6 +53,12 @@ def pretrain_encoder(recipe: Recipe, output: Path, environment: TrainingEnvironm
         raise BadInput(
             "slices_too_small", f"A slice of {height} x {width} is a single patch.", "Use a finer grid, or no pretrain."
         )
+    if _encoder(recipe).network.get("norm", "batch") != "batch":
+        raise BadInput(
+            "no_pretraining",
+            "Masked pre-training needs batch normalization, whose statistics leave out what is masked.",
+            "Leave out the pre-training, or take the condition encoder.",
+        )
     config = _encoder(recipe).network
     file = output if output.suffix == SAFETENSORS else output / encoder_file.NAME
     environment.require_new([file])

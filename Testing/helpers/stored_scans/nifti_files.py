@@ -169,6 +169,12 @@ DARK = np.where(VOXELS == 0, np.percentile(VOXELS[VOXELS > 0], 0.1), VOXELS).ast
 add("NaN outside of the head", lambda d: nifti(d / "scan.nii", OUTSIDE), values=DARK)
 
 
+LARGEST = np.where(np.isnan(OUTSIDE), -np.finfo(np.float32).max, OUTSIDE).astype(np.float32)
+add("the least of all floats outside of the head", lambda d: nifti(d / "scan.nii", LARGEST), values=DARK)
+LARGEST_DOUBLE = np.where(np.isnan(OUTSIDE), np.finfo(np.float64).max, OUTSIDE.astype(np.float64))
+add("the largest of all 64-bit floats outside of it", lambda d: nifti(d / "scan.nii", LARGEST_DOUBLE), values=DARK)
+
+
 def holed(folder: Path) -> Path:
     values = VOXELS.astype(np.float32)
     values[9:11, 10:12, 7] = np.nan
@@ -193,3 +199,5 @@ add(
 )
 LEVELS = (VOXELS // 32).astype(np.int16)
 add("a scan of 31 gray levels", lambda d: nifti(d / "x.nii", LEVELS), values=LEVELS)
+CUT_OFF = np.minimum(VOXELS // 3, 85).astype(np.uint8)
+add("a scan that is cut off at its brightest", lambda d: nifti(d / "x.nii", CUT_OFF), values=CUT_OFF)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from conddiffusion_uad.app.cli import main
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.detection.pipeline import detect, prepare_now
 from conddiffusion_uad.io import volume as volumes
+from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.preprocessing import atlas
 from conddiffusion_uad.preprocessing.preparation import Prepared
 from conddiffusion_uad.protocol.events import Quiet
@@ -57,15 +59,22 @@ def tiny(name: str) -> dict[str, Any]:
             values[key] = smaller(values[key])
     if isinstance(values["noise"], dict) and values["noise"]["kind"] == "simplex":
         values["noise"] |= {"octaves": 3, "wavelength": 16.0}
-    if isinstance(values["condition"], dict) and values["condition"]["kind"] == "encoder":
+    if isinstance(values["condition"], dict) and "block_inplanes" in values["condition"]:
         values["condition"] |= {"features": 8, "block_inplanes": [8, 8, 16, 16]}
+    if values["condition"] != "none":
+        values["measures"] = ["disagreement", "latent_dissimilarity"]
     map_of_t1 = values["anomaly_map"]["T1"]
     if map_of_t1["kind"] == "residual":
         map_of_t1 |= {"sign": "absolute", "tissue": "any"}  # the ball is bright
     values["anomaly_map"] = {"T1": map_of_t1}
     fit = values["fit"]
     fit |= {"samples": 16, "batch": 8, "warm_up": 0, "precision": "fp32", "objective": smaller(fit["objective"])}
-    return {**values, **TINY, "fit": fit}
+    grid = TINY["grid"]
+    if (
+        values["condition"] != "none" and values["condition"].get("norm") == "instance"
+    ):  # more than one pixel at the end
+        grid = {**grid, "size": [48, 48, 24], "spacing": [4.0, 4.0, 8.0]}
+    return {**values, **TINY, "grid": grid, "fit": fit}
 
 
 @pytest.fixture(scope="module")
@@ -78,24 +87,29 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def prepared(scan_file: Path) -> tuple[sitk.Image, Prepared]:
-    """A scan with a bright ball, prepared once for all bundles."""
-    scan, grid = volumes.read(scan_file), recipes.parse(tiny("pddpm")).bundle.grid
-    options = {"grid": grid, "atlas": atlas.load(), "skull": "off", "device": "cpu"}
-    return scan, prepare_now(scan, options, Quiet())
+def prepared(scan_file: Path) -> Callable[[Grid], tuple[sitk.Image, Prepared]]:
+    """A scan with a bright ball, prepared once for all bundles with the same grid."""
+    scan = volumes.read(scan_file)
+
+    @cache
+    def on(grid: Grid) -> tuple[sitk.Image, Prepared]:
+        options = {"grid": grid, "atlas": atlas.load(), "skull": "off", "device": "cpu"}
+        return scan, prepare_now(scan, options, Quiet())
+
+    return on
 
 
 @pytest.mark.parametrize("name", systems())
 def test_a_system_is_trained_calibrated_and_used(
-    name: str, data: Path, prepared: tuple[sitk.Image, Prepared], tmp_path: Path
+    name: str, data: Path, prepared: Callable[[Grid], tuple[sitk.Image, Prepared]], tmp_path: Path
 ) -> None:
     (tmp_path / "recipe.toml").write_text(tomli_w.dumps(tiny(name)))
     bundle = tmp_path / name
     common = ["--data", str(data), "--device", "cpu"]
     assert main(["train", "fit", "--recipe", str(tmp_path / "recipe.toml"), "--output", str(bundle), *common]) == 0
     assert main(["train", "calibrate", str(bundle), "--precision", "fp32", *common]) == 0
-    scan, ready = prepared
     loaded = bundles.load(str(bundle)).to("cpu", "fp32")
+    scan, ready = prepared(loaded.config.grid)
     found = [detect(scan, loaded, "T1", accept_any_scan=True, preparing=lambda *_: ready, seed=3) for _ in range(2)]
     scores = [sitk.GetArrayFromImage(detection.heatmap) for detection in found]
     assert (scores[0] == scores[1]).all() and scores[0].max() > 0  # the same again, and something to see

@@ -264,3 +264,12 @@ def test_the_metadata_are_json_and_tell_the_split(data: Path) -> None:
     recipe = recipe_of(data)
     told = json.loads(json.dumps(metadata.metadata(recipe, corpus_of(recipe, data), None, None)))
     assert len(told["split"]["sha256"]) == 64 and "not a medical device" in told["description"]
+
+
+def test_masked_pretraining_needs_batch_normalization(data: Path, tmp_path: Path) -> None:
+    other = ("--set", "condition.block_inplanes=[8, 8, 8, 8]", "--set", "grid.size=[40, 24, 24]")
+    recipe = (data / "recipe.toml").read_text().replace('"encoder"', '"normalized_encoder"\nnorm = "layer"')
+    (tmp_path / "recipe.toml").write_text(recipe)
+    asked = ["train", "pretrain", "--recipe", tmp_path / "recipe.toml", "--output", tmp_path / "e.safetensors", *other]
+    assert main([*map(str, asked), "--data", str(data), "--device", "cpu"]) == EXIT_BAD_INPUT
+    assert not (tmp_path / "e.safetensors").exists()

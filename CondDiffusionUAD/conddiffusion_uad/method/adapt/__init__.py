@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from conddiffusion_uad.method.adapt.batch_statistics import BatchStatistics
+from conddiffusion_uad.method.adapt.drift import Drift
+from conddiffusion_uad.method.adapt.low_rank import LowRank
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.slices import Slices
 
@@ -26,4 +28,8 @@ class Adaptation(Protocol):
         """
 
 
-ADAPTATIONS: Mapping[str, type[Adaptation]] = {"batch_statistics": BatchStatistics}
+ADAPTATIONS: Mapping[str, type[Adaptation]] = {
+    "batch_statistics": BatchStatistics,
+    "low_rank": LowRank,
+    "drift": Drift,
+}

@@ -1,4 +1,7 @@
-"""Batch normalization by the statistics of the scan at hand."""
+"""Batch normalization by the statistics of the scan at hand.
+
+Paper: Li et al. 2018, "Adaptive Batch Normalization for practical domain adaptation", arXiv:1603.04779.
+"""
 
 from __future__ import annotations
 

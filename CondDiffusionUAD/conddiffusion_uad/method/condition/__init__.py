@@ -12,6 +12,8 @@ from torch import nn
 
 from conddiffusion_uad.method.condition.encoder import Encoder
 from conddiffusion_uad.method.condition.none import Unconditional
+from conddiffusion_uad.method.condition.normalized_encoder import NormalizedEncoder
+from conddiffusion_uad.method.condition.visible_patches import VisiblePatches
 
 
 class Condition(Protocol):
@@ -25,4 +27,9 @@ class Condition(Protocol):
         """The network with new weights; its ``forward`` takes ``Slices`` and gives features (B, D)."""
 
 
-CONDITIONS: Mapping[str, type[Condition]] = {"encoder": Encoder, "none": Unconditional}
+CONDITIONS: Mapping[str, type[Condition]] = {
+    "encoder": Encoder,
+    "normalized_encoder": NormalizedEncoder,
+    "visible_patches": VisiblePatches,
+    "none": Unconditional,
+}

@@ -1,4 +1,8 @@
-"""The published condition: features of the clean image from a residual network."""
+"""The published condition: features of the clean image from a residual network.
+
+Paper: Behrendt et al. 2025, "Guided Reconstruction with Conditioned Diffusion Models for Unsupervised Anomaly Detection
+in Brain MRIs", arXiv:2312.04215.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ STAGES = 4
 
 @dataclass(frozen=True)
 class Encoder:
-    """Features of the image, from MONAI's ResNet.
+    """Features of the image, from a residual network.
 
     Attributes:
         features: Length of the condition.

@@ -1,4 +1,7 @@
-"""No condition: a plain denoising diffusion model."""
+"""No condition: a plain denoising diffusion model.
+
+Paper: Ho et al. 2020, "Denoising Diffusion Probabilistic Models", arXiv:2006.11239.
+"""
 
 from __future__ import annotations
 

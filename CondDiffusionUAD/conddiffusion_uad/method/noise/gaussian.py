@@ -1,4 +1,7 @@
-"""White Gaussian noise."""
+"""White Gaussian noise.
+
+Paper: Ho et al. 2020, "Denoising Diffusion Probabilistic Models", arXiv:2006.11239.
+"""
 
 from __future__ import annotations
 

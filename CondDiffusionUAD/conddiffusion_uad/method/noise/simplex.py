@@ -1,5 +1,8 @@
 """Two-dimensional simplex noise: smooth random fields with structure at several scales.
 
+Paper: Wyatt et al. 2022, "AnoDDPM: Anomaly Detection with Denoising Diffusion Probabilistic Models using Simplex
+Noise", CVPR Workshops.
+
 Simplex noise (Perlin 2001) interpolates random gradients that sit on the vertices of a triangular lattice. A fractal
 sum of octaves, each with half the wavelength and ``persistence`` times the amplitude of the one before, corrupts
 anatomy at all the scales of lesions, where white noise would only corrupt the finest one.

@@ -1,4 +1,8 @@
-"""The published reconstruction: noise a slice to several timesteps and predict it back from each in one step."""
+"""The published reconstruction: noise a slice to several timesteps and predict it back from each in one step.
+
+Paper: Behrendt et al. 2025, "Guided Reconstruction with Conditioned Diffusion Models for Unsupervised Anomaly Detection
+in Brain MRIs", arXiv:2312.04215.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The published objective: predict the clean slice from a noisy one, on healthy slices only."""
+"""The published objective: predict the clean slice from a noisy one, on healthy slices only.
+
+Paper: Behrendt et al. 2025, "Guided Reconstruction with Conditioned Diffusion Models for Unsupervised Anomaly Detection
+in Brain MRIs", arXiv:2312.04215.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Masked pre-training of the encoder: guess the patches of healthy slices that it was not shown."""
+"""Masked pre-training of the encoder: guess the patches of healthy slices that it was not shown.
+
+Paper: Tian et al. 2023, "Designing BERT for Convolutional Networks: Sparse and Hierarchical Masked Modeling",
+arXiv:2301.03580.
+"""
 
 from __future__ import annotations
 

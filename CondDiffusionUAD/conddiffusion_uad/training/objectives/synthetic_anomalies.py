@@ -1,6 +1,7 @@
 """Take synthetic anomalies out again: a denoiser that has also seen local corruptions of tissue restores lesions.
 
-After the idea of DISYRE (Naval Marimont et al. 2023).
+Paper: Naval Marimont et al. 2023, "DISYRE: Diffusion-Inspired SYnthetic REstoration for Unsupervised Anomaly
+Detection", arXiv:2311.15453, whose idea it is.
 """
 
 from __future__ import annotations

@@ -1,0 +1,112 @@
+"""What the sensitivity slider promises: false findings in a healthy brain where they were counted, else a share."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from desk import Desk
+from standin.application import Application
+from standin.qt_module import show_properties
+
+from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
+
+show_properties(sys.modules[__name__])
+
+COUNTED = ExpectedFindings((1.5, 2.0, 2.5, 3.0, 3.8), (28.0, 6.0, 1.0, 0.3, 0.0), 40, 0.05, (1.0, 2.5, 3.6, 3.9))
+
+
+@pytest.mark.parametrize(
+    ("threshold", "says"),
+    [
+        (1.2, "28 false findings or more in a healthy brain"),
+        (1.6, "about 28 false findings in a healthy brain"),
+        (2.4, "about 6 false findings in a healthy brain"),
+        (2.5, "about 1 false finding in a healthy brain"),
+        (3.2, "about 0.3 false findings in a healthy brain"),
+        (4.0, "fewer than 0.03 false findings in a healthy brain"),
+    ],
+)
+def test_a_threshold_in_false_findings(app: Application, threshold: float, says: str) -> None:
+    from CondDiffusionUADLib.panel import Sensitivity
+
+    assert Sensitivity.falseFindings(COUNTED, threshold, 0.05) == says
+    assert Sensitivity.falseFindings(COUNTED, threshold, 0.04) == "", "nobody counted findings as small"
+    assert Sensitivity.falseFindings(None, threshold, 0.05) == ""
+
+
+def test_the_usual_threshold_lies_within_the_slider(app: Application) -> None:
+    from CondDiffusionUADLib.panel.Sensitivity import usualThreshold
+
+    assert usualThreshold(COUNTED) == 2.5
+    assert usualThreshold(ExpectedFindings((0.5, 3.0), (0.9, 0.1), 5)) == 1.0
+    assert usualThreshold(ExpectedFindings((2.0, 6.0), (9.0, 0.5), 5)) == 4.0
+    assert usualThreshold(ExpectedFindings((2.0,), (9.0,), 5)) == 4.0, "nothing is promised"
+
+
+@pytest.mark.parametrize(
+    ("largest", "says"),
+    [
+        (3.7, "The largest score is 3.7; 25 % of 40 healthy scans have one as large."),
+        (9.0, "The largest score is > 4, and none of 40 healthy scans has one as large."),
+    ],
+)
+def test_how_usual_the_largest_score_is(app: Application, largest: float, says: str) -> None:
+    from CondDiffusionUADLib.panel.Sensitivity import howUsual
+
+    assert howUsual(COUNTED, largest) == says
+    assert howUsual(None, 3.7) == "The largest score is 3.7."
+    assert howUsual(ExpectedFindings((2.0,), (0.0,), 3), 3.7) == "The largest score is 3.7."
+
+
+@pytest.mark.parametrize("report", ["", "{", "[]", "{}", '{"expected_findings": null}', '{"expected_findings": {}}'])
+def test_a_report_without_such_numbers_promises_nothing(app: Application, report: str) -> None:
+    from CondDiffusionUADLib.panel.Sensitivity import expectedIn
+
+    assert expectedIn(report) is None
+
+
+def test_the_slider_promises_what_the_report_tells(desk: Desk) -> None:
+    ui = desk.ui
+    desk.detect("several")
+    assert not ui.expectedLabel.visible and ui.sensitivityLabel.text == "1 % flagged"
+    desk.detect("several", json.dumps({"expected_findings": COUNTED.to_json()}))
+    assert ui.expectedLabel.visible and ui.expectedLabel.text == "about 6 false findings in a healthy brain"
+    assert ui.sensitivityLabel.text == ""
+    ui.sensitivitySlider.value = 250
+    assert ui.expectedLabel.text == "about 1 false finding in a healthy brain"
+    assert "0.32 % of healthy tissue" in ui.expectedLabel.toolTip and "40 healthy scans" in ui.expectedLabel.toolTip
+    ui.minVolumeBox.value = 0.01
+    assert not ui.expectedLabel.visible and ui.sensitivityLabel.text == "0.32 % flagged"
+    ui.minVolumeBox.value = 90
+    assert ui.findingsLabel.text.startswith("The largest score is > 4, and none of 40 healthy scans has one as large.")
+    heatmaps = [desk.ui.detectionBox.itemData(index) for index in range(2)]
+    ui.detectionBox.currentIndex = 0
+    desk.wait(lambda: desk.panel.findings.live is not None)
+    assert heatmaps[0] != heatmaps[1] and not ui.expectedLabel.visible, "the other result knows nothing"
+
+
+def test_before_a_detection_the_slider_stands_where_the_model_promises_one(
+    desk: Desk, small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONDDIFFUSION_UAD_MODELS", str(tmp_path))
+    folder = Path(shutil.copytree(small_bundle, tmp_path / "counted"))
+    (folder / "configs" / "expected_findings.json").write_text(json.dumps({"T1": COUNTED.to_json()}))
+    ui: Any = desk.ui
+    assert ui.sensitivitySlider.value == 200 and ui.sensitivityLabel.text == "1 % flagged"
+    desk.panel.input.showBundles()
+    choose: Callable[[Any, str], None] = lambda box, value: setattr(box, "currentIndex", box.findData(value))  # noqa: E731
+    choose(ui.bundleBox, "counted")
+    assert ui.sensitivitySlider.value == 250 and ui.expectedLabel.text == "about 1 false finding in a healthy brain"
+    choose(ui.contrastBox, "T2")
+    assert ui.sensitivityLabel.text == "0.32 % flagged" and not ui.expectedLabel.visible
+    ui.sensitivitySlider.value = 300
+    choose(ui.contrastBox, "T1")
+    assert ui.sensitivitySlider.value == 300, "the user chose it"
+    assert ui.expectedLabel.text == "about 0.3 false findings in a healthy brain"
+    assert desk.panel._request()[1].healthyFlagged == pytest.approx(0.001)
