@@ -28,9 +28,10 @@ from conddiffusion_uad.detection.input_check.gate import distances, judge
 from conddiffusion_uad.detection.input_check.quality import Quality, measure
 from conddiffusion_uad.evaluation.shifts.corruption import CORRUPTIONS, corrupt
 from conddiffusion_uad.io import volume as volumes
+from conddiffusion_uad.io.grid import Grid
 from conddiffusion_uad.preprocessing import atlas, background, bias, normalization, resampling
 from conddiffusion_uad.preprocessing.orientation import orient
-from conddiffusion_uad.preprocessing.preparation import Prepared, Way, prepare
+from conddiffusion_uad.preprocessing.preparation import Prepared, Way, part_of, prepare
 from conddiffusion_uad.protocol.contrast_names import named_in
 from conddiffusion_uad.protocol.events import Quiet
 from conddiffusion_uad.protocol.failures import BadInput
@@ -107,13 +108,15 @@ class Study:
         oriented, mask = orient(scan), orient(prepared.native_mask).image
         leveled = background.level(oriented.image)
         field = prepared.way.corrected.field
+        part = Grid.of(field)
         if kind == "bias field":
-            corrected = bias.correct(leveled.image, mask, Quiet())
+            corrected = bias.correct(leveled.image, mask, Quiet(), part)
         else:
-            corrected = bias.Corrected(sitk.Cast(leveled.image / field, sitk.sitkFloat32), field)
-        normalized = normalization.normalize(corrected.image, mask)
+            corrected = bias.Corrected(sitk.Cast(part_of(leveled.image, part) / field, sitk.sitkFloat32), field)
+        brain = part_of(mask, part)
+        normalized = normalization.normalize(corrected.image, brain)
         place = prepared.registration.to_atlas
-        placed = resampling.to_grid(normalized.image, mask, self._bundle.config.grid, place)
+        placed = resampling.to_grid(normalized.image, brain, self._bundle.config.grid, place)
         way = Way(scan, oriented, leveled, corrected, normalized, placed)
         return replace(prepared, volume=placed.volume, mask=placed.mask, grid=placed.grid, way=way)
 

@@ -47,11 +47,12 @@ class Volumes:
     """The images of a detection, turned to L, P, S, cropped to the brain; arrays are (z, y, x).
 
     Attributes:
-        scan: 0..255.
-        reconstruction: 0..255, with the same limits.
+        scan: Intensities.
+        reconstruction: Intensities.
         score: Anomaly score.
         findings: Whether a voxel belongs to a finding.
         mask: The brain mask with its place in space.
+        limits: Intensities that are black and white.
     """
 
     scan: np.ndarray
@@ -59,6 +60,12 @@ class Volumes:
     score: np.ndarray
     findings: np.ndarray
     mask: sitk.Image
+    limits: tuple[float, float]
+
+    def gray(self, array: np.ndarray, cut: Cut) -> np.ndarray:
+        """The slice of one of the intensities, 0..255."""
+        low, high = self.limits
+        return np.clip((self.slice(array, cut) - low) / max(high - low, 1e-9), 0, 1) * 255
 
     def slice(self, array: np.ndarray, cut: Cut) -> np.ndarray:
         """The slice of one of the arrays, as a radiologist sees it: from the feet, from the front, from the left."""
@@ -111,23 +118,22 @@ def draw(scan: sitk.Image, detection: Detection) -> Image.Image:
 
 
 def _prepare(scan: sitk.Image, detection: Detection) -> Volumes:
-    """Turn to L, P, S, crop to the brain, and scale intensities between percentiles of the brain."""
-    images = (scan, detection.reconstruction, detection.heatmap, detection.segmentation, detection.brain_mask)
-    turned = [sitk.DICOMOrient(image, "LPS") for image in images]
+    """Crop to the brain, turn to L, P, S, and scale intensities between percentiles of the brain."""
     statistics = sitk.LabelShapeStatisticsImageFilter()
-    statistics.Execute(turned[-1] > 0)
-    box = statistics.GetBoundingBox(1) if statistics.HasLabel(1) else (0, 0, 0, *turned[-1].GetSize())
-    margin = [int(MARGIN_MM / spacing) for spacing in turned[-1].GetSpacing()]
+    statistics.Execute(detection.brain_mask)
+    grid = detection.brain_mask
+    box = statistics.GetBoundingBox(1) if statistics.HasLabel(1) else (0, 0, 0, *grid.GetSize())
+    margin = [int(MARGIN_MM / spacing) for spacing in grid.GetSpacing()]
     window = tuple(
         slice(max(0, start - more), start + length + more)
         for start, length, more in zip(box[:3], box[3:], margin, strict=True)
     )
-    *cropped, mask = (each[window] for each in turned)
-    image, healthy, score, findings = map(sitk.GetArrayFromImage, cropped)
+    images = (scan, detection.reconstruction, detection.heatmap, detection.segmentation, detection.brain_mask)
+    *turned, mask = (sitk.DICOMOrient(each[window], "LPS") for each in images)
+    image, healthy, score, findings = map(sitk.GetArrayViewFromImage, turned)
     brain = sitk.GetArrayViewFromImage(mask) > 0
     low, high = np.percentile(image[brain] if brain.any() else image, (0.5, 99.5))
-    gray, healthy = (np.clip((array - low) / max(high - low, 1e-9), 0, 1) * 255 for array in (image, healthy))
-    return Volumes(gray, healthy, score, findings > 0, mask)
+    return Volumes(image.copy(), healthy.copy(), score.copy(), findings > 0, mask, (float(low), float(high)))
 
 
 def _place(volumes: Volumes, detection: Detection) -> list[int]:
@@ -168,7 +174,7 @@ def _ras(place: Sequence[int], volumes: Volumes) -> tuple[str, str, str]:
 def _panels(volumes: Volumes, cut: Cut) -> list[Image.Image]:
     """The scan, the reconstruction, and the heatmap over the scan."""
     size = volumes.pixels(cut)
-    scan, healthy = (scaled(volumes.slice(array, cut), size) for array in (volumes.scan, volumes.reconstruction))
+    scan, healthy = (scaled(volumes.gray(array, cut), size) for array in (volumes.scan, volumes.reconstruction))
     overlay = heatmap_over(scan, scaled(volumes.slice(volumes.score, cut), size))
     inside = scaled(volumes.slice(volumes.findings, cut).astype(np.float32), size) > 0.5
     overlay[outline(inside)] = CONTOUR

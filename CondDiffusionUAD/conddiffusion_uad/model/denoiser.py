@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 import torch
-from monai.networks.blocks import SpatialAttentionBlock
 from torch import nn
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -108,6 +107,43 @@ class ResidualBlock(nn.Module):
         return h + self.skip(self.resample(x))
 
 
+class SelfAttention(nn.Module):
+    """Attention of each pixel to all of its slice (Vaswani et al. 2017); the weights have the names of MONAI's.
+
+    Args:
+        channels: Of the feature maps.
+        heads: Number of heads, which divides the channels.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.out_proj = nn.Linear(channels, channels)
+        self.to_q, self.to_k, self.to_v = (nn.Linear(channels, channels) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Pixels (B, H W, channels) to the same shape."""
+        parts = (project(x) for project in (self.to_q, self.to_k, self.to_v))
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+        weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1)
+        return self.out_proj((weights @ v).transpose(1, 2).flatten(2))
+
+
+class SpatialAttention(nn.Module):
+    """Residual :class:`SelfAttention` of normalized feature maps; heads have ``head_channels`` channels."""
+
+    def __init__(self, channels: int, head_channels: int, groups: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
+        self.attn = SelfAttention(channels, channels // head_channels)
+        zeroed(self.attn.out_proj)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Feature maps (B, channels, H, W) to the same shape."""
+        pixels = self.norm(x).flatten(2).transpose(1, 2)
+        return x + self.attn(pixels).transpose(1, 2).reshape(x.shape)
+
+
 class Denoiser(nn.Module):
     """FiLM-conditioned U-Net that predicts x_0 directly.
 
@@ -157,8 +193,7 @@ class Denoiser(nn.Module):
                 skips.append(channels)
 
         self.middle_in = ResidualBlock(channels, channels, embedding, groups)
-        self.attention = SpatialAttentionBlock(2, channels, head_channels, norm_num_groups=groups)
-        zeroed(self.attention.attn.out_proj)
+        self.attention = SpatialAttention(channels, head_channels, groups)
         self.middle_out = ResidualBlock(channels, channels, embedding, groups)
 
         self.up = nn.ModuleList()

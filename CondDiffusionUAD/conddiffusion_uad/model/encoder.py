@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from monai.networks.nets import ResNet
 from torch import nn
 
+from conddiffusion_uad.model.residual_network import ResidualNetwork
 from conddiffusion_uad.model.slices import Slices
 
 RESNET_50: Mapping[str, Any] = {
@@ -18,36 +18,12 @@ RESNET_50: Mapping[str, Any] = {
 }
 
 
-GROUPS = 8  # of a group normalization
-NORMS: Mapping[str, str | tuple[str, Mapping[str, Any]]] = {
-    "batch": "batch",
-    "group": ("group", {"num_groups": GROUPS}),
-    "layer": ("group", {"num_groups": 1}),  # over channels and pixels of a slice, which is the group of all channels
-    "instance": ("instance", {"affine": True}),
-}
-"""Normalizations of an encoder, as MONAI calls them."""
-
-
-class ImageEncoder(ResNet):  # type: ignore[misc]  # MONAI is not typed
-    """MONAI's residual network, told to look at the image of the slices.
-
-    Args:
-        norm: Normalization of all layers; MONAI's own constructor gives it to the first one alone.
-        options: Of MONAI's ResNet.
-    """
-
-    def __init__(self, norm: str | tuple[str, Mapping[str, Any]], **options: Any) -> None:
-        self._norm = norm  # which making the layers asks for
-        super().__init__(norm=norm, **options)
-
-    def _make_layer(self, *sizes: Any, **options: Any) -> nn.Sequential:
-        layers: nn.Sequential = super()._make_layer(*sizes, **{**options, "norm": self._norm})
-        return layers
+class ImageEncoder(ResidualNetwork):
+    """A residual network that is told to look at the image of the slices."""
 
     def forward(self, slices: Slices) -> torch.Tensor:
         """Features of the image, (B, features)."""
-        features: torch.Tensor = super().forward(slices.image)
-        return features
+        return self.features(slices.image)
 
 
 class Unconditioned(nn.Module):
@@ -62,18 +38,10 @@ def build_encoder(config: Mapping[str, Any], features: int) -> ImageEncoder:
     """The encoder F_enc: slices, whose images are (B, 1, H, W) in [0, 1], to features (B, features).
 
     Args:
-        config: ``block`` ("basic" or "bottleneck"), ``layers`` and ``block_inplanes`` of MONAI's ResNet;
-            :data:`RESNET_50` is the paper's. And, unless it is "batch", ``norm``: one of :data:`NORMS`.
+        config: ``block`` ("basic" or "bottleneck"), ``layers`` and ``block_inplanes`` (widths), as MONAI's ResNet
+            calls them; :data:`RESNET_50` is the paper's. And, unless it is "batch", ``norm``: one of
+            :data:`~conddiffusion_uad.model.residual_network.NORMS`.
         features: Length of the condition.
     """
-    return ImageEncoder(
-        block=config["block"],
-        layers=list(config["layers"]),
-        block_inplanes=list(config["block_inplanes"]),
-        spatial_dims=2,
-        n_input_channels=1,
-        conv1_t_stride=2,
-        bias_downsample=False,
-        num_classes=features,
-        norm=NORMS[config.get("norm", "batch")],
-    )
+    norm = config.get("norm", "batch")
+    return ImageEncoder(config["block"], config["layers"], config["block_inplanes"], features, norm)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 
 import torch
-from monai.networks.schedulers import DDIMScheduler
+from torch import nn
 
 STEPS = 1000  # length of the diffusion; a timestep t is a whole number in 1..STEPS
 
 
-class CosineSchedule(DDIMScheduler):  # type: ignore[misc]  # MONAI is not typed
-    """MONAI's scheduler for a network that predicts x_0, with the cosine schedule in double precision.
+class CosineSchedule(nn.Module):
+    """The cosine schedule in double precision.
 
     ``alpha_bar(t) = f(t) / f(0)`` with ``f(t) = cos^2(((t / T) + s) / (1 + s) * pi / 2)`` (Nichol and Dhariwal 2021,
     equation 17). A single step never destroys more than ``beta_max`` of the signal power, which only matters for the
-    last few steps. MONAI computes the same in single precision, where ``alpha_bar`` is off by up to 4e-7.
+    last few steps. MONAI's schedulers compute the same in single precision, where ``alpha_bar`` is off by up to 4e-7.
 
     Timestep ``t`` counts from 1 (almost clean) to ``steps`` (pure noise), and 0 is the clean slice: so the tables have
     ``steps + 1`` entries, where MONAI's have ``steps`` and begin with the first noisy one.
@@ -26,28 +26,22 @@ class CosineSchedule(DDIMScheduler):  # type: ignore[misc]  # MONAI is not typed
     sqrt_one_minus_alphas_cumprod: torch.Tensor
 
     def __init__(self, steps: int = STEPS, s: float = 0.008, beta_max: float = 0.999) -> None:
-        with torch.device("cpu"):  # MONAI reads values out of its tables, which "meta" has none of
-            super().__init__(steps, "cosine", clip_sample=False, steps_offset=1, prediction_type="sample")
+        super().__init__()
         table = _alphas_cumprod(steps, s, beta_max)
-        self.alphas = torch.cat([table[:1], table[1:] / table[:-1]]).float()
-        self.betas = 1 - self.alphas
-        del self.alphas_cumprod  # an attribute of MONAI's; a buffer follows the network to its device
         self.register_buffer("alphas_cumprod", table.float(), persistent=False)
         self.register_buffer("sqrt_alphas_cumprod", table.sqrt().float(), persistent=False)
         self.register_buffer("sqrt_one_minus_alphas_cumprod", (1 - table).sqrt().float(), persistent=False)
 
-    def add_noise(
-        self, original_samples: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor
-    ) -> torch.Tensor:
+    def add_noise(self, clean: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         """Sample ``x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) n``.
 
         Args:
-            original_samples: x_0 in [-1, 1], shape (B, 1, H, W).
+            clean: x_0 in [-1, 1], shape (B, 1, H, W).
             noise: n, same shape.
             timesteps: t in 0..steps, whole numbers, shape (B,), on the device of the tables.
         """
         signal = self.sqrt_alphas_cumprod[timesteps].view(-1, 1, 1, 1)
-        return signal * original_samples + self.sqrt_one_minus_alphas_cumprod[timesteps].view(-1, 1, 1, 1) * noise
+        return signal * clean + self.sqrt_one_minus_alphas_cumprod[timesteps].view(-1, 1, 1, 1) * noise
 
 
 def _alphas_cumprod(steps: int, s: float, beta_max: float) -> torch.Tensor:

@@ -13,7 +13,7 @@ TEMPLATE = "mni152_t1_brain_2mm.nii.gz"
 MASK = "mni152_brain_mask_2mm.nii.gz"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Atlas:
     """A brain template in MNI152 world coordinates, axes along L, P, S.
 

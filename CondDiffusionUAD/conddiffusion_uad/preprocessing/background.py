@@ -7,6 +7,7 @@ the background is 0, what is brighter is positive, and the scale is the same up 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -42,6 +43,13 @@ class Leveled:
     zero: float = 0.0
     scale: float = 1.0
     spread: float = 0.0
+
+    @cached_property
+    def bright(self) -> float:
+        """How far the bright voxels lie above the background."""
+        array = sitk.GetArrayViewFromImage(self.image)
+        other = array[array != 0]
+        return max(float(np.percentile(other, 99)), 1e-6) if other.size else 1e-6
 
     def undo(self, values: Values) -> Values:
         """Leveled values in the scan's own units: v / scale + zero."""

@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import map_coordinates
 
+from conddiffusion_uad.io.grid import Grid
 from conddiffusion_uad.preprocessing import n4
 from conddiffusion_uad.protocol.events import Progress
 
@@ -34,20 +35,24 @@ class Corrected:
         return image * self.field
 
 
-def correct(image: sitk.Image, mask: sitk.Image, progress: Progress) -> Corrected:
+def correct(image: sitk.Image, mask: sitk.Image, progress: Progress, part: Grid | None = None) -> Corrected:
     """Estimate the multiplicative bias field inside the mask and divide the scan by it.
 
     Args:
         image: float32 scan.
         mask: Brain mask on the same grid, not empty.
         progress: Receives `advance`, which may raise Cancelled: the fit then ends at once.
+        part: Of the scan's grid, with all of the mask, to correct; None for all of it.
 
     Returns:
-        The corrected scan and its field. The field is 1 for a scan whose brain is negative in good part (as after
-        z-scoring): shading by a factor has no meaning there.
+        The corrected scan and its field, on that part of the grid. The field is 1 for a scan whose brain is negative in
+        good part (as after z-scoring): shading by a factor has no meaning there.
     """
     small, inside = _shrink(image, mask)
     positive = inside & (small > 0)
+    if part is not None:
+        first = image.TransformPhysicalPointToIndex(part.origin)
+        image, mask = (sitk.RegionOfInterest(whole, part.size, first) for whole in (image, mask))
     if _count(positive) <= MIN_POSITIVE * _count(inside):
         field = image * 0 + 1
     else:

@@ -29,12 +29,13 @@ class Oriented:
 
     def undo(self, image: sitk.Image) -> sitk.Image:
         """Return an image on the turned grid turned back, on exactly the source grid; values are untouched."""
-        inverse = [self.axes.index(axis) for axis in range(3)]
-        turned = sitk.PermuteAxes(sitk.Flip(image, self.flips), inverse)
-        turned.SetOrigin(self.source.origin)
-        turned.SetDirection(self.source.direction)
-        turned.SetSpacing(self.source.spacing)
-        return turned
+        back = np.empty(self.source.size[::-1], sitk.GetArrayViewFromImage(image).dtype)
+        self.turned(back)[...] = sitk.GetArrayViewFromImage(image)
+        return self.source.with_array(back)
+
+    def turned(self, array: np.ndarray) -> np.ndarray:
+        """An array (z, y, x) on the source grid as one on the turned grid, which shares its values."""
+        return _turned(array, self.axes, self.flips)
 
 
 def orient(image: sitk.Image) -> Oriented:
@@ -46,5 +47,19 @@ def orient(image: sitk.Image) -> Oriented:
     direction = np.array(image.GetDirection()).reshape(3, 3)
     x, y, z = max(permutations(range(3)), key=lambda order: sum(abs(direction[row, order[row]]) for row in range(3)))
     axes, flips = (x, y, z), (bool(direction[0, x] < 0), bool(direction[1, y] < 0), bool(direction[2, z] < 0))
-    turned = sitk.Flip(sitk.PermuteAxes(image, axes), flips)
-    return Oriented(image=turned, axes=axes, flips=flips, source=Grid.of(image))
+    source = Grid.of(image)
+    corner = [0, 0, 0]  # which voxel becomes the first
+    for axis, flip in zip(axes, flips, strict=True):
+        corner[axis] = source.size[axis] - 1 if flip else 0
+    turned = sitk.GetImageFromArray(np.ascontiguousarray(_turned(sitk.GetArrayViewFromImage(image), axes, flips)))
+    turned.SetOrigin(image.TransformIndexToPhysicalPoint(corner))
+    turned.SetSpacing([source.spacing[axis] for axis in axes])
+    turned.SetDirection((direction[:, axes] * np.where(flips, -1.0, 1.0)).flatten())
+    return Oriented(image=turned, axes=axes, flips=flips, source=source)
+
+
+def _turned(array: np.ndarray, axes: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> np.ndarray:
+    """A view of an array (z, y, x) with its axes permuted, then flipped, as `Oriented` tells."""
+    x, y, z = axes
+    ways = tuple(slice(None, None, -1 if flip else None) for flip in flips[::-1])
+    return array.transpose(2 - z, 2 - y, 2 - x)[ways]

@@ -15,12 +15,13 @@ from conddiffusion_uad.preprocessing import skull as stripping
 from conddiffusion_uad.preprocessing.atlas import Atlas
 from conddiffusion_uad.protocol.events import Progress
 
+MARGIN_MM = 6.0  # around the brain, within which the scan is corrected and normalized
 STAGES = ("orient", "strip", "register", "bias", "normalize", "resample")
 
 
 @dataclass(frozen=True)
 class Way:
-    """What each step left behind to undo it."""
+    """What each step left behind to undo it. From `corrected` on the images hold only the part around the brain."""
 
     source: sitk.Image
     oriented: orientation.Oriented
@@ -56,7 +57,7 @@ class Prepared:
 
     def score_to_native(self, array: np.ndarray) -> sitk.Image:
         """Bring scores (z, y, x) on `grid` to the scan's own grid: float32, 0 outside the brain."""
-        return sitk.Mask(self.way.oriented.undo(self._to_scan(array)), self.native_mask)
+        return self._with(self._to_scan(array), np.zeros(self.reference.size[::-1], np.float32))
 
     def intensity_to_native(self, array: np.ndarray) -> sitk.Image:
         """Bring intensities (z, y, x) on `grid` to the scan's own grid and units, float32.
@@ -66,19 +67,35 @@ class Prepared:
         """
         corrected = self.way.normalized.undo(self._to_scan(array))
         units = self.way.leveled.undo(self.way.corrected.undo(corrected))
-        outside = sitk.MaskNegated(self.way.source, self.native_mask)
-        return sitk.Mask(self.way.oriented.undo(units), self.native_mask) + outside
+        return self._with(units, sitk.GetArrayFromImage(self.way.source))
+
+    @property
+    def field_in_brain(self) -> np.ndarray:
+        """The bias field in the brain's voxels, flat."""
+        field = self.way.corrected.field
+        brain = part_of(orientation.orient(self.native_mask).image, Grid.of(field))
+        return sitk.GetArrayViewFromImage(field)[sitk.GetArrayViewFromImage(brain) > 0]
 
     def at(self, spacing: tuple[float, float, float]) -> Prepared:
         """The same brain on a grid with other voxels (x, y, z in mm), with the detail that the scan has."""
         grid = resampling.with_spacing(self.grid, spacing)
-        brain = orientation.orient(self.native_mask).image
+        brain = part_of(orientation.orient(self.native_mask).image, Grid.of(self.way.normalized.image))
         resampled = resampling.to_grid(self.way.normalized.image, brain, grid, self.registration.to_atlas)
         way = replace(self.way, resampled=resampled)
         return replace(self, volume=resampled.volume, mask=resampled.mask, grid=resampled.grid, way=way)
 
     def _to_scan(self, array: np.ndarray) -> sitk.Image:
-        return self.way.resampled.back_inside(array, Grid.of(self.way.oriented.image))
+        """Values (z, y, x) on `grid` on the turned scan's grid, around the brain."""
+        return self.way.resampled.back_inside(array, Grid.of(self.way.normalized.image))
+
+    def _with(self, values: sitk.Image, others: np.ndarray) -> sitk.Image:
+        """Values of the turned scan around the brain, within the brain, among others on the scan's own grid."""
+        oriented = self.way.oriented
+        first = oriented.image.TransformPhysicalPointToIndex(values.GetOrigin())
+        x, y, z = (slice(start, start + n) for start, n in zip(first, values.GetSize(), strict=True))
+        brain = oriented.turned(sitk.GetArrayViewFromImage(self.native_mask))[z, y, x] > 0
+        oriented.turned(others)[z, y, x][brain] = sitk.GetArrayViewFromImage(values)[brain]
+        return self.reference.with_array(others)
 
 
 def prepare(
@@ -107,10 +124,11 @@ def prepare(
     leveled = background.Leveled(oriented.image) if thin else background.level(oriented.image)
     known = _thin(oriented.image) if thin else None
     brain, registered, corrected = known or _found(leveled.image, atlas, skull, device, progress)
+    mask = part_of(brain.mask, Grid.of(corrected.image))
     progress.stage("normalize")
-    normalized = normalization.normalize(corrected.image, brain.mask)
+    normalized = normalization.normalize(corrected.image, mask)
     progress.stage("resample")
-    resampled = resampling.to_grid(normalized.image, brain.mask, grid, registered.to_atlas)
+    resampled = resampling.to_grid(normalized.image, mask, grid, registered.to_atlas)
     return Prepared(
         volume=resampled.volume,
         mask=resampled.mask,
@@ -133,7 +151,23 @@ def _found(
     registered = registration.register(image, brain.mask, atlas, progress)
     _warn(registered, progress)
     progress.stage("bias")
-    return brain, registered, bias.correct(image, brain.mask, progress)
+    return brain, registered, bias.correct(image, brain.mask, progress, _around(brain.mask))
+
+
+def _around(mask: sitk.Image) -> Grid:
+    """The part of a mask's grid that holds the brain and what smoothing may look at around it."""
+    shape = sitk.LabelShapeStatisticsImageFilter()
+    shape.Execute(mask)
+    box, size = np.array(shape.GetBoundingBox(1)), np.array(mask.GetSize())
+    margin = np.ceil(MARGIN_MM / np.array(mask.GetSpacing())).astype(int) + 1
+    low, high = np.maximum(box[:3] - margin, 0), np.minimum(box[:3] + box[3:] + margin, size)
+    origin = mask.TransformIndexToPhysicalPoint(low.tolist())
+    return replace(Grid.of(mask), size=tuple((high - low).tolist()), origin=origin)
+
+
+def part_of(image: sitk.Image, grid: Grid) -> sitk.Image:
+    """The voxels of an image that lie on a part of its grid."""
+    return sitk.RegionOfInterest(image, grid.size, image.TransformPhysicalPointToIndex(grid.origin))
 
 
 def _thin(image: sitk.Image) -> tuple[stripping.BrainMask, registration.Registered, bias.Corrected]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import SimpleITK as sitk
@@ -20,7 +21,11 @@ PITCHES = tuple(math.radians(angle) for angle in (-25.0, 0.0, 25.0))  # heads no
 WORKING_MM = 2.0
 RIM_MM = 6.0  # of background around the atlas' brain that takes part, so that outlines meet
 BINS = 32
-SAMPLED = {4: 1.0, 2: 0.3, 1: 0.06}  # share of the atlas' voxels used at each shrink factor
+RUNS = 6  # levels of the quick search, for its progress
+SAMPLED = {4: 1.0, 2: 0.15, 1: 0.06}  # share of the atlas' voxels used at each shrink factor
+FIRST_STEP = {4: 2.0, 2: 1.0, 1: 0.5}  # mm, at each shrink factor
+LAST_STEP = {4: 0.05, 2: 0.02, 1: 0.02}  # mm; a search that takes smaller ones is over
+FEW = 0.5  # of the samples, to tell which nod of the head is nearest
 SEED = 1  # of the sampled points; fixed, so that one scan always gives one result
 WORK_UNITS = 1  # several add up in the order in which they finish, so that the last digits would change
 USUAL = (0.7, 1.35)  # scales between a brain and the atlas, from small children to large adults
@@ -28,6 +33,7 @@ CREDIBLE = (0.35, 1.6)  # beyond the usual, the header's slice distance is proba
 MAX_SHEAR = 0.2
 MAX_ROTATION = math.radians(60.0)
 TALL = 1.4  # no brain reaches this multiple of the atlas along an axis; a wrong spacing does
+SURE_DICE = 0.94  # a quick search that fits so well needs no other
 MIN_DICE = 0.9  # right ones reach 0.93 and more, a scan turned upside down 0.88
 
 
@@ -62,8 +68,9 @@ def register(image: sitk.Image, mask: sitk.Image, atlas: Atlas, progress: Progre
     """Find the affine transform that brings a brain to the atlas.
 
     The centers of the two masks start it; several nods of the head are tried rigidly on a coarse level, the best is
-    refined on two, then freed to an affine transform on three. An affine result that is implausible, or that fits
-    worse than the rigid one, is dropped for the rigid one, and that for the start.
+    freed to an affine transform on three. When that is implausible or does not fit surely, the search goes on
+    carefully: rigidly on two levels, and from there affinely. Of what was found, the plausible transform that fits best
+    is taken, be it rigid or the start.
 
     Args:
         image: Scan of any MRI contrast, axes near L, P, S.
@@ -73,15 +80,25 @@ def register(image: sitk.Image, mask: sitk.Image, atlas: Atlas, progress: Progre
     """
     (brain, inside), back = _corrected(_working(image, mask), atlas)
     start = _start(inside, atlas)
-    search = _Search(brain, atlas, progress, runs=len(PITCHES) + 2)
-    trials = [search.run(_nodding(start, pitch), (4,), 40) for pitch in PITCHES]
+    search = _Search(brain, atlas, progress)
+    trials = [search.run(_nodding(start, pitch), (4,), 30, part=FEW) for pitch in PITCHES]
     nearest = min(trials, key=lambda trial: trial[1])[0]
-    rigid, _ = search.run(nearest, (4, 2), 60)
-    affine, _ = search.run(_affine(rigid), (4, 2, 1), 100)
-    candidates = [affine, _affine(rigid), _affine(start)]
+    affine, _ = search.run(_affine(nearest), (4, 2, 1), 100)
+    chosen, quality, fits = _best([affine], inside, atlas)
+    if not fits or quality < SURE_DICE:
+        rigid, _ = search.run(nearest, (4, 2), 60)
+        affine, _ = search.run(_affine(rigid), (4, 2, 1), 100)
+        chosen, quality, fits = _best([chosen, affine, _affine(rigid), _affine(start)], inside, atlas)
+    return Registered(to_atlas=_composed(back, chosen), quality=quality, ok=fits and quality >= MIN_DICE)
+
+
+def _best(
+    candidates: list[sitk.AffineTransform], inside: sitk.Image, atlas: Atlas
+) -> tuple[sitk.AffineTransform, float, bool]:
+    """The plausible candidate with the largest overlap: itself, the overlap, and whether it is plausible."""
     scored = [(plausible(candidate), overlap(candidate, inside, atlas), candidate) for candidate in candidates]
     fits, quality, chosen = max(scored, key=lambda entry: entry[:2])
-    return Registered(to_atlas=_composed(back, chosen), quality=quality, ok=fits and quality >= MIN_DICE)
+    return chosen, quality, fits
 
 
 def overlap(to_atlas: sitk.Transform, mask: sitk.Image, atlas: Atlas) -> float:
@@ -108,58 +125,93 @@ def plausible(to_atlas: sitk.AffineTransform) -> bool:
 class _Search:
     """Runs one optimization after another, reports progress and stops when the run is cancelled."""
 
-    def __init__(self, brain: sitk.Image, atlas: Atlas, progress: Progress, runs: int) -> None:
+    def __init__(self, brain: sitk.Image, atlas: Atlas, progress: Progress) -> None:
         self._brain = brain
-        self._template = atlas.t1
-        self._region = sitk.BinaryDilate(atlas.mask, [round(RIM_MM / s) for s in atlas.mask.GetSpacing()])
+        self._atlas = atlas
         self._progress = progress
-        self._runs = runs
+        self._smoothed: dict[int, sitk.Image] = {}
         self._done = 0
 
-    def run(self, start: sitk.Transform, shrink: tuple[int, ...], iterations: int) -> tuple[sitk.Transform, float]:
-        """Return the optimized transform and its metric (lower is better); the start when nothing overlaps."""
-        method = _method(shrink, iterations)
-        method.SetMetricFixedMask(self._region)
-        result = type(start)(start)
-        method.SetInitialTransform(result, inPlace=True)
+    def run(
+        self, start: sitk.Transform, factors: tuple[int, ...], iterations: int, part: float = 1.0
+    ) -> tuple[sitk.Transform, float]:
+        """Return the optimized transform and its metric (lower is better); the start when nothing overlaps.
+
+        Args:
+            start: Where to begin.
+            factors: By which the atlas is shrunk, at one level after the other.
+            iterations: At each level, at most.
+            part: Of the samples of `SAMPLED`.
+        """
+        result, value = type(start)(start), math.inf
+        for factor in factors:
+            method = _method(factor, iterations, part)
+            method.SetInitialTransform(result, inPlace=True)
+            try:
+                value = self._execute(method, factor)
+            except RuntimeError:  # no sample of the atlas lies in the scan
+                return start, math.inf
+        return result, value
+
+    def _execute(self, method: sitk.ImageRegistrationMethod, factor: int) -> float:
         cancelled: list[Cancelled] = []
+        template, region = _template(self._atlas, factor)
+        method.SetMetricFixedMask(region)
         method.AddCommand(sitk.sitkIterationEvent, lambda: self._report(method, cancelled))
         self._report(method, cancelled)
         try:
-            method.Execute(self._template, self._brain)
-            value = method.GetMetricValue()
-        except RuntimeError:  # no sample of the atlas lies in the scan
-            result, value = start, math.inf
+            method.Execute(template, self._at(factor))
+            value = float(method.GetMetricValue())
         finally:
             method.RemoveAllCommands()  # they and the method hold each other, out of reach of the garbage collector
         if cancelled:
             raise cancelled[0]
         self._done += 1
-        return result, value
+        return value
+
+    def _at(self, factor: int) -> sitk.Image:
+        """The brain as smooth as the atlas shrunk by a factor."""
+        if factor not in self._smoothed:
+            self._smoothed[factor] = _smooth(self._brain, factor)
+        return self._smoothed[factor]
 
     def _report(self, method: sitk.ImageRegistrationMethod, cancelled: list[Cancelled]) -> None:
         try:
-            self._progress.advance(self._done / self._runs)
+            self._progress.advance(min(self._done / RUNS, 1.0))
         except Cancelled as cancel:  # an exception must not pass through ITK
             cancelled.append(cancel)
             method.StopRegistration()
 
 
-def _method(shrink: tuple[int, ...], iterations: int) -> sitk.ImageRegistrationMethod:
+@cache
+def _template(atlas: Atlas, factor: int) -> tuple[sitk.Image, sitk.Image]:
+    """The atlas shrunk by a factor, and the region around its brain that takes part."""
+    region = sitk.BinaryDilate(atlas.mask, [round(RIM_MM / s) for s in atlas.mask.GetSpacing()])
+    return sitk.Shrink(_smooth(atlas.t1, factor), [factor] * 3), region
+
+
+def _smooth(image: sitk.Image, factor: int) -> sitk.Image:
+    """An image without the detail that shrinking by a factor would fold."""
+    return sitk.SmoothingRecursiveGaussian(image, WORKING_MM * factor / FWHM_IN_SIGMAS) if factor > 1 else image
+
+
+def _method(factor: int, iterations: int, part: float) -> sitk.ImageRegistrationMethod:
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfWorkUnits(WORK_UNITS)
     method.SetMetricAsMattesMutualInformation(numberOfHistogramBins=BINS)
     method.SetMetricSamplingStrategy(method.RANDOM)
-    method.SetMetricSamplingPercentagePerLevel([SAMPLED[factor] for factor in shrink], SEED)
+    method.SetMetricSamplingPercentage(SAMPLED[factor] * part, SEED)
+    # A filter makes the gradients of all voxels, which takes as long as a search: only where they are not smooth yet.
+    method.SetMetricUseFixedImageGradientFilter(False)
+    method.SetMetricUseMovingImageGradientFilter(factor < 4)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=2.0, minStep=0.01, numberOfIterations=iterations, relaxationFactor=0.6
+        learningRate=FIRST_STEP[factor],
+        minStep=LAST_STEP[factor],
+        numberOfIterations=iterations,
+        relaxationFactor=0.6,
     )
     method.SetOptimizerScalesFromPhysicalShift()
-    method.SetShrinkFactorsPerLevel(shrink)
-    sigmas = [WORKING_MM * factor / FWHM_IN_SIGMAS if factor > 1 else 0.0 for factor in shrink]
-    method.SetSmoothingSigmasPerLevel(sigmas)
-    method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
     return method
 
 

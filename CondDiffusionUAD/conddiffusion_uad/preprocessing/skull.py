@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from conddiffusion_uad.preprocessing.background import level
 from conddiffusion_uad.preprocessing.stripped import foreground, is_stripped, outline
 from conddiffusion_uad.protocol.events import Progress
 from conddiffusion_uad.protocol.failures import BadInput
@@ -49,9 +50,10 @@ def brain_mask(image: sitk.Image, mode: str, device: Any, progress: Progress) ->
     Raises:
         BadInput: no_brain when nothing like a brain is found.
     """
-    already = mode == "off" or (mode == "auto" and is_stripped(image))
+    leveled = level(image)
+    already = mode == "off" or (mode == "auto" and is_stripped(leveled))
     progress.advance(0.1)
-    mask = foreground(image) if already else below_skull(_deepbet(image, device), image)
+    mask = foreground(leveled) if already else below_skull(_deepbet(image, device), image)
     if _solid_ml(mask) < LEAST_ML:
         hint = "Check the scan; --skull on or --skull off may help."
         raise BadInput("no_brain", "No brain was found in this scan.", hint)

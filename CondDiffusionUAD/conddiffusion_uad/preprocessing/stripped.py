@@ -11,6 +11,7 @@ from conddiffusion_uad.preprocessing.background import Leveled, level, sides
 from conddiffusion_uad.preprocessing.itk_threads import itk_threads
 
 LOOK_MM = 2.0  # voxel size at which to look; thick slices stay as they are
+APART_MM = 4.0  # distance of the slices that are looked at; thick slices are all looked at
 FLAT = 0.005  # share of the bright intensities by which a background of one value may ring
 NOISY = 6.0  # standard deviations of the background within which nearly all of it lies, whatever the noise
 MOST_NOISY = 0.015  # share of the bright intensities by which the background of a bare brain may vary at most
@@ -29,16 +30,16 @@ MOST_DARK = 0.25  # share of all directions in which a bare brain may look as if
 COMPANION = 0.05  # share of the largest part's volume from which another part is brain, too
 
 
-def is_stripped(image: sitk.Image) -> bool:
+def is_stripped(scan: sitk.Image | Leveled) -> bool:
     """Whether a scan (float32, axes near L, P, S) shows a brain without its skull.
 
     It does when the background is one value, what stands out of it is not larger than a brain, and there are few
     directions in which one meets a dark layer between two bright ones on the way in.
     """
-    leveled = level(image)
+    leveled = _leveled(scan)
     if flatness(leveled) < LEAST_FLAT:
         return False
-    shown = below_surface(leveled.image)
+    shown = below_surface(leveled)
     return shown.volume_ml <= MOST_ML and shown.dark_directions() <= MOST_DARK
 
 
@@ -48,9 +49,9 @@ def flatness(leveled: Leveled) -> float:
     return float(np.mean(np.abs(values) < _tolerance(leveled)))
 
 
-def foreground(image: sitk.Image) -> sitk.Image:
+def foreground(scan: sitk.Image | Leveled) -> sitk.Image:
     """Return what stands out of the background, uint8: its large connected parts, without holes."""
-    leveled = level(image)
+    leveled = _leveled(scan)
     parts = sitk.RelabelComponent(
         sitk.ConnectedComponent(sitk.Abs(leveled.image) > _tolerance(leveled)), sortByObjectSize=True
     )
@@ -59,15 +60,19 @@ def foreground(image: sitk.Image) -> sitk.Image:
     return sitk.BinaryFillhole((parts >= 1) & (parts <= kept))
 
 
+def _leveled(scan: sitk.Image | Leveled) -> Leveled:
+    return scan if isinstance(scan, Leveled) else level(scan)
+
+
 @dataclass(frozen=True)
 class BelowSurface:
-    """The voxels of a head or a brain, at about 2 mm; one array entry each.
+    """The voxels of a head or a brain, at about 2 mm, in some of its axial slices; one array entry each.
 
     Attributes:
         depth: Distance below the surface within the axial slice, mm.
         intensity: Above the background.
         direction: Number of the slab and sector that the voxel lies in.
-        volume_ml: Volume of all of them.
+        volume_ml: Volume of the head or brain.
     """
 
     depth: np.ndarray
@@ -88,15 +93,16 @@ class BelowSurface:
         return float(np.mean(np.array(dips) < DARK)) if dips else 0.0
 
 
-def below_surface(image: sitk.Image) -> BelowSurface:
-    """Return the voxels of the largest part in each axial slice of a leveled scan (axes near L, P, S)."""
-    bright = _bright(image)
+def below_surface(leveled: Leveled) -> BelowSurface:
+    """Return the voxels of the largest part in axial slices of a scan (axes near L, P, S)."""
+    image, bright = leveled.image, leveled.bright
     small = sitk.BinShrink(image, [max(1, int(LOOK_MM / s + 0.01)) for s in image.GetSpacing()])
     values = sitk.GetArrayViewFromImage(small)
     typical = float(np.median(values[values > bright / 10])) if bool((values > bright / 10).any()) else bright
     width, height, thickness = small.GetSpacing()
     found = [np.zeros((3, 0))]
-    for z in range(values.shape[0]):
+    every = max(1, int(APART_MM / thickness + 0.01))
+    for z in range(0, values.shape[0], every):
         inside, depth = outline(small[:, :, z] > FAINT * typical)
         rows, columns = np.nonzero(inside)
         if rows.size * width * height >= LEAST_AREA_MM2:
@@ -104,7 +110,7 @@ def below_surface(image: sitk.Image) -> BelowSurface:
             sector = np.clip((angle + np.pi) / (2 * np.pi) * SECTORS, 0, SECTORS - 1).astype(int)
             found.append(np.stack([depth[inside], values[z][inside], sector + SECTORS * int(z * thickness / SLAB_MM)]))
     depth, intensity, direction = np.concatenate(found, axis=1)
-    volume_ml = depth.size * width * height * thickness / 1000.0
+    volume_ml = depth.size * width * height * thickness * every / 1000.0
     return BelowSurface(depth=depth, intensity=intensity, direction=direction, volume_ml=volume_ml)
 
 
@@ -129,14 +135,7 @@ def _dip(profile: np.ndarray) -> float:
     return float(min(ratios))
 
 
-def _bright(image: sitk.Image) -> float:
-    """Return how far the bright voxels lie above the background."""
-    array = sitk.GetArrayViewFromImage(image)
-    other = array[array != 0]
-    return max(float(np.percentile(other, 99)), 1e-6) if other.size else 1e-6
-
-
 def _tolerance(leveled: Leveled) -> float:
     """Return how far from 0 the background of a bare brain may lie."""
-    bright = _bright(leveled.image)
+    bright = leveled.bright
     return float(np.clip(NOISY * leveled.spread, FLAT * bright, MOST_NOISY * bright))

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from monai.networks.nets import ResNet
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from conddiffusion_uad.bundle.limits import require_finite
+from conddiffusion_uad.model.residual_network import ResidualNetwork
 from conddiffusion_uad.protocol.failures import BadInput
 
 NAME = "encoder.safetensors"
@@ -20,7 +20,7 @@ _HEAD = "fc."  # the layer from features to condition: not pre-trained
 _CONFIG = "encoder"  # key of the file's metadata
 
 
-def save_encoder(file: Path, encoder: ResNet, config: Mapping[str, Any]) -> None:
+def save_encoder(file: Path, encoder: ResidualNetwork, config: Mapping[str, Any]) -> None:
     """Write the weights of an encoder without its head, in full precision.
 
     Args:
@@ -37,7 +37,7 @@ def save_encoder(file: Path, encoder: ResNet, config: Mapping[str, Any]) -> None
     partial.replace(file)
 
 
-def load_encoder(file: Path, encoder: ResNet, config: Mapping[str, Any]) -> str:
+def load_encoder(file: Path, encoder: ResidualNetwork, config: Mapping[str, Any]) -> str:
     """Put pre-trained weights into an encoder; its head stays as it is.
 
     Returns:

@@ -58,7 +58,8 @@ def found(bundle: Bundle, scan_file: Path, spacing: tuple[float, float, float] |
 
 def test_a_finer_map_shows_what_a_coarse_one_cannot(bundle: Bundle, scan_file: Path) -> None:
     coarse, fine = (found(bundle, scan_file, spacing) for spacing in (None, (4.0, 4.0, 4.0)))
-    normalized = sitk.GetArrayFromImage(fine.prepared.way.normalized.image)
+    around = fine.prepared.way.normalized.image
+    normalized = sitk.GetArrayFromImage(sitk.Resample(around, fine.brain_mask, sitk.Transform()))
     inside = sitk.GetArrayFromImage(fine.brain_mask) > 0
     heatmaps = [sitk.GetArrayFromImage(each.heatmap) for each in (coarse, fine)]
     assert all(heatmap.shape == inside.shape and not heatmap[~inside].any() for heatmap in heatmaps)

@@ -87,6 +87,4 @@ def test_the_denoiser_sees_its_context() -> None:
         nn.init.normal_(parameter, std=0.1)
     noisy, timestep, condition = torch.randn(1, 1, 32, 32), torch.tensor([200]), torch.randn(1, 8)
     first, second = torch.randn(2, 1, 3, 32, 32)
-    assert not torch.allclose(
-        denoiser(noisy, timestep, condition, first), denoiser(noisy, timestep, condition, second)
-    )
+    assert not torch.allclose(denoiser(noisy, timestep, condition, first), denoiser(noisy, timestep, condition, second))

@@ -29,6 +29,7 @@ class Device:
     memory_gb: float | None
     supported: bool
 
+
 HELP = "list what can compute"
 
 

@@ -8,9 +8,9 @@ from functools import cache
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
-from scipy.stats import rankdata
 from skimage.filters import threshold_multiotsu
 
+from conddiffusion_uad.method.intensity import ranked
 from conddiffusion_uad.preprocessing import atlas
 from conddiffusion_uad.preprocessing.background import MAD_TO_SIGMA
 from conddiffusion_uad.preprocessing.orientation import orient
@@ -69,7 +69,7 @@ def measure(prepared: Prepared) -> Quality:
     """The figures of a prepared scan."""
     mask = orient(prepared.native_mask).image
     brain = sitk.GetArrayViewFromImage(mask) > 0
-    field = sitk.GetArrayViewFromImage(prepared.way.corrected.field)[brain]
+    field = prepared.field_in_brain
     dark, bright = np.percentile(field, [1, 99])
     coverage, filled = shown(prepared, brain)
     levels, spread = tissues(prepared)
@@ -127,7 +127,7 @@ def anatomy(prepared: Prepared) -> float | None:
     both = ndimage.binary_erosion((brain >= 0.5) & prepared.mask, iterations=ANATOMY_RIM)
     if both.sum() < ANATOMY_BINS * LEAST_VOXELS:
         return None
-    ranks, expected = rankdata(prepared.volume[both]), t1[both]
+    ranks, expected = ranked(prepared.volume[both]), t1[both]
     edges = np.quantile(expected, np.linspace(0, 1, ANATOMY_BINS + 1)[1:-1])
     bins = np.digitize(expected, edges)
     counts = np.bincount(bins, minlength=ANATOMY_BINS)

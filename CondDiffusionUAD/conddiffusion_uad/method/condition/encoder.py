@@ -20,7 +20,7 @@ STAGES = 4
 
 @dataclass(frozen=True)
 class Encoder:
-    """Features of the image, from MONAI's ResNet.
+    """Features of the image, from a residual network.
 
     Attributes:
         features: Length of the condition.

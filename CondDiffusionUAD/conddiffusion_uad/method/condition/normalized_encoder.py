@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conddiffusion_uad.method.condition.encoder import Encoder
-from conddiffusion_uad.model.encoder import GROUPS, NORMS
+from conddiffusion_uad.model.residual_network import GROUPS, NORMS
 
 
 @dataclass(frozen=True)

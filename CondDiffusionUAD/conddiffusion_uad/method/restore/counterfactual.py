@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -101,7 +102,7 @@ class Walk:
 
     def __init__(self, model: ConditionedDiffusion, slices: Slices, condition: torch.Tensor, steps: int) -> None:
         self._model, self._slices, self._condition = model, slices, condition
-        self._scheduler = CosineSchedule().to(slices.image.device)  # a new one, for it keeps the number of steps
+        self._scheduler = _scheduler(slices.image.device)  # a new one, for it keeps the number of steps
         self._scheduler.set_timesteps(steps)
         self._stride = STEPS // steps
 
@@ -132,3 +133,15 @@ class Walk:
     def _clean(self, x: torch.Tensor, step: int) -> torch.Tensor:
         timestep = torch.full((len(x),), self._timestep(step), device=x.device)
         return 2 * self._model.predict(x, timestep, self._condition, self._slices.context) - 1
+
+
+def _scheduler(device: torch.device) -> Any:
+    """MONAI's DDIM scheduler for a network that predicts x_0, with the tables of :class:`CosineSchedule`."""
+    from monai.networks.schedulers import DDIMScheduler  # takes seconds to import, which other methods shall not pay
+
+    scheduler = DDIMScheduler(STEPS, "cosine", clip_sample=False, steps_offset=1, prediction_type="sample")
+    table = CosineSchedule().to(device).alphas_cumprod
+    scheduler.alphas = torch.cat([table[:1], table[1:] / table[:-1]])
+    scheduler.betas = 1 - scheduler.alphas
+    scheduler.alphas_cumprod = table
+    return scheduler

@@ -10,10 +10,10 @@ import math
 from itertools import pairwise
 
 import torch
-from monai.networks.nets import ResNet
 from torch import nn
 from torch.nn import functional
 
+from conddiffusion_uad.model.residual_network import ResidualNetwork
 from conddiffusion_uad.training.networks.sparse import STRIDE, ActiveSites, SparseEncoder, SparseLayers
 
 _STAGES = 5  # of the decoder, each doubles the resolution: 2^5 = STRIDE
@@ -76,7 +76,7 @@ class MaskedAutoencoder(nn.Module):
             model has 512.
     """
 
-    def __init__(self, encoder: ResNet, width: int = 512) -> None:
+    def __init__(self, encoder: ResidualNetwork, width: int = 512) -> None:
         super().__init__()
         self.encoder = SparseEncoder(encoder)
         widths = [width // 2**stage for stage in range(_STAGES + 1)]

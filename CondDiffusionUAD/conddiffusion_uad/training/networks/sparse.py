@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from monai.networks.nets import ResNet
 from torch import nn
+
+from conddiffusion_uad.model.residual_network import ResidualNetwork
 
 STRIDE = 32  # of the residual network in all: the side of a patch
 
@@ -84,7 +85,7 @@ class SparseEncoder(nn.Module):
         encoder: Its layers are made sparse and its head is taken off, in place.
     """
 
-    def __init__(self, encoder: ResNet) -> None:
+    def __init__(self, encoder: ResidualNetwork) -> None:
         super().__init__()
         encoder.fc = None
         self.encoder = encoder

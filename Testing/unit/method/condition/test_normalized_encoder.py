@@ -8,7 +8,7 @@ from torch import nn
 
 from conddiffusion_uad.method.condition.encoder import Encoder
 from conddiffusion_uad.method.condition.normalized_encoder import NormalizedEncoder
-from conddiffusion_uad.model.encoder import GROUPS
+from conddiffusion_uad.model.residual_network import GROUPS
 from conddiffusion_uad.model.slices import Slices
 
 SIZES = ("basic", (1, 1, 1, 1), (8, 8, 16, 16))
