@@ -5,22 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-
-@pytest.fixture(scope="module")
-def quick_bias() -> Iterator[None]:
-    """The bias field is fitted in a moment, and roughly: it takes half of a small detection."""
-    from conddiffusion_uad.preprocessing import bias
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bias, "CONTROL_POINTS", (4,))
-        patch.setattr(bias, "RUNS", 1)
-        patch.setattr(bias, "ITERATIONS", 1)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import SimpleITK as sitk
+from torch import nn
 
 from conddiffusion_uad.app import computer
 from conddiffusion_uad.bundle.bundle import Bundle
@@ -22,7 +24,7 @@ MAPS = 36.0  # feature maps of the network's first width that a slice holds at i
 DISK_BYTES_PER_VOXEL = 3.0  # of compressed results; stripped scans take half of it
 USUAL_VOXELS = 8.7e6  # of the scan that the seconds in `protocol.STAGES` are of
 BUSY = 3.0  # times as long as alone: from here on, nobody can say how long something will take
-LOOK_S = 0.2  # of computing that tell how busy the computer is
+LOOK_S = 0.05  # of computing that tell how busy the computer is
 GROWING = ("read", "strip", "bias", "normalize", "restore", "findings", "report")  # take longer for more voxels
 
 
@@ -122,10 +124,21 @@ def _seconds(voxels: float, bundle: Bundle, levels: Sequence[int]) -> dict[str, 
         return None
     growth = voxels / USUAL_VOXELS
     seconds = {name: busy * usual * (growth if name in GROWING else 1.0) for name, usual in STAGES.items()}
-    columns, rows, slices = bundle.config.grid.size
+    slices = bundle.config.grid.size[2]
+    if bundle.model not in _tried:
+        _tried[bundle.model] = _one_slice(bundle, levels[0]) / busy
+    return {**seconds, "reconstruct": busy * _tried[bundle.model] * slices * len(levels)}
+
+
+_tried: WeakKeyDictionary[nn.Module, float] = WeakKeyDictionary()  # seconds of one slice, by the network
+
+
+def _one_slice(bundle: Bundle, level: int) -> float:
+    """Seconds of the reconstruction of one slice at one noise level."""
+    columns, rows, _ = bundle.config.grid.size
     blank = Volume(np.zeros((1, rows, columns), np.float32), np.ones((1, rows, columns), bool))
     for _ in range(2):  # the first time also sets things up
         begin = time.perf_counter()
-        restore(bundle, blank, bundle.config.contrasts[0], timesteps=levels[:1])
+        restore(bundle, blank, bundle.config.contrasts[0], timesteps=[level])
         one = time.perf_counter() - begin
-    return {**seconds, "reconstruct": one * slices * len(levels)}
+    return one

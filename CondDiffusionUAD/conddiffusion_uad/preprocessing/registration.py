@@ -21,10 +21,11 @@ PITCHES = tuple(math.radians(angle) for angle in (-25.0, 0.0, 25.0))  # heads no
 WORKING_MM = 2.0
 RIM_MM = 6.0  # of background around the atlas' brain that takes part, so that outlines meet
 BINS = 32
-RUNS = 8
-SAMPLED = {4: 1.0, 2: 0.3, 1: 0.06}  # share of the atlas' voxels used at each shrink factor
+RUNS = 6  # levels of the quick search, for its progress
+SAMPLED = {4: 1.0, 2: 0.15, 1: 0.06}  # share of the atlas' voxels used at each shrink factor
 FIRST_STEP = {4: 2.0, 2: 1.0, 1: 0.5}  # mm, at each shrink factor
-FEW = 0.5  # of the samples, for a search that is checked afterwards
+LAST_STEP = {4: 0.05, 2: 0.02, 1: 0.02}  # mm; a search that takes smaller ones is over
+FEW = 0.5  # of the samples, to tell which nod of the head is nearest
 SEED = 1  # of the sampled points; fixed, so that one scan always gives one result
 WORK_UNITS = 1  # several add up in the order in which they finish, so that the last digits would change
 USUAL = (0.7, 1.35)  # scales between a brain and the atlas, from small children to large adults
@@ -67,8 +68,9 @@ def register(image: sitk.Image, mask: sitk.Image, atlas: Atlas, progress: Progre
     """Find the affine transform that brings a brain to the atlas.
 
     The centers of the two masks start it; several nods of the head are tried rigidly on a coarse level, the best is
-    refined on two, then freed to an affine transform on three. An affine result that is implausible, or that fits
-    worse than the rigid one, is dropped for the rigid one, and that for the start.
+    freed to an affine transform on three. When that is implausible or does not fit surely, the search goes on
+    carefully: rigidly on two levels, and from there affinely. Of what was found, the plausible transform that fits best
+    is taken, be it rigid or the start.
 
     Args:
         image: Scan of any MRI contrast, axes near L, P, S.
@@ -79,10 +81,10 @@ def register(image: sitk.Image, mask: sitk.Image, atlas: Atlas, progress: Progre
     (brain, inside), back = _corrected(_working(image, mask), atlas)
     start = _start(inside, atlas)
     search = _Search(brain, atlas, progress)
-    trials = [search.run(_nodding(start, pitch), (4,), 40, part=FEW) for pitch in PITCHES]
+    trials = [search.run(_nodding(start, pitch), (4,), 30, part=FEW) for pitch in PITCHES]
     nearest = min(trials, key=lambda trial: trial[1])[0]
-    freed, _ = search.run(_affine(nearest), (4,), 100)
-    chosen, quality, fits = _best([search.run(freed, (2, 1), 100, part=FEW)[0]], inside, atlas)
+    affine, _ = search.run(_affine(nearest), (4, 2, 1), 100)
+    chosen, quality, fits = _best([affine], inside, atlas)
     if not fits or quality < SURE_DICE:
         rigid, _ = search.run(nearest, (4, 2), 60)
         affine, _ = search.run(_affine(rigid), (4, 2, 1), 100)
@@ -199,12 +201,15 @@ def _method(factor: int, iterations: int, part: float) -> sitk.ImageRegistration
     method.SetMetricAsMattesMutualInformation(numberOfHistogramBins=BINS)
     method.SetMetricSamplingStrategy(method.RANDOM)
     method.SetMetricSamplingPercentage(SAMPLED[factor] * part, SEED)
-    # Gradients at the samples; the filters would make those of all voxels, which takes as long as the search.
+    # A filter makes the gradients of all voxels, which takes as long as a search: only where they are not smooth yet.
     method.SetMetricUseFixedImageGradientFilter(False)
-    method.SetMetricUseMovingImageGradientFilter(False)
+    method.SetMetricUseMovingImageGradientFilter(factor < 4)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=FIRST_STEP[factor], minStep=0.01, numberOfIterations=iterations, relaxationFactor=0.6
+        learningRate=FIRST_STEP[factor],
+        minStep=LAST_STEP[factor],
+        numberOfIterations=iterations,
+        relaxationFactor=0.6,
     )
     method.SetOptimizerScalesFromPhysicalShift()
     return method

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import SimpleITK as sitk
+from scipy import ndimage
 
 from conddiffusion_uad.io.volume import Grid
 
@@ -71,8 +72,7 @@ class Resampled:
 
 def _spread(values: np.ndarray) -> np.ndarray:
     """Values (z, y, x) smoothed for the rim of a brain, float32."""
-    image = sitk.GetImageFromArray(values.astype(np.float32))
-    return sitk.GetArrayFromImage(sitk.DiscreteGaussian(image, RIM_VARIANCE, 2 * RIM_VOXELS + 1))
+    return _smooth(values.astype(np.float32), [_kernel(RIM_VARIANCE, 1.0, 2 * RIM_VOXELS + 1)] * 3)
 
 
 def to_grid(image: sitk.Image, mask: sitk.Image, grid: Grid, transform: sitk.Transform) -> Resampled:
@@ -90,11 +90,12 @@ def to_grid(image: sitk.Image, mask: sitk.Image, grid: Grid, transform: sitk.Tra
     enlarged = enlarge(grid, mask, transform)
     sigmas = _sigmas(image, enlarged, transform)
     image, mask = _cropped(image, mask, sigmas)
-    weight = sitk.Cast(mask > 0, sitk.sitkFloat32)
-    reference = enlarged.blank()
+    kernels = [_kernel(sigma**2, step, 64) for sigma, step in zip(sigmas, image.GetSpacing(), strict=True)]
+    weight = (sitk.GetArrayViewFromImage(mask) > 0).astype(np.float32)
+    around, reference = Grid.of(image), enlarged.blank()
     share, total = (
-        sitk.Resample(_smooth(part, sigmas), reference, transform, sitk.sitkLinear, 0.0)
-        for part in (weight, image * weight)
+        sitk.Resample(around.with_array(_smooth(part, kernels)), reference, transform, sitk.sitkLinear, 0.0)
+        for part in (weight, sitk.GetArrayViewFromImage(image) * weight)
     )
     share, total = sitk.GetArrayFromImage(share), sitk.GetArrayFromImage(total)
     inside = share >= LEAST_SHARE
@@ -188,7 +189,24 @@ def _cropped(image: sitk.Image, mask: sitk.Image, sigmas: list[float]) -> tuple[
     return image[x, y, z], mask[x, y, z]
 
 
-def _smooth(image: sitk.Image, sigmas: list[float]) -> sitk.Image:
-    """Return the image smoothed by a Gaussian with the sigmas (mm) along its axes; 0 leaves an axis alone."""
-    variances = [sigma**2 for sigma in sigmas]
-    return sitk.DiscreteGaussian(image, variances, maximumKernelWidth=64, maximumError=[0.01] * 3)
+def _smooth(values: np.ndarray, kernels: list[np.ndarray]) -> np.ndarray:
+    """Values (z, y, x) smoothed along x, y and z, float32; beyond the ends those at the ends go on.
+
+    ITK's filter for this takes three times as long.
+    """
+    for axis, kernel in zip((2, 1, 0), kernels, strict=True):
+        if len(kernel) > 1:
+            values = ndimage.correlate1d(values, kernel, axis, mode="nearest")
+    return values
+
+
+def _kernel(variance: float, spacing: float, most: int) -> np.ndarray:
+    """The discrete Gaussian of a variance in mm^2 (Lindeberg, IEEE Trans PAMI 12:234, 1990), of so many voxels at most.
+
+    As ITK's filter has it.
+    """
+    impulse = sitk.Image(4 * most + 1, 3, sitk.sitkFloat64)
+    impulse.SetSpacing((spacing, 1.0))
+    impulse[2 * most, 1] = 1.0
+    row = sitk.GetArrayFromImage(sitk.DiscreteGaussian(impulse, [variance, 0.0], most, [0.01] * 2))[1]
+    return np.trim_zeros(row)

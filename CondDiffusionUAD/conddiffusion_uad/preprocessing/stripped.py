@@ -11,6 +11,7 @@ from conddiffusion_uad.preprocessing.background import Leveled, level, sides
 from conddiffusion_uad.preprocessing.itk_threads import itk_threads
 
 LOOK_MM = 2.0  # voxel size at which to look; thick slices stay as they are
+APART_MM = 4.0  # distance of the slices that are looked at; thick slices are all looked at
 FLAT = 0.005  # share of the bright intensities by which a background of one value may ring
 NOISY = 6.0  # standard deviations of the background within which nearly all of it lies, whatever the noise
 MOST_NOISY = 0.015  # share of the bright intensities by which the background of a bare brain may vary at most
@@ -65,13 +66,13 @@ def _leveled(scan: sitk.Image | Leveled) -> Leveled:
 
 @dataclass(frozen=True)
 class BelowSurface:
-    """The voxels of a head or a brain, at about 2 mm; one array entry each.
+    """The voxels of a head or a brain, at about 2 mm, in some of its axial slices; one array entry each.
 
     Attributes:
         depth: Distance below the surface within the axial slice, mm.
         intensity: Above the background.
         direction: Number of the slab and sector that the voxel lies in.
-        volume_ml: Volume of all of them.
+        volume_ml: Volume of the head or brain.
     """
 
     depth: np.ndarray
@@ -93,14 +94,15 @@ class BelowSurface:
 
 
 def below_surface(leveled: Leveled) -> BelowSurface:
-    """Return the voxels of the largest part in each axial slice of a scan (axes near L, P, S)."""
+    """Return the voxels of the largest part in axial slices of a scan (axes near L, P, S)."""
     image, bright = leveled.image, leveled.bright
     small = sitk.BinShrink(image, [max(1, int(LOOK_MM / s + 0.01)) for s in image.GetSpacing()])
     values = sitk.GetArrayViewFromImage(small)
     typical = float(np.median(values[values > bright / 10])) if bool((values > bright / 10).any()) else bright
     width, height, thickness = small.GetSpacing()
     found = [np.zeros((3, 0))]
-    for z in range(values.shape[0]):
+    every = max(1, int(APART_MM / thickness + 0.01))
+    for z in range(0, values.shape[0], every):
         inside, depth = outline(small[:, :, z] > FAINT * typical)
         rows, columns = np.nonzero(inside)
         if rows.size * width * height >= LEAST_AREA_MM2:
@@ -108,7 +110,7 @@ def below_surface(leveled: Leveled) -> BelowSurface:
             sector = np.clip((angle + np.pi) / (2 * np.pi) * SECTORS, 0, SECTORS - 1).astype(int)
             found.append(np.stack([depth[inside], values[z][inside], sector + SECTORS * int(z * thickness / SLAB_MM)]))
     depth, intensity, direction = np.concatenate(found, axis=1)
-    volume_ml = depth.size * width * height * thickness / 1000.0
+    volume_ml = depth.size * width * height * thickness * every / 1000.0
     return BelowSurface(depth=depth, intensity=intensity, direction=direction, volume_ml=volume_ml)
 
 

@@ -102,7 +102,7 @@ def test_a_busy_computer_takes_longer_and_a_very_busy_one_is_not_estimated(
 def test_how_busy_a_computer_is_shows_in_the_share_of_a_core_that_one_gets(
     share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = itertools.count(0, 0.01)
+    clock = itertools.count(0, 0.002)
     monkeypatch.setattr(needs.time, "thread_time", lambda: next(clock))
     monkeypatch.setattr(needs.time, "perf_counter", lambda: next(clock) / share)
     assert needs.contention() == pytest.approx(1 / share, rel=0.2)

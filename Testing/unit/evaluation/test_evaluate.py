@@ -11,8 +11,6 @@ import SimpleITK as sitk
 from conddiffusion_uad.app.cli import main
 from conddiffusion_uad.protocol.failures import EXIT_BAD_INPUT, EXIT_DONE, EXIT_OUTPUT
 
-pytestmark = pytest.mark.usefixtures("quick_bias")
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory, scan_file: Path) -> Path:

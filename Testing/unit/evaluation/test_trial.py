@@ -12,7 +12,6 @@ from conddiffusion_uad.evaluation.settings import Settings, Trial
 from conddiffusion_uad.evaluation.shifts import CLEAN
 from conddiffusion_uad.protocol.failures import BadInput
 
-pytestmark = pytest.mark.usefixtures("quick_bias")
 FEW = ("slice thickness", "noise", "reoriented")
 
 
