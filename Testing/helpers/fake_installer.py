@@ -7,7 +7,7 @@ from typing import Any
 
 
 class FakeInstaller:
-    """Does as if; see `CondDiffusionUADLib.run.Installing.Installing`.
+    """Does as if; see `CondDiffusionUADLib.run.Installer.Installer`.
 
     Attributes:
         ready: Whether the environment is there.
@@ -27,7 +27,7 @@ class FakeInstaller:
 
     def state(self) -> Any:
         """As `ready` says."""
-        from CondDiffusionUADLib.run.Installing import EnvironmentState
+        from CondDiffusionUADLib.run.InstallTexts import EnvironmentState
 
         place = Path("/home/someone/.local/share/CondDiffusionUAD/Engine/0123456789")
         if self.ready:

@@ -111,7 +111,7 @@ def test_a_refusal_of_the_real_engine_is_told(app: Application, mrml: MrmlApplic
     labels.SetSpacing((3.0, 3.0, 3.0))
     sitk.WriteImage(labels, str(tmp_path / "labels.nrrd"))
     volume = load_volume(mrml, tmp_path / "labels.nrrd", "labels")
-    with pytest.raises(ProblemError, match=r"scan looks like a label map.* Choose the scan itself\."):
+    with pytest.raises(ProblemError, match=r"looks like a label map.* Choose the scan itself: .* \"Run anyway\": then"):
         CondDiffusionUADLogic().detect(volume, contrast="T1")
 
 

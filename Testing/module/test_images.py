@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 import slicer
 from desk import Desk
-from made_up_scans import RAS, VOXELS
+from made_up_scans import RAS, VOXELS, enhanced
 from mrml_application import MrmlApplication
 from standin.dicom_database import DicomDatabase
 from stored_scans.dicom_places import blocks
@@ -121,6 +121,22 @@ def test_files_that_went_are_told(desk: Desk, load: Any, tmp_path: Path) -> None
     assert choose(desk, whole, "1:") is whole, "Slicer's database keeps the tags of files that are gone"
     assert desk.ui.imageHint.property("text").startswith("Slicer cannot read the files of 1: echo time 20 ms")
     assert desk.ui.imageBox.property("currentText") == "Choose..."
+
+
+@pytest.mark.parametrize(("count", "told"), [(16, ""), (32, "Its file holds 32 images at 16 places.")])
+def test_a_file_that_holds_several_images_at_each_place_is_told(
+    desk: Desk, mrml: MrmlApplication, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, told: str
+) -> None:
+    (tmp_path / "s").mkdir()
+    enhanced(tmp_path / "s" / "scan.dcm", [index // (count // 16) for index in range(count)])
+    database = DicomDatabase(tmp_path / "s")
+    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    node = volume(mrml, np.zeros((count, 24, 20, 1), np.int16), "Scalar", "T2")
+    node.SetAttribute("DICOM.instanceUIDs", next(iter(database._files)))
+    desk.ui.inputSelector.setCurrentNode(node)
+    hint = desk.ui.imageHint.property("text")
+    assert hint.startswith(told) and bool(hint) == bool(told)
+    assert desk.ui.detectButton.property("enabled") != bool(told)
 
 
 def test_a_frame_of_a_sequence_becomes_a_volume_that_browsing_does_not_change(

@@ -47,7 +47,7 @@ def test_a_scene_without_a_chosen_scan_says_so(desk: Desk) -> None:
 
 
 def test_only_scans_are_offered(desk: Desk, mrml: MrmlApplication) -> None:
-    for kind in ("vtkMRMLLabelMapVolumeNode", "vtkMRMLVectorVolumeNode"):
+    for kind in ("vtkMRMLLabelMapVolumeNode", "vtkMRMLDiffusionTensorVolumeNode"):
         mrml.scene.AddNewNodeByClass(kind, kind)
     desk.settle()
     assert offered(desk) == ["None", "ball_T1"]
@@ -128,8 +128,9 @@ def test_a_click_beside_a_script_says_why_nothing_happens(desk: Desk) -> None:
     desk.wait(lambda: not desk.panel.run.busy)
 
 
-def test_a_scan_that_moves_away_from_its_result_is_told(desk: Desk, mrml: MrmlApplication) -> None:
+def test_a_scan_that_moves_away_from_its_result_is_told_and_followed(desk: Desk, mrml: MrmlApplication) -> None:
     desk.detect()
+    assert not desk.ui.followButton.visible
     transform = mrml.scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     desk.panel.findings.live.nodes.input.SetAndObserveTransformNodeID(transform.GetID())
     import vtk
@@ -139,6 +140,16 @@ def test_a_scan_that_moves_away_from_its_result_is_told(desk: Desk, mrml: MrmlAp
     transform.SetMatrixTransformToParent(matrix)
     desk.settle()
     assert "moved" in desk.ui.findingsLabel.text and desk.ui.findingsLabel.visible
+    before = [finding.centerRas[0] for finding in desk.panel.findings.live.selection.findings]
+    desk.ui.followButton.click()
+    assert not desk.ui.followButton.visible and not desk.ui.findingsLabel.visible
+    after = [finding.centerRas[0] for finding in desk.panel.findings.live.selection.findings]
+    assert after == pytest.approx([place + 10 for place in before])
+    scan = desk.panel.findings.live.nodes.input
+    scan.SetOrigin(*(value + 10 for value in scan.GetOrigin()))
+    desk.panel.findings.refresh()
+    assert "moved" in desk.ui.findingsLabel.text
+    assert not desk.ui.followButton.visible, "no transform brings the result onto another grid"
 
 
 def test_what_the_scan_seems_to_be_is_asked_about(desk: Desk, mrml: MrmlApplication, scan_file: Path) -> None:

@@ -14,6 +14,7 @@ from mrml_application import MrmlApplication, create_mrml_application, load_scen
 
 from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput
 from CondDiffusionUADLib.run.Problems import ProblemError
+from CondDiffusionUADLib.scene.CandidateSegmentation import segmentIds
 from CondDiffusionUADLib.scene.Decisions import (
     ACCEPTED,
     DECISIONS_ATTRIBUTE,
@@ -50,6 +51,18 @@ def moved(scene: Any, millimeters: float) -> Any:
 
 def live_of(mrml: MrmlApplication, nodes: DetectionNodes) -> LiveFindings:
     return LiveFindings.fromScene(mrml.logics.segmentations, nodes)
+
+
+def test_outlines_that_slicer_hid_in_a_loaded_scene_are_shown(mrml: MrmlApplication, nodes: DetectionNodes) -> None:
+    live_of(mrml, nodes).decide(1, ACCEPTED)
+    display, names = nodes.segmentation.GetDisplayNode(), segmentIds(nodes.segmentation)
+    assert len(names) == 2
+    display.SetSegmentVisibility(names[0], False)
+    live_of(mrml, nodes)
+    assert [display.GetSegmentVisibility(name) for name in names] == [False, True], "that is what the user wants"
+    display.SetSegmentVisibility(names[1], False)
+    live_of(mrml, nodes)
+    assert all(display.GetSegmentVisibility(name) for name in names)
 
 
 def test_a_copy_of_the_heatmap_is_a_volume_and_no_result_and_no_scan(

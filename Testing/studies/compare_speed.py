@@ -70,8 +70,11 @@ def compare(first: Mapping[str, str], second: Mapping[str, str], *, slices: int,
             {**variant, "slices": slices, "result": str(result), "brain": brain.__file__}
             for variant, result in zip((first, second), results, strict=True)
         ]
-        trials = [stack.enter_context(_trial(variant)) for variant in variants]
-        pairs = [[_answer(trial) for trial in trials] for _ in range(rounds + 1)][1:]
+        trials = []
+        for variant in variants:
+            trials.append(stack.enter_context(_trial(variant)))
+            _answer(trials[-1])  # its first run does not count
+        pairs = [[_answer(trial) for trial in trials] for _ in range(rounds)]
         one, other = (np.load(result) for result in results)
     wall, busy = (np.array([[answer[key] for answer in pair] for pair in pairs]) for key in ("seconds", "cpu_seconds"))
     ratios = wall[:, 0] / wall[:, 1]

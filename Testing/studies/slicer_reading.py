@@ -45,29 +45,30 @@ class Reading:
         assert self.ui.detectButton.enabled and not self.ui.sampleArea.visible
         return f"{opened:.2f} s"
 
-    def wait(self, condition: Callable[[], Any], seconds: float) -> float:
-        """Wait; returns the longest stall."""
+    def wait(self, condition: Callable[[], Any], seconds: float) -> tuple[float, float]:
+        """Wait; returns the longest stall, and how much of one this thread computed."""
         _took, stall = self.session.pump(condition, seconds)
         assert condition(), "not in time"
-        return stall
+        return stall, self.session.computed
 
     def get_ready(self) -> str:
         """The model is loaded while the reader looks at the scan."""
         stall = self.wait(lambda: self.session.panel.logic.workerMegabytes is not None, 240)
         self.session.picture("ready")
-        return f"longest stall {stall} s; {self.ui.readyLabel.text}"
+        return f"longest stall {told(stall)}; {self.ui.readyLabel.text}"
 
     def detect(self) -> str:
         """One click; a picture while it runs."""
         begun = time.monotonic()
         self.ui.detectButton.click()
-        stall = self.wait(lambda: "Reconstructing" in self.ui.stageLabel.text, 240)
+        stalls = [self.wait(lambda: "Reconstructing" in self.ui.stageLabel.text, 240)]
         self.session.picture("running")
         self.keep_open()
-        stall = max(stall, self.wait(lambda: not self.session.panel.run.busy, 400))
+        stalls.append(self.wait(lambda: not self.session.panel.run.busy, 400))
         assert "candidates" in self.ui.messageLabel.text and self.ui.scanSection.collapsed
         self.session.picture("found")
-        return f"{self.ui.messageLabel.text}; {time.monotonic() - begun:.0f} s, longest stall {stall} s"
+        longest = tuple(max(column) for column in zip(*stalls, strict=True))
+        return f"{self.ui.messageLabel.text}; {time.monotonic() - begun:.0f} s, longest stall {told(longest)}"
 
     def keep_open(self) -> None:
         """Slicer is closed in the run, and the reader thinks better of it."""
@@ -136,18 +137,18 @@ class Reading:
         for key in (qt.Qt.Key_A, qt.Qt.Key_X, qt.Qt.Key_U):
             self.press(key)
         text = str(line.text)
+        line.hide()
         line.deleteLater()
         assert text == "axu" and str(self.ui.messageLabel.text) == before, (text, slicer.app.focusWidget())
         return text
 
     def slide(self) -> str:
         """Steps of the sensitivity slider, views drawn."""
-        stalls = []
+        slider, steps = self.ui.sensitivitySlider, []
         for value in (210, 230, 260, 300, 200):
             self.session.pump(seconds=0.3)
-            self.ui.sensitivitySlider.value = value
-            stalls.append(self.session.pump(seconds=0.05)[1])
-        return f"{stalls} s a step"
+            steps.append(self.session.clock(lambda value=value: setattr(slider, "value", value)))
+        return f"at most {told(tuple(max(column) for column in zip(*steps, strict=True)))}: {steps}"
 
     def compare(self) -> str:
         """Heatmap off, flicker, side by side."""
@@ -160,12 +161,14 @@ class Reading:
         assert self.ui.flickerButton.checked
         self.session.picture("flicker")
         self.press(qt.Qt.Key_C)
-        self.ui.compareBox.currentIndex = self.ui.compareBox.findData("threeUp")
-        self.session.pump(seconds=1)
+        box = self.ui.compareBox
+        changed = self.session.clock(lambda: setattr(box, "currentIndex", box.findData("threeUp")))
         self.session.picture("compared")
-        self.ui.compareBox.currentIndex = 0
+        box.currentIndex = 0
         self.session.pump(seconds=1)
-        return "seen"
+        jumped = self.session.clock(self.ui.nextButton.click)
+        self.session.clock(self.ui.previousButton.click)
+        return f"three views: {told(changed)}; a jump: {told(jumped)}"
 
     def drag(self) -> str:
         """A drag with the left button in adjust mode changes the window of the scan, not the scale of the heatmap."""
@@ -216,10 +219,11 @@ class Reading:
         self.ui.brainBox.checked = True
         self.session.panel.findings._button.click()
         _took, stall = self.session.pump(seconds=3)
+        stall = stall, self.session.computed
         self.session.picture("3d")
         self.ui.brainBox.checked = False
         self.session.panel.findings._button.click()
-        return f"longest stall {stall} s"
+        return f"longest stall {told(stall)}"
 
     def delete(self) -> str:
         """Without the scan, no other volume is chosen; without a scene, nothing is said."""
@@ -232,6 +236,11 @@ class Reading:
         assert not self.ui.messageLabel.visible and self.ui.findingsLabel.text == "No detection yet."
         self.session.picture("cleared")
         return "nothing left"
+
+
+def told(stall: tuple[float, ...]) -> str:
+    """How long something took, for people."""
+    return f"{stall[0]:.3f} s, of which computing {stall[1]:.3f} s"
 
 
 def read(session: Session) -> None:

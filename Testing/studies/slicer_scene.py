@@ -177,6 +177,8 @@ def save_and_load(live: LiveFindings) -> None:
         timed("a step of taking up a loaded scene", lambda: next(work))
     again = [(finding.volumeMl, finding.status) for finding in result[0].selection.findings]
     check("volumes and decisions are as they were", again == before)
+    display, segments = nodes.segmentation.GetDisplayNode(), nodes.segmentation.GetSegmentation().GetSegmentIDs()
+    check("all outlines are shown", all(display.GetSegmentVisibility(name) for name in segments))
     picture("8_loaded")
     slicer.mrmlScene.ReadFromMRB(str(OUT / "scene.mrb"), False)
     check("an import keeps both results", len(findDetections(slicer.mrmlScene)) == 2)

@@ -66,6 +66,8 @@ class Session:
         answer: The text of the button that answers them, where they have it; else it is their first.
         folder: What is chosen when a folder is asked for.
         failed: The steps that raised.
+        computed: The most that this thread itself computed at once in the last `pump`, seconds: what a stall would be
+            on a computer that does nothing else.
     """
 
     def __init__(self) -> None:
@@ -77,6 +79,7 @@ class Session:
         self.asked: list[str] = []
         self.answer = self.folder = ""
         self.failed: list[str] = []
+        self.computed = 0.0
         self._answering = qt.QTimer()
         self._answering.timeout.connect(self._answer)
         self._answering.start(300)
@@ -96,17 +99,27 @@ class Session:
     def pump(self, until: Callable[[], Any] = lambda: False, seconds: float = 1.0) -> tuple[float, float]:
         """Let Slicer work; the seconds that passed and the longest time that handling its events took at once."""
         start = time.monotonic()
-        longest = 0.0
+        longest = self.computed = 0.0
         while time.monotonic() - start < seconds and not until():
-            begun = time.monotonic()
+            begun, computed = time.monotonic(), time.thread_time()
             self.slicer.app.processEvents()
             longest = max(longest, time.monotonic() - begun)
+            self.computed = max(self.computed, time.thread_time() - computed)
             time.sleep(0.005)
         return round(time.monotonic() - start, 2), round(longest, 3)
 
+    def clock(self, action: Callable[[], Any]) -> tuple[float, float]:
+        """Do something and handle the events that it makes; seconds by the clock, and computed by this thread."""
+        begun, computed = time.monotonic(), time.thread_time()
+        action()
+        self.slicer.app.processEvents()
+        return round(time.monotonic() - begun, 3), round(time.thread_time() - computed, 3)
+
     def picture(self, name: str) -> None:
-        """Keep what the window shows."""
-        self.pump(seconds=0.3)
+        """Keep what the window shows, once the views have drawn it: on a busy computer that takes a while."""
+        for _look in range(20):
+            if self.pump(seconds=0.3)[1] < 0.03:
+                break
         self.slicer.util.mainWindow().grab().save(str(self.output / f"{name}.png"))
 
     def step(self, name: str, action: Callable[[], Any]) -> Any:
@@ -115,15 +128,21 @@ class Session:
             result = action()
         except Exception:
             self.failed.append(name)
-            print(f"FAILED {name}\n{traceback.format_exc()}", flush=True)
+            self._say(f"FAILED {name}\n{traceback.format_exc()}")
             return None
-        print(f"OK     {name}: {result}", flush=True)
+        self._say(f"OK     {name}: {result}")
         return result
 
     def end(self) -> None:
         """End Slicer; with 0 when no step failed."""
         print(f"{len(self.failed)} failed", flush=True)
         self.slicer.util.exit(len(self.failed))
+
+    def _say(self, text: str) -> None:
+        """Print, and keep beside the pictures, for a study that is broken off."""
+        print(text, flush=True)
+        with (self.output / "steps.txt").open("a", encoding="utf-8") as steps:
+            steps.write(f"{text}\n")
 
     def _answer(self) -> None:
         for widget in self.slicer.app.topLevelWidgets():

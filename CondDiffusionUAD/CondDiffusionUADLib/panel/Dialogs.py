@@ -12,7 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from CondDiffusionUADLib.panel.Widgets import plainLabel
-from CondDiffusionUADLib.run.Installing import Installing
+from CondDiffusionUADLib.run.Installer import Installer
 
 TITLE = "CondDiffusionUAD"
 _FOLDER = "CondDiffusionUAD/ExportFolder"
@@ -54,7 +54,7 @@ def askToQuit(text: str, parent: Any) -> bool:
     return _answer(text, [_("Quit")], parent) == 0
 
 
-def askToInstall(installer: Installing, parent: Any) -> Consent | None:
+def askToInstall(installer: Installer, parent: Any) -> Consent | None:
     """Ask whether to install the environment, and from where; None when the user does not want to."""
     fromFolder = _("Install from a folder of wheels...")
     answer = _answer(installer.question(), [_("Install"), fromFolder], parent)

@@ -13,12 +13,12 @@ from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
 from conddiffusion_uad.protocol.job import CONTRASTS
 from CondDiffusionUADLib.panel.Widgets import CardBrowser, choose, chosen, fill, quiet, setQuietly, toolTipText
 from CondDiffusionUADLib.run import Problems
-from CondDiffusionUADLib.run.Application import dicomValue, imagesOf, moduleLogics, settingsFor
+from CondDiffusionUADLib.run.Application import dicomValue, imagesOf, moduleLogics, settingsFor, whyNotExamined
 from CondDiffusionUADLib.run.Bundles import FAST, FULL, BundleInfo, installedBundles
 from CondDiffusionUADLib.run.DetectionRun import Settings
 from CondDiffusionUADLib.run.Problems import ProblemError
 from CondDiffusionUADLib.run.Readiness import Devices
-from CondDiffusionUADLib.scene.Images import Image, imagesLeftOut, takeOut, whyNoScan
+from CondDiffusionUADLib.scene.Images import Image, imagesLeftOut, takeOut
 from CondDiffusionUADLib.scene.InputVolume import guessContrast, preselected, toldContrast
 from CondDiffusionUADLib.scene.Nodes import nodesOf, notScans
 
@@ -36,6 +36,7 @@ class InputPanel:
         self._changed = changed
         self._parameters: Any = None
         self._images: tuple[Image, ...] = ()  # in the chosen volume
+        self._reason = ""  # why it cannot be examined
         self._corrections: dict[str, str] = {}  # contrasts that the user chose, by volume ID
         self._card = CardBrowser()
         ui.cardArea.layout().addWidget(self._card)
@@ -111,7 +112,7 @@ class InputPanel:
     @property
     def canExamine(self) -> bool:
         """Whether a volume is chosen that can be a scan."""
-        return self.volume is not None and not self._images and not whyNoScan(self.volume)
+        return self.volume is not None and not self._reason
 
     @property
     def bundleFolder(self) -> str:
@@ -137,12 +138,12 @@ class InputPanel:
             raise ProblemError(Problems.unknownBundle(chosenOnes.bundle))
         return settingsFor(
             self.volume,
-            chosenOnes.contrast,
-            bundle.name,
-            chosenOnes.device,
-            chosenOnes.quality,
-            healthyFlagged,
-            minVolumeMl,
+            contrast=chosenOnes.contrast,
+            bundle=bundle.name,
+            device=chosenOnes.device,
+            quality=chosenOnes.quality,
+            healthyFlagged=healthyFlagged,
+            minVolumeMl=minVolumeMl,
             skull=chosenOnes.skull,
             seed=chosenOnes.seed,
         )
@@ -214,13 +215,13 @@ class InputPanel:
         """Look at the chosen volume: whether it is one scan, and what the scan seems to be."""
         self._images = imagesOf(node) if node is not None else ()
         several = _("The volume holds {count} images. Choose one: it becomes a volume of its own.")
-        reason = several.format(count=len(self._images)) if self._images else whyNoScan(node) if node else ""
-        hint = reason or (imagesLeftOut(node) if node else "")
+        self._reason = several.format(count=len(self._images)) if self._images else whyNotExamined(node) if node else ""
+        hint = self._reason or (imagesLeftOut(node) if node else "")
         fill(self._ui.imageBox, [(_("Choose..."), ""), *((image.title, image.title) for image in self._images)], "")
         for widget in (self._ui.imageLabel, self._ui.imageBox):
             widget.visible = bool(self._images)
         self._ui.imageHint.text, self._ui.imageHint.visible = hint, bool(hint)
-        doubt = contrastDoubt(toldContrast(node, dicomValue)) if node is not None and not reason else ""
+        doubt = contrastDoubt(toldContrast(node, dicomValue)) if node is not None and not self._reason else ""
         self._ui.contrastDoubt.text, self._ui.contrastDoubt.visible = doubt, bool(doubt)
 
     def _onImage(self, *_index: Any) -> None:

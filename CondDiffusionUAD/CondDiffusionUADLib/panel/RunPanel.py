@@ -14,7 +14,8 @@ from CondDiffusionUADLib.panel.Widgets import setQuietly
 from CondDiffusionUADLib.run import Problems
 from CondDiffusionUADLib.run.DetectionLogic import DetectionLogic
 from CondDiffusionUADLib.run.DetectionRun import Outcome, Settings
-from CondDiffusionUADLib.run.Installing import Installing, InstallListener
+from CondDiffusionUADLib.run.Installer import Installer
+from CondDiffusionUADLib.run.InstallTexts import InstallListener
 from CondDiffusionUADLib.run.Problems import CANCELED, Problem, ProblemError
 
 PROGRESS_STEPS = 1000
@@ -37,7 +38,7 @@ class RunPanel:
         self,
         ui: Any,
         logic: DetectionLogic,
-        installer: Installing,
+        installer: Installer,
         request: Callable[[], tuple[Any, Settings]],
         changed: Callable[[], None],
         found: Callable[[Outcome], str],

@@ -18,7 +18,7 @@ from CondDiffusionUADLib.panel.Widgets import chosen
 from CondDiffusionUADLib.run import UserSettings
 from CondDiffusionUADLib.run.Bundles import shippedBundles
 from CondDiffusionUADLib.run.ChildProcess import ChildProcess, Launch
-from CondDiffusionUADLib.run.Installing import Installing
+from CondDiffusionUADLib.run.Installer import Installer
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
 
 _ERROR = "Error: "
@@ -35,7 +35,7 @@ class SettingsPanel:
         changed: Called when the engine may be another one, or is to be ready at another time.
     """
 
-    def __init__(self, ui: Any, installer: Installing, run: RunPanel, changed: Callable[[], None]) -> None:
+    def __init__(self, ui: Any, installer: Installer, run: RunPanel, changed: Callable[[], None]) -> None:
         self._ui = ui
         self._installer = installer
         self._run = run

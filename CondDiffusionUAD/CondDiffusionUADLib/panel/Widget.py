@@ -23,7 +23,6 @@ from CondDiffusionUADLib.run.DetectionRun import Outcome, Settings
 from CondDiffusionUADLib.run.EngineLaunch import engineLaunch
 from CondDiffusionUADLib.run.Folders import resource
 from CondDiffusionUADLib.run.Installer import Installer
-from CondDiffusionUADLib.run.Installing import Installing
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
 from CondDiffusionUADLib.run.Readiness import DeviceProbe, Devices
 from CondDiffusionUADLib.run.Steps import Steps, timer
@@ -44,7 +43,7 @@ class Panel(VTKObservationMixin):
         installer: Sees to the environment that the engine runs in; None for the real one.
     """
 
-    def __init__(self, layout: Any, moduleLogic: Any, installer: Installing | None = None) -> None:
+    def __init__(self, layout: Any, moduleLogic: Any, installer: Installer | None = None) -> None:
         super().__init__()
         self._moduleLogic = moduleLogic
         self._widget = slicer.util.loadUI(str(resource("UI/CondDiffusionUAD.ui")))

@@ -16,7 +16,7 @@ from CondDiffusionUADLib.run.EngineLaunch import engineLaunch
 from CondDiffusionUADLib.run.Folders import resource
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
 from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE
-from CondDiffusionUADLib.scene.Images import Image, imagesIn
+from CondDiffusionUADLib.scene.Images import Image, imagesIn, mixedFrames, whyNoScan
 from CondDiffusionUADLib.scene.InputVolume import guessContrast
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
 from CondDiffusionUADLib.scene.Scene import Logics
@@ -76,6 +76,11 @@ def imagesOf(volumeNode: Any) -> tuple[Image, ...]:
     return imagesIn(volumeNode, dicomValue, dicomFile)
 
 
+def whyNotExamined(volumeNode: Any) -> str:
+    """Why no image in a volume can be examined, and what to do; empty when one can."""
+    return whyNoScan(volumeNode) or mixedFrames(volumeNode, dicomValue, dicomFile)
+
+
 def _database() -> Any:
     database = getattr(slicer, "dicomDatabase", None)
     return database if database and database.isOpen else None
@@ -94,33 +99,15 @@ def chooseBundle(name: str) -> BundleInfo:
 
 
 def detect(
-    volumeNode: Any,
-    *,
-    contrast: str = "auto",
-    bundle: str = "",
-    device: str = "auto",
-    quality: str = FULL,
-    healthyFlagged: float = 0.01,
-    minVolumeMl: float = 0.05,
-    skull: str = "auto",
-    seed: int = 0,
-    wait: bool = True,
-    listener: RunListener | None = None,
+    volumeNode: Any, *, wait: bool = True, listener: RunListener | None = None, **options: Any
 ) -> DetectionNodes | None:
     """Look for anomalies in a scan, without any dialog.
 
     Args:
         volumeNode: The scan, in the scene.
-        contrast: "T1", "T2", "FLAIR", or "auto" to take what its DICOM tags or its name tell.
-        bundle: Name or folder of a model; empty for the default one.
-        device: "auto", "cpu", "mps", "cuda" or "cuda:N".
-        quality: "full", or "fast" for one noise level only.
-        healthyFlagged: Fraction of healthy tissue that may be flagged, 0.0001 to 0.1.
-        minVolumeMl: Smallest volume of a finding, ml.
-        skull: "on" (it is there), "off" (already stripped) or "auto".
-        seed: Of the noise.
         wait: Return when it is done; else at once, and the listener is told.
         listener: Is told how it goes.
+        options: Those of `settingsFor`.
 
     Returns:
         The nodes with the results; None when not waiting.
@@ -129,9 +116,7 @@ def detect(
         ProblemError: There is no result; it says why and what to do. Packages are never installed from here: the
             panel's button does that, after asking.
     """
-    settings = settingsFor(
-        volumeNode, contrast, bundle, device, quality, healthyFlagged, minVolumeMl, skull=skull, seed=seed
-    )
+    settings = settingsFor(volumeNode, **options)
     waiter = _Waiter(listener)
     detectionLogic().start(volumeNode, settings, waiter)
     if not wait:
@@ -144,40 +129,43 @@ def detect(
 
 def settingsFor(
     volumeNode: Any,
-    contrast: str,
-    bundle: str,
-    device: str,
-    quality: str,
-    healthyFlagged: float,
-    minVolumeMl: float,
     *,
-    skull: str,
-    seed: int,
+    contrast: str = "auto",
+    bundle: str = "",
+    quality: str = FULL,
+    healthyFlagged: float | None = None,
+    **others: Any,
 ) -> Settings:
-    """The settings of a run from what a user says. Raises ProblemError."""
+    """The settings of a run from what a user says.
+
+    Args:
+        volumeNode: The scan.
+        contrast: "T1", "T2", "FLAIR", or "auto" to take what its DICOM tags or its name tell.
+        bundle: Name or folder of a model; empty for the default one.
+        quality: "full", or "fast" for one noise level only.
+        healthyFlagged: Fraction of healthy tissue that may be flagged, 0.0001 to 0.1; None to go by `expectedFindings`.
+        others: Further fields of `Settings`: device, expectedFindings, minVolumeMl, skull, seed, acceptAnyScan.
+
+    Raises:
+        ProblemError: An option or the volume is not acceptable.
+    """
     lowest, highest = (10**-score for score in reversed(SCORE_RANGE))
-    if not lowest * 0.999 <= healthyFlagged <= highest * 1.001:
+    if healthyFlagged is not None and not lowest * 0.999 <= healthyFlagged <= highest * 1.001:
         message = f"healthyFlagged cannot be {healthyFlagged!r}."
         raise ProblemError(Problem("bad_option", message, f"Accepted: {lowest:g} to {highest:g}."))
     images = imagesOf(volumeNode)
     if images and not images[0].alone:
         raise ProblemError(Problems.severalImages([image.title for image in images]))
+    if reason := whyNotExamined(volumeNode):
+        raise ProblemError(Problem("no_scan", reason))
     info = chooseBundle(bundle)
     if contrast == "auto":
         guess = guessContrast(volumeNode, dicomValue)
         if guess is None:
             raise ProblemError(Problems.contrastUnknown())
         contrast = guess[0]
-    return Settings(
-        bundle=str(info.folder),
-        contrast=contrast,
-        device=device,
-        levels=info.levelsFor(quality),
-        healthyFlagged=healthyFlagged,
-        minVolumeMl=minVolumeMl,
-        skull=skull,
-        seed=seed,
-    )
+    levels = info.levelsFor(quality)
+    return Settings(str(info.folder), contrast, levels=levels, healthyFlagged=healthyFlagged, **others)
 
 
 class _Waiter:

@@ -18,13 +18,27 @@ from CondDiffusionUADLib.scene.Nodes import DetectionNodes
 
 @dataclass(frozen=True)
 class Settings:
-    """How a scan is examined; the fields of `DetectionJob` that the user decides."""
+    """How a scan is examined; the fields of `DetectionJob` that the user decides, as it explains them.
+
+    Attributes:
+        bundle: Folder of the model.
+        contrast: "T1", "T2" or "FLAIR".
+        device: "auto", "cpu", "mps", "cuda" or "cuda:N".
+        levels: Noise levels; None for the model's own.
+        healthyFlagged: Fraction of healthy tissue that may be flagged; None to go by findings.
+        expectedFindings: False findings in a healthy brain; None for the usual number.
+        minVolumeMl: Smallest volume of a finding, ml.
+        skull: "on" (it is there), "off" (already stripped) or "auto".
+        seed: Of the noise.
+        acceptAnyScan: Whether to go on with a scan that would be refused.
+    """
 
     bundle: str
     contrast: str
     device: str = "auto"
     levels: tuple[int, ...] | None = None
-    healthyFlagged: float = 0.01
+    healthyFlagged: float | None = None
+    expectedFindings: float | None = None
     minVolumeMl: float = 0.05
     skull: str = "auto"
     seed: int = 0
@@ -41,6 +55,7 @@ class Settings:
                 device=self.device,
                 levels=self.levels,
                 healthy_flagged=self.healthyFlagged,
+                expected_findings=self.expectedFindings,
                 min_volume_ml=self.minVolumeMl,
                 skull=self.skull,
                 seed=self.seed,

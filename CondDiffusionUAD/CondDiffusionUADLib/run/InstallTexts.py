@@ -1,21 +1,58 @@
-"""What is said about the engine's environment and its installation."""
+"""What is said about the engine's environment and its installation, and to whom."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from slicer.i18n import tr as _
 
 from conddiffusion_uad.protocol.job import is_number
 from CondDiffusionUADLib.run.Environment import Record
+from CondDiffusionUADLib.run.Problems import Problem
 
 # Measured on Linux, uv and all: downloaded, and then on the disk. With an NVIDIA card, PyTorch is the large build.
 DOWNLOAD_MB, DISK_GB = 400, 1.5
 GPU_DOWNLOAD_MB, GPU_DISK_GB = 3200, 7.0
 _DOWNLOADING = 0.85  # of all the work
+
+
+@dataclass(frozen=True)
+class EnvironmentState:
+    """The Python environment that the engine runs in.
+
+    Attributes:
+        ready: Whether it is complete: a detection can begin.
+        named: Whether it is one that the user made by hand and named, instead of our own.
+        place: Its folder; where it would be when it is not there.
+        megabytes: Its size on the disk; None when it is not there or not ours.
+        text: A sentence or two about it for the panel: what it is, or why it cannot be used.
+    """
+
+    ready: bool
+    named: bool
+    place: Path
+    megabytes: int | None
+    text: str
+
+
+class InstallListener(Protocol):
+    """Who is told how an installation goes."""
+
+    def onStep(self, text: str, fraction: float | None) -> None:
+        """What is being done, in words and megabytes; how much of all is done (0..1), None when that is not known."""
+
+    def onQuestion(self, text: str) -> bool:
+        """Ask the user, who may decline: the download is larger than was said, for one."""
+
+    def onLog(self, line: str) -> None:
+        """A line for the log."""
+
+    def onInstalled(self, problem: Problem | None) -> None:
+        """It is over: the environment is ready, or it is as it was before and the problem says why."""
 
 
 def hasNvidia() -> bool:

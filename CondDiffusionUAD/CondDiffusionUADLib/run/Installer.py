@@ -1,4 +1,4 @@
-"""Sees to the environment that the engine runs in; see `Installing`. A process does the work, `BuildEnvironment`."""
+"""Sees to the environment that the engine runs in. A process does the work, `BuildEnvironment`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from CondDiffusionUADLib.run.ChildProcess import ChildProcess
 from CondDiffusionUADLib.run.EngineLaunch import ownEnvironment, slicersPythonLaunch
 from CondDiffusionUADLib.run.Environment import OLD, engineFolder, leftovers, pythonIn, readRecord
 from CondDiffusionUADLib.run.Folders import moduleFolder, resource
-from CondDiffusionUADLib.run.Installing import EnvironmentState, InstallListener
+from CondDiffusionUADLib.run.InstallTexts import EnvironmentState, InstallListener
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
 from CondDiffusionUADLib.run.WorkerProcess import LineBuffer, readEvent
 
@@ -25,7 +25,9 @@ _PATIENCE_MS = 1500  # to tidy up, when Slicer quits
 
 
 class Installer:
-    """Installs, checks and removes; one thing at a time.
+    """Installs, checks and removes; one thing at a time. Nothing here asks the user by itself.
+
+    `fake_installer.FakeInstaller` does as if, for tests.
 
     Args:
         more: What the process is told beside the rest; see `BuildOrder.Order`.
@@ -64,7 +66,12 @@ class Installer:
         return InstallTexts.question(engineFolder(), InstallTexts.hasNvidia(), wheels)
 
     def install(self, listener: InstallListener, wheels: Path | None = None) -> None:
-        """Make our own environment, anew when there is one; see `Installing.install`."""
+        """Make our own environment, anew when there is one (that is how it is repaired).
+
+        Args:
+            listener: Is told how it goes; `onInstalled` comes exactly once, and never before this returns.
+            wheels: A folder of wheels to take everything from, without any network; None for the registry.
+        """
         try:
             record = readRecord(ownEnvironment())
         except OSError as error:
@@ -81,7 +88,12 @@ class Installer:
         self._begin(_Job(listener, {**order, **self._more}, self._onOver))
 
     def use(self, python: str, listener: InstallListener) -> None:
-        """Use an environment that the user made by hand; see `Installing.use`."""
+        """Use an environment that the user made by hand, from now on and after restarts too, if the engine runs in it.
+
+        Args:
+            python: Its Python, or its folder; empty to go back to our own.
+            listener: Is told how it goes.
+        """
         if not python:
             UserSettings.setEnvironmentPython("")
             _later(lambda: listener.onInstalled(None))
@@ -94,7 +106,7 @@ class Installer:
         self._begin(_Job(listener, {"existing": str(program), **self._more}, self._onOver))
 
     def cancel(self) -> None:
-        """Give up what is under way; see `Installing.cancel`."""
+        """Give up what is under way; `onInstalled` comes, with the problem `canceled`, within three seconds."""
         job, self._job = self._job, None
         if job is not None:
             self._tidying.append(job)

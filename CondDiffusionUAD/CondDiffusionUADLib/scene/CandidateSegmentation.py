@@ -140,6 +140,18 @@ def isOurs(segmentId: str) -> bool:
     return segmentId == SEGMENT_ID or segmentId.startswith(ACCEPTED_PREFIX)
 
 
+def uncover(node: Any) -> None:
+    """Show the segments of a segmentation when each of them is hidden.
+
+    Slicer may hide them all by itself when a scene with a second, hidden segmentation is closed and loaded again (5.13
+    does), and outlines that are missing look like tissue that is fine. Who wants none hides the segmentation.
+    """
+    display, ids = node.GetDisplayNode(), segmentIds(node)
+    if display is not None and not any(display.GetSegmentVisibility(name) for name in ids):
+        for name in ids:
+            display.SetSegmentVisibility(name, True)
+
+
 def labelmapOf(node: Any, segmentId: str) -> Any:
     """The binary label map of a segment, or None."""
     segment = node.GetSegmentation().GetSegment(segmentId)

@@ -28,16 +28,10 @@ class Regions:
     Attributes:
         count: How many.
         labels: The region (0 .. count - 1) of each voxel of `Components.indices` that is above the threshold.
-        sizes: Voxels of each region.
-        sums: Sum of the scores of each region.
-        peaks: Place in `Components.indices` of the highest score of each region.
     """
 
     count: int
     labels: np.ndarray
-    sizes: np.ndarray
-    sums: np.ndarray
-    peaks: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -61,18 +55,7 @@ class Components:
         # In single precision, like the engine: the scores have no more.
         voxels = int(np.searchsorted(-self.scores, -float(np.float32(threshold)), side="right"))
         pairs = self.pairs[:, : int(np.searchsorted(self.ranks, voxels, side="right"))]
-        count, labels = _label(pairs, voxels)
-        scores = self.scores[:voxels]
-        peaks = np.zeros(count, np.intp)
-        # Assigned from the weakest to the strongest: what remains is the strongest.
-        peaks[labels[::-1]] = np.arange(voxels - 1, -1, -1)
-        return Regions(
-            count,
-            labels,
-            np.bincount(labels, minlength=count),
-            np.bincount(labels, weights=scores, minlength=count),
-            peaks,
-        )
+        return Regions(*_label(pairs, voxels))
 
     def placeOf(self, voxel: tuple[int, int, int]) -> int | None:
         """The place in `indices` of a voxel (z, y, x); None when its score is below the lowest."""

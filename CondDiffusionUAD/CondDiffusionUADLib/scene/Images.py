@@ -24,6 +24,7 @@ from conddiffusion_uad.protocol.stacks import EVERY, ORIENTATION, POSITION, TAGS
 from CondDiffusionUADLib.scene.Nodes import nodesOf, putBeside
 
 INSTANCES = "DICOM.instanceUIDs"
+NUMBER_OF_FRAMES = "0028,0008"
 _WHOLE_ROLE = "CondDiffusionUAD.Whole"
 _TITLE = "CondDiffusionUAD.Image"
 _NIFTI, _HEADER_BYTES = (".nii", ".nii.gz", ".hdr"), 348
@@ -66,6 +67,29 @@ def whyNoScan(volume: Any) -> str:
     if image is not None and image.GetNumberOfScalarComponents() in _COLORS and image.GetScalarSize() == 1:
         return _("It is in color. Choose the scan in gray values.")
     return ""
+
+
+def mixedFrames(volume: Any, value: Value, file: File) -> str:
+    """That a DICOM file of many images (enhanced) holds several at a place, and what to do; empty when it does not.
+
+    Slicer shows all of them as slices of one volume, and the database has no tags of single images to take them apart.
+    """
+    instances = (volume.GetAttribute(INSTANCES) or "").split()
+    if len(instances) != 1 or value(instances[0], NUMBER_OF_FRAMES).strip() in ("", "1"):
+        return ""
+    import pydicom  # here, as Slicer's own: the module must open at once
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        groups = "PerFrameFunctionalGroupsSequence"
+        frames = pydicom.dcmread(file(instances[0]), stop_before_pixels=True, specific_tags=[groups])[groups]
+        places = {tuple(frame.PlanePositionSequence[0].ImagePositionPatient) for frame in frames}
+    except (OSError, AttributeError, KeyError, IndexError, TypeError, ValueError, InvalidDicomError):
+        return ""
+    if len(places) == len(frames.value):
+        return ""
+    text = _("Its file holds {images} images at {places} places. Slicer cannot take them apart: convert it to NIfTI.")
+    return text.format(images=len(frames.value), places=len(places))
 
 
 def imagesLeftOut(volume: Any) -> str:

@@ -20,6 +20,7 @@ from CondDiffusionUADLib.scene.CandidateSegmentation import (
     readSegment,
     segmentIds,
     stampOf,
+    uncover,
     writePieces,
 )
 from CondDiffusionUADLib.scene.Decisions import ACCEPTED, OPEN, REJECTED
@@ -67,8 +68,10 @@ class WrittenSegmentation:
         return self.isThere and set(self._written) <= set(segmentIds(self.node))
 
     def expect(self, pieces: Iterable[Piece]) -> None:
-        """Take these for what was written: by a session before this one."""
+        """Take these for what was written, by a session before this one, and let what is there be seen."""
         self._written = {piece.segmentId: piece for piece in pieces}
+        if self.isThere:
+            uncover(self.node)
 
     def write(self, pieces: Iterable[Piece]) -> None:
         """Bring these segments into the scene, and take others of the module out; what is there already is left."""

@@ -52,7 +52,7 @@ class Console:
         self._line.say(f"This takes about {clock(event['seconds'])} min on this computer.")
 
     def _progress(self, event: Event) -> None:
-        left = f"{clock(event['eta_s'])} left" if event["fraction"] < 1 else ""
+        left = f"{clock(event['eta_s'])} left" if event["fraction"] < 1 and event["eta_s"] is not None else ""
         self._line.draw(f"{self._title:26}", event["fraction"], left)
 
     def _warning(self, event: Event) -> None:
@@ -79,7 +79,7 @@ def findings_table(report: dict[str, Any]) -> list[str]:
     findings = report["findings"]["list"]
     threshold = report["parameters"]["threshold"]
     if not findings:
-        return [f"No finding from score {threshold:.2f} on."]
+        return [f"Nothing from score {threshold:.2f} on.", *_usual(report)]
     lines = [f"{'finding':>7} {'volume':>10} {'peak':>6} {'mean':>6}   center R, A, S"]
     for entry in findings[:MOST_ROWS]:
         center = ", ".join(f"{entry[f'centre_{axis}_mm']:.0f}" for axis in "ras")
@@ -90,6 +90,12 @@ def findings_table(report: dict[str, Any]) -> list[str]:
     if len(findings) > MOST_ROWS:
         lines.append(f"... and {len(findings) - MOST_ROWS} more in findings.csv")
     return lines
+
+
+def _usual(report: dict[str, Any]) -> list[str]:
+    """How usual the largest score is in healthy scans, if the bundle knows."""
+    share = (report.get("expected_findings") or {}).get("healthy_as_large")
+    return [] if share is None else [f"{share:.0%} of healthy scans have a score as large as its largest."]
 
 
 def clock(seconds: float) -> str:

@@ -142,6 +142,7 @@ class Examination:
         Raises:
             Failure: Of the kind that fits.
         """
+        output.require_apart(folder, path)
         with output.staged(folder, force=self.job.force) as private:
             self.recorder.stage("read")
             scan, contrast, told = self.ahead.scan(path, self.recorder)

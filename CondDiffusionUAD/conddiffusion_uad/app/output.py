@@ -60,6 +60,19 @@ def staged(output: Path, *, force: bool) -> Iterator[Path]:
             os.close(held)
 
 
+def require_apart(output: Path, scan: str) -> None:
+    """Refuse a folder where a result would replace the scan itself, which may have the name of a result.
+
+    Raises:
+        OutputFailure: "output_exists".
+    """
+    for name in FILES:
+        with suppress(OSError):
+            if os.path.samefile(output / name, scan):
+                message = f"The result {name} would replace the scan itself."
+                raise OutputFailure("output_exists", message, "Choose another --output folder.")
+
+
 def remove_all_private() -> None:
     """Remove every private folder of this process, from any thread, also while another thread writes into it.
 

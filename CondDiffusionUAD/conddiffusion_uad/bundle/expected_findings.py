@@ -25,7 +25,8 @@ def measure(healthy: Sequence[np.ndarray], voxel_ml: float, least_ml: float) -> 
         ValueError: There is no scan, or no map has a value above 0.
     """
     thresholds = levels(healthy)
-    return promised(thresholds, counts(healthy, thresholds, voxel_ml, least_ml), least_ml)
+    largest = [float(found.max()) for found in healthy]
+    return promised(thresholds, counts(healthy, thresholds, voxel_ml, least_ml), least_ml, largest)
 
 
 def levels(healthy: Sequence[np.ndarray]) -> np.ndarray:
@@ -42,17 +43,18 @@ def counts(healthy: Sequence[np.ndarray], thresholds: np.ndarray, voxel_ml: floa
     return np.array([[findings(found, t, voxel_ml, least_ml).size for t in thresholds] for found in healthy])
 
 
-def promised(thresholds: np.ndarray, counted: np.ndarray, least_ml: float) -> ExpectedFindings:
-    """What counted findings (scans, thresholds) let expect.
+def promised(
+    thresholds: np.ndarray, counted: np.ndarray, least_ml: float, largest: Sequence[float] = ()
+) -> ExpectedFindings:
+    """What counted findings (scans, thresholds) let expect; ``largest`` is the largest value of each scan.
 
     Lowering a threshold lets findings flow together, so that there may be fewer of them. What counts at a threshold
     is the largest number at it or above, which can only grow as the threshold falls.
     """
-    largest = np.maximum.accumulate(counted[:, ::-1], axis=1)[:, ::-1]
-    mean = np.minimum(largest, MOST).mean(0)
-    highest = sorted(float(thresholds[row > 0].max(initial=0)) for row in counted)
+    highest = np.maximum.accumulate(counted[:, ::-1], axis=1)[:, ::-1]
+    mean = np.minimum(highest, MOST).mean(0)
     return ExpectedFindings(
-        tuple(thresholds.tolist()), tuple(mean.tolist()), len(counted), float(least_ml), tuple(highest)
+        tuple(thresholds.tolist()), tuple(mean.tolist()), len(counted), float(least_ml), tuple(sorted(largest))
     )
 
 

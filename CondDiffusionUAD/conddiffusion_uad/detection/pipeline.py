@@ -47,7 +47,7 @@ class Detection:
     batch: int
     prepared: Prepared
     assessment: gate.Assessment
-    measures: Mapping[str, float] = field(default_factory=dict)
+    measures: Mapping[str, float | Sequence[float]] = field(default_factory=dict)
 
 
 def prepare_now(scan: sitk.Image, options: Mapping[str, Any], progress: Progress) -> Prepared:

@@ -23,14 +23,19 @@ if TYPE_CHECKING:
 _MOST_INFLATED = 1 << 30  # bytes
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _PIXELS = 0x7FE00010
-_SUFFIXES = (".dcm", ".ima", ".dicom")
+SUFFIXES = (".dcm", ".ima", ".dicom")
 T = TypeVar("T")
+
+
+def begins(begin: bytes) -> bool:
+    """Whether a file begins as DICOM files do."""
+    return begin[128:132] == b"DICM"
 
 
 def is_dicom(path: Path) -> bool:
     """Whether a file is DICOM: by its first bytes, or by its name. Raises OSError."""
     with path.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM" or path.name.lower().endswith(_SUFFIXES)
+        return begins(stream.read(132)) or path.name.lower().endswith(SUFFIXES)
 
 
 def header(path: Path) -> Dataset | None:

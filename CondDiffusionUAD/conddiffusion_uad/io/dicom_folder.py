@@ -52,7 +52,7 @@ def series_in(path: Path, reading: Reading) -> list[Series]:
     Raises:
         BadInput: truncated, not_an_image, not_readable, file_not_found or too_large.
     """
-    found: dict[tuple[str, str], Series] = {}
+    found: dict[tuple[str, ...], Series] = {}
     others: list[Path] = []
     without_images: Counter[str] = Counter()
     for file in [path] if path.is_file() else _files(path):
@@ -64,7 +64,7 @@ def series_in(path: Path, reading: Reading) -> list[Series]:
         elif (modality := text(header, "Modality")) in _NO_SCANS:
             without_images[modality] += 1
         else:
-            key = (text(header, "StudyInstanceUID"), text(header, "SeriesInstanceUID"))
+            key = tuple(text(header, keyword) for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "PatientID"))
             found.setdefault(key, Series([])).files.append((file, header))
     if not found:
         raise _nothing(path, others, without_images)
@@ -141,7 +141,9 @@ def choose(found: list[Series], path: Path, reading: Reading) -> Series:
         return found[0]
     message = f"{path} holds {len(found)} DICOM series: {_listed(found)}."
     if len({series.uid for series in found}) < len(found):
-        hint = "Some have one SeriesInstanceUID but are of different studies: choose the folder of one of them."
+        hint = (
+            "Some have one SeriesInstanceUID but are of different patients or studies: choose the files of one of them."
+        )
         raise BadInput("several_series", message, hint)
     raise BadInput("several_series", message, f"Choose one, such as --series {_keys(found)[0]}.")
 

@@ -52,6 +52,7 @@ class Frame:
         uid: Of the file.
         reference: Frame of reference: what the positions are relative to.
         marks: What tells it from others of the same place, by how that is called.
+        where: What it is called in messages: its file, or its number in a file of many.
     """
 
     path: Path
@@ -65,6 +66,7 @@ class Frame:
     uid: str
     reference: str
     marks: Mapping[str, str] = field(hash=False)
+    where: str
 
 
 def frames_of(path: Path, dataset: Dataset) -> list[Frame]:
@@ -130,6 +132,7 @@ def _frame(
         uid=text(dataset, "SOPInstanceUID"),
         reference=text(dataset, "FrameOfReferenceUID"),
         marks=marks,
+        where=where,
     )
 
 

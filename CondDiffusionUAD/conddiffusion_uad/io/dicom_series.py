@@ -85,7 +85,11 @@ def _frames(series: Series, reading: Reading) -> list[Frame]:
 
 
 def _tell_missing(series: Series, count: int, name: str, reading: Reading) -> None:
-    """Tell when the series says that it has more images than there are."""
+    """Tell when the series says that it has more images, or parts, than there are."""
+    parts = integer(series.files[0][1], "InConcatenationTotalNumber")
+    if parts and parts > len(series.files):
+        message = f"The series in {name} says that it has {parts} parts (InConcatenationTotalNumber)"
+        reading.warn("images_missing", f"{message}; {len(series.files)} are there.", _SHOW_BRAIN)
     promised = integer(series.files[0][1], "ImagesInAcquisition")
     if promised and promised > count:
         message = f"The series in {name} says that it has {promised} images (ImagesInAcquisition); {count} are there."

@@ -35,8 +35,8 @@ class Stack:
 
     @property
     def files(self) -> str:
-        """The names of the first and the last file."""
-        names = sorted({frame.path.name for frame in self.frames})
+        """What the first and the last are called."""
+        names = sorted({frame.where for frame in self.frames})
         return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
 
 
@@ -57,7 +57,9 @@ def choose(frames: Sequence[Frame], name: str, reading: Reading) -> Stack:
     if len(stacks) == 1:
         return stacks[0]
     if all(len(stack.frames) == 1 for stack in stacks):
-        message = f"The {len(frames)} images in {name} are no volume, but single pictures, as of a localizer."
+        where = f"all lie at one place (ImagePositionPatient is {_backslashed(frames[0].position)})"
+        what = where if _alike(frames[0], frames[-1]) else "are single pictures of different planes, as of a localizer"
+        message = f"The {len(frames)} images in {name} are no volume: they {what}."
         raise BadInput("not_3d", message, "Choose the series that shows the whole head.")
     main = max(stacks, key=lambda stack: len(stack.frames))
     extra = [stack for stack in stacks if stack is not main]
@@ -96,7 +98,7 @@ def _why(extra: Stack, main: Stack) -> str:
         same_matrix = one.size == other.size and np.allclose(one.spacing, other.spacing, rtol=0.01)
         return f"another plane ({told['plane']})" if same_matrix else f"another matrix ({told['matrix']})"
     twin = next((frame for frame in main.frames if _apart(frame, one) < SAME_PLACE_MM), None)
-    return f"the same place as {twin.path.name}" if twin else extra.told
+    return f"the same place as {twin.where}" if twin else extra.told
 
 
 def _backslashed(values: Sequence[float]) -> str:
@@ -230,7 +232,7 @@ def _check_distances(frames: Sequence[Frame], places: np.ndarray) -> None:
         seems = f"; it seems that {missing} image{'s are' if missing > 1 else ' is'} missing" if missing > 0 else ""
         raise BadInput(
             "irregular_slices",
-            f"{frames[n].path.name} and {frames[n + 1].path.name} follow each other at {steps[n]:.4g} mm "
+            f"{frames[n].where} and {frames[n + 1].where} follow each other at {steps[n]:.4g} mm "
             f"(ImagePositionPatient), the other images at {usual:.4g} mm{seems}.",
             "Export the whole series again, or resample it to even distances.",
         )
@@ -243,7 +245,7 @@ def _check_straight(frames: Sequence[Frame], places: np.ndarray, step: np.ndarra
     if off[n] > max(2 * _UNEVEN * float(np.linalg.norm(step)), SAME_PLACE_MM):
         raise BadInput(
             "irregular_slices",
-            f"{frames[n].path.name} lies {off[n]:.2g} mm beside the line of the other images (its "
+            f"{frames[n].where} lies {off[n]:.2g} mm beside the line of the other images (its "
             f"ImagePositionPatient is {_backslashed(frames[n].position)}).",
             "Export the series again; the head may have moved, or the images are of several scans.",
         )

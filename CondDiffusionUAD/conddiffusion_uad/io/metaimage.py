@@ -20,6 +20,7 @@ from conddiffusion_uad.io.packing import Stored
 from conddiffusion_uad.io.reading import Reading
 from conddiffusion_uad.protocol.failures import BadInput
 
+SUFFIXES = (".mha", ".mhd")
 _MOST_HEADER = 1 << 20  # bytes
 _END = re.compile(rb"^ElementDataFile *=.*?(\n|\Z)", re.MULTILINE)
 _DTYPES = {
@@ -68,11 +69,9 @@ class _Header:
         return self.fields.get(self.first(fields), "").lower() in ("true", "t", "1")
 
 
-def is_metaimage(path: Path) -> bool:
-    """Whether a file begins as MetaImage files do, or has the name of one."""
-    with path.open("rb") as stream:
-        begin = stream.read(256)
-    return path.suffix.lower() in (".mha", ".mhd") or bool(re.match(rb"(ObjectType|NDims|Comment)\s*=", begin))
+def begins(begin: bytes) -> bool:
+    """Whether a file begins as MetaImage files do."""
+    return re.match(rb"(ObjectType|NDims|Comment)\s*=", begin) is not None
 
 
 def read(path: Path, reading: Reading) -> sitk.Image:

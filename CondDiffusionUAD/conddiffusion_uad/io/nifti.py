@@ -21,6 +21,7 @@ from conddiffusion_uad.io.packing import PackingError, Stored, whole_file
 from conddiffusion_uad.io.reading import Reading
 from conddiffusion_uad.protocol.failures import BadInput
 
+SUFFIXES = (".nii", ".nii.gz", ".nii.bz2", ".hdr", ".img", ".hdr.gz", ".img.gz")
 _HEADER_BYTES = 544
 _SIZES = {348: "<", 540: "<", int.from_bytes((348).to_bytes(4, "big"), "little"): ">", 469893120: ">"}
 _MOST_BEFORE_VOXELS = 64 << 20  # bytes of header and extensions
@@ -46,14 +47,8 @@ class _Opened:
     size: tuple[int, int, int]
 
 
-def is_nifti(path: Path) -> bool:
-    """Whether a file is NIfTI or Analyze, or says so by its name."""
-    if path.name.lower().endswith((".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")):
-        return True
-    try:
-        begin = whole_file(path).begins(_HEADER_BYTES)
-    except (OSError, PackingError):
-        return False
+def begins(begin: bytes) -> bool:
+    """Whether a file begins, once unpacked, as NIfTI files do."""
     return _order(begin) is not None and _magic(begin) != b""
 
 

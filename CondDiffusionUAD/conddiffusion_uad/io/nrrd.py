@@ -20,6 +20,7 @@ from conddiffusion_uad.io.packing import Stored
 from conddiffusion_uad.io.reading import Reading
 from conddiffusion_uad.protocol.failures import BadInput
 
+SUFFIXES = (".nrrd", ".nhdr")
 _MOST_HEADER = 1 << 20  # bytes
 _END = re.compile(rb"\r?\n\r?\n")
 _PACKINGS = {"raw": None, "gzip": packing.GZIP, "gz": packing.GZIP, "bzip2": packing.BZIP2, "bz2": packing.BZIP2}
@@ -63,10 +64,9 @@ class _Header:
     end: int
 
 
-def is_nrrd(path: Path) -> bool:
-    """Whether a file begins as NRRD files do, or has the name of one."""
-    with path.open("rb") as stream:
-        return stream.read(4) == b"NRRD" or path.suffix.lower() in (".nrrd", ".nhdr")
+def begins(begin: bytes) -> bool:
+    """Whether a file begins as NRRD files do."""
+    return begin.startswith(b"NRRD")
 
 
 def read(path: Path, reading: Reading) -> sitk.Image:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from types import ModuleType
 
 import SimpleITK as sitk
 
-from conddiffusion_uad.io import dicom_file, foreign, metaimage, nifti, nifti_geometry, nrrd, scan_checks
+from conddiffusion_uad.io import dicom_file, foreign, metaimage, nifti, nifti_geometry, nrrd, packing, scan_checks
 from conddiffusion_uad.io.dicom_series import read_series
 from conddiffusion_uad.io.geometry import FLIP, affine_of
 from conddiffusion_uad.io.grid import Grid
@@ -20,6 +21,8 @@ __all__ = ["FORMATS", "Grid", "read", "read_grid", "read_values", "write"]
 
 FORMATS = "NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or a folder with one DICOM series"
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_FORMATS = (dicom_file, nrrd, metaimage, nifti)
+_LOOK = 544  # bytes, in which every format says what it is
 _ANYTHING = Reading(accept=True, anything=True)
 
 
@@ -41,7 +44,7 @@ def read(path: str | os.PathLike[str], reading: Reading | None = None, *, thin: 
             bad_direction, not_finite, all_zero, constant, bad_intensities, not_a_scan or label_map.
     """
     path, reading = _checked(Path(path)), reading or Reading(thin=thin)
-    if path.is_dir() or dicom_file.is_dicom(path):
+    if path.is_dir() or _format(path) is dicom_file:
         image = read_series(path, reading)
     else:
         image = filled(_read_file(path, reading), path.name, reading)
@@ -57,7 +60,7 @@ def read_values(path: str | os.PathLike[str]) -> sitk.Image:
 def read_grid(path: str | os.PathLike[str]) -> Grid:
     """The grid that an image file tells, its values unread where the format allows. Raises BadInput as `read` does."""
     path, reading = _checked(Path(path)), Reading(accept=True, thin=True)
-    return nifti.read_grid(path, reading) if nifti.is_nifti(path) else Grid.of(_read_file(path, reading))
+    return nifti.read_grid(path, reading) if _format(path) is nifti else Grid.of(_read_file(path, reading))
 
 
 def write(image: sitk.Image, path: str | os.PathLike[str], like: sitk.Image | None = None) -> None:
@@ -120,10 +123,24 @@ def _checked(path: Path) -> Path:
 def _read_file(path: Path, reading: Reading) -> sitk.Image:
     if path.stat().st_size == 0:
         raise BadInput("truncated", f"{path.name} is empty.", "Copy or export the file again.")
-    if nrrd.is_nrrd(path):
-        return nrrd.read(path, reading)
-    if metaimage.is_metaimage(path):
-        return metaimage.read(path, reading)
-    if nifti.is_nifti(path):
-        return nifti.read(path, reading)
-    raise foreign.failure(path, f"{path.name} cannot be read as an image.", f"Accepted: {FORMATS}.")
+    found = _format(path)
+    if found is None or found is dicom_file:
+        raise foreign.failure(path, f"{path.name} cannot be read as an image.", f"Accepted: {FORMATS}.")
+    return found.read(path, reading)
+
+
+def _format(path: Path) -> ModuleType | None:
+    """The module that reads a file: by its first bytes, packed or not, or else by its name."""
+    try:
+        with path.open("rb") as stream:
+            begin = stream.read(_LOOK)
+        unpacked = packing.whole_file(path).begins(_LOOK)
+    except (OSError, packing.PackingError):
+        begin = unpacked = b""
+    for module in (dicom_file, nrrd, metaimage):
+        if module.begins(begin):
+            return module
+    if nifti.begins(unpacked):
+        return nifti
+    named = (module for module in _FORMATS if path.name.lower().endswith(module.SUFFIXES))
+    return next(named, None)

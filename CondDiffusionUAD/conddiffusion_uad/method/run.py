@@ -76,7 +76,7 @@ class Scored:
     restored: Restored
     seen: Restored
     anomaly_map: np.ndarray
-    measures: Mapping[str, float]
+    measures: Mapping[str, float | Sequence[float]]
     calibration: Calibrated | None
 
     @property

@@ -64,6 +64,7 @@ class ConditionedDiffusion(nn.Module):
         noise: torch.Tensor,
         condition: torch.Tensor | None = None,
         where: torch.Tensor | None = None,
+        told: Slices | None = None,
     ) -> torch.Tensor:
         """Noise clean slices to a timestep and predict them back in one step.
 
@@ -73,11 +74,12 @@ class ConditionedDiffusion(nn.Module):
             noise: Noise fields, shape (B, 1, H, W).
             condition: ``encoder(slices)`` if it is known already, shape (B, D).
             where: Where the slices are noised, boolean (B, 1, H, W); None for everywhere.
+            told: What the encoder sees if it is not the slices themselves.
 
         Returns:
             The estimate of the slices on the same scale, not clamped, shape (B, 1, H, W).
         """
-        condition = self.encoder(slices) if condition is None else condition
+        condition = self.encoder(slices if told is None else told) if condition is None else condition
         clean = 2 * slices.image - 1
         noisy = self.schedule.add_noise(clean, noise, timestep)
         if where is not None:

@@ -61,6 +61,10 @@ class Slices:
         """The same on a device."""
         return Slices(**{name: values.to(device) for name, values in vars(self).items()})
 
+    def hiding(self, where: torch.Tensor) -> Slices:
+        """The slices as if there were no brain in places; boolean (B, 1, H, W)."""
+        return replace(self, image=self.image.masked_fill(where, 0), brain=self.brain & ~where)
+
     def with_image(self, image: torch.Tensor) -> Slices:
         """The same slices with other intensities, such as corrupted ones; shape (B, 1, H, W)."""
         return replace(self, image=image)

@@ -4,7 +4,7 @@ What crosses the pipe between Slicer and the worker, and what `--json` prints, i
 
     {"event": "stage", "name": "register", "index": 4, "total": 13}
     {"event": "estimate", "seconds": 95.0}
-    {"event": "progress", "fraction": 0.31, "eta_s": 52.0}
+    {"event": "progress", "fraction": 0.31, "eta_s": 52.0}      (null where nobody can tell)
     {"event": "warning" | "error", "code": "...", "message": "...", "hint": "..."}
     {"event": "done", "report": "/path/report.json"}
 
@@ -43,6 +43,10 @@ STAGES: Mapping[str, float] = MappingProxyType(
     }
 )
 """The stages of a detection in order, with the seconds each typically takes for a 1 mm volume on two CPU cores."""
+
+_TRUST = 0.1  # share of the whole for which an estimate counts as if it had been seen
+_SETTING_UP = ("read", "load")  # how long these take, tells nothing of the others
+_QUICKEST = 0.5  # pace that is believed
 
 Event = dict[str, Any]
 
@@ -111,6 +115,8 @@ class EventProgress:
         self._clock = clock
         self._interval = interval
         self._begin = clock()
+        self._known: tuple[float, float] | None = None  # when the estimate was made, and what it says was done by then
+        self._settled: tuple[float, float] | None = None  # the same of the end of `_SETTING_UP`
         self._last_emitted = -math.inf
         self._fraction = 0.0
         self._name = self._names[0]
@@ -120,6 +126,8 @@ class EventProgress:
         self._check()
         index = self._names.index(name) + 1
         self._name = name
+        if self._settled is None and name not in _SETTING_UP:
+            self._settled = self._clock(), self._before(name)
         self._emit({"event": "stage", "name": name, "index": index, "total": len(self._names)})
         self._report(0.0, always=True)
 
@@ -129,10 +137,12 @@ class EventProgress:
         self._report(fraction, always=fraction >= 1.0)
 
     def expect(self, seconds: Mapping[str, float]) -> None:
-        """Emit the estimate, and go by these seconds from now on. They are of the same stages."""
+        """Emit the estimate, and go by these seconds from now on. They are of the same stages; this one is over."""
         self._stages = {name: max(seconds[name], 1e-3) for name in self._names}
         self._total = sum(self._stages.values())
-        self._emit({"event": "estimate", "seconds": round(self._total, 1)})
+        done, now = self._before(self._name) + self._stages[self._name], self._clock()
+        self._known = (now, done)
+        self._emit({"event": "estimate", "seconds": round(max(now - self._begin, 0.0) + self._total - done, 1)})
 
     def warning(self, code: str, message: str, hint: str = "") -> None:
         """Emit a warning event."""
@@ -146,17 +156,31 @@ class EventProgress:
         now = self._clock()
         if not always and abs(now - self._last_emitted) < self._interval:
             return
-        before = sum(self._stages[name] for name in self._names[: self._names.index(self._name)])
-        done = (before + self._stages[self._name] * min(max(within, 0.0), 1.0)) / self._total
-        self._fraction = max(self._fraction, done)
+        done = self._before(self._name) + self._stages[self._name] * min(max(within, 0.0), 1.0)
+        self._fraction = max(self._fraction, done / self._total)
         self._last_emitted = now
-        self._emit({"event": "progress", "fraction": round(self._fraction, 4), "eta_s": self._remaining(now)})
+        self._emit(
+            {"event": "progress", "fraction": round(self._fraction, 4), "eta_s": self._remaining(now, done)},
+        )
 
-    def _remaining(self, now: float) -> float:
-        """Seconds left: the typical seconds of what is left, scaled by how fast this computer has been so far."""
-        typical = self._total * self._fraction
-        pace = max(now - self._begin, 0.0) / typical if typical > 0 else 1.0  # a clock may jump
-        return round(self._total * (1.0 - self._fraction) * pace, 1)
+    def _before(self, name: str) -> float:
+        """The typical seconds of the stages before one."""
+        return sum(self._stages[other] for other in self._names[: self._names.index(name)])
+
+    def _remaining(self, now: float, done: float) -> float | None:
+        """Seconds left: the typical seconds of what is left, scaled by how fast this computer has been.
+
+        After an estimate, how fast it has been since then counts the more, the more has been done since. Without one,
+        nothing is said before half of the work is done. Stages that were done ahead pass in no time, others will not.
+        """
+        if self._known is not None:
+            (since, of), trust = self._known, _TRUST * self._total
+        elif self._settled is not None and done >= self._total / 2 and done > self._settled[1]:
+            (since, of), trust = self._settled, 0.0
+        else:
+            return None
+        pace = (max(now - since, 0.0) + trust) / (max(done - of, 0.0) + trust)  # a clock may jump
+        return round((self._total - done) * max(pace, _QUICKEST), 1)
 
 
 def encode(event: Mapping[str, Any]) -> str:

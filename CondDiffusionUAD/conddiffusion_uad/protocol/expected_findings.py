@@ -28,7 +28,7 @@ class ExpectedFindings:
         counts: Mean number of findings of a scan at each threshold and above it, never increasing.
         scans: How many scans were counted.
         smallest_ml: Volume of the smallest finding that was counted.
-        largest: The largest value that each of the scans has in a finding, increasing; 0 for a scan without any.
+        largest: The largest value of each of the scans, increasing.
     """
 
     thresholds: tuple[float, ...]

@@ -265,7 +265,13 @@ add(
     "echo time 20 ms",
     options={"echo": "1"},
 )
-add("two studies with one SeriesInstanceUID", of_another_study, REFUSED, "several_series", "of different studies")
+add(
+    "two studies with one SeriesInstanceUID",
+    of_another_study,
+    REFUSED,
+    "several_series",
+    "of different patients or studies",
+)
 add("three single pictures (a localizer)", shifted(planes, range(3)), REFUSED, "not_3d", "as of a localizer")
 add("a link to a folder, and one in a circle", linked_folder)
 add("a picture of the screen in the series", capture, REFUSED, "is_rgb", "other 16 images without it: --echo 1")
@@ -313,3 +319,17 @@ def siemens(image: Dataset, k: int) -> None:
 
 
 add("tiles of one picture (mosaic), told by a private tag", shifted(siemens), REFUSED, "not_3d", "(0019,100A)")
+add(
+    "all images at one place",
+    shifted(lambda image, k: tag(ImagePositionPatient=place(0))(image, k)),
+    REFUSED,
+    "not_3d",
+    "all lie at one place (ImagePositionPatient is -30\\12.5\\7)",
+)
+add(
+    "an image of another patient",
+    shifted(on(7, PatientID="Z9")),
+    REFUSED,
+    "several_series",
+    "of different patients or studies",
+)

@@ -201,3 +201,23 @@ add(
     "NumberOfFrames",
 )
 add("a single frame", lambda d: enhanced(d / "scan.dcm", [4]), REFUSED, "not_3d", "single image")
+add(
+    "an image is missing",
+    lambda d: enhanced(d / "scan.dcm", [k for k in range(16) if k != 6]),
+    REFUSED,
+    "irregular_slices",
+    "image 6 of scan.dcm and image 7 of scan.dcm follow each other at 8 mm",
+)
+
+
+def concatenated(image: Dataset) -> None:
+    image.InConcatenationNumber, image.InConcatenationTotalNumber = 1, 2
+
+
+add(
+    "in two files, of which one is missing",
+    lambda d: enhanced(d / "scan.dcm", whole=concatenated),
+    TOLD,
+    "images_missing",
+    "2 parts (InConcatenationTotalNumber); 1 are there",
+)

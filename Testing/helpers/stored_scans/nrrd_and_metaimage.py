@@ -7,7 +7,7 @@ from pathlib import Path
 
 import made_up_scans as made
 import numpy as np
-from made_up_scans import LPS, VOXELS, metaimage, nrrd
+from made_up_scans import LPS, VOXELS, metaimage, nifti, nrrd
 
 from stored_scans.stored import ASKED, REFUSED, TOLD, Make, adder, cut, without
 
@@ -281,3 +281,7 @@ add(
     "bad_intensities",
     "with which nothing can be computed",
 )
+for suffix in (".dcm", ".mha", ".nrrd", ".nii", ""):
+    add(f"NIfTI, named scan{suffix}", lambda d, s=suffix: nifti(d / "x.nii.gz").rename(d / f"scan{s}"))
+    add(f"NRRD, named scan{suffix}", lambda d, s=suffix: nrrd(d / "x.nrrd").rename(d / f"scan{s}"))
+    add(f"MetaImage, named scan{suffix}", lambda d, s=suffix: metaimage(d / "x.mha").rename(d / f"scan{s}"))

@@ -16,7 +16,7 @@ from pathlib import Path
 import judge_cases as judged
 import torch
 from judge_curve import draw
-from judge_figures import heat_map, learned_map, measured, rank_map, remembered
+from judge_figures import Map, heat_map, learned_map, measured, rank_map, remembered, residual_map, unbounded
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.method.anomaly_map.learned import LearnedMap, whole_place
@@ -24,7 +24,7 @@ from conddiffusion_uad.training.data.healthy_bank import FINE
 from conddiffusion_uad.training.learned_map.loop import CHECKPOINT, network
 
 JUDGED, BASELINES = "judged.jsonl", "baselines.json"
-_LEAST_HEAT = 0.02  # so that what the bundle's own map is silent about can still be found
+_FLOOR = 0.02  # so that what the residual is silent about can still be found
 
 
 def main() -> None:
@@ -38,31 +38,33 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    cases = judged.load(options.data, options.cache, bundles.load(options.bundle).to("cpu"))
+    bundle = bundles.load(options.bundle).to("cpu")
+    cases = judged.load(options.data, options.cache, bundle)
     if not (options.run / BASELINES).is_file():
         known = {"rank": measured(cases, rank_map, None), "heat": measured(cases, heat_map, None)}
         (options.run / BASELINES).write_text(json.dumps(known, indent=1), encoding="utf-8")
     while True:
-        judge(cases, options.run)
+        judge(cases, options.run, residual_map(bundle))
         draw(options.run)
         if not options.every:
             return
         time.sleep(options.every)
 
 
-def judge(cases: list, run: Path) -> None:
+def judge(cases: list, run: Path, residual: Map) -> None:
     """Measure the checkpoint of a run: with and without reconstructions, and times what needs no training."""
     state = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)
     model = network()
     model.load_state_dict(state["mean"])
     map_of = LearnedMap(model.eval(), whole_place(FINE, state["priors"]), mirrored=False)
     plain, known = (remembered(learned_map(map_of, reconstructed)) for reconstructed in (False, True))
+    twice = remembered(lambda case: (unbounded(plain(case)) + unbounded(known(case))) / 2)
     maps = {
         "plain": plain,
         "reconstructed": known,
-        "reconstructed x rank^2": lambda case: known(case) * rank_map(case) ** 2,
-        "reconstructed x heat": lambda case: known(case) * heat_map(case),
-        "all": lambda case: known(case) ** 0.5 * (heat_map(case) + _LEAST_HEAT) * rank_map(case) ** 2,
+        "twice": twice,
+        "twice x residual": lambda case: twice(case) * (residual(case) + _FLOOR),
+        "twice x rank": lambda case: twice(case) * rank_map(case),
     }
     for name, score in maps.items():
         figures = measured(cases, score, 0.5 if score in (plain, known) else None)

@@ -217,9 +217,7 @@ def _normalized(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def _case(group: str, contrast: str, volume, mask, lesions, bundle: Bundle, single: bool = False) -> Case:
     """The case with the bundle's reconstructions and heatmap, made at 2 mm."""
-    share = halved(mask.astype(np.float32))
-    inside = share >= 0.5
-    coarse = np.where(inside, halved(volume * mask) / np.maximum(share, 0.5), 0).astype(np.float32)
+    coarse, inside = halved_scan(volume, mask)
     brain = Volume(coarse, inside)
     mean = restore(bundle, brain, contrast).mean
     rule = smoothing_of(bundle, contrast)
@@ -236,5 +234,12 @@ def _case(group: str, contrast: str, volume, mask, lesions, bundle: Bundle, sing
     return Case(group, contrast, *small, single)
 
 
-def halved(values: np.ndarray) -> np.ndarray:
+def halved_scan(volume: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A scan and its mask at 2 mm, as a detection cuts them."""
+    share = _halved(mask.astype(np.float32))
+    inside = share >= 0.5
+    return np.where(inside, _halved(volume * mask) / np.maximum(share, 0.5), 0).astype(np.float32), inside
+
+
+def _halved(values: np.ndarray) -> np.ndarray:
     return torch.nn.functional.avg_pool2d(torch.from_numpy(values)[:, None], 2)[:, 0].numpy()

@@ -10,8 +10,14 @@ from conddiffusion_uad.training.learned_map.batches import SCANS, SLICES
 from conddiffusion_uad.training.learned_map.loop import CURVE
 
 PICTURE = "curve.png"
-_COLORS = {"plain": "tab:blue", "reconstructed": "tab:red", "all": "tab:green", "rank": "0.6", "heat": "0.3"}
-_SHOWN = ("plain", "reconstructed", "all")
+_COLORS = {
+    "plain": "tab:blue",
+    "reconstructed": "tab:red",
+    "twice x residual": "tab:green",
+    "rank": "0.6",
+    "heat": "0.3",
+}
+_SHOWN = ("plain", "reconstructed", "twice x residual")
 
 
 def lines(file: Path) -> list[dict[str, Any]]:

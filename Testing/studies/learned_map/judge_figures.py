@@ -6,12 +6,14 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from judge_cases import Case
+from judge_cases import Case, halved_scan
 from scipy import ndimage
 
+from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.bundle.expected_findings import findings, measure
 from conddiffusion_uad.evaluation.metrics.score_counts import count
 from conddiffusion_uad.method.anomaly_map.learned import LearnedMap
+from conddiffusion_uad.method.anomaly_map.residual import Residual
 from conddiffusion_uad.method.intensity import rank_normalized
 from conddiffusion_uad.training.data.healthy_bank import FINE
 
@@ -36,6 +38,26 @@ def rank_map(case: Case) -> np.ndarray:
 def heat_map(case: Case) -> np.ndarray:
     """The bundle's own map."""
     return case.heat.astype(np.float32)
+
+
+def residual_map(bundle: Bundle) -> Map:
+    """The residual of a bundle, of the reconstructions that the learned map sees, made at 2 mm."""
+
+    def score(case: Case) -> np.ndarray:
+        rule = bundle.method.anomaly_map[case.contrast]
+        assert isinstance(rule, Residual)
+        scan, inside = halved_scan(case.volume.astype(np.float32), case.mask)
+        mean = case.samples.astype(np.float32).mean(0) * inside
+        stacks = list(zip(scan[:, None], mean[:, None], inside[:, None], strict=True))
+        parts = [rule.between(*stack) for stack in (stacks if case.single else [(scan, mean, inside)])]
+        return np.concatenate(parts).repeat(2, 1).repeat(2, 2) * case.mask
+
+    return score
+
+
+def unbounded(probability: np.ndarray) -> np.ndarray:
+    """``-log(1 - p)``, as the map ``learned`` gives it."""
+    return -np.log1p(-np.minimum(probability, np.float32(1 - 1e-6)))
 
 
 def learned_map(model: LearnedMap, reconstructed: bool) -> Map:

@@ -70,12 +70,12 @@ def main() -> None:
         scores = [calibrations[contrast].score(maps[name], masks[name]) for name in names]
         thresholds = levels(scores)
         counted = counts(scores, thresholds, VOXEL_ML, LEAST_ML)
-        expected[contrast] = promised(thresholds, counted, LEAST_ML)
+        expected[contrast] = promised(thresholds, counted, LEAST_ML, [float(score.max()) for score in scores])
         told[contrast] = {"scans": names, **tried(scores, thresholds, counted)}
+        print(contrast, json.dumps(told[contrast]), flush=True)
     bundles.save_calibration(options.output, calibrations, {"device": "cpu", "precision": bundle.precision})
     bundles.save_expected(options.output, expected)
     (options.output.parent / "promise.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
-    print(json.dumps(told, indent=1))
 
 
 def assembled(denoiser: str, recipe: Path, weights: Path, output: Path) -> Bundle:
@@ -105,10 +105,8 @@ def assembled(denoiser: str, recipe: Path, weights: Path, output: Path) -> Bundl
 
 def seen(case: Case, bundle: Bundle) -> Restored:
     """A case as a detection shows it to the map."""
-    share = judged.halved(case.mask.astype(np.float32))
-    inside = share >= 0.5
     volume = case.volume.astype(np.float32)
-    coarse = np.where(inside, judged.halved(volume * case.mask) / np.maximum(share, 0.5), 0).astype(np.float32)
+    coarse, inside = judged.halved_scan(volume, case.mask)
     samples = case.samples.astype(np.float32) * inside
     origin = Restored(Volume(coarse, inside, bundle.config.grid), case.contrast, samples, 16)
     fine = origin.at(bundle.method.anomaly_map[case.contrast].spacing)

@@ -253,6 +253,7 @@ def test_in_a_terminal_there_is_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: p
     console({"event": "estimate", "seconds": 95.0})
     console({"event": "stage", "name": "bias", "index": 6, "total": 13})
     console({"event": "progress", "fraction": 0.5, "eta_s": 65.2})
+    console({"event": "progress", "fraction": 0.6, "eta_s": None})
     console({"event": "warning", "code": "some", "message": "It is dark.", "hint": "Light a candle."})
     shown = capsys.readouterr().err
     assert "This takes about 1:35 min on this computer.\n" in shown

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from conddiffusion_uad.app import output
+from conddiffusion_uad.app import cli, output
 from conddiffusion_uad.io.output_failure import as_output_failure
 from conddiffusion_uad.protocol import result_files
-from conddiffusion_uad.protocol.failures import OutputFailure
+from conddiffusion_uad.protocol.failures import EXIT_OUTPUT, OutputFailure
 
 
 def write_all(private: Path, text: str) -> None:
@@ -67,6 +68,26 @@ def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
         pass
     assert caught.value.code == "output_exists" and "--force" in caught.value.hint
     assert contents(tmp_path) == {"notes.txt": "mine"}
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_result_never_replaces_the_scan_itself(
+    link: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan = tmp_path / "reconstruction.nii.gz"
+    scan.write_bytes(b"of an earlier run, to be examined")
+    given = scan
+    if link:
+        given = tmp_path / "elsewhere.nii.gz"
+        given.symlink_to(scan)
+    command = ["detect", str(given), "--output", str(tmp_path), "--force", "--contrast", "T1", "--json"]
+    assert cli.main(command) == EXIT_OUTPUT
+    error = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (error["code"], error["message"]) == (
+        "output_exists",
+        "The result reconstruction.nii.gz would replace the scan itself.",
+    )
+    assert scan.read_bytes() == b"of an earlier run, to be examined"
 
 
 def test_force_replaces_results_and_nothing_else(tmp_path: Path) -> None:

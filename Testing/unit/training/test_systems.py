@@ -61,6 +61,8 @@ def tiny(name: str) -> dict[str, Any]:
         values["noise"] |= {"octaves": 3, "wavelength": 16.0}
     if isinstance(values["condition"], dict) and "block_inplanes" in values["condition"]:
         values["condition"] |= {"features": 8, "block_inplanes": [8, 8, 16, 16]}
+    if values["condition"] != "none":
+        values["measures"] = ["disagreement", "latent_dissimilarity"]
     map_of_t1 = values["anomaly_map"]["T1"]
     if map_of_t1["kind"] == "residual":
         map_of_t1 |= {"sign": "absolute", "tissue": "any"}  # the ball is bright

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.bundle.healthy_features import slice_features
 from conddiffusion_uad.detection.input_check.contrast_estimate import DARK_FLUID, ContrastEstimate, estimate_contrast
@@ -23,6 +25,8 @@ REFUSED = "quality_refused"
 ANYWAY = "It is examined nevertheless with --accept-any-scan."
 NO_ANATOMY = 0.01  # below, nothing is where it is in a brain
 LITTLE_ANATOMY = 0.05  # enough to be suspected when the outline does not fit, either
+SLAB_MM = 100.0  # extent; no adult's brain is smaller along any axis
+_SHAPE = ("filled", "overlap")
 BRAIN_ML = (700.0, 2300.0)  # outside, no adult's brain, if the header's spacing is right
 _LOOK_AT_MASK = "Look at the brain mask, and whether the right series was chosen."
 _CHOOSE_HEAD = "Choose a scan of a head; if it is one, check its orientation and voxel spacing."
@@ -64,8 +68,11 @@ class Limit:
         return self.refuse is not None and self.deviation(value) >= self.deviation(self.refuse)
 
 
+_COVERAGE = Limit(
+    "coverage", 1.0, 0.9, 0.7, "The scan shows only {value:.0%} of the brain.", "Choose a scan of all of it."
+)
 LIMITS = (
-    Limit("coverage", 1.0, 0.9, 0.7, "The scan shows only {value:.0%} of the brain.", "Choose a scan of all of it."),
+    _COVERAGE,
     Limit("filled", 0.96, 0.85, 0.65, "The brain mask fills {value:.0%} of where a brain should be.", _LOOK_AT_MASK),
     Limit("overlap", 0.96, 0.7, 0.7, "The brain's outline does not fit the atlas ({value:.2f}).", _LOOK_AT_MASK),
     Limit("noise", 0.01, 0.045, None, "The scan is noisy ({value:.0%} of the brain's range).", _EXPECT_FALSE),
@@ -170,10 +177,14 @@ def check(prepared: Prepared, bundle: Bundle, contrast: str, progress: Progress,
 
 def assess(prepared: Prepared, bundle: Bundle, contrast: str) -> Assessment:
     """What the gate finds in a prepared scan that is said to have a contrast."""
-    return judge(measure(prepared), distances(prepared, bundle), contrast, prepared.registration.usual_size)
+    extents = np.multiply(prepared.native_mask.GetSize(), prepared.native_mask.GetSpacing())
+    usual_size = prepared.registration.usual_size
+    return judge(measure(prepared), distances(prepared, bundle), contrast, usual_size, slab=min(extents) < SLAB_MM)
 
 
-def judge(quality: Quality, distances: Mapping[str, float], contrast: str, usual_size: bool) -> Assessment:
+def judge(
+    quality: Quality, distances: Mapping[str, float], contrast: str, usual_size: bool, slab: bool = False
+) -> Assessment:
     """Compare figures with what they may be.
 
     Args:
@@ -181,16 +192,20 @@ def judge(quality: Quality, distances: Mapping[str, float], contrast: str, usual
         distances: See :class:`Assessment`.
         contrast: The scan's, as it was said.
         usual_size: Whether the header gives the brain a usual size; if not, that was told already.
+        slab: Whether the scan cannot show a whole brain: then how much it shows is told, but not that this has no
+            brain's shape.
     """
     seen = estimate_contrast(quality)
     figures = {**asdict(quality), "distance": distances.get(contrast)}
     limits = [limit for limit in LIMITS if limit.contrast in (None, contrast) and figures[limit.figure] is not None]
+    part = slab and _COVERAGE.refuses(quality.coverage)
+    limits = [limit for limit in limits if not part or limit.figure not in _SHAPE]
     known = [(limit, figures[limit.figure]) for limit in limits]
     concerns = [
-        *_not_a_brain(quality, usual_size),
+        *(() if part else _not_a_brain(quality, usual_size)),
         *_other_contrast(seen, contrast, distances),
         *(_beyond(limit, value) for limit, value in known if limit.deviation(value) >= 1),
-        *(_odd_volume(quality) if usual_size else ()),
+        *(_odd_volume(quality) if usual_size and not part else ()),
     ]
     deviation = max([limit.deviation(value) for limit, value in known] + [1.0] * bool(concerns))
     gravest_first = sorted(concerns, key=lambda concern: not concern.refuses)

@@ -13,6 +13,7 @@ from torch import nn
 from conddiffusion_uad.method.condition.encoder import Encoder
 from conddiffusion_uad.method.condition.none import Unconditional
 from conddiffusion_uad.method.condition.normalized_encoder import NormalizedEncoder
+from conddiffusion_uad.method.condition.visible_patches import VisiblePatches
 
 
 class Condition(Protocol):
@@ -29,5 +30,6 @@ class Condition(Protocol):
 CONDITIONS: Mapping[str, type[Condition]] = {
     "encoder": Encoder,
     "normalized_encoder": NormalizedEncoder,
+    "visible_patches": VisiblePatches,
     "none": Unconditional,
 }

@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 
 from conddiffusion_uad.method.restore.counterfactual import Counterfactual
+from conddiffusion_uad.method.restore.masked_patches import MaskedPatches
 from conddiffusion_uad.method.restore.multi_stage import MultiStage
 from conddiffusion_uad.method.restore.one_pass import OnePass
 from conddiffusion_uad.method.restore.one_step import OneStep
@@ -54,5 +55,6 @@ RESTORERS: Mapping[str, type[Restorer]] = {
     "multi_stage": MultiStage,
     "counterfactual": Counterfactual,
     "patched": Patched,
+    "masked_patches": MaskedPatches,
     "repeated": Repeated,
 }

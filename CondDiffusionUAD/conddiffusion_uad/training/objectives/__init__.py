@@ -17,6 +17,7 @@ from conddiffusion_uad.training.data.slabs import Slabs
 from conddiffusion_uad.training.objectives.coarse_noise import CoarseNoise
 from conddiffusion_uad.training.objectives.denoising import Denoising
 from conddiffusion_uad.training.objectives.masked_patches import MaskedPatches
+from conddiffusion_uad.training.objectives.masked_windows import MaskedWindows
 from conddiffusion_uad.training.objectives.patched import PatchedDenoising
 from conddiffusion_uad.training.objectives.synomaly import Synomaly
 from conddiffusion_uad.training.objectives.synthetic_anomalies import SyntheticAnomalies
@@ -55,6 +56,7 @@ OBJECTIVES: Mapping[str, type[Objective]] = {
     "synthetic_anomalies": SyntheticAnomalies,
     "masked_patches": MaskedPatches,
     "patched": PatchedDenoising,
+    "masked_windows": MaskedWindows,
     "coarse_noise": CoarseNoise,
     "synomaly": Synomaly,
 }

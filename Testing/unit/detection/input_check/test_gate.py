@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import SimpleITK as sitk
 
 from conddiffusion_uad.app import cli
 from conddiffusion_uad.detection.input_check import gate
@@ -105,6 +107,27 @@ def test_an_outline_that_does_not_fit_is_refused_when_the_size_does_not_either()
     assert judge(chest, {}, "T1", usual_size=True).verdict == PASS, "the registration warned"
     assert judge(chest, {}, "T1", usual_size=False).verdict == REFUSE
     assert judge(T1, {}, "T1", usual_size=False).verdict == PASS, "a wrong spacing"
+
+
+def test_of_a_slab_only_how_little_it_shows_is_told() -> None:
+    part = replace(T1, coverage=0.44, filled=0.3, overlap=0.5, anatomy=0.004, brain_ml=600.0)
+    (concern,) = judge(part, NEAR_T1, "T1", usual_size=True, slab=True).concerns
+    assert (concern.code, concern.refuses) == ("quality_coverage", True) and "only 44% of the brain" in concern.message
+    whole = {one.code for one in judge(part, NEAR_T1, "T1", usual_size=True).concerns}
+    assert whole >= {"quality_coverage", "quality_anatomy", "quality_filled", "quality_overlap", "quality_brain_volume"}
+
+
+@pytest.mark.parametrize(
+    ("slices", "reasons"), [(12, {"quality_coverage"}), (30, {"quality_coverage", "quality_anatomy"})]
+)
+def test_a_scan_of_few_slices_is_a_slab(slices: int, reasons: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = sitk.Image([40, 40, slices], sitk.sitkUInt8)
+    mask.SetSpacing((5.0, 5.0, 5.0))
+    prepared = SimpleNamespace(native_mask=mask, registration=SimpleNamespace(usual_size=True))
+    monkeypatch.setattr(gate, "measure", lambda _: replace(T1, coverage=0.44, anatomy=0.004))
+    monkeypatch.setattr(gate, "distances", lambda *_: {})
+    found = gate.assess(prepared, None, "T1")
+    assert {concern.code for concern in found.concerns if concern.refuses} == reasons
 
 
 def test_an_odd_volume_is_told_unless_the_odd_spacing_was() -> None:
