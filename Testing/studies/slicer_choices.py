@@ -39,7 +39,7 @@ def make_scans(folder: Path) -> None:
     sample = sitk.BinShrink(sitk.ReadImage(str(SCAN)), [4, 4, 4])  # nothing here looks at details
     sample = sitk.Cast(sample, sitk.sitkInt16)
     sitk.WriteImage(sample, str(folder / "small_T2.nii.gz"))
-    frames = [sample, sitk.Cast(sample * 0.5, sample.GetPixelID())]
+    frames = [sample, sitk.Cast(sitk.Cast(sample, sitk.sitkFloat32) / 2, sample.GetPixelID())]
     sitk.WriteImage(sitk.JoinSeries(frames), str(folder / "four.nii.gz"))
     sitk.WriteImage(sitk.Compose(frames), str(folder / "values.nrrd"))
     small = [sitk.Cast(frame, sitk.sitkUInt8) for frame in (sample, sample, sample)]
