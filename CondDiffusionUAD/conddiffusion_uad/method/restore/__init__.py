@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 
 from conddiffusion_uad.method.restore.counterfactual import Counterfactual
+from conddiffusion_uad.method.restore.healthier import Healthier
 from conddiffusion_uad.method.restore.masked_patches import MaskedPatches
 from conddiffusion_uad.method.restore.multi_stage import MultiStage
 from conddiffusion_uad.method.restore.one_pass import OnePass
@@ -57,4 +58,5 @@ RESTORERS: Mapping[str, type[Restorer]] = {
     "patched": Patched,
     "masked_patches": MaskedPatches,
     "repeated": Repeated,
+    "healthier": Healthier,
 }

@@ -85,7 +85,7 @@ class MultiStage:
 
     def different(self, slices: Slices, estimate: torch.Tensor) -> torch.Tensor:
         """D: where slices and what became of them differ, boolean (B, 1, H, W), inside the brain."""
-        differences = ((slices.image - estimate).abs() * slices.brain)[:, 0].cpu().numpy()
+        differences = ((slices.image - estimate).detach().abs() * slices.brain)[:, 0].cpu().numpy()
         found = np.stack([self._spots(difference) for difference in differences])
         return torch.from_numpy(found).unsqueeze(1).to(slices.image.device) & slices.brain
 
