@@ -1,4 +1,4 @@
-"""The subcommands of ``train``: ``pretrain``, ``fit``, ``calibrate`` and ``drift``."""
+"""The subcommands of ``train``: ``pretrain``, ``fit``, ``calibrate``, ``drift`` and ``severity``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ DESCRIPTION = "Train a model on healthy scans: pre-train its encoder, fit it, ca
 PRETRAIN = "let the encoder learn what healthy brains look like, by guessing masked patches"
 FIT = "fit a model to healthy scans"
 DRIFT = "fit a copy of a bundle to another scanner, by one number found on a few healthy scans"
+SEVERITY = "make a copy of a bundle that tells how sick a scan looks, learned from synthetic anomalies"
 CALIBRATE = "measure the residuals of healthy scans the model has not seen"
 RESUMES = "resumes where it was stopped"
 
@@ -55,11 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     drift.add_argument("bundle", metavar="NAME|PATH", help="bundle to fit")
     drift.add_argument("--output", type=Path, required=True, metavar="DIR", help="the copy to make")
     drift.add_argument("--contrast", default="auto", metavar="|".join(("auto", *CONTRASTS)), help="of the scans")
+    severity = subparsers.add_parser("severity", help=SEVERITY, description=f"{SEVERITY.capitalize()}.")
+    severity.add_argument("bundle", metavar="PATH", help="folder that `train fit` made")
+    severity.add_argument("--output", type=Path, required=True, metavar="DIR", help="the copy to make")
     for parser in (calibrate, drift):
         parser.add_argument(
             "--precision", default="auto", metavar="|".join(PRECISIONS), help="number format (default: auto)"
         )
-    for parser in (pretrain, fit, calibrate, drift):
+    for parser in (pretrain, fit, calibrate, drift, severity):
         parser.add_argument("--force", action="store_true", help="replace what is there already")
         parser.add_argument(
             "--data",
@@ -91,6 +95,7 @@ def _train(arguments: argparse.Namespace) -> int:
     from conddiffusion_uad.training.drift import drift_bundle
     from conddiffusion_uad.training.environment import TrainingEnvironment
     from conddiffusion_uad.training.progress import ConsoleLog
+    from conddiffusion_uad.training.severity import severity_bundle
     from conddiffusion_uad.training.training_run import calibrate_bundle, fit_bundle, pretrain_encoder
 
     beside = arguments.data if arguments.data.is_dir() else arguments.data.parent
@@ -108,6 +113,9 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.step == "drift":
         environment = replace(environment, precision=arguments.precision)
         drift_bundle(arguments.bundle, arguments.contrast, arguments.output, environment, ConsoleLog(""))
+        return EXIT_DONE
+    if arguments.step == "severity":
+        severity_bundle(arguments.bundle, arguments.output, environment, ConsoleLog(""))
         return EXIT_DONE
     environment = replace(environment, checkpoint_seconds=arguments.checkpoint_seconds)
     board = arguments.tensorboard if int(os.environ.get("RANK", "0")) == 0 else None  # of torchrun's processes

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,6 +22,7 @@ from conddiffusion_uad.preprocessing import atlas
 from conddiffusion_uad.preprocessing.preparation import prepare
 from conddiffusion_uad.protocol.events import Quiet
 from conddiffusion_uad.protocol.failures import BadInput, Failure
+from conddiffusion_uad.training.copies import copy_with
 from conddiffusion_uad.training.data.data_checks import Problem, failure
 from conddiffusion_uad.training.environment import TrainingEnvironment
 from conddiffusion_uad.training.progress import TrainingLog
@@ -77,7 +76,7 @@ def drift_bundle(name: str, contrast: str, output: Path, environment: TrainingEn
         f"With a shift of {found.shift:g}, intensities of {found.scans} scans and their reconstructions differ by "
         f"{found.difference:.1%} (without one {found.without:.1%})"
     )
-    _write(bundle, found, output, force=environment.force)
+    copy_with(bundle, replace(bundle.method, adapt=Drift(found.shift)), output, {"drift": asdict(found)})
     log(f"Wrote {output}, with the calibration of {bundle.name}: it was measured without the shift")
 
 
@@ -147,15 +146,3 @@ def _brain(file: Path, contrast: str, bundle: Bundle) -> tuple[Volume, str]:
     mask = np.zeros_like(prepared.mask)
     mask[kept] = prepared.mask[kept]
     return Volume(prepared.volume, mask, prepared.grid), chosen
-
-
-def _write(bundle: Bundle, found: Found, output: Path, *, force: bool) -> None:
-    """A copy of a bundle that drifts, sealed anew."""
-    if output.exists() and force:
-        shutil.rmtree(output)
-    shutil.copytree(bundle.path, output)
-    config = replace(bundle.config, method=replace(bundle.method, adapt=Drift(found.shift)))
-    told = {**bundle.metadata, "conddiffusion_uad": config.to_json(), "drift": asdict(found)}
-    (output / bundles.METADATA).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8", newline="\n")
-    bundles.seal(output)
-    bundles.load(str(output))  # only a bundle that can be loaded is one

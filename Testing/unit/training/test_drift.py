@@ -74,6 +74,8 @@ def test_a_copy_of_the_bundle_drifts_and_the_bundle_does_not(
     assert bundles.load(str(small_bundle)).sha256 == before.sha256
     assert "1 scans are few" in capsys.readouterr().err
     assert drift(small_bundle, local, tmp_path / "drifted") == EXIT_OUTPUT
+    assert drift(small_bundle, local, small_bundle, "--force") == EXIT_BAD_INPUT  # it would replace itself
+    assert bundles.load(str(small_bundle)).sha256 == before.sha256
     (local / "broken_T1.nii.gz").write_bytes(b"no scan")
     assert drift(small_bundle, local, tmp_path / "second") == EXIT_BAD_INPUT
     assert "broken_T1.nii.gz" in capsys.readouterr().err and not (tmp_path / "second").exists()

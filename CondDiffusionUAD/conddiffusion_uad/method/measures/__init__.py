@@ -10,6 +10,7 @@ from typing import Protocol
 
 from conddiffusion_uad.method.measures.disagreement import Disagreement
 from conddiffusion_uad.method.measures.latent_dissimilarity import LatentDissimilarity
+from conddiffusion_uad.method.measures.severity import Severity
 from conddiffusion_uad.method.restored import Restored
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 
@@ -29,4 +30,5 @@ class ScanMeasure(Protocol):
 MEASURES: Mapping[str, type[ScanMeasure]] = {
     "disagreement": Disagreement,
     "latent_dissimilarity": LatentDissimilarity,
+    "severity": Severity,
 }

@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 
 from conddiffusion_uad.method.restore.counterfactual import Counterfactual
+from conddiffusion_uad.method.restore.healthier import Healthier
 from conddiffusion_uad.method.restore.masked_patches import MaskedPatches
 from conddiffusion_uad.method.restore.multi_stage import MultiStage
 from conddiffusion_uad.method.restore.one_pass import OnePass
@@ -37,6 +38,9 @@ class Restorer(Protocol):
     def samples(self) -> int:
         """How many estimates it gives."""
 
+    def passes(self, height: int, width: int) -> int:
+        """How often it asks the denoiser about a slice of that many pixels, at most."""
+
     def __call__(self, model: ConditionedDiffusion, slices: Slices, seeds: Seeds) -> torch.Tensor:
         """Estimates of the healthy slices in [0, 1], not clamped, float32 (samples, B, 1, H, W).
 
@@ -57,4 +61,5 @@ RESTORERS: Mapping[str, type[Restorer]] = {
     "patched": Patched,
     "masked_patches": MaskedPatches,
     "repeated": Repeated,
+    "healthier": Healthier,
 }

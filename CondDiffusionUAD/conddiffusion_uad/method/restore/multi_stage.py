@@ -62,6 +62,10 @@ class MultiStage:
     def samples(self) -> int:
         return len(self.timesteps)
 
+    def passes(self, height: int, width: int) -> int:
+        """See ``Restorer``."""
+        return self.rounds * len(self.timesteps)
+
     def __call__(self, model: ConditionedDiffusion, slices: Slices, seeds: Seeds) -> torch.Tensor:
         """Estimates of the healthy slices, float32 (timesteps, B, 1, H, W)."""
         return torch.stack([self._at(timestep, model, slices, seeds) for timestep in self.timesteps])
@@ -85,7 +89,7 @@ class MultiStage:
 
     def different(self, slices: Slices, estimate: torch.Tensor) -> torch.Tensor:
         """D: where slices and what became of them differ, boolean (B, 1, H, W), inside the brain."""
-        differences = ((slices.image - estimate).abs() * slices.brain)[:, 0].cpu().numpy()
+        differences = ((slices.image - estimate).detach().abs() * slices.brain)[:, 0].cpu().numpy()
         found = np.stack([self._spots(difference) for difference in differences])
         return torch.from_numpy(found).unsqueeze(1).to(slices.image.device) & slices.brain
 

@@ -37,13 +37,21 @@ class OneStep:
     def samples(self) -> int:
         return len(self.timesteps)
 
+    def passes(self, height: int, width: int) -> int:
+        """See ``Restorer``."""
+        return len(self.timesteps)
+
     def __call__(self, model: ConditionedDiffusion, slices: Slices, seeds: Seeds) -> torch.Tensor:
         """Estimates of the healthy slices, float32 (timesteps, B, 1, H, W)."""
         return estimates(model, slices, seeds, [(timestep, timestep) for timestep in self.timesteps])
 
 
 def estimates(
-    model: ConditionedDiffusion, slices: Slices, seeds: Seeds, passes: Sequence[tuple[int, int]]
+    model: ConditionedDiffusion,
+    slices: Slices,
+    seeds: Seeds,
+    passes: Sequence[tuple[int, int]],
+    condition: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """What the model makes of slices in some passes, float32 (passes, B, 1, H, W).
 
@@ -52,8 +60,9 @@ def estimates(
         slices: On its device.
         seeds: Of these slices.
         passes: Timestep of each, and the stream of seeds that its noise comes from.
+        condition: (B, D), if it is another than the encoder's.
     """
-    condition = model.encoder(slices)
+    condition = model.encoder(slices) if condition is None else condition
     samples = []
     for start in range(0, len(passes), AT_ONCE):
         timesteps, streams = zip(*passes[start : start + AT_ONCE], strict=True)

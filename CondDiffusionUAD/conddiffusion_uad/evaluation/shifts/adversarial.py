@@ -1,0 +1,88 @@
+"""Worst-case changes of a scan, too small to be seen: how far they move the residual, beside random ones of equal size.
+
+Paper: Han et al. 2024, "On Instabilities of Unsupervised Denoising Diffusion Models in Magnetic Resonance Imaging
+Reconstruction", arXiv:2406.16983: changes that nobody sees make such a model draw structures, or leave them out.
+
+By projected gradient descent (Madry et al. 2017, arXiv:1706.06083), some steps of ``d <- clip(d + a sign(grad), -e,
+e)`` raise the mean residual of healthy tissue (a false alarm), or lower that of a lesion (a missed one), with the noise
+of the reconstruction held fixed. Changes stay inside the brain and intensities in [0, 1].
+
+What differs: the paper attacks reconstructions from undersampled measurements; here it is the residual that anomaly
+maps are made of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from conddiffusion_uad.method.restore import Restorer
+from conddiffusion_uad.method.seeds import Seeds
+from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+from conddiffusion_uad.model.slices import Slices
+
+FALSE_ALARM, MISSED_LESION = 1, -1
+"""What an attack aims at: which way it moves the residual."""
+
+
+@dataclass(frozen=True)
+class Attack:
+    """How far a change may go.
+
+    Attributes:
+        size: e, the largest change of a pixel, in units of normalized intensity.
+        steps: Of the descent.
+        aim: ``FALSE_ALARM`` or ``MISSED_LESION``.
+    """
+
+    size: float
+    steps: int = 10
+    aim: int = FALSE_ALARM
+
+    def __post_init__(self) -> None:
+        if not 0 < self.size <= 1 or self.steps < 1 or self.aim not in (FALSE_ALARM, MISSED_LESION):
+            raise ValueError("an attack has a size above 0 and at most 1, one step at least, and an aim")
+
+    def __call__(
+        self, model: ConditionedDiffusion, restorer: Restorer, slices: Slices, seeds: Seeds, where: torch.Tensor
+    ) -> torch.Tensor:
+        """The changed images, (B, 1, H, W).
+
+        Args:
+            model: In its plain form, which gradients can follow.
+            restorer: Of its method.
+            slices: To change.
+            seeds: Of the noise, the same in all steps.
+            where: Whose residual counts, boolean (B, 1, H, W), not empty.
+        """
+        change = torch.zeros_like(slices.image)
+        step = self.size / 4
+        for _ in range(self.steps):
+            change.requires_grad_(True)
+            with torch.enable_grad():
+                moved = residual(model, restorer, slices.with_image(slices.image + change), seeds, where)
+                (slope,) = torch.autograd.grad(self.aim * moved, change)
+            change = within(slices, (change.detach() + step * slope.sign()).clamp(-self.size, self.size))
+        return slices.image + change
+
+
+def random_like(slices: Slices, changed: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Images with changes of the same size in every pixel, up or down at random.
+
+    Where only one way stays inside [0, 1], a change may be cut short.
+    """
+    signs = torch.randint(0, 2, changed.shape, generator=generator).to(changed) * 2 - 1
+    return slices.image + within(slices, (changed - slices.image).abs() * signs)
+
+
+def residual(
+    model: ConditionedDiffusion, restorer: Restorer, slices: Slices, seeds: Seeds, where: torch.Tensor
+) -> torch.Tensor:
+    """The mean absolute difference of slices and their reconstructions somewhere, a scalar."""
+    return (slices.image - restorer(model, slices, seeds).mean(dim=0)).abs()[where].mean()
+
+
+def within(slices: Slices, change: torch.Tensor) -> torch.Tensor:
+    """A change, but none outside the brain and none that leaves [0, 1]."""
+    return ((slices.image + change).clamp(0, 1) - slices.image) * slices.brain

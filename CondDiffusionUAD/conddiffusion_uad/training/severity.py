@@ -1,0 +1,112 @@
+"""Finding the plane between healthy slices and slices with synthetic anomalies; see ``method.measures.severity``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from conddiffusion_uad.bundle import bundle as bundles
+from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.method.brain import Volume
+from conddiffusion_uad.method.measures.severity import PERCENTILES, Plane, Severity, scan_features
+from conddiffusion_uad.method.restored import Restored
+from conddiffusion_uad.model.device import choose
+from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.training import recipe as recipes
+from conddiffusion_uad.training.calibration import healthy_brains
+from conddiffusion_uad.training.copies import copy_with
+from conddiffusion_uad.training.data.corpus import Part
+from conddiffusion_uad.training.distributed import Processes
+from conddiffusion_uad.training.environment import TrainingEnvironment
+from conddiffusion_uad.training.progress import TrainingLog
+from conddiffusion_uad.training.synthetic_anomalies.anomalies import corrupt
+
+SHRINKAGE = 0.1  # of the covariance towards equal, independent features: there may be fewer slices than features
+Pair = tuple[np.ndarray, np.ndarray]  # features of the slices of a scan, and of the same with anomalies, (slices, D)
+
+
+def severity_bundle(name: str, output: Path, environment: TrainingEnvironment, log: TrainingLog) -> None:
+    """Write a copy of a bundle that tells how sick a scan looks.
+
+    Args:
+        name: Name or folder of a bundle that was fitted here.
+        output: Folder of the copy.
+        environment: The data of its recipe, and the device.
+        log: Told what is found.
+
+    Raises:
+        BadInput: ``recipe_not_found``, ``no_encoder``, ``no_healthy_scan``, or the data cannot be used.
+        BundleFailure, DeviceFailure, OutputFailure: The bundle, the device or the output cannot be used.
+    """
+    environment.require_new([output])
+    bundle = bundles.load(name).to(choose(environment.device), "fp32")
+    if not (bundle.path / bundles.RECIPE).is_file():
+        raise BadInput("recipe_not_found", f"{name} has no recipe.", "Give the folder that `train fit` made.")
+    if not bundle.method.condition.features:
+        raise BadInput("no_encoder", f"The bundle {bundle.name} has no encoder.", "Choose one with a condition.")
+    recipe = recipes.load(str(bundle.path / bundles.RECIPE))
+    corpus = environment.corpus(recipe, log, Processes())
+    fitted, unseen = (list(pairs(bundle, corpus, recipe.seed, fitted=of_fit)) for of_fit in (True, False))
+    if not fitted or not unseen:
+        raise BadInput("no_healthy_scan", "Healthy scans are needed, held-out ones too.", "Add a source to the recipe.")
+    plane = fit_plane(fitted, unseen)
+    part = Severity(bundle.method.condition.features)
+    told = {"auroc": round(auroc(plane, unseen), 4), "scans": len(unseen)}
+    log(f"Slices with synthetic anomalies are told from others with an AUROC of {told['auroc']:.3f} in held-out scans")
+    others = tuple(other for other in bundle.method.measures if not isinstance(other, Severity))
+    model = bundle.adaptable().cpu()
+    model.networks[part.weights] = plane
+    copy_with(bundle, replace(bundle.method, measures=(*others, part)), output, {"severity": told}, model=model)
+    log(f"Wrote {output}")
+
+
+def pairs(bundle: Bundle, corpus: Sequence[Part], seed: int, *, fitted: bool) -> Iterator[Pair]:
+    """Features of each healthy scan of a corpus, in every contrast that it can show, with and without anomalies."""
+    for contrast in bundle.config.contrasts:
+        for part in corpus:
+            for number, healthy in enumerate(healthy_brains(part, contrast, bundle.config.grid, seed, fitted=fitted)):
+                brain = healthy.brain
+                source = torch.Generator().manual_seed(seed + number)
+                sick, _ = corrupt(torch.from_numpy(brain.volume).unsqueeze(1), 1.0, source)
+                volumes = (brain.volume, sick[:, 0].numpy())
+                of_scan = [
+                    scan_features(Restored(Volume(v, brain.mask, brain.grid), contrast, v[None], 1), bundle.model)
+                    for v in volumes
+                ]
+                if len(of_scan[0]):
+                    yield of_scan[0].double().cpu().numpy(), of_scan[1].double().cpu().numpy()
+
+
+def fit_plane(fitted: Sequence[Pair], unseen: Sequence[Pair]) -> Plane:
+    """Fisher's discriminant: ``n ~ S^-1 (m_sick - m_healthy)``, and b half way between the means.
+
+    Args:
+        fitted: What the plane is found on.
+        unseen: Whose healthy halves say how severe healthy scans are.
+    """
+    healthy, sick = (np.concatenate([pair[side] for pair in fitted]) for side in (0, 1))
+    within = np.concatenate([healthy - healthy.mean(axis=0), sick - sick.mean(axis=0)])
+    covariance = within.T @ within / max(len(within) - 2, 1)
+    count = len(covariance)
+    level = max(float(np.trace(covariance)) / count, 1e-12)
+    shrunk = (1 - SHRINKAGE) * covariance + SHRINKAGE * level * np.eye(count)
+    normal = np.linalg.solve(shrunk, sick.mean(axis=0) - healthy.mean(axis=0))
+    normal /= max(float(np.linalg.norm(normal)), 1e-12)
+    offset = normal @ (healthy.mean(axis=0) + sick.mean(axis=0)) / 2
+    severities = [float((pair[0] @ normal - offset).mean()) for pair in unseen]
+    plane = Plane(count)
+    plane.normal.copy_(torch.from_numpy(normal))
+    plane.offset.copy_(torch.tensor(offset))
+    plane.healthy.copy_(torch.from_numpy(np.percentile(severities, np.linspace(0, 100, PERCENTILES))))
+    return plane
+
+
+def auroc(plane: Plane, unseen: Sequence[Pair]) -> float:
+    """How well the plane tells slices with anomalies from others, 0.5 by chance."""
+    healthy, sick = (plane(torch.from_numpy(np.concatenate([p[side] for p in unseen])).float()) for side in (0, 1))
+    higher = (sick[:, None] > healthy).float() + 0.5 * (sick[:, None] == healthy).float()
+    return float(higher.mean())

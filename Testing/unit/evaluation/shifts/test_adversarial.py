@@ -1,0 +1,75 @@
+"""Attacks stay in their ball, go the way they aim at, and random changes are as large."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from restoring import Told, told
+from tiny_model import tiny_method, trained
+
+from conddiffusion_uad.evaluation.shifts.adversarial import (
+    FALSE_ALARM,
+    MISSED_LESION,
+    Attack,
+    random_like,
+    residual,
+    within,
+)
+from conddiffusion_uad.method.restore.multi_stage import MultiStage
+from conddiffusion_uad.method.restore.one_pass import OnePass
+from conddiffusion_uad.method.restore.one_step import OneStep
+from conddiffusion_uad.method.seeds import Seeds
+from conddiffusion_uad.model.slices import Slices
+
+SEEDS, SIZE = Seeds(0, np.arange(2)), 0.02
+IMAGE = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.6 + 0.2
+IMAGE[..., :3] = 0
+SLICES = Slices.of(IMAGE)
+WHERE = torch.zeros_like(SLICES.brain)
+WHERE[..., 4:12, 4:12] = True
+
+
+@pytest.mark.parametrize(("aim", "way"), [(FALSE_ALARM, 1), (MISSED_LESION, -1)])
+def test_where_the_answer_is_gray_the_worst_change_is_known(aim: int, way: int) -> None:
+    """The reconstruction is 0.5 whatever is seen: intensities go away from it, or towards it, as far as they may."""
+    model = told(lambda noisy: 0 * noisy)
+    changed = Attack(SIZE, aim=aim)(model, OnePass(), SLICES, SEEDS, WHERE)
+    usual, other = ((image - 0.5).abs()[WHERE] for image in (IMAGE, changed))
+    far = usual > SIZE  # nearer ones would go past it
+    assert torch.allclose(other[far], usual[far] + way * SIZE, atol=1e-5)
+    assert torch.equal(changed[~WHERE], IMAGE[~WHERE])  # what does not count does not matter here
+
+
+@pytest.mark.parametrize("aim", [FALSE_ALARM, MISSED_LESION])
+@pytest.mark.parametrize("restorer", [OneStep((200, 400)), MultiStage((200,), smallest=1)])
+def test_a_real_network_is_moved_further_than_by_chance_and_the_ball_is_not_left(restorer: OneStep, aim: int) -> None:
+    model = trained(Told.of(tiny_method())).requires_grad_(False)
+    changed = Attack(SIZE, aim=aim)(model, restorer, SLICES, SEEDS, WHERE)
+    change = changed - IMAGE
+    assert change.abs().max() <= SIZE + 1e-6 and not change[~SLICES.brain].any()
+    assert changed.min() >= 0 and changed.max() <= 1 and not changed.requires_grad
+    by_chance = random_like(SLICES, changed, torch.Generator().manual_seed(0))
+    found = [float(residual(model, restorer, SLICES.with_image(i), SEEDS, WHERE)) for i in (IMAGE, by_chance, changed)]
+    assert aim * (found[2] - found[0]) > 2 * abs(found[1] - found[0])
+
+
+def test_random_changes_are_as_large_in_every_pixel() -> None:
+    changed = IMAGE + within(SLICES, torch.full_like(IMAGE, SIZE))
+    other = random_like(SLICES, changed, torch.Generator().manual_seed(0)) - IMAGE
+    assert torch.allclose(other.abs(), (changed - IMAGE).abs(), atol=1e-6)
+    assert 0.35 < (other > 0)[SLICES.brain].float().mean() < 0.65
+
+
+def test_intensities_stay_in_their_range() -> None:
+    white = replace(SLICES, image=torch.ones_like(IMAGE), brain=torch.ones_like(SLICES.brain))
+    assert not within(white, torch.full_like(IMAGE, SIZE)).any()
+    assert torch.allclose(within(white, torch.full_like(IMAGE, -SIZE)), torch.tensor(-SIZE))
+
+
+@pytest.mark.parametrize("wrong", [{"size": 0.0}, {"size": 0.1, "steps": 0}, {"size": 0.1, "aim": 2}])
+def test_what_is_no_attack_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="an attack has"):
+        Attack(**wrong)
