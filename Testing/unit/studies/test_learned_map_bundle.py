@@ -1,0 +1,70 @@
+"""How a bundle of a learned map is put together and tried."""
+
+import make_bundle
+import numpy as np
+import pytest
+import torch
+from judge_cases import Case
+from judge_figures import VOXEL_ML
+from safetensors.torch import save_file
+
+from conddiffusion_uad.bundle import bundle as bundles
+from conddiffusion_uad.bundle.expected_findings import counts, levels
+from conddiffusion_uad.method.anomaly_map.learned import LearnedWeights
+from conddiffusion_uad.training.data.healthy_bank import FINE
+from conddiffusion_uad.training.recipe import SHIPPED
+
+RECIPE = SHIPPED / "learned.toml"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("made")
+    torch.manual_seed(3)
+    weights = LearnedWeights()
+    save_file({name: value.half() for name, value in weights.state_dict().items()}, folder / "map.safetensors")
+    bundle = make_bundle.assembled("default", RECIPE, folder / "map.safetensors", folder / "new")
+    return bundle, weights, folder / "new"
+
+
+def test_it_has_the_denoiser_of_another_bundle_and_the_map_that_was_exported(made):
+    bundle, weights, folder = made
+    base, own = bundles.load("default").trainable.state_dict(), bundle.trainable.state_dict()
+    for name, value in base.items():
+        assert torch.equal(own[name], value), name
+    for name, value in weights.state_dict().items():
+        assert torch.allclose(own[f"networks.learned_map.{name}"], value, atol=1e-3), name
+    assert bundle.config.timesteps == (100, 300)
+    assert set(bundle.gate) == {"T1", "T2", "FLAIR"} and not bundle.calibration
+    assert (folder / bundles.RECIPE).read_text() == RECIPE.read_text() and (folder / "LICENSE").is_file()
+
+
+def test_a_case_is_shown_as_a_detection_shows_a_scan(made):
+    size = FINE.size[::-1]
+    mask = np.zeros(size, bool)
+    mask[40:44, 40:120, 40:100] = True
+    volume = np.where(mask, np.random.default_rng(0).random(size), 0).astype(np.float16)
+    samples = np.full((2, size[0], size[1] // 2, size[2] // 2), 0.4, np.float16)
+    case = Case("healthy", "T1", volume, mask, np.zeros(size, np.int16), samples, np.zeros(size, np.float16), False)
+    seen = make_bundle.seen(case, made[0])
+    assert seen.grid == FINE and np.array_equal(seen.volume, volume.astype(np.float32))
+    assert seen.origin.grid == made[0].config.grid and seen.origin.samples.max() == pytest.approx(0.4, abs=1e-3)
+    assert seen.origin.volume[41, 30, 30] == pytest.approx(volume[41, 60:62, 60:62].astype(float).mean(), abs=1e-3)
+    found = make_bundle.map_of(made[0], case)
+    assert found.shape == size and found[mask].min() > 0 and not found[~mask].any()
+
+
+def test_each_scan_is_tried_with_what_the_others_say():
+    """Three scans with spots of score 3 and one with twelve of score 5: only the last one breaks the promise."""
+    scores = [np.zeros((8, 60, 60), np.float32) for _ in range(4)]
+    rng = np.random.default_rng(0)
+    for number, score in enumerate(scores):
+        score += 0.5 + 0.1 * rng.random(score.shape, np.float32)
+        score[0, 0, 0] = 6  # too small for a finding
+        for k in range(12 if number == 3 else 1):
+            y, x = 4 + 14 * (k // 4), 4 + 14 * (k % 4)
+            score[1:7, y : y + 6, x : x + 6] = 5 if number == 3 else 3
+    thresholds = levels(scores)
+    told = make_bundle.tried(scores, thresholds, counts(scores, thresholds, VOXEL_ML, make_bundle.LEAST_ML))
+    assert told["made for 1"][3] == 12 and max(told["made for 1"][:3]) <= 1
+    assert told["threshold"] > 3 and told["ml"][:3] == [0, 0, 0]
