@@ -86,7 +86,7 @@ def write_results(order: dict) -> Path:
     if MODE == "elsewhere":
         matrix = matrix + np.array([[0, 0, 0, 5.0]] * 3)
     if MODE == "several":
-        for place, radius, peak in ((0.2, 4, 30.0), (0.4, 3, 3.0), (0.8, 2, 2.5)):
+        for place, radius, peak in ((0.15, 3, 30.0), (0.33, 2, 3.0), (0.8, 2, 2.5)):
             ball = sum((axis - place * size) ** 2 for axis, size in zip((z, y, x), scan.shape, strict=True)) < radius**2
             score[ball] = peak
     write_nifti(output / "heatmap.nii.gz", score, matrix)

@@ -3,10 +3,11 @@
 #
 #     Testing/studies/gpu_training.sh SECONDS PACKED OUT [START]
 #
-# SECONDS  that the training may take; the tests and the benchmark come after it
+# SECONDS  that the training may take; the tests and the measurements come after it
 # PACKED   folder of healthy material, at most 40 MB, made before where the data are:
 #              python -m conddiffusion_uad.training.learned_map --data DATA --cache CACHE --pack PACKED
-# OUT      gets learned_map.safetensors (3 MB) every two minutes, curve.jsonl, train.log, tests.log, benchmark.log
+# OUT      gets learned_map.safetensors (3 MB) every two minutes, curve.jsonl, train.log, tests.log, and the tables of
+#          gpu_measure.sh in measured/
 # START    weights of an earlier training to start from
 #
 # Without a card it trains on the processor, so that it can be rehearsed: DEVICE, WORKERS and PYTHON can be set.
@@ -37,8 +38,5 @@ tested=$?
 [ $tested -eq 5 ] && tested=0 # nothing is marked
 tail -n 3 "$out"/tests.log
 
-timeout 150 $python -m conddiffusion_uad benchmark --device "$device" --no-paper --rounds 2 >"$out"/benchmark.log 2>&1
-measured=$?
-tail -n 20 "$out"/benchmark.log
-[ $measured -ne 0 ] && echo "benchmark ended with $measured"
+DEVICE=$device PYTHON=$python Testing/studies/gpu_measure.sh "$out"/measured
 exit $((trained || tested))

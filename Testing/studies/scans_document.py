@@ -30,7 +30,12 @@ stand here. Research use only, not a medical device.
   qform where its code is, else it is not known. The result files repeat the header's own words, so that every
   program lays them onto the scan, whatever it makes of these words.
 - **Where a DICOM scan lies** is checked in three dimensions: every image's position, orientation, pixel size and
-  frame of reference. Images are ordered by position alone, and each is scaled by its own slope and intercept.
+  frame of reference. Images are ordered by position alone, and each is scaled by its own slope and intercept. Images
+  that are evenly shifted within their plane (a tilted gantry) are shifted back, each by itself, and the results lie on
+  that grid. Tiles of one picture (mosaics) are refused: functional and diffusion scans are stored so, and none of them
+  can be examined.
+- **Images that seem to be missing** are told, where a number or a distance tells (`InstanceNumber`,
+  `SpacingBetweenSlices`, `ImagesInAcquisition`, `InConcatenationTotalNumber`), and refused where the distances show it.
 - **What is doubtful** (no orientation, sizes or sides that contradict each other, label maps) is refused with the
   reason, and with what `--accept-any-scan` would assume. With that option it is examined, and the assumption is a
   warning.

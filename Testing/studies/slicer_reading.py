@@ -217,12 +217,13 @@ class Reading:
     def show_in_3d(self) -> str:
         """Candidates and brain."""
         self.ui.brainBox.checked = True
-        self.session.panel.findings._button.click()
+        button = self.session.panel.findings._button
+        button.toggle()  # a click by a program would open the menu that is behind its arrow
         _took, stall = self.session.pump(seconds=3)
         stall = stall, self.session.computed
         self.session.picture("3d")
         self.ui.brainBox.checked = False
-        self.session.panel.findings._button.click()
+        button.toggle()
         return f"longest stall {told(stall)}"
 
     def delete(self) -> str:

@@ -131,7 +131,7 @@ def scan_facts(scan: sitk.Image) -> dict[str, Any]:
 
 def voxels_digest(scan: sitk.Image) -> str:
     """SHA-256 of the voxels as float32, little-endian, x fastest: tells whether two reports are of the same scan."""
-    return hashlib.sha256(sitk.GetArrayViewFromImage(scan).astype("<f4")).hexdigest()
+    return hashlib.sha256(sitk.GetArrayViewFromImage(scan).astype("<f4", copy=False)).hexdigest()
 
 
 def peak_memory_mb() -> float | None:

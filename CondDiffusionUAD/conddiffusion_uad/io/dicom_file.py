@@ -176,6 +176,13 @@ def _as(kind: Callable[[Any], T], found: Any) -> T | None:
         return None
 
 
+def keyword_for(tag: str) -> str:
+    """The keyword of a tag "gggg,eeee"."""
+    from pydicom.datadict import keyword_for_tag
+
+    return keyword_for_tag(int(tag.replace(",", ""), 16))
+
+
 def bad_tag(where: str, dataset: Dataset | None, keyword: str, expected: str) -> BadInput:
     """The failure for an element that is needed and missing, or is not what it has to be."""
     from pydicom.datadict import tag_for_keyword

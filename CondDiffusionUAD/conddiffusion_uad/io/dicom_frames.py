@@ -13,27 +13,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from conddiffusion_uad.io.dicom_file import bad_tag, integer, item, numbers, text
+from conddiffusion_uad.io.dicom_file import bad_tag, integer, item, keyword_for, numbers, text
+from conddiffusion_uad.protocol import stacks
 from conddiffusion_uad.protocol.failures import BadInput
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-# What tells images of one place apart: how it is called, the group that holds it in an enhanced file, its keywords
-# there and in a classic file, its unit.
-_MARKS = (
-    ("echo time", "MREchoSequence", "EffectiveEchoTime", "EchoTime", " ms"),
-    ("image type", "MRImageFrameTypeSequence", "FrameType", "ImageType", ""),
-    ("component", "MRImageFrameTypeSequence", "ComplexImageComponent", "ComplexImageComponent", ""),
-    ("stack", "FrameContentSequence", "StackID", "StackID", ""),
-    ("b-value", "MRDiffusionSequence", "DiffusionBValue", "DiffusionBValue", " s/mm2"),
-    ("inversion time", "MRModifierSequence", "InversionTimes", "InversionTime", " ms"),
-    ("time", "FrameContentSequence", "TemporalPositionIndex", "TemporalPositionIdentifier", ""),
-    ("trigger time", "CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime", "TriggerTime", " ms"),
-    ("flip angle", "MRTimingAndRelatedParametersSequence", "FlipAngle", "FlipAngle", " degrees"),
-    ("acquisition", "FrameContentSequence", "FrameAcquisitionNumber", "AcquisitionNumber", ""),
-    ("echo", "", "", "EchoNumbers", ""),
-)
+# What tells images of one place apart: the group that holds it in an enhanced file, and its keyword there.
+_IN_GROUPS = {
+    "echo time": ("MREchoSequence", "EffectiveEchoTime"),
+    "image type": ("MRImageFrameTypeSequence", "FrameType"),
+    "component": ("MRImageFrameTypeSequence", "ComplexImageComponent"),
+    "stack": ("FrameContentSequence", "StackID"),
+    "b-value": ("MRDiffusionSequence", "DiffusionBValue"),
+    "inversion time": ("MRModifierSequence", "InversionTimes"),
+    "time": ("FrameContentSequence", "TemporalPositionIndex"),
+    "trigger time": ("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime"),
+    "flip angle": ("MRTimingAndRelatedParametersSequence", "FlipAngle"),
+    "acquisition": ("FrameContentSequence", "FrameAcquisitionNumber"),
+}
 
 
 @dataclass(frozen=True)
@@ -87,11 +86,11 @@ def frames_of(path: Path, dataset: Dataset) -> list[Frame]:
             path.name, dataset, "PerFrameFunctionalGroupsSequence", f"an item for each of its {count} images is"
         )
     if each is None:
-        return [_frame(path, 0, dataset, (dataset,), {})]
+        return [_frame(path, 0, dataset, (dataset,))]
     if len(each) != count:
         expected = f"one place for each of the {len(each)} images that the file describes is"
         raise bad_tag(path.name, dataset, "NumberOfFrames", expected)
-    return [_frame(path, index, dataset, (own, shared), {}) for index, own in enumerate(each)]
+    return [_frame(path, index, dataset, (own, shared)) for index, own in enumerate(each)]
 
 
 def _groups(dataset: Dataset) -> tuple[Dataset | None, list[Dataset] | None]:
@@ -100,9 +99,7 @@ def _groups(dataset: Dataset) -> tuple[Dataset | None, list[Dataset] | None]:
     return item(dataset, "SharedFunctionalGroupsSequence"), list(each) if each else None
 
 
-def _frame(
-    path: Path, index: int, dataset: Dataset, groups: tuple[Dataset | None, ...], marks: dict[str, str]
-) -> Frame:
+def _frame(path: Path, index: int, dataset: Dataset, groups: tuple[Dataset | None, ...]) -> Frame:
     classic = groups == (dataset,)
     where = path.name if classic else f"image {index + 1} of {path.name}"
     place, plane, measures, values = (
@@ -114,10 +111,6 @@ def _frame(
             ("PixelValueTransformationSequence", "RescaleSlope"),
         )
     )
-    for name, sequence, keyword, own, unit in _MARKS:
-        holder = dataset if classic else _holder(groups, sequence, keyword, classic) if sequence else None
-        if told := text(holder, own if classic else keyword):
-            marks[name] = f"{told}{unit}"
     content = None if classic else _holder(groups, "FrameContentSequence", "InStackPositionNumber", classic)
     counted = integer(content, "InStackPositionNumber") or index + 1
     return Frame(
@@ -131,9 +124,19 @@ def _frame(
         number=(integer(dataset, "InstanceNumber") or 0) if classic else counted,
         uid=text(dataset, "SOPInstanceUID"),
         reference=text(dataset, "FrameOfReferenceUID"),
-        marks=marks,
+        marks=_marks(groups, classic),
         where=where,
     )
+
+
+def _marks(groups: tuple[Dataset | None, ...], classic: bool) -> dict[str, str]:
+    """What tells an image from others of its place, by the names of `stacks.TAGS`."""
+    told: dict[str, str] = {}
+    for name, (tag, unit) in stacks.TAGS.items():
+        sequence, keyword = ("", keyword_for(tag)) if classic else _IN_GROUPS.get(name, ("", ""))
+        if keyword and (value := text(_holder(groups, sequence, keyword, classic), keyword)):
+            told[name] = f"{value}{unit}"
+    return told
 
 
 def _holder(groups: tuple[Dataset | None, ...], sequence: str, keyword: str, classic: bool) -> Dataset | None:

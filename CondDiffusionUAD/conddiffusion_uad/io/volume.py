@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from pathlib import Path
 from types import ModuleType
@@ -13,14 +12,15 @@ from conddiffusion_uad.io import dicom_file, foreign, metaimage, nifti, nifti_ge
 from conddiffusion_uad.io.dicom_series import read_series
 from conddiffusion_uad.io.geometry import FLIP, affine_of
 from conddiffusion_uad.io.grid import Grid
+from conddiffusion_uad.io.output_failure import as_output_failure
 from conddiffusion_uad.io.outside import filled
+from conddiffusion_uad.io.packed_file import PackedFile
 from conddiffusion_uad.io.reading import Reading
-from conddiffusion_uad.protocol.failures import BadInput, OutputFailure
+from conddiffusion_uad.protocol.failures import BadInput
 
 __all__ = ["FORMATS", "Grid", "read", "read_grid", "read_values", "write"]
 
 FORMATS = "NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or a folder with one DICOM series"
-_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _FORMATS = (dicom_file, nrrd, metaimage, nifti)
 _LOOK = 544  # bytes, in which every format says what it is
 _ANYTHING = Reading(accept=True, anything=True)
@@ -76,15 +76,12 @@ def write(image: sitk.Image, path: str | os.PathLike[str], like: sitk.Image | No
         OutputFailure: cannot_write, or disk_full when only a part could be written; that part is removed.
     """
     path = Path(path)
-    try:
-        _write(image, path, like)
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        if error.errno in _FULL:
-            hint = "Free disk space or choose another folder."
-            raise OutputFailure("disk_full", f"There is no room for {path}.", hint) from error
-        hint = "Choose a folder that you may write to."
-        raise OutputFailure("cannot_write", f"{path} cannot be written.", hint) from error
+    with as_output_failure(path):
+        try:
+            _write(image, path, like)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def _write(image: sitk.Image, path: Path, like: sitk.Image | None) -> None:
@@ -102,7 +99,8 @@ def _write(image: sitk.Image, path: Path, like: sitk.Image | None) -> None:
         header.set_qform(affine, 1)
         header.set_sform(affine, 1)
         header.set_xyzt_units("mm")
-    nibabel.save(nibabel.Nifti1Image(values, None, header), path)
+    with path.open("wb") as file, PackedFile(file) as packed:
+        nibabel.Nifti1Image(values, None, header).to_stream(packed)
 
 
 def _checked(path: Path) -> Path:

@@ -62,21 +62,21 @@ def level(image: sitk.Image) -> Leveled:
     Args:
         image: float32, finite; axes near L, P, S.
     """
-    values = sitk.GetArrayFromImage(image)
-    values = _without_padding(values)
+    values = _without_padding(sitk.GetArrayViewFromImage(image))
     side = sides(values)
     found = _most_frequent(side)
     if found is not None and np.mean(side == found) >= CONSTANT:
         zero, values = _above_constant(values, found)
     else:
         zero = float(np.percentile(side, 1.0))
-    values = values - np.float32(zero)
+    values = values - np.float32(zero)  # a copy, which may be changed
     bright = float(np.percentile(_sample(values), 99.5))
     scale = 2.0 ** -np.floor(np.log2(bright / MOST)) if bright > 0 else 1.0
-    leveled = sitk.GetImageFromArray(values * np.float32(scale))
+    values *= np.float32(scale)
+    leveled = sitk.GetImageFromArray(values)
     leveled.CopyInformation(image)
     noise = sides(values)
-    spread = MAD_TO_SIGMA * float(np.median(np.abs(noise - np.median(noise)))) * scale
+    spread = MAD_TO_SIGMA * float(np.median(np.abs(noise - np.median(noise))))
     return Leveled(leveled, zero, scale, spread)
 
 

@@ -16,7 +16,7 @@ class Oriented:
     """A scan with its axes along L, P, S as nearly as its own axes allow, and the way back.
 
     Attributes:
-        image: The turned scan; every voxel keeps its value and its place in the patient.
+        image: The turned scan, or the scan itself; every voxel keeps its value and its place in the patient.
         axes: The source axis of each new axis.
         flips: Whether each new axis runs against its source axis.
         source: Grid of the scan as it was given.
@@ -48,6 +48,8 @@ def orient(image: sitk.Image) -> Oriented:
     x, y, z = max(permutations(range(3)), key=lambda order: sum(abs(direction[row, order[row]]) for row in range(3)))
     axes, flips = (x, y, z), (bool(direction[0, x] < 0), bool(direction[1, y] < 0), bool(direction[2, z] < 0))
     source = Grid.of(image)
+    if axes == (0, 1, 2) and not any(flips):
+        return Oriented(image=image, axes=axes, flips=flips, source=source)
     corner = [0, 0, 0]  # which voxel becomes the first
     for axis, flip in zip(axes, flips, strict=True):
         corner[axis] = source.size[axis] - 1 if flip else 0

@@ -17,11 +17,11 @@ from conddiffusion_uad.preprocessing.resampling import FWHM_IN_SIGMAS
 from conddiffusion_uad.protocol.events import Progress
 from conddiffusion_uad.protocol.failures import Cancelled
 
-PITCHES = tuple(math.radians(angle) for angle in (-25.0, 0.0, 25.0))  # heads nod more than they turn
+PITCHES = tuple(math.radians(angle) for angle in (-25.0, 25.0))  # heads nod more than they turn
 WORKING_MM = 2.0
 RIM_MM = 6.0  # of background around the atlas' brain that takes part, so that outlines meet
 BINS = 32
-RUNS = 6  # levels of the quick search, for its progress
+RUNS = 4  # levels of the quick search, for its progress
 SAMPLED = {4: 1.0, 2: 0.15, 1: 0.06}  # share of the atlas' voxels used at each shrink factor
 FIRST_STEP = {4: 2.0, 2: 1.0, 1: 0.5}  # mm, at each shrink factor
 LAST_STEP = {4: 0.05, 2: 0.02, 1: 0.02}  # mm; a search that takes smaller ones is over
@@ -67,9 +67,9 @@ class Registered:
 def register(image: sitk.Image, mask: sitk.Image, atlas: Atlas, progress: Progress) -> Registered:
     """Find the affine transform that brings a brain to the atlas.
 
-    The centers of the two masks start it; several nods of the head are tried rigidly on a coarse level, the best is
-    freed to an affine transform on three. When that is implausible or does not fit surely, the search goes on
-    carefully: rigidly on two levels, and from there affinely. Of what was found, the plausible transform that fits best
+    The centers of the two masks start it: first rigidly on a coarse level, then affinely on three. When that is
+    implausible or does not fit surely, the search goes on carefully: several nods of the head are tried, the nearest is
+    refined on two levels, and freed to an affine transform. Of what was found, the plausible transform that fits best
     is taken, be it rigid or the start.
 
     Args:
@@ -81,11 +81,12 @@ def register(image: sitk.Image, mask: sitk.Image, atlas: Atlas, progress: Progre
     (brain, inside), back = _corrected(_working(image, mask), atlas)
     start = _start(inside, atlas)
     search = _Search(brain, atlas, progress)
-    trials = [search.run(_nodding(start, pitch), (4,), 30, part=FEW) for pitch in PITCHES]
-    nearest = min(trials, key=lambda trial: trial[1])[0]
-    affine, _ = search.run(_affine(nearest), (4, 2, 1), 100)
+    upright = search.run(start, (4,), 30, part=FEW)
+    affine, _ = search.run(_affine(upright[0]), (4, 2, 1), 100)
     chosen, quality, fits = _best([affine], inside, atlas)
     if not fits or quality < SURE_DICE:
+        trials = [upright, *(search.run(_nodding(start, pitch), (4,), 40, part=FEW) for pitch in PITCHES)]
+        nearest = min(trials, key=lambda trial: trial[1])[0]
         rigid, _ = search.run(nearest, (4, 2), 60)
         affine, _ = search.run(_affine(rigid), (4, 2, 1), 100)
         chosen, quality, fits = _best([chosen, affine, _affine(rigid), _affine(start)], inside, atlas)

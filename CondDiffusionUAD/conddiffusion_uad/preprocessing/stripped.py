@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
+from scipy import ndimage
 
 from conddiffusion_uad.preprocessing.background import Leveled, level, sides
 from conddiffusion_uad.preprocessing.itk_threads import itk_threads
@@ -52,12 +53,16 @@ def flatness(leveled: Leveled) -> float:
 def foreground(scan: sitk.Image | Leveled) -> sitk.Image:
     """Return what stands out of the background, uint8: its large connected parts, without holes."""
     leveled = _leveled(scan)
-    parts = sitk.RelabelComponent(
-        sitk.ConnectedComponent(sitk.Abs(leveled.image) > _tolerance(leveled)), sortByObjectSize=True
-    )
-    sizes = np.bincount(sitk.GetArrayViewFromImage(parts).ravel())[1:]
-    kept = int(np.count_nonzero(sizes >= COMPANION * sizes.max())) if sizes.size else 0
-    return sitk.BinaryFillhole((parts >= 1) & (parts <= kept))
+    found = (np.abs(sitk.GetArrayViewFromImage(leveled.image)) > _tolerance(leveled)).astype(np.uint8)
+    for box in ndimage.find_objects(found):
+        labeled = sitk.ConnectedComponent(sitk.GetImageFromArray(found[box]))
+        parts = sitk.RelabelComponent(labeled, sortByObjectSize=True)
+        sizes = np.bincount(sitk.GetArrayViewFromImage(parts).ravel())[1:]
+        kept = int(np.count_nonzero(sizes >= COMPANION * sizes.max()))
+        found[box] = sitk.GetArrayFromImage(sitk.BinaryFillhole((parts >= 1) & (parts <= kept)))
+    result = sitk.GetImageFromArray(found)
+    result.CopyInformation(leveled.image)
+    return result
 
 
 def _leveled(scan: sitk.Image | Leveled) -> Leveled:

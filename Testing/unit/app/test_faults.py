@@ -71,9 +71,6 @@ from conddiffusion_uad.protocol.events import STAGES
 from conddiffusion_uad.protocol.job import DetectionJob
 from conddiffusion_uad.detection import overview, pipeline, report
 from conddiffusion_uad.app.detection_job import run
-from conddiffusion_uad.preprocessing import bias
-
-bias.CONTROL_POINTS, bias.RUNS = (4,), 1  # quick
 
 for stage in STAGES:
     def kill(event):

@@ -300,9 +300,12 @@ def test_a_recipe_holds_a_configuration_beside_much_else(write: Callable[[], dic
     assert BundleConfig.from_recipe({**values, "name": "x", "fit": {"batch": 1}}) == CONFIG
 
 
-def test_the_shipped_bundle_is_of_the_newest_format_and_its_files_are_whole() -> None:
-    folder = bundles.locate("default")
+@pytest.mark.parametrize("name", bundles.shipped())
+def test_a_shipped_bundle_is_of_the_newest_format_and_its_files_are_whole(name: str) -> None:
+    folder = bundles.locate(name)
     section = json.loads((folder / bundles.METADATA).read_text())["conddiffusion_uad"]
     assert section["format"] == FORMAT
-    assert bundles.load("default").config.to_json() == section
+    loaded = bundles.load(name)
+    assert loaded.config.to_json() == section and set(loaded.calibration) == set(loaded.config.contrasts)
+    assert loaded.metadata["sha256"] == loaded.sha256 and (folder / bundles.CARD).is_file()
     assert json.loads((folder / bundles.INFERENCE).read_text()) == inference_config()

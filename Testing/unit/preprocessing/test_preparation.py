@@ -96,3 +96,17 @@ def test_a_poor_registration_and_an_odd_size_are_told(
 def test_cancelling_ends_the_run() -> None:
     with pytest.raises(Cancelled):
         prepared(Listener(last="bias"))
+
+
+def test_only_the_part_around_the_brain_is_corrected_and_normalized() -> None:
+    padded = sitk.ConstantPad(scan(), [20, 10, 5], [5, 10, 20], 0.0)
+    result = preparation.prepare(padded, grid=GRID, atlas=ATLAS, progress=Quiet())
+    brain = np.argwhere(sitk.GetArrayViewFromImage(result.native_mask))[:, ::-1]
+    reach = np.ceil(preparation.MARGIN_MM / np.array(padded.GetSpacing())) + 1
+    most = np.ptp(brain, axis=0) + 1 + 2 * reach
+    for image in (result.way.corrected.image, result.way.corrected.field, result.way.normalized.image):
+        assert (np.array(image.GetSize()) <= most).all()
+    back = result.intensity_to_native(result.volume)
+    assert Grid.of(back) == Grid.of(padded)
+    outside = sitk.GetArrayViewFromImage(result.native_mask) == 0
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(back)[outside], sitk.GetArrayFromImage(padded)[outside])

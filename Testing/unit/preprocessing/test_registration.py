@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.preprocessing import atlas as atlases
-from conddiffusion_uad.preprocessing.registration import Registered, overlap, plausible, register
+from conddiffusion_uad.preprocessing.registration import SURE_DICE, Registered, _Search, overlap, plausible, register
 from conddiffusion_uad.protocol.events import Quiet
 from conddiffusion_uad.protocol.failures import Cancelled
 
@@ -118,6 +118,26 @@ def test_a_scan_turned_upside_down_is_reported() -> None:
     for part in turned:
         part.CopyInformation(image)
     assert not register(*turned, ATLAS, Quiet()).ok
+
+
+def test_a_search_that_fits_surely_is_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    levels: list[int] = []
+    execute = _Search._execute
+
+    def counted(search: _Search, method: sitk.ImageRegistrationMethod, factor: int) -> float:
+        levels.append(factor)
+        return execute(search, method, factor)
+
+    monkeypatch.setattr(_Search, "_execute", counted)
+    image, mask = patient(head((0, 0, 0), (0.9, 0.9, 0.9)), (3, 3, 4))
+    assert register(image, mask, ATLAS, Quiet()).quality >= SURE_DICE
+    assert levels == [4, 4, 2, 1]
+    levels.clear()
+    turned = [sitk.Flip(part, (False, True, True)) for part in (image, mask)]
+    for part in turned:
+        part.CopyInformation(image)
+    assert register(*turned, ATLAS, Quiet()).quality < SURE_DICE
+    assert levels == [4, 4, 2, 1, 4, 4, 4, 2, 4, 2, 1]
 
 
 def test_cancelling_ends_the_search() -> None:

@@ -1,13 +1,21 @@
-"""Seconds of the stages of a detection, cold and warm, with everything it reads and writes."""
+"""Seconds of the stages of a detection, cold and warm, with everything it reads and writes.
+
+As a program it is the process that is measured: it runs a job several times and prints what each stage took, as JSON.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from conddiffusion_uad.app.detection_job import Models, run
 from conddiffusion_uad.io.resources import resources
@@ -17,15 +25,19 @@ from conddiffusion_uad.protocol.failures import Failure
 from conddiffusion_uad.protocol.job import DetectionJob
 
 SAMPLE = "SampleData/synthetic_T2_brain.nii.gz"
+NETWORK = "reconstruct"  # the stage that is the network's
 
 
 @dataclass(frozen=True)
 class Stages:
-    """Seconds of a detection's stages, as its report tells them.
+    """Seconds of a detection's stages.
+
+    With one thread (``OMP_NUM_THREADS=1``) those that the process computed, so that other programs on the computer do
+    not lengthen them; else those that passed.
 
     Attributes:
         bundle: Its name.
-        first: With the bundle, and in a new process the libraries, still to be loaded.
+        first: In a new process, with libraries and bundle still to be loaded.
         again: Median of the runs after that.
         peak_memory_mb: Of the process.
     """
@@ -41,8 +53,13 @@ def sample_scan() -> str:
     return str(resources() / SAMPLE)
 
 
+def beside_network(seconds: Mapping[str, float]) -> float:
+    """How many times as long as the network everything else takes."""
+    return sum(seconds.values()) / seconds[NETWORK] - 1
+
+
 def measure(job: DetectionJob, rounds: int) -> Stages:
-    """Run a detection several times; its results are thrown away.
+    """Run a detection several times in a process of its own; its results are thrown away.
 
     Args:
         job: One scan; its `output` is not used.
@@ -51,18 +68,56 @@ def measure(job: DetectionJob, rounds: int) -> Stages:
     Raises:
         Failure: The detection failed.
     """
-    models = Models()
-    reports = [_report(job, models) for _ in range(rounds + 1)]
-    seconds = [report["seconds"] for report in reports]
-    again = {stage: median(run[stage] for run in seconds[1:] or seconds) for stage in seconds[0]}
-    return Stages(reports[0]["bundle"]["name"], seconds[0], again, reports[-1]["peak_memory_mb"])
+    command = [sys.executable, "-m", __name__, json.dumps(job.to_json()), str(rounds)]
+    path = os.pathsep.join(filter(None, sys.path))
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+    try:
+        found = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError) as error:
+        raise Failure("trial_failed", "The detection cannot be measured.", done.stderr[-500:]) from error
+    if "code" in found:
+        raise Failure(found["code"], found["message"], found["hint"])
+    first, *others = found["seconds"]
+    again = {stage: median(seconds[stage] for seconds in others or [first]) for stage in first}
+    return Stages(found["bundle"], first, again, found["peak_memory_mb"])
 
 
-def _report(job: DetectionJob, models: Models) -> dict:
-    events: list[Event] = []
+def main() -> None:
+    """Measure the job and the rounds that the arguments name."""
+    job, rounds = DetectionJob.from_json(json.loads(sys.argv[1])), int(sys.argv[2])
+    models, seconds, report = Models(), [], {}
+    for _ in range(rounds + 1):
+        seconds.append(taken := {})
+        report = _run(job, models, taken)
+        if "code" in report:
+            print(json.dumps(report))
+            return
+    told = {"bundle": report["bundle"]["name"], "peak_memory_mb": report["peak_memory_mb"]}
+    print(json.dumps({"seconds": seconds, **told}))
+
+
+def _run(job: DetectionJob, models: Models, seconds: dict[str, float]) -> dict[str, Any]:
+    """The report of a run, or the event of its failure; the seconds of each stage are added to `seconds`."""
+    clock = time.process_time if os.environ.get("OMP_NUM_THREADS") == "1" else time.perf_counter
+    marks: list[tuple[str, float]] = []
+    last: Event = {}
+
+    def hear(event: Event) -> None:
+        if event["event"] == "stage":
+            marks.append((event["name"], clock()))
+        elif event["event"] == "error":
+            last.update(event)
+
     with tempfile.TemporaryDirectory(prefix="conddiffusion-benchmark-") as folder:
-        once = DetectionJob.from_json({**job.to_json(), "output": folder, "force": True})
-        if run(once, events.append, models=models):
-            error = events[-1]
-            raise Failure(error["code"], error["message"], error["hint"])
-        return json.loads((Path(folder) / result_files.REPORT).read_text(encoding="utf-8"))
+        failed = run(replace(job, output=folder, force=True), hear, models=models)
+        ends = [at for _, at in marks[1:]] + [clock()]
+        for (name, begin), end in zip(marks, ends, strict=True):
+            seconds[name] = seconds.get(name, 0.0) + end - begin
+        if failed:
+            return last
+        found: dict[str, Any] = json.loads((Path(folder) / result_files.REPORT).read_text(encoding="utf-8"))
+        return found
+
+
+if __name__ == "__main__":
+    main()

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from conddiffusion_uad.evaluation.benchmark.stages import beside_network
+
 Cell = Callable[[Mapping[str, Any]], str]
 _COMMON: Mapping[str, Cell] = {
     "GFLOP": lambda speed: f"{speed['flop'] / 1e9:.2f}",
@@ -71,8 +73,11 @@ def _speeds(title: str, columns: Mapping[str, Cell], speeds: list[Mapping[str, A
 
 
 def _stages(stages: Mapping[str, Any]) -> Iterator[str]:
-    memory = stages["peak_memory_mb"]
-    yield f"\nA detection with {stages['bundle']}, seconds; peak memory {memory or 'unknown'} MB"
-    yield f"{'stage':12} {'first':>8} {'again':>8}"
-    for stage, first in stages["first"].items():
-        yield f"{stage:12} {first:8.2f} {stages['again'][stage]:8.2f}"
+    memory, runs = stages["peak_memory_mb"], (stages["first"], stages["again"])
+    yield f"\nA detection with {stages['bundle']}, seconds and shares; peak memory {memory or 'unknown'} MB"
+    yield f"{'stage':12} {'first':>8} {'share':>6} {'again':>8} {'share':>6}"
+    for stage in stages["first"]:
+        yield f"{stage:12}" + "".join(f" {run[stage]:8.2f} {run[stage] / sum(run.values()):6.1%}" for run in runs)
+    yield f"{'in all':12}" + "".join(f" {sum(run.values()):8.2f} {'':6}" for run in runs).rstrip()
+    beside = (f"{beside_network(run):.2f}" for run in runs)
+    yield "Everything else takes {} times as long as the network, and {} times after that.".format(*beside)

@@ -68,10 +68,6 @@ def _shift(records: Sequence[Record], clean: Mapping[str, Record]) -> dict[str, 
     seen = (record if record.applies else clean.get(record.case) for record in records)
     known = [record for record in seen if record and record.methods]
     corruption = CORRUPTIONS.get(first.corruption)
-
-    def mean(value: Callable[[Record], float | None]) -> dict[str, Any]:
-        return asdict(bootstrap_mean([value(record) for record in known], [record.patient for record in known]))
-
     return {
         "corruption": first.corruption,
         "severity": first.severity,
@@ -80,12 +76,17 @@ def _shift(records: Sequence[Record], clean: Mapping[str, Record]) -> dict[str, 
         "without_effect": sum(not record.applies for record in records),
         "refused": dict(sorted(Counter(record.refused for record in records if record.refused).items())),
         "warned": dict(sorted(Counter(code for record in records for code in record.warnings).items())),
-        "histogram_kl": mean(lambda record: (record.reconstruction or {}).get("histogram_kl")),
+        "histogram_kl": interval(known, lambda record: (record.reconstruction or {}).get("histogram_kl")),
         "methods": {
-            name: {what: mean(lambda r, name=name, what=what: getattr(r.methods[name], what)) for what in FIGURES}
+            name: {what: interval(known, lambda r, n=name, w=what: getattr(r.methods[n], w)) for what in FIGURES}
             for name in dict.fromkeys(name for record in known for name in record.methods)
         },
     }
+
+
+def interval(records: Sequence[Record], value: Callable[[Record], float | None]) -> dict[str, Any]:
+    """Mean and 95 % interval over patients of a value of each record; see :func:`bootstrap_mean`."""
+    return asdict(bootstrap_mean([value(record) for record in records], [record.patient for record in records]))
 
 
 def table(group: Values) -> Table:

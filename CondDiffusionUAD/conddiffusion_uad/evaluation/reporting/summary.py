@@ -11,10 +11,10 @@ import numpy as np
 
 from conddiffusion_uad.evaluation.metrics.lesions import froc, recall_by_size
 from conddiffusion_uad.evaluation.metrics.score_counts import ScoreCounts, auroc, shared_thresholds, total
-from conddiffusion_uad.evaluation.metrics.statistics import FOLDS, bootstrap_mean, bootstrap_pooled, permutation_test
+from conddiffusion_uad.evaluation.metrics.statistics import FOLDS, bootstrap_pooled, permutation_test
 from conddiffusion_uad.evaluation.record import MODEL, MethodRecord, Record
 from conddiffusion_uad.evaluation.reporting import curves
-from conddiffusion_uad.evaluation.reporting.shifts import summarize_shifts
+from conddiffusion_uad.evaluation.reporting.shifts import interval, summarize_shifts
 from conddiffusion_uad.evaluation.shifts import CLEAN
 
 SCHEMA = 2
@@ -92,8 +92,8 @@ def _group(every: Sequence[Record], methods: Sequence[str], main: str, load: Loa
         "scans": len(records),
         "labeled_scans": len(labeled),
         "healthy_scans": len(healthy),
-        "prevalence": _interval(labeled, lambda record: record.prevalence),
-        "lesion_ml": _interval(labeled, lambda record: record.lesion_ml),
+        "prevalence": interval(labeled, lambda record: record.prevalence),
+        "lesion_ml": interval(labeled, lambda record: record.lesion_ml),
         "reconstruction": {"labeled": _means(labeled, "reconstruction"), "healthy": _means(healthy, "reconstruction")},
         "seconds": _means(records, "seconds"),
         "peak_memory_mb": max(memory, default=None),
@@ -114,8 +114,8 @@ def _method(labeled: Sequence[Record], healthy: Sequence[Record], name: str, loa
     if labeled:
         starts = shared_thresholds(pooled, THRESHOLDS)
         scans = [load(record.id, name).merged(starts) for record in labeled]  # some kilobytes each
-    figures = {key: _interval(labeled, lambda record, key=key: getattr(measured(record), key)) for key in _PER_SCAN}
-    on_healthy = {key: _interval(healthy, lambda record, key=key: getattr(measured(record), key)) for key in _HEALTHY}
+    figures = {key: interval(labeled, lambda record, key=key: getattr(measured(record), key)) for key in _PER_SCAN}
+    on_healthy = {key: interval(healthy, lambda record, key=key: getattr(measured(record), key)) for key in _HEALTHY}
     lesions = [lesion for values in every for lesion in values.lesions]
     slices = np.array([pair for values in every for pair in values.slices], float).reshape(-1, 2)
     return figures | {
@@ -134,7 +134,7 @@ def _method(labeled: Sequence[Record], healthy: Sequence[Record], name: str, loa
         "froc": froc([(len(values.lesions), values.froc) for values in every]),
         "slice_auroc": auroc(slices[:, 0], slices[:, 1] > 0),
         "healthy": on_healthy
-        | {"any_finding": _interval(healthy, lambda record: float(measured(record).false_findings > 0))},
+        | {"any_finding": interval(healthy, lambda record: float(measured(record).false_findings > 0))},
         "curves": {
             "precision_recall": curves.precision_recall(pooled) if labeled else None,
             "scores": curves.histogram(pooled) if labeled else None,
@@ -149,9 +149,9 @@ def _dice(labeled: Sequence[Record], name: str, scans: Sequence[ScoreCounts]) ->
     chosen = dict(zip((record.id for record in labeled), values, strict=True))
 
     def of(key: str) -> Values:
-        return _interval(labeled, lambda record: getattr(record.methods[name], key))
+        return interval(labeled, lambda record: getattr(record.methods[name], key))
 
-    validated = _interval(labeled, lambda record: chosen[record.id])
+    validated = interval(labeled, lambda record: chosen[record.id])
     return {
         "dice": {LABEL_FREE: of("dice"), VALIDATED: validated, ORACLE: of("oracle_dice")},
         "thresholds": {VALIDATED: thresholds, ORACLE: of("oracle_threshold")},
@@ -192,13 +192,8 @@ def _versus(labeled: Sequence[Record], main: str, name: str) -> Values:
     return asdict(permutation_test(first, second, [record.patient for record in labeled]))
 
 
-def _interval(records: Sequence[Record], value: Callable[[Record], float | None]) -> Values:
-    """Mean and 95 % interval over patients of a value of each record; see :func:`bootstrap_mean`."""
-    return asdict(bootstrap_mean([value(record) for record in records], [record.patient for record in records]))
-
-
 def _means(records: Sequence[Record], part: str) -> Values:
     """The interval of each value in a part of the records that may be missing from them."""
     known = [record for record in records if getattr(record, part) is not None]
     keys = getattr(known[0], part) if known else ()
-    return {key: _interval(known, lambda record, key=key: getattr(record, part)[key]) for key in keys}
+    return {key: interval(known, lambda record, key=key: getattr(record, part)[key]) for key in keys}

@@ -1,4 +1,5 @@
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ import torch
 
 from conddiffusion_uad.app import cli
 from conddiffusion_uad.bundle import bundle as bundles
-from conddiffusion_uad.evaluation.benchmark import network, speed, stages
+from conddiffusion_uad.evaluation.benchmark import network, speed, stages, tables
 from conddiffusion_uad.evaluation.benchmark.brain import synthetic_brain
 from conddiffusion_uad.model.denoiser import Denoiser
 from conddiffusion_uad.model.fast.inference import accelerated
@@ -65,7 +66,11 @@ def test_the_forms_of_a_bundles_network_are_measured_beside_the_ceiling(small_bu
 def test_a_whole_detection_is_measured_stage_by_stage(small_bundle: Path, scan_file: Path) -> None:
     job = DetectionJob(inputs=(str(scan_file),), output="-", bundle=str(small_bundle), device="cpu")
     found = stages.measure(job, 1)
-    assert found.first.keys() == found.again.keys() >= {"read", "strip", "register", "reconstruct", "report", "total"}
+    assert found.first.keys() == found.again.keys() >= {"read", "strip", "register", "reconstruct", "report"}
+    assert found.bundle == small_bundle.name and found.first["load"] > found.again["load"]
+    assert stages.beside_network({"read": 2.0, "reconstruct": 4.0, "report": 1.0}) == 0.75
+    table = tables.text({"machine": tables.machine(), "stages": [asdict(found)]})
+    assert "Everything else takes" in table and all(stage in table for stage in found.first)
     with pytest.raises(Failure, match="There is no"):
         stages.measure(DetectionJob(inputs=("absent_T1.nii",), output="-", bundle=str(small_bundle)), 1)
 
