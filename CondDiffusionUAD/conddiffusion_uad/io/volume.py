@@ -14,6 +14,7 @@ from conddiffusion_uad.io.geometry import FLIP, affine_of
 from conddiffusion_uad.io.grid import Grid
 from conddiffusion_uad.io.output_failure import as_output_failure
 from conddiffusion_uad.io.outside import filled
+from conddiffusion_uad.io.packed_file import PackedFile
 from conddiffusion_uad.io.reading import Reading
 from conddiffusion_uad.protocol.failures import BadInput
 
@@ -98,7 +99,8 @@ def _write(image: sitk.Image, path: Path, like: sitk.Image | None) -> None:
         header.set_qform(affine, 1)
         header.set_sform(affine, 1)
         header.set_xyzt_units("mm")
-    nibabel.save(nibabel.Nifti1Image(values, None, header), path)
+    with path.open("wb") as file, PackedFile(file) as packed:
+        nibabel.Nifti1Image(values, None, header).to_stream(packed)
 
 
 def _checked(path: Path) -> Path:

@@ -26,20 +26,20 @@ from conddiffusion_uad.protocol.failures import BadInput, Cancelled, shown
 
 STAGES: Mapping[str, float] = MappingProxyType(
     {
-        "read": 0.5,
+        "read": 1.0,
         "load": 5.0,
-        "orient": 0.2,
+        "orient": 0.5,
         "strip": 10.0,
-        "register": 5.0,
-        "bias": 5.0,
-        "normalize": 0.2,
-        "resample": 2.5,
-        "check": 1.0,
+        "register": 4.0,
+        "bias": 0.8,
+        "normalize": 0.1,
+        "resample": 0.9,
+        "check": 0.9,
         "reconstruct": 25.0,
         "score": 0.2,
-        "restore": 1.5,
-        "findings": 0.3,
-        "report": 3.0,
+        "restore": 1.0,
+        "findings": 0.4,
+        "report": 2.2,
     }
 )
 """The stages of a detection in order, with the seconds each typically takes for a 1 mm volume on two CPU cores."""

@@ -8,6 +8,7 @@ import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import nibabel
 import numpy as np
@@ -250,11 +251,11 @@ def test_an_output_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None
 def test_what_is_written_in_part_is_told_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str
 ) -> None:
-    def half(image: nibabel.Nifti1Image, path: Path) -> None:
-        path.write_bytes(gzip.compress(np.random.default_rng(0).bytes(1000)))
+    def half(image: nibabel.Nifti1Image, stream: BinaryIO) -> None:
+        stream.write(np.random.default_rng(0).bytes(1000))
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(nibabel, "save", half)
+    monkeypatch.setattr(nibabel.Nifti1Image, "to_stream", half)
     with pytest.raises(OutputFailure) as caught:
         volume.write(scan(), tmp_path / "out.nii.gz")
     assert caught.value.code == code
