@@ -213,17 +213,6 @@ def test_images_that_slicer_left_out_are_told(
     assert desk.ui.detectButton.property("enabled")
 
 
-def test_the_tags_of_both_sides_are_the_same() -> None:
-    from pydicom.datadict import tag_for_keyword
-
-    from conddiffusion_uad.io.dicom_frames import _MARKS
-    from conddiffusion_uad.protocol.stacks import TAGS
-
-    engine = {name: (f"{tag_for_keyword(own):08X}", unit) for name, _group, _keyword, own, unit in _MARKS}
-    assert {name: (tag.replace(",", "").upper(), unit) for name, (tag, unit) in TAGS.items()} == engine
-    assert list(TAGS) == list(engine)
-
-
 @pytest.mark.parametrize(
     ("tags", "says"),
     [

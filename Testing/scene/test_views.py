@@ -143,6 +143,23 @@ def test_what_was_seen_of_the_scan_is_seen_beside_each_other(
     shown.show(nodes, HEATMAP)
 
 
+def test_a_view_is_left_alone_while_it_tells_of_its_new_size(
+    mrml: MrmlApplication, shown: Views, views: dict[str, SliceView], nodes: DetectionNodes
+) -> None:
+    """Slicer's slice logic does not draw what is changed in the event of a change."""
+    shown.forget()
+    told: list[str] = []
+    result, left = Views(mrml.scene, lambda: told.append("resized")), views["Axial"]
+    result.show(nodes, THREE_UP)
+    before, seen = left.slice_node.GetFieldOfView(), seenOf(left.slice_node, nodes.input)
+    left.logic.ResizeSliceNode(90, 400)
+    assert told and any(np.isclose(left.slice_node.GetFieldOfView()[:2], before[:2])), "that is Slicer's own answer"
+    result.align()
+    assert left.slice_node.GetFieldOfView()[0] == pytest.approx(seen[0])
+    result.show(nodes, HEATMAP)
+    result.forget()
+
+
 def test_a_scene_that_was_saved_side_by_side_goes_back_to_ordinary_views(
     mrml: MrmlApplication, shown: Views, layout: Any, nodes: DetectionNodes, tmp_path: Path
 ) -> None:

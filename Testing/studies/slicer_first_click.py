@@ -60,7 +60,8 @@ def first_click(session: Session) -> None:
     session.step("environment", lambda: panel.installer.state())
     session.step("the second click", lambda: click_and_wait("4_again", 600))
     session.step("memory of the worker, MB", lambda: panel.logic.workerMegabytes)
-    session.step("diagnostics", lambda: (panel.copyDiagnostics(), session.slicer.app.clipboard().text())[1][:1500])
+    panel.ui.diagnosticsButton.click()
+    session.step("diagnostics", lambda: session.slicer.app.clipboard().text()[:1500])
     if not panel.ui.exportSection.enabled:
         session.failed.append("no result")
     session.end()

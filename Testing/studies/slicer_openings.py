@@ -31,7 +31,8 @@ def opening(session: Session) -> None:
     panel = session.panel
     shown = round(time.monotonic() - started, 2)
     took, stall = session.pump(lambda: panel.logic.workerMegabytes is not None, 900)
-    print(f"shown after {shown} s, ready after {took} s, {panel.logic.workerMegabytes} MB, longest stall {stall} s")
+    megabytes, computed = panel.logic.workerMegabytes, round(session.computed, 3)
+    print(f"shown after {shown} s, ready after {took} s, {megabytes} MB, stall {stall} s, computing {computed} s of it")
     print("devices:", panel.ui.deviceHint.text, flush=True)
     if panel.logic.workerMegabytes is None:
         session.failed.append("ready")

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import qt
 import slicer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,7 +106,7 @@ def load_and_detect() -> tuple[DetectionNodes, LiveFindings, Views]:
     logics = moduleLogics()
     nodes = timed("results added", lambda: addDetection(slicer.mrmlScene, logics, scan, output, volumes))
     live = timed("taken up", lambda: LiveFindings.fromScene(logics.segmentations, nodes, volumes.components))
-    views = Views(slicer.mrmlScene)
+    views = Views(slicer.mrmlScene, lambda: qt.QTimer.singleShot(0, views.align))
     timed("shown", lambda: views.show(nodes))
     return nodes, live, views
 

@@ -9,7 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from CondDiffusionUADLib.panel.Widgets import choose, chosen, fill, setQuietly
-from CondDiffusionUADLib.run.Steps import Steps
+from CondDiffusionUADLib.run.Steps import Steps, timer
 from CondDiffusionUADLib.scene.BrainSurface import hideBrain, showingBrainSteps
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections, resultTitle
@@ -71,7 +71,8 @@ class ViewsPanel:
 
     def __init__(self, ui: Any, scene: Any) -> None:
         self._ui = ui
-        self._views = Views(scene)
+        self._aligning = timer(self._align)
+        self._views = Views(scene, lambda: self._aligning.start(0))
         self._nodes: DetectionNodes | None = None
         self._parameters: Any = None
         modes = [
@@ -125,12 +126,17 @@ class ViewsPanel:
     def forget(self) -> None:
         """The scene is another one, or the panel goes."""
         self._nodes = None
+        self._aligning.stop()
         self._views.forget()
         self._enable()
 
     def jump(self, ras: tuple[float, float, float]) -> None:
         """Center the views on a place (R, A, S in the views)."""
         self._views.jump(ras)
+
+    def _align(self) -> None:
+        self._aligning.stop()
+        self._views.align()
 
     def _show(self) -> None:
         if self._nodes is None:

@@ -33,10 +33,13 @@ class Views:
 
     Args:
         scene: The MRML scene.
+        resized: Called when the layout gave a view another room; has to see to it that `align` is called soon after,
+            for Slicer does not draw what is changed in a view while it tells of its new size. None: at once.
     """
 
-    def __init__(self, scene: Any) -> None:
+    def __init__(self, scene: Any, resized: Callable[[], None] | None = None) -> None:
         self._scene = scene
+        self._resized = resized or self.align
         self._before: ViewsState | None = None
         self._beside = SideBySide(scene)
         self._shown: DetectionNodes | None = None
@@ -114,6 +117,10 @@ class Views:
         self._flickering = not self._flickering
         self._layers()
         return self._flickering
+
+    def align(self) -> None:
+        """Let views that stand beside each other look at the same, in the room that they have now."""
+        self._beside.align()
 
     def restore(self) -> None:
         """Show again what the views showed before the first `show`."""
@@ -211,7 +218,7 @@ class Views:
             legend = legendOf(self._shown.heatmap) if self._shown is not None else None
             if legend is not None and legend.GetVisibility() and legend.GetNthViewNodeID(0) == sliceNode.GetID():
                 showLegend(self._shown.heatmap, sliceNode)  # as large as before, in pixels
-            self._beside.align()
+            self._resized()
 
 
 def showOnly(scene: Any, shown: DetectionNodes | None) -> None:

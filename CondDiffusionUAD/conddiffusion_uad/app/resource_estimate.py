@@ -124,10 +124,11 @@ def _seconds(voxels: float, bundle: Bundle, levels: Sequence[int]) -> dict[str, 
         return None
     growth = voxels / USUAL_VOXELS
     seconds = {name: busy * usual * (growth if name in GROWING else 1.0) for name, usual in STAGES.items()}
-    slices = bundle.config.grid.size[2]
+    columns, rows, slices = bundle.config.grid.size
+    at = bundle.method.at(levels)
     if bundle.model not in _tried:
         _tried[bundle.model] = _one_slice(bundle, levels[0]) / busy
-    return {**seconds, "reconstruct": busy * _tried[bundle.model] * slices * len(levels)}
+    return {**seconds, "reconstruct": busy * _tried[bundle.model] * slices * at.restore.passes(rows, columns)}
 
 
 _tried: WeakKeyDictionary[nn.Module, float] = WeakKeyDictionary()  # seconds of one slice, by the network

@@ -14,6 +14,8 @@ _KINDS = {  # first bytes: what they tell, and what to do
     b"BZh": ("a bzip2 file", _UNPACK),
     b"\xfd7zXZ": ("an xz file", _UNPACK),
     b"\x28\xb5\x2f\xfd": ("a zstd file", _UNPACK),
+    b"NRRD": ("a NRRD file", _UNPACK),
+    b"ObjectTy": ("a MetaImage file", _UNPACK),
     b"PK": ("a zip archive", _UNPACK),
     b"7z\xbc\xaf": ("a 7z archive", _UNPACK),
     b"Rar!": ("a RAR archive", _UNPACK),

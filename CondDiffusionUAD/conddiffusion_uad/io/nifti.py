@@ -130,10 +130,17 @@ def _files(path: Path) -> tuple[Path, Path]:
     """The files with the header and with the voxels; they may be the same."""
     lower = path.name.lower()
     if lower.endswith((".img", ".img.gz")):
-        return _partner(path, ".hdr"), path
+        return (path, path) if _is_one_file(path) else (_partner(path, ".hdr"), path)
     if lower.endswith((".hdr", ".hdr.gz")):
         return path, _partner(path, ".img")
     return path, path
+
+
+def _is_one_file(path: Path) -> bool:
+    try:
+        return _magic(whole_file(path).begins(_HEADER_BYTES)) in (b"n+1", b"n+2")
+    except (OSError, PackingError):
+        return False
 
 
 def _partner(path: Path, suffix: str) -> Path:

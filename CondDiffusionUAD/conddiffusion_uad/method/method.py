@@ -12,7 +12,7 @@ from conddiffusion_uad.method.condition import CONDITIONS, Condition
 from conddiffusion_uad.method.context import CONTEXTS, Context
 from conddiffusion_uad.method.measures import MEASURES, ScanMeasure
 from conddiffusion_uad.method.noise import NOISES, Noise
-from conddiffusion_uad.method.parts import NETWORK, Learned, Particular, read, written
+from conddiffusion_uad.method.parts import KIND, NETWORK, Learned, Particular, read, written
 from conddiffusion_uad.method.restore import RESTORERS, Restorer
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.denoiser import Denoiser
@@ -61,6 +61,13 @@ class Method:
         """All parts that are called when a brain is scored."""
         adapt = () if self.adapt is None else (self.adapt,)
         return (self.noise, self.restore, *self.anomaly_map.values(), *self.context, *self.measures, *adapt)
+
+    @property
+    def kinds(self) -> list[str]:
+        """What configurations call the parts that reconstruct and judge: condition, noise, restorer and maps."""
+        told = self.to_json()
+        of_maps = dict.fromkeys(part[KIND] for part in told["anomaly_map"].values())
+        return [*(told[name][KIND] for name in ("condition", "noise", "restore")), *of_maps]
 
     @property
     def plain(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import zlib
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import made_up_scans as made
 import numpy as np
 from made_up_scans import LPS, VOXELS, metaimage, nifti, nrrd
 
-from stored_scans.stored import ASKED, REFUSED, TOLD, Make, adder, cut, without
+from stored_scans.stored import ASKED, REFUSED, TOLD, Make, adder, cut, without, written
 
 add = adder("NRRD and MetaImage")
 add("NRRD, packed", lambda d: nrrd(d / "scan.nrrd"))
@@ -285,3 +286,18 @@ for suffix in (".dcm", ".mha", ".nrrd", ".nii", ""):
     add(f"NIfTI, named scan{suffix}", lambda d, s=suffix: nifti(d / "x.nii.gz").rename(d / f"scan{s}"))
     add(f"NRRD, named scan{suffix}", lambda d, s=suffix: nrrd(d / "x.nrrd").rename(d / f"scan{s}"))
     add(f"MetaImage, named scan{suffix}", lambda d, s=suffix: metaimage(d / "x.mha").rename(d / f"scan{s}"))
+add("NIfTI in one file, named scan.img", lambda d: nifti(d / "x.nii").rename(d / "scan.img"))
+add(
+    "NRRD, packed as a whole",
+    lambda d: written(d / "x.nrrd.gz", gzip.compress(nrrd(d / "x.nrrd").read_bytes())),
+    REFUSED,
+    "not_an_image",
+    "gzip-packed and, unpacked, a NRRD file",
+)
+add(
+    "MetaImage, packed as a whole",
+    lambda d: written(d / "x.mha.gz", gzip.compress(metaimage(d / "x.mha").read_bytes())),
+    REFUSED,
+    "not_an_image",
+    "gzip-packed and, unpacked, a MetaImage file",
+)

@@ -236,6 +236,10 @@ def test_parts_that_name_the_same_weights_share_one_network() -> None:
             tiny_method(anomaly_map={"T1": Learnt(wrong)}).learned()
 
 
+def test_a_method_is_named_by_the_kinds_of_its_parts() -> None:
+    assert tiny_method().kinds == ["encoder", "simplex", "one_step", "residual"]
+
+
 def test_other_timesteps_for_one_run_leave_the_method_as_it_is() -> None:
     method = tiny_method()
     assert method.at(None) is method.at((250, 500)) is method

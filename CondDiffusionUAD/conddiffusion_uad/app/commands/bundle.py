@@ -50,6 +50,7 @@ def _show(arguments: argparse.Namespace) -> int:
         f"contrasts  {', '.join(loaded.config.contrasts)}",
         f"calibrated {', '.join(loaded.calibration) or 'no'}",
         *(_promise(*item) for item in loaded.expected.items()),
+        f"method     {', '.join(loaded.method.kinds)}",
         f"timesteps  {', '.join(map(str, loaded.config.timesteps))}",
         f"parameters {sum(weights.numel() for weights in loaded.model.parameters()):,}",
     ]

@@ -38,6 +38,9 @@ class Restorer(Protocol):
     def samples(self) -> int:
         """How many estimates it gives."""
 
+    def passes(self, height: int, width: int) -> int:
+        """How often it asks the denoiser about a slice of that many pixels, at most."""
+
     def __call__(self, model: ConditionedDiffusion, slices: Slices, seeds: Seeds) -> torch.Tensor:
         """Estimates of the healthy slices in [0, 1], not clamped, float32 (samples, B, 1, H, W).
 

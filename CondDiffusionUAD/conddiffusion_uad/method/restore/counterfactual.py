@@ -59,6 +59,10 @@ class Counterfactual:
     def samples(self) -> int:
         return len(self.timesteps)
 
+    def passes(self, height: int, width: int) -> int:
+        """See ``Restorer``."""
+        return sum(1 + 2 * Walk.length(timestep, self.steps) for timestep in self.timesteps)
+
     def __call__(self, model: ConditionedDiffusion, slices: Slices, seeds: Seeds) -> torch.Tensor:
         """Estimates of the healthy slices, float32 (timesteps, B, 1, H, W)."""
         condition = model.encoder(slices)
@@ -106,10 +110,15 @@ class Walk:
         self._scheduler.set_timesteps(steps)
         self._stride = STEPS // steps
 
+    @staticmethod
+    def length(timestep: int, steps: int) -> int:
+        """How many steps lead to a timestep, or to the last one before it, where the whole way would have ``steps``."""
+        return (timestep - FIRST) // (STEPS // steps)
+
     def up(self, timestep: int) -> Sequence[torch.Tensor]:
         """The slices in [-1, 1] on the way to a timestep, or to the last one before it, each (B, 1, H, W)."""
         way = [2 * self._slices.image - 1]
-        for step in range((timestep - FIRST) // self._stride):
+        for step in range(self.length(timestep, STEPS // self._stride)):
             x, _ = self._scheduler.reversed_step(self._clean(way[-1], step), self._timestep(step), way[-1])
             way.append(x)
         return way

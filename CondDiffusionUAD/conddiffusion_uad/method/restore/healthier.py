@@ -62,6 +62,10 @@ class Healthier:
     def samples(self) -> int:
         return len(self.timesteps)
 
+    def passes(self, height: int, width: int) -> int:
+        """See ``Restorer``."""
+        return len(self.timesteps)
+
     def __call__(self, model: ConditionedDiffusion, slices: Slices, seeds: Seeds) -> torch.Tensor:
         """Estimates of the healthy slices, float32 (timesteps, B, 1, H, W)."""
         plane = model.networks[self.weights]

@@ -20,14 +20,14 @@ from typing import ClassVar
 
 import torch
 
-from conddiffusion_uad.method.restore.patched import require_squares, squares
+from conddiffusion_uad.method.restore.patched import count_squares, require_squares, squares
 from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.schedule import STEPS
 from conddiffusion_uad.model.slices import Slices
 from conddiffusion_uad.protocol.job import are_levels, is_number
 
-MOST_PASSES = 16
+MOST_TURNS = 16
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class MaskedPatches:
         size: Side of a window in pixels.
         stride: Pixels from one window to the next, at most ``size``.
         side: Of a patch in pixels, at most ``size``.
-        passes: Over each window; one of that many patches is visible in each.
+        turns: Passes over each window; one of that many patches is visible in each.
     """
 
     timesteps: tuple[int, ...] = (500,)
     size: int = 48
     stride: int = 24
     side: int = 8
-    passes: int = 4
+    turns: int = 4
     noised: ClassVar[str] = "in patches of a window"
 
     def __post_init__(self) -> None:
@@ -55,12 +55,16 @@ class MaskedPatches:
         require_squares(self.size, self.stride)
         if type(self.side) is not int or not is_number(self.side, 1, self.size):
             raise ValueError("side is a whole number of pixels from 1 to size")
-        if type(self.passes) is not int or not is_number(self.passes, 2, MOST_PASSES):
-            raise ValueError(f"passes is a whole number from 2 to {MOST_PASSES}")
+        if type(self.turns) is not int or not is_number(self.turns, 2, MOST_TURNS):
+            raise ValueError(f"turns is a whole number from 2 to {MOST_TURNS}")
 
     @property
     def samples(self) -> int:
         return len(self.timesteps)
+
+    def passes(self, height: int, width: int) -> int:
+        """See ``Restorer``."""
+        return self.turns * count_squares(height, width, self.size, self.stride) * len(self.timesteps)
 
     def __call__(self, model: ConditionedDiffusion, slices: Slices, seeds: Seeds) -> torch.Tensor:
         """Estimates of the healthy slices, float32 (timesteps, B, 1, H, W)."""
@@ -83,8 +87,8 @@ class MaskedPatches:
             generators = [
                 torch.Generator().manual_seed(seed) for seed in seeds.of(timestep + (number + 1) * (STEPS + 1))
             ]
-            dealt = torch.stack([deal(image.shape[2:], self.side, self.passes, g) for g in generators]).to(image.device)
-            for turn in range(self.passes):
+            dealt = torch.stack([deal(image.shape[2:], self.side, self.turns, g) for g in generators]).to(image.device)
+            for turn in range(self.turns):
                 yield window & (dealt != turn)
 
 

@@ -39,6 +39,10 @@ class OnePass:
     def samples(self) -> int:
         return len(self.timesteps)
 
+    def passes(self, height: int, width: int) -> int:
+        """See ``Restorer``."""
+        return len(self.timesteps)
+
     def __call__(self, model: ConditionedDiffusion, slices: Slices, seeds: Seeds) -> torch.Tensor:
         """Estimates of the healthy slices, float32 (timesteps, B, 1, H, W)."""
         image, condition = slices.image, model.encoder(slices)

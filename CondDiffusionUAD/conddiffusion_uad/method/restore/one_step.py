@@ -37,6 +37,10 @@ class OneStep:
     def samples(self) -> int:
         return len(self.timesteps)
 
+    def passes(self, height: int, width: int) -> int:
+        """See ``Restorer``."""
+        return len(self.timesteps)
+
     def __call__(self, model: ConditionedDiffusion, slices: Slices, seeds: Seeds) -> torch.Tensor:
         """Estimates of the healthy slices, float32 (timesteps, B, 1, H, W)."""
         return estimates(model, slices, seeds, [(timestep, timestep) for timestep in self.timesteps])

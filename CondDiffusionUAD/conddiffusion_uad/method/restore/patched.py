@@ -51,6 +51,10 @@ class Patched:
     def samples(self) -> int:
         return len(self.timesteps)
 
+    def passes(self, height: int, width: int) -> int:
+        """See ``Restorer``."""
+        return count_squares(height, width, self.size, self.stride) * len(self.timesteps)
+
     def __call__(self, model: ConditionedDiffusion, slices: Slices, seeds: Seeds) -> torch.Tensor:
         """Estimates of the healthy slices, float32 (timesteps, B, 1, H, W)."""
         condition = model.encoder(slices)
@@ -83,6 +87,11 @@ def squares(image: torch.Tensor, size: int, stride: int) -> Iterator[torch.Tenso
             square = torch.zeros(1, 1, *image.shape[2:], dtype=torch.bool, device=image.device)
             square[:, :, top : top + size, left : left + size] = True
             yield square
+
+
+def count_squares(height: int, width: int, size: int, stride: int) -> int:
+    """How many squares cover a slice of that many pixels."""
+    return len(_starts(height, size, stride)) * len(_starts(width, size, stride))
 
 
 def _starts(extent: int, size: int, stride: int) -> list[int]:

@@ -44,6 +44,10 @@ class Repeated:
     def samples(self) -> int:
         return self.draws * len(self.timesteps)
 
+    def passes(self, height: int, width: int) -> int:
+        """See ``Restorer``."""
+        return self.samples
+
     def __call__(self, model: ConditionedDiffusion, slices: Slices, seeds: Seeds) -> torch.Tensor:
         """Estimates of the healthy slices, float32 (draws * timesteps, B, 1, H, W), draw by draw."""
         passes = [(t, t + draw * (STEPS + 1)) for draw in range(self.draws) for t in self.timesteps]

@@ -28,22 +28,22 @@ class MaskedWindows(PatchedDenoising):
     Attributes:
         size: Side of the window in pixels.
         side: Of a patch in pixels.
-        passes: One of that many patches is visible.
+        turns: One of that many patches is visible.
     """
 
     side: int = 8
-    passes: int = 4
+    turns: int = 4
     noised: ClassVar[str] = MaskedPatches.noised
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        MaskedPatches(size=self.size, stride=self.size, side=self.side, passes=self.passes)  # checks them
+        MaskedPatches(size=self.size, stride=self.size, side=self.side, turns=self.turns)  # checks them
 
     def corrupt(self, slabs: Slabs, noise: Noise, generator: torch.Generator) -> PartlyNoisy:
         """The slices at random timesteps with noise in hidden patches of a random window; see :class:`Objective`."""
         noisy = super().corrupt(slabs, noise, generator)
         shape = noisy.healthy.shape[2:]
-        dealt = torch.stack([deal(shape, self.side, self.passes, generator) for _ in range(len(noisy.healthy))])
+        dealt = torch.stack([deal(shape, self.side, self.turns, generator) for _ in range(len(noisy.healthy))])
         where = noisy.where & (dealt.to(noisy.where.device) != 0)
         return PartlyNoisy(**{**vars(noisy), "where": where})
 

@@ -25,7 +25,7 @@ def test_patches_are_dealt_evenly_and_whole() -> None:
 
 
 def test_every_pixel_is_hidden_in_all_passes_of_its_window_but_one() -> None:
-    part = MaskedPatches(size=8, stride=8, side=4, passes=4)
+    part = MaskedPatches(size=8, stride=8, side=4, turns=4)
     hidden = list(part.hidden(IMAGE, 500, SEEDS))
     assert len(hidden) == 6 * 4
     times = torch.stack(hidden).sum(dim=0)
@@ -54,7 +54,7 @@ def test_the_condition_does_not_see_what_is_hidden() -> None:
         assert torch.equal(given.image[~hidden], IMAGE[~hidden])
 
 
-@pytest.mark.parametrize("wrong", [{"side": 0}, {"side": 64}, {"passes": 1}, {"stride": 64}, {"timesteps": (0,)}])
+@pytest.mark.parametrize("wrong", [{"side": 0}, {"side": 64}, {"turns": 1}, {"stride": 64}, {"timesteps": (0,)}])
 def test_what_it_cannot_be_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         MaskedPatches(**wrong)

@@ -12,7 +12,7 @@ from torch import nn
 from conddiffusion_uad.training.data.slabs import Slabs, View
 from conddiffusion_uad.training.objectives.masked_windows import MaskedWindows
 
-OBJECTIVE = MaskedWindows(size=12, side=4, passes=4)
+OBJECTIVE = MaskedWindows(size=12, side=4, turns=4)
 
 
 def example() -> Any:
