@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import SimpleITK as sitk
 from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
 
 from conddiffusion_uad.protocol.failures import Failure
 
@@ -27,3 +30,14 @@ def brain() -> sitk.Image:
     image = sitk.GetImageFromArray(values)
     image.SetSpacing((5.0, 5.0, 5.0))
     return image
+
+
+def json_values() -> st.SearchStrategy[Any]:
+    """Any JSON value, with a liking for what is special."""
+    special = st.sampled_from(
+        [None, True, 0, -1, 1, 1e308, float("nan"), 2**70, 10**400, "", "auto", "T1", "cuda:99", "\0", "a/\0"]
+    )
+    atoms = st.one_of(special, st.integers(), st.floats(), st.text(max_size=20), st.just("x" * 5000))
+    return st.recursive(
+        atoms, lambda v: st.lists(v, max_size=4) | st.dictionaries(st.text(max_size=8), v, max_size=3), max_leaves=6
+    )

@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--data", type=Path, required=True, metavar="DIR", help="training data of the recipe trial")
-    add("--val", nargs="+", required=True, metavar="[NAME:]DIR", help="scans to judge on, as evaluate takes them")
+    add("--val", nargs="+", required=True, metavar="[LAYOUT:]DIR", help="scans to judge on, as evaluate takes them")
     add("--work", type=Path, required=True, metavar="DIR", help="where everything is kept")
     add("--rows", default=",".join(rows()), metavar="NAME,...", help="which (default: %(default)s)")
     add("--samples", type=int, default=8_000, metavar="N", help="slices that each learns from (default: %(default)s)")

@@ -145,17 +145,17 @@ class Session:
             steps.write(f"{text}\n")
 
     def _answer(self) -> None:
-        for widget in self.slicer.app.topLevelWidgets():
-            if not (hasattr(widget, "visible") and widget.visible):
-                continue
-            if widget.inherits("QMessageBox"):
-                self.asked.append(str(widget.text))
-                widget.grab().save(str(self.output / f"question_{len(self.asked)}.png"))
-                buttons = {str(button.text): button for button in reversed(widget.buttons())}
-                buttons.get(self.answer, widget.buttons()[0]).click()
-            elif widget.inherits("QFileDialog"):
-                self.slicer.util.findChild(widget, "fileNameEdit").text = self.folder
-                self.slicer.util.findChild(widget, "buttonBox").button(self.qt.QDialogButtonBox.Open).click()
+        widget = self.qt.QApplication.activeModalWidget()  # to look at all windows would take what is measured
+        if widget is None:
+            return
+        if widget.inherits("QMessageBox"):
+            self.asked.append(str(widget.text))
+            widget.grab().save(str(self.output / f"question_{len(self.asked)}.png"))
+            buttons = {str(button.text): button for button in reversed(widget.buttons())}
+            buttons.get(self.answer, widget.buttons()[0]).click()
+        elif widget.inherits("QFileDialog"):
+            self.slicer.util.findChild(widget, "fileNameEdit").text = self.folder
+            self.slicer.util.findChild(widget, "buttonBox").button(self.qt.QDialogButtonBox.Open).click()
 
 
 def is_inside_slicer() -> bool:

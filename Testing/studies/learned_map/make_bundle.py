@@ -34,6 +34,7 @@ from conddiffusion_uad.method.brain import Volume
 from conddiffusion_uad.method.restored import Restored
 from conddiffusion_uad.protocol.expected_findings import USUAL
 from conddiffusion_uad.training.data.healthy_bank import FINE
+from conddiffusion_uad.training.learned_map.material import HELD_OUT
 
 LEAST_ML = 0.05  # of a finding
 _KEPT = (
@@ -54,7 +55,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="folder of prepared cases")
     parser.add_argument("--weights", type=Path, required=True, help="what a training exported")
     parser.add_argument("--recipe", type=Path, required=True, help="parts of the method")
-    parser.add_argument("--denoiser", default="published", help="bundle whose denoiser reconstructs")
+    parser.add_argument("--denoiser", default="default", help="bundle whose denoiser reconstructs")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -92,7 +93,7 @@ def assembled(denoiser: str, recipe: Path, weights: Path, output: Path) -> Bundl
     metadata |= {
         "version": "0.2.0",
         "changelog": {"0.2.0": "The map is learned."},
-        "held_out": base.metadata["held_out"],
+        "held_out": list(HELD_OUT),
     }
     metadata["description"] = f"Learned anomaly map '{output.name}'. Research use only, not a medical device."
     bundles.save(output, config, model, metadata)

@@ -18,8 +18,8 @@ from unittest import mock
 
 import pytest
 import SimpleITK as sitk
-from fuzzing import SAME_FOLDER, THOROUGH, brain, sentences
-from hypothesis import assume, example, given
+from fuzzing import SAME_FOLDER, THOROUGH, brain, json_values, sentences
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from conddiffusion_uad.app import repetition
@@ -30,18 +30,6 @@ from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.protocol.events import Event, encode
 from conddiffusion_uad.protocol.failures import EXIT_BAD_INPUT, EXIT_OUTPUT, BadInput, BundleFailure
 from conddiffusion_uad.protocol.job import DetectionJob
-
-
-def json_values() -> st.SearchStrategy[Any]:
-    """Any JSON value, with a liking for what is special."""
-    special = st.sampled_from(
-        [None, True, 0, -1, 1, 1e308, float("nan"), 2**70, 10**400, "", "auto", "T1", "cuda:99", "\0", "a/\0"]
-    )
-    atoms = st.one_of(special, st.integers(), st.floats(), st.text(max_size=20), st.just("x" * 5000))
-    return st.recursive(
-        atoms, lambda v: st.lists(v, max_size=4) | st.dictionaries(st.text(max_size=8), v, max_size=3), max_leaves=6
-    )
-
 
 JOB = {"job": "detect", "inputs": ["/nowhere/scan.nii"], "output": "/nowhere/out", "id": 1}
 NAMES = [*DetectionJob.__dataclass_fields__, "job", "id", "more"]
@@ -94,39 +82,6 @@ def test_lines_that_are_no_jobs(line: bytes) -> None:
     events: list[Event] = []
     Worker(events.append).take([line])
     assert all(event["event"] == "error" and event["message"].isprintable() for event in events)
-
-
-@example(data=b'{"event": "\xff\xc3\n{"event": "stage", "name": "\xc3\xbc"}\r\n\x80', cuts=[5, 12, 37, 38])
-@given(data=st.binary(max_size=300), cuts=st.lists(st.integers(0, 300), max_size=5).map(sorted))
-def test_lines_come_out_the_same_however_they_are_cut(data: bytes, cuts: list[int]) -> None:
-    from CondDiffusionUADLib.run.WorkerProcess import LineBuffer, readEvent
-
-    buffer, lines = LineBuffer(), []
-    for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
-        lines += buffer.feed(data[start:end])
-    lines += buffer.rest()
-    whole = LineBuffer()
-    assert lines == whole.feed(data) + whole.rest()
-    for line in lines:
-        assert readEvent(line) is None or isinstance(readEvent(line), dict)
-
-
-@given(st.dictionaries(st.sampled_from(["event", "fraction", "eta_s", "id", "name"]), json_values()))
-def test_events_that_slicer_is_sent(event: dict[str, Any]) -> None:
-    from CondDiffusionUADLib.run.WorkerProcess import readEvent
-
-    read = readEvent(json.dumps(event))
-    if read is not None and read["event"] == "progress":
-        assert 0 * read["fraction"] == 0 and (read.get("eta_s") is None or 0 * read["eta_s"] == 0)
-
-
-@pytest.mark.parametrize("wrong", [{"fraction": 10**400}, {"fraction": 7}, {"eta_s": 10**400}, {"eta_s": -1}], ids=str)
-def test_progress_that_cannot_be_shown_is_a_line_of_the_log(wrong: dict[str, float]) -> None:
-    from CondDiffusionUADLib.run.WorkerProcess import readEvent
-
-    event = {"event": "progress", "fraction": 0.5, "eta_s": 3.0}
-    assert readEvent(json.dumps(event)) == event
-    assert readEvent(json.dumps({**event, **wrong})) is None
 
 
 REPORT: dict[str, Any] = {

@@ -180,13 +180,6 @@ def test_opinions_with_and_without_reconstructions_are_averaged_and_not_bounded_
     assert both.max() > 1, "a probability above 1 - 1 / e"
 
 
-def test_in_units_of_its_median_the_map_of_a_brain_is_one_in_the_middle(scene):
-    raw, standard = Learned()(*scene), Learned(standard=True)(*scene)
-    mask = scene[0].mask
-    assert np.median(standard[mask]) == pytest.approx(1, abs=1e-4) and standard.dtype == np.float32
-    assert np.allclose(standard * np.median(raw[mask]), raw, rtol=1e-4)
-
-
 def test_the_product_is_zero_outside_and_follows_both_maps(scene):
     restored, model = scene
     residual = {"sign": "hyperintense", "smoothing": "none"}

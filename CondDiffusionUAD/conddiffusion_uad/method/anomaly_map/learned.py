@@ -27,7 +27,6 @@ from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 
 _PRIORS_SIZE = (PRIORS, 40, 48, 40)  # 4 mm
 _SUREST = np.float32(1 - 1e-6)  # probability
-_LEAST_MEDIAN = 1e-4
 _PROBED = 8  # every how many-th voxel of the brain the ranks are estimated from
 
 
@@ -51,15 +50,12 @@ class Learned:
         mirrored: Whether each slice is scored plain and mirrored, and the mean taken; twice the time.
         reconstructed: Whether the network is shown the reconstructions.
         twice: Whether the mean of its opinions with and without them is taken.
-        standard: Whether the map is told in units of its own median in the brain, most of which is healthy, so that a
-            scan whose texture makes the network uneasy everywhere is not full of findings.
     """
 
     weights: str = "learned_map"
     mirrored: bool = True
     reconstructed: bool = True
     twice: bool = False
-    standard: bool = False
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -90,10 +86,7 @@ class Learned:
             )
             for each in shown
         ]
-        found = np.stack(opinions).mean(axis=0, dtype=np.float32)
-        if self.standard and restored.mask.any():
-            found = found / max(float(np.median(found[restored.mask])), _LEAST_MEDIAN)
-        return found
+        return np.stack(opinions).mean(axis=0, dtype=np.float32)
 
 
 def whole_place(grid: Grid, priors: torch.Tensor) -> torch.Tensor:
