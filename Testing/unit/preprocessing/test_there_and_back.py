@@ -109,8 +109,8 @@ def known_steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, sitk.Affi
     """Replaces the two searches, registration and N4, by known results; the rest is the real thing."""
     known: dict[str, sitk.AffineTransform] = {}
 
-    def shade(image: sitk.Image, mask: sitk.Image, progress: Quiet) -> bias.Corrected:
-        grid = Grid.of(image)
+    def shade(image: sitk.Image, mask: sitk.Image, progress: Quiet, grid: Grid) -> bias.Corrected:
+        image = preparation.part_of(image, grid)
         points = _points(grid)
         field = grid.with_array(np.exp(0.002 * (points[0] - points[0].mean())).reshape(grid.size[::-1]).astype("f4"))
         return bias.Corrected(sitk.Cast(image / field, sitk.sitkFloat32), field)
