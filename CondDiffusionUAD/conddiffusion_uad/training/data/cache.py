@@ -21,7 +21,13 @@ from conddiffusion_uad.training.data.prepared import Anatomy, Scan
 from conddiffusion_uad.training.data.source import Source
 
 _PACKAGE = Path(__file__).parents[2]
-CODE = ("preprocessing/*.py", "io/*.py", "training/data/anatomy.py", "training/data/prepared.py")  # that prepares
+CODE = (
+    "preprocessing/*.py",
+    "io/*.py",
+    "training/data/anatomy.py",
+    "training/data/crop.py",
+    "training/data/prepared.py",
+)  # that prepares
 TOOLS = ("SimpleITK", "deepbet", "nibabel", "numpy", "scikit-image", "scipy", "torch")  # that it calls
 _DESCRIPTION = "entry.json"
 _DTYPES = {"uint8": torch.uint8, "bool": torch.bool, "float16": torch.float16}

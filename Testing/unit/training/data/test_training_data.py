@@ -56,7 +56,9 @@ def spoil(data: Path) -> dict[str, str]:
     (folder / "text.nii.gz").write_text("no image")
     (folder / "cut.nii.gz").write_bytes((folder / "good_T1.nii.gz").read_bytes()[:20_000])
     write("flat.nii.gz", values[20])
-    write("holes.nii.gz", np.where(values > values.mean(), np.nan, values))
+    holes = values.copy()
+    holes[tuple(slice(size // 3, size // 2) for size in values.shape)] = np.nan
+    write("holes.nii.gz", holes)
     write("nothing.nii.gz", 0 * values)
     write("labels.nii.gz", np.rint(3 * values / values.max()))
     write(
