@@ -153,6 +153,7 @@ def test_volumes_that_cannot_be_scans_are_refused_at_once(app: Application, mrml
     volume.SetAndObserveImageData(image)
     with pytest.raises(ProblemError, match="in color"):
         CondDiffusionUADLogic().detect(volume)
+    image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(np.zeros(64, np.uint8), deep=True))
     volume.SetName("brain")
     with pytest.raises(ProblemError, match="Neither the DICOM tags nor the name"):
         CondDiffusionUADLogic().detect(volume)
