@@ -147,9 +147,13 @@ def uncover(node: Any) -> None:
     (5.13 does), and outlines that are missing look like tissue that is fine. Who wants none hides the segmentation.
     """
     display = node.GetDisplayNode()
-    for name in segmentIds(node) if display is not None else ():
-        if isOurs(name) and not display.GetSegmentVisibility(name):
+    if display is None:
+        return
+    modifying = display.StartModify()  # the views are drawn once
+    for name in filter(isOurs, segmentIds(node)):
+        if not display.GetSegmentVisibility(name):
             display.SetSegmentVisibility(name, True)
+    display.EndModify(modifying)
 
 
 def labelmapOf(node: Any, segmentId: str) -> Any:
