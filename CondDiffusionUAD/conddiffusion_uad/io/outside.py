@@ -8,7 +8,8 @@ import SimpleITK as sitk
 from conddiffusion_uad.io.reading import Reading
 from conddiffusion_uad.protocol.failures import BadInput
 
-_DARKEST = 0.1  # percentile of the scan that stands for air
+_DARKEST = 0.1  # percentile of the scan that is no outlier
+_NEAR = 0.02  # share of the range by which the least value may lie below that, to stand for air
 _FEW = 0.01  # share of the other voxels up to which there may be some inside, when the outside is no number, either
 
 
@@ -49,8 +50,9 @@ def filled(image: sitk.Image, name: str, reading: Reading, padding: np.ndarray |
 
 
 def darkest(values: np.ndarray) -> float:
-    """What stands for air among values."""
-    return float(np.percentile(values, _DARKEST))
+    """What stands for air among values: the least, as no signal is below 0, unless it is an outlier."""
+    dark, low, high = (float(value) for value in np.percentile(values, [_DARKEST, 1.0, 99.0]))
+    return max(float(values.min()), dark - _NEAR * (high - low))
 
 
 def _cuts_through(outside: np.ndarray) -> bool:

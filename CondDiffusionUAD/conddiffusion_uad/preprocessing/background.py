@@ -13,6 +13,8 @@ from typing import TypeVar
 import numpy as np
 import SimpleITK as sitk
 
+from conddiffusion_uad.io.outside import darkest
+
 Values = TypeVar("Values", sitk.Image, np.ndarray)
 
 MAD_TO_SIGMA = 1.4826  # from the median absolute deviation to the standard deviation of a normal distribution
@@ -23,7 +25,8 @@ DARK = 0.15  # share of the range of intensities below which air lies
 GAP = 0.1  # share of the range of intensities by which padding lies off the air
 FAR = 1.0  # the same, when there is no air on the sides: no tissue stands out so little above a true zero
 INSIDE = 0.02  # share of the range by which a background above the darkest tissue is no zero of the intensities
-DARKEST = 0.1  # percentile of the intensities that then stands for zero
+BESIDE = 8  # values of the tissue on each side of the background's, which tell how frequent that one is in tissue
+BY_CHANCE = 0.2  # share of the enclosed voxels of the background's value that may be tissue, to be holes
 MOST = 512.0  # the bright intensities come to lie between this and twice as much
 _SAMPLES = 1 << 20
 
@@ -87,14 +90,29 @@ def sides(values: np.ndarray) -> np.ndarray:
 
 def _above_constant(values: np.ndarray, background: float) -> tuple[float, np.ndarray]:
     """Zero, and the values, of a scan whose background is one value: that, if all tissue is brighter."""
-    tissue = _sample(values[values != background])
+    tissue = values[values != background]
     if not tissue.size:
         return background, values
-    low, high = np.percentile(tissue, [1.0, 99.0])
+    low, high = np.percentile(_sample(tissue), [1.0, 99.0])
     if background <= low + INSIDE * (high - low):
         return background, values
-    zero = float(np.percentile(tissue, DARKEST))
-    return zero, np.where(_outside(values == background), np.float32(zero), values)
+    zero, empty = darkest(tissue), values == background
+    outside = _outside(empty)
+    holes = np.count_nonzero(empty & ~outside)
+    if holes and _by_chance(tissue, background) <= BY_CHANCE * holes:
+        outside = empty
+    return zero, np.where(outside, np.float32(zero), values)
+
+
+def _by_chance(tissue: np.ndarray, background: float) -> float:
+    """How many voxels of tissue may be expected to have the value of the background, by the values beside it."""
+    found, counts = np.unique(tissue, return_counts=True)
+    at = int(np.searchsorted(found, background))
+    near = slice(max(at - BESIDE, 0), at + BESIDE)
+    step = float(np.median(np.diff(found[near]))) if found[near].size > 2 else 0.0
+    if 0 < at < found.size and found[at] - found[at - 1] < 1.5 * step:
+        return 0.0  # no gap is left between the values on both sides: tissue does not take this one
+    return float(np.mean(counts[near]))
 
 
 def _without_padding(values: np.ndarray) -> np.ndarray:
@@ -110,7 +128,7 @@ def _without_padding(values: np.ndarray) -> np.ndarray:
         if air.size >= LEAST_AIR * side.size and np.median(air) < low + DARK * (high - low):
             off, fill = GAP, float(np.percentile(air, 10.0))
         else:
-            off, fill = FAR, float(np.percentile(others, DARKEST))
+            off, fill = FAR, darkest(others)
         if abs(float(padding) - (fill if padding < low else high)) > off * (high - low):
             values = np.where(_outside(values == padding), np.float32(fill), values)
     return values

@@ -109,6 +109,33 @@ def test_a_bare_brain_is_recognized_and_the_same_on_any_background(name: str, ch
         assert abs(intercept / slope) < 0.03 * MOST, "zero is where it was"
 
 
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    scale=st.floats(1e-3, 1e3),
+    shift=st.floats(-20, 20),
+    place=st.floats(0.1, 0.9),
+    whole=st.booleans(),
+    hole=st.sampled_from([0.0, 0.05, 0.1]),
+)
+def test_a_background_within_the_tissue_changes_nothing_of_a_brain_that_was_masked_at_zero(
+    scale: float, shift: float, place: float, whole: bool, hole: float
+) -> None:
+    """Only the brain was changed; what was 0, around and within it, was set to a value within those of tissue."""
+    masked = BRAIN & (hole**2 <= X**2 + (Y - 0.1) ** 2 + Z**2)
+    signal = np.where(np.random.default_rng(9).random(SIZE) < 0.002, 2, np.maximum(TISSUE - 100, 2))  # 2: of fluid
+    values = np.where(masked, np.rint(signal) if whole else signal, 0)
+    background = np.floor(np.quantile(values[masked], place)) + 0.32
+    one, other = above(values), above((np.where(masked, values, background) + shift * 100) * scale)
+    factor = np.median(one[masked]) / np.median(other[masked])
+    np.testing.assert_allclose(other * factor, one, atol=0.01 * MOST)
+
+
+def test_whole_numbers_of_tissue_that_the_background_has_too_stay() -> None:
+    values = np.where(BRAIN, np.rint(np.maximum(TISSUE, 1)), 480)
+    within = (X / 0.28) ** 2 + (Y / 0.33) ** 2 + (Z / 0.37) ** 2 < 1
+    assert (above(values)[within & (values == 480)] > 0.05 * MOST).all()
+
+
 @pytest.mark.parametrize("radius", [0.47, 0.52, 0.6])
 @pytest.mark.parametrize("padding", [-32768.0, -2000.0, 32767.0, 0.0])
 def test_padding_outside_of_a_round_field_of_view_is_air(radius: float, padding: float) -> None:
