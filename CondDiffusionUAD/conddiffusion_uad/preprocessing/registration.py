@@ -22,6 +22,7 @@ WORKING_MM = 2.0
 RIM_MM = 6.0  # of background around the atlas' brain that takes part, so that outlines meet
 BINS = 32
 RUNS = 4  # levels of the quick search, for its progress
+NOT_OVER = 0.99  # progress of a careful search, which goes on where the quick one ended: the end is told every time
 SAMPLED = {4: 1.0, 2: 0.15, 1: 0.06}  # share of the atlas' voxels used at each shrink factor
 FIRST_STEP = {4: 2.0, 2: 1.0, 1: 0.5}  # mm, at each shrink factor
 LAST_STEP = {4: 0.05, 2: 0.02, 1: 0.02}  # mm; a search that takes smaller ones is over
@@ -178,7 +179,7 @@ class _Search:
 
     def _report(self, method: sitk.ImageRegistrationMethod, cancelled: list[Cancelled]) -> None:
         try:
-            self._progress.advance(min(self._done / RUNS, 1.0))
+            self._progress.advance(min(self._done / RUNS, NOT_OVER))
         except Cancelled as cancel:  # an exception must not pass through ITK
             cancelled.append(cancel)
             method.StopRegistration()
