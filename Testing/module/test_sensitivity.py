@@ -45,7 +45,8 @@ def test_the_usual_threshold_lies_within_the_slider(app: Application) -> None:
 
     assert usualThreshold(COUNTED) == 2.5
     assert usualThreshold(ExpectedFindings((0.5, 3.0), (0.9, 0.1), 5)) == 1.0
-    assert usualThreshold(ExpectedFindings((2.0, 6.0), (9.0, 0.5), 5)) == 4.0
+    assert usualThreshold(ExpectedFindings((2.0, 6.0), (9.0, 0.5), 5)) == 6.0
+    assert usualThreshold(ExpectedFindings((2.0, 60.0), (9.0, 0.5), 5)) == 10.0
     assert usualThreshold(ExpectedFindings((2.0,), (9.0,), 5)) == 4.0, "nothing is promised"
 
 
@@ -110,3 +111,27 @@ def test_before_a_detection_the_slider_stands_where_the_model_promises_one(
     assert ui.sensitivitySlider.value == 300, "the user chose it"
     assert ui.expectedLabel.text == "about 0.3 false findings in a healthy brain"
     assert desk.panel._request()[1].healthyFlagged == pytest.approx(0.001)
+
+
+def test_the_slider_reaches_as_far_as_the_numbers_of_the_report(desk: Desk) -> None:
+    far = ExpectedFindings((2.0, 4.604, 5.2236), (9.0, 0.1, 0.0), 8, 0.05)
+    slider = desk.ui.sensitivitySlider
+    assert slider.maximum == 400
+    desk.detect("several", json.dumps({"expected_findings": far.to_json()}))
+    assert slider.maximum == 523
+    slider.value = 461
+    live = desk.panel.findings.live
+    assert live is not None and live.threshold == 4.61
+    assert desk.ui.expectedLabel.text == "about 0.1 false findings in a healthy brain"
+    assert live.nodes.heatmap.GetDisplayNode().GetWindowLevelMax() == 4.0, "the colors keep their scale"
+    desk.panel.findings.refresh()
+    assert slider.value == 461, "the threshold is kept"
+    desk.panel.findings.offer(None)
+    desk.detect("several")
+    assert slider.maximum == 400 and slider.value == 200, "the other result knows nothing"
+
+
+def test_the_slider_stands_where_no_more_is_promised_than_asked_for(desk: Desk) -> None:
+    desk.panel.findings.offer(ExpectedFindings((2.0, 2.6, 2.603, 4.9), (9.0, 1.4, 1.0, 0.0), 8, 0.05))
+    assert desk.ui.sensitivitySlider.value == 261 and desk.ui.sensitivitySlider.maximum == 490
+    assert desk.ui.expectedLabel.text == "about 1 false finding in a healthy brain"

@@ -47,6 +47,8 @@ def _recipes() -> Iterator[str]:
 def _table(figures: Mapping[str, Any]) -> Iterator[str]:
     yield _text("table")
     missing = [row for row in rows() if row not in figures]
+    if not figures:
+        yield "**No figure has been measured yet**, so nothing is said here of how the recipes compare."
     if missing:
         yield f"Not measured yet: {', '.join(f'`{row}`' for row in missing)}."
     if not figures:

@@ -35,10 +35,13 @@ sys.path.insert(0, str(ROOT / "CondDiffusionUAD"))
 from CondDiffusionUADLib.run.Application import moduleLogics  # noqa: E402
 from CondDiffusionUADLib.run.DetectionOutput import readDetectionOutput, readResults  # noqa: E402
 from CondDiffusionUADLib.scene.BrainSurface import showingBrainSteps  # noqa: E402
+from CondDiffusionUADLib.scene.Decisions import Kept  # noqa: E402
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings  # noqa: E402
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections, placeProblem  # noqa: E402
 from CondDiffusionUADLib.scene.Scene import addDetection  # noqa: E402
 from CondDiffusionUADLib.scene.Views import MODES, Views  # noqa: E402
+
+DECISIONS = 50
 
 failed: list[str] = []
 figures: dict[str, Any] = {}
@@ -162,13 +165,27 @@ def review(live: LiveFindings, views: Views) -> None:
     picture("7_edited")
 
 
+def decide_on_many(live: LiveFindings) -> None:
+    """Fifty decisions, at the sensitivities that give so many findings."""
+    statuses = ("accepted", "rejected")
+    decided = sum(finding.status in statuses for finding in live.selection.findings)
+    for threshold in (2.0, 1.5, 1.2, 1.0):
+        live.show(threshold, 0.01)
+        for finding in live.selection.findings:
+            if decided < DECISIONS and finding.status not in statuses and not finding.segment:
+                timed("a decision", lambda n=finding.number: live.decide(n, statuses[n % 2]))
+                decided += 1
+    kept = len(json.loads(Kept(live.nodes.heatmap).decisions))
+    check(f"{kept} decisions are kept", kept >= DECISIONS)
+
+
 def save_and_load(live: LiveFindings) -> None:
     """A scene file, an import into the full scene, and another scene."""
     before = [(finding.volumeMl, finding.status) for finding in live.selection.findings]
     check("the scene is saved", slicer.util.saveScene(str(OUT / "scene.mrb")))
     slicer.mrmlScene.Clear(False)
     let_slicer_work(1)
-    slicer.util.loadScene(str(OUT / "scene.mrb"))
+    timed("a scene is loaded", lambda: slicer.util.loadScene(str(OUT / "scene.mrb")))
     let_slicer_work(1)
     (nodes,) = findDetections(slicer.mrmlScene)
     views, result = Views(slicer.mrmlScene), []
@@ -197,6 +214,7 @@ def main() -> None:
         look_around(nodes, live, views)
         review(live, views)
         views.forget()
+        decide_on_many(live)
         save_and_load(live)
     except Exception:
         failed.append("no exception")

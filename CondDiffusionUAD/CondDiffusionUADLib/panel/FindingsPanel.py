@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from slicer.i18n import tr as _
 from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
 from CondDiffusionUADLib.panel import Sensitivity
 from CondDiffusionUADLib.panel.FindingsView import MOST_ROWS, FindingsView
-from CondDiffusionUADLib.panel.Widgets import setQuietly
+from CondDiffusionUADLib.panel.Widgets import quiet, setQuietly
 from CondDiffusionUADLib.run.Application import dicomValue
 from CondDiffusionUADLib.run.Problems import ProblemError
 from CondDiffusionUADLib.run.Steps import Steps, timer
@@ -61,7 +62,6 @@ class FindingsPanel:
         self._button = slicer.qMRMLSegmentationShow3DButton()
         ui.threeDArea.layout().addWidget(self._button)
         ui.sensitivitySlider.minimum = round(SCORE_RANGE[0] * SLIDER_STEPS)
-        ui.sensitivitySlider.maximum = round(SCORE_RANGE[1] * SLIDER_STEPS)
         ui.sensitivitySlider.valueChanged.connect(self._onSliders)
         ui.sensitivitySlider.sliderReleased.connect(self._follow)
         ui.minVolumeBox.valueChanged.connect(self._onSliders)
@@ -135,10 +135,7 @@ class FindingsPanel:
         self._offered = expected
         if self._live is None and not self._steps.busy:
             self._expected = expected
-            if expected is not None and not self._moved:
-                threshold = Sensitivity.usualThreshold(expected)
-                setQuietly(self._ui.sensitivitySlider, "value", round(threshold * SLIDER_STEPS))
-            self._showSensitivity()
+            self._stand(self.threshold if expected is None or self._moved else Sensitivity.usualThreshold(expected))
 
     def chooseFirst(self) -> None:
         """Choose the first finding, let the views jump to it, and let the keyboard be at the table."""
@@ -179,10 +176,17 @@ class FindingsPanel:
         for widget in (self._ui.findingsTable, self._ui.editButton, self._button):
             widget.enabled = live is not None
         if live is not None:
-            setQuietly(self._ui.sensitivitySlider, "value", round(live.threshold * SLIDER_STEPS))
             setQuietly(self._ui.minVolumeBox, "value", live.minVolumeMl)
-        self._showSensitivity()
+        self._stand(live.threshold if live is not None else self.threshold)
         self._showFindings()
+
+    def _stand(self, threshold: float) -> None:
+        """Put the slider where it promises no more than the threshold does, and let it reach what is known."""
+        slider, highest = self._ui.sensitivitySlider, max(threshold, Sensitivity.reach(self._expected))
+        with quiet(slider):
+            slider.maximum = math.ceil(round(highest * SLIDER_STEPS, 3))
+            slider.value = math.ceil(round(threshold * SLIDER_STEPS, 3))
+        self._showSensitivity()
 
     def _showSensitivity(self) -> None:
         ui, threshold = self._ui, self.threshold

@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 from conddiffusion_uad.protocol.expected_findings import MOST, USUAL, ExpectedFindings
 from CondDiffusionUADLib.scene.Decisions import ACCEPTED, REJECTED
 from CondDiffusionUADLib.scene.Findings import Finding
-from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE, scoreText
+from CondDiffusionUADLib.scene.Heatmap import HIGHEST_THRESHOLD, SCORE_RANGE, scoreText
 
 _ROUNDING_ML = 1e-9
 
@@ -32,7 +32,12 @@ def usualThreshold(expected: ExpectedFindings) -> float:
         wanted = expected.threshold(USUAL)
     except ValueError:  # of so few scans nothing is promised
         wanted = SCORE_RANGE[1]
-    return min(max(wanted, SCORE_RANGE[0]), SCORE_RANGE[1])
+    return min(max(wanted, SCORE_RANGE[0]), HIGHEST_THRESHOLD)
+
+
+def reach(expected: ExpectedFindings | None) -> float:
+    """The highest score that the slider has to reach: the last color, or the last threshold that says anything."""
+    return max(SCORE_RANGE[1], min(expected.thresholds[-1], HIGHEST_THRESHOLD)) if expected else SCORE_RANGE[1]
 
 
 def falseFindings(expected: ExpectedFindings | None, threshold: float, minVolumeMl: float) -> str:

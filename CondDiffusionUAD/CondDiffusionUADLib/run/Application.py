@@ -15,7 +15,7 @@ from CondDiffusionUADLib.run.DetectionRun import Outcome, RunListener, Settings
 from CondDiffusionUADLib.run.EngineLaunch import engineLaunch
 from CondDiffusionUADLib.run.Folders import resource
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
-from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE
+from CondDiffusionUADLib.scene.Heatmap import HIGHEST_THRESHOLD, SCORE_RANGE
 from CondDiffusionUADLib.scene.Images import Image, imagesIn, mixedFrames, whyNoScan
 from CondDiffusionUADLib.scene.InputVolume import guessContrast
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
@@ -143,13 +143,13 @@ def settingsFor(
         contrast: "T1", "T2", "FLAIR", or "auto" to take what its DICOM tags or its name tell.
         bundle: Name or folder of a model; empty for the default one.
         quality: "full", or "fast" for one noise level only.
-        healthyFlagged: Fraction of healthy tissue that may be flagged, 0.0001 to 0.1; None to go by `expectedFindings`.
+        healthyFlagged: Fraction of healthy tissue that may be flagged, 1e-10 to 0.1; None to go by `expectedFindings`.
         others: Further fields of `Settings`: device, expectedFindings, minVolumeMl, skull, seed, acceptAnyScan.
 
     Raises:
         ProblemError: An option or the volume is not acceptable.
     """
-    lowest, highest = (10**-score for score in reversed(SCORE_RANGE))
+    lowest, highest = (10**-score for score in (HIGHEST_THRESHOLD, SCORE_RANGE[0]))
     if healthyFlagged is not None and not lowest * 0.999 <= healthyFlagged <= highest * 1.001:
         message = f"healthyFlagged cannot be {healthyFlagged!r}."
         raise ProblemError(Problem("bad_option", message, f"Accepted: {lowest:g} to {highest:g}."))

@@ -141,14 +141,14 @@ def isOurs(segmentId: str) -> bool:
 
 
 def uncover(node: Any) -> None:
-    """Show the segments of a segmentation when each of them is hidden.
+    """Show the segments of the module in a segmentation that is taken up.
 
-    Slicer may hide them all by itself when a scene with a second, hidden segmentation is closed and loaded again (5.13
-    does), and outlines that are missing look like tissue that is fine. Who wants none hides the segmentation.
+    Slicer may hide some or all by itself when a scene with a second, hidden segmentation is closed and loaded again
+    (5.13 does), and outlines that are missing look like tissue that is fine. Who wants none hides the segmentation.
     """
-    display, ids = node.GetDisplayNode(), segmentIds(node)
-    if display is not None and not any(display.GetSegmentVisibility(name) for name in ids):
-        for name in ids:
+    display = node.GetDisplayNode()
+    for name in segmentIds(node) if display is not None else ():
+        if isOurs(name) and not display.GetSegmentVisibility(name):
             display.SetSegmentVisibility(name, True)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from CondDiffusionUADLib.scene.Components import Components
 from CondDiffusionUADLib.scene.Edits import Edits
-from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE, thresholdOf
+from CondDiffusionUADLib.scene.Heatmap import HIGHEST_THRESHOLD, SCORE_RANGE, thresholdOf
 
 OPEN = "open"
 ACCEPTED = "accepted"
@@ -161,12 +161,12 @@ class Kept:
 
     @property
     def threshold(self) -> float:
-        """The score from which a voxel belongs to a finding, within the range of the slider.
+        """The score from which a voxel belongs to a finding, within what the slider can reach.
 
         The heatmap's own may lie outside of it when somebody chose it in the module Volumes; it is then left alone.
         """
         threshold = thresholdOf(self._heatmap)
-        return min(max(threshold, SCORE_RANGE[0]), SCORE_RANGE[1]) if math.isfinite(threshold) else SCORE_RANGE[0]
+        return min(max(threshold, SCORE_RANGE[0]), HIGHEST_THRESHOLD) if math.isfinite(threshold) else SCORE_RANGE[0]
 
     @property
     def shownThreshold(self) -> float:

@@ -9,8 +9,11 @@ import slicer
 from CondDiffusionUADLib.scene.Nodes import ROLE_ATTRIBUTE, nodesOf
 
 SCORE_RANGE = (1.0, 4.0)
-"""Scores of the first and the last color, the same for every scan so that heatmaps compare: the range of the
-sensitivity slider, from 1 in 10 to 1 in 10,000 healthy voxels."""
+"""Scores of the first and the last color, the same for every scan so that heatmaps compare: from 1 in 10 to 1 in 10,000
+healthy voxels. The sensitivity slider begins with the first and reaches at least the last."""
+
+HIGHEST_THRESHOLD = 10.0
+"""The score that a threshold may have at most: few false findings of a model may take one beyond the colors."""
 
 NUMBER_OF_COLORS = 256
 TABLE_NAME = "CondDiffusionUAD anomaly score"

@@ -102,8 +102,7 @@ class LiveFindings:
         yield
         model.edits = Kept(nodes.heatmap).edits
         live = cls(segmentationsLogic, nodes, model)
-        yield
-        live._takeUp()
+        yield from live._takingUp()
         result.append(live)
         yield
 
@@ -243,10 +242,12 @@ class LiveFindings:
         self._write()
         return voxel
 
-    def _takeUp(self) -> None:
+    def _takingUp(self) -> Iterator[None]:
         """Start from a scene: compare what would be written with what is there, and take the difference over."""
         self.selection = self._model.select(self._kept.shownThreshold, self.minVolumeMl)
+        yield
         self._segments.expect(livePieces(self.selection))
+        yield
         self.refresh()
 
     @property

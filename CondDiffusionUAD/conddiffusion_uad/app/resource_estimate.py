@@ -133,13 +133,13 @@ def _seconds(voxels: float, bundle: Bundle, levels: Sequence[int]) -> dict[str, 
     more = voxels / USUAL_VOXELS - 1.0
     seconds = {name: busy * usual * (1.0 + GROWING.get(name, 0.0) * more) for name, usual in STAGES.items()}
     columns, rows, slices = bundle.config.grid.size
-    at = bundle.method.at(levels)
+    one, all_of_them = (bundle.method.at(some).restore.passes(rows, columns) for some in (levels[:1], levels))
     if bundle.model not in _tried:
-        _tried[bundle.model] = _one_slice(bundle, levels[0]) / busy
-    return {**seconds, "reconstruct": busy * _tried[bundle.model] * slices * at.restore.passes(rows, columns)}
+        _tried[bundle.model] = _one_slice(bundle, levels[0]) / one / busy
+    return {**seconds, "reconstruct": busy * _tried[bundle.model] * slices * all_of_them}
 
 
-_tried: WeakKeyDictionary[nn.Module, float] = WeakKeyDictionary()  # seconds of one slice, by the network
+_tried: WeakKeyDictionary[nn.Module, float] = WeakKeyDictionary()  # seconds of one pass over a slice, by the network
 
 
 def _one_slice(bundle: Bundle, level: int) -> float:

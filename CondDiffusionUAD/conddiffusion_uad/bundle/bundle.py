@@ -9,7 +9,7 @@
        configs/inference.json      how MONAI runs it
        models/model.safetensors    weights of encoder and denoiser, half precision
        models/<name>.safetensors   weights of further networks that parts of the method have
-       docs/README.md  LICENSE     model card and licence
+       docs/README.md  LICENSE     model card and license
 ```
 """
 

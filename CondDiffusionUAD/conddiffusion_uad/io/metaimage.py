@@ -179,6 +179,7 @@ def _values(path: Path, header: _Header, count: int) -> np.ndarray:
         parts = [Stored(path, header.end, packed, before)]
     else:
         parts = [Stored(path.parent / name, 0, packed, before) for name in raw_voxels.listed(told, header.below)]
-    written = raw_voxels.TEXT if "BinaryData" in header.fields and not header.says("BinaryData") else ""
+    as_text = "BinaryData" in header.fields and not header.says("BinaryData")
+    written = raw_voxels.TEXT if as_text and packed is None else ""  # what is packed is never text, as in ITK
     dtype = np.dtype(f"{'>' if big else '<'}{_DTYPES[kind]}")
     return raw_voxels.read(path, parts, dtype, count, written=written, from_end=skipped == "-1")

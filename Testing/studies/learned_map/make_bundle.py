@@ -36,6 +36,7 @@ from conddiffusion_uad.protocol.expected_findings import USUAL
 from conddiffusion_uad.training.data.healthy_bank import FINE
 from conddiffusion_uad.training.learned_map.material import HELD_OUT
 
+LICENSE = Path(__file__).parents[3] / "Resources" / "Models" / "learned" / "LICENSE"  # the data allow no freer one
 LEAST_ML = 0.05  # of a finding
 _KEPT = (
     "authors",
@@ -97,8 +98,8 @@ def assembled(denoiser: str, recipe: Path, weights: Path, output: Path) -> Bundl
     }
     metadata["description"] = f"Learned anomaly map '{output.name}'. Research use only, not a medical device."
     bundles.save(output, config, model, metadata)
-    for file in (bundles.GATE, "LICENSE"):
-        shutil.copyfile(base.path / file, output / file)
+    shutil.copyfile(base.path / bundles.GATE, output / bundles.GATE)
+    shutil.copyfile(LICENSE, output / "LICENSE")
     shutil.copyfile(recipe, output / bundles.RECIPE)
     bundles.seal(output)
     return bundles.load(str(output)).to("cpu")

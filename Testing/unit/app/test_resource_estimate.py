@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from conddiffusion_uad.app.computer import Memory
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.detection import pipeline
 from conddiffusion_uad.detection.recorder import Recorder
+from conddiffusion_uad.method.restore.patched import Patched
 from conddiffusion_uad.protocol import result_files
 from conddiffusion_uad.protocol.events import STAGES, Event, Quiet
 from conddiffusion_uad.protocol.failures import EXIT_DEVICE, EXIT_DONE, EXIT_OUTPUT, DeviceFailure, OutputFailure
@@ -86,6 +88,20 @@ def test_larger_scans_batches_and_more_levels_need_more(small_bundle: Path, monk
     assert other.seconds["load"] == one.seconds["load"]
     many = needs.estimate(small, bundle, levels=list(range(1, 1001)), batch=16).seconds
     assert many is not None and many["reconstruct"] > 20 * one.seconds["reconstruct"]
+
+
+def test_a_slice_of_many_passes_is_not_reckoned_with_their_square(
+    small_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(needs, "contention", lambda: 1.0)
+    monkeypatch.setattr(needs, "_one_slice", lambda bundle, level: 8.0)
+    bundle, scan = bundles.load(str(small_bundle)), sitk.Image([100, 100, 100], sitk.sitkUInt8)
+    columns, rows, slices = bundle.config.grid.size
+    squares = Patched((250, 500), size=rows // 2, stride=rows // 2)
+    assert squares.passes(rows, columns) > 2
+    config = replace(bundle.config, method=replace(bundle.method, restore=squares))
+    seconds = needs.estimate(scan, replace(bundle, config=config), levels=None, batch=16).seconds
+    assert seconds is not None and seconds["reconstruct"] == pytest.approx(8.0 * 2 * slices)  # two timesteps
 
 
 def test_a_busy_computer_takes_longer_and_a_very_busy_one_is_not_estimated(

@@ -69,6 +69,16 @@ META = (
 )
 
 
+def test_packed_voxels_are_no_text_whatever_a_header_says(brain: sitk.Image, tmp_path: Path) -> None:
+    """Text may be many times as long as its values, so that a small file could unpack to more than the memory holds."""
+    values = sitk.GetArrayFromImage(brain).astype("<i2")
+    size = " ".join(map(str, brain.GetSize()))
+    header = META.format(packed=True, more="LOCAL").replace("20 20 20", size).replace("Data = True", "Data = False", 1)
+    assert "BinaryData = False" in header
+    (tmp_path / "x.mha").write_bytes(header.encode() + zlib.compress(values.tobytes()))
+    assert (sitk.GetArrayFromImage(volume.read(tmp_path / "x.mha")) == values).all()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no such files")
 @pytest.mark.parametrize("target", ["pipe", "/dev/zero"])
 @pytest.mark.parametrize("packed", [False, True])

@@ -50,6 +50,7 @@ def test_the_table_shows_what_was_measured_and_names_what_was_not() -> None:
     assert "| `dae` | 8,000 |  | 1.20% |" in text and "### mslub T2" in text and "2.1% of the brain" in text
     (missing,) = (line for line in text.splitlines() if line.startswith("Not measured yet"))
     assert "`pddpm`" in missing and "`dae`" not in missing and "`trial`" not in missing
+    assert "No figure" not in text and "No figure" in "\n".join(document._table({}))
 
 
 def test_a_row_that_has_its_figures_is_left_alone_and_others_go_on(

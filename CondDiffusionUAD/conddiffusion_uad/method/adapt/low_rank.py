@@ -114,9 +114,8 @@ def likely_healthy(residual: torch.Tensor, brain: torch.Tensor, share: float) ->
         share: Of the brain's pixels.
     """
     limits = residual.masked_fill(~brain, torch.nan).flatten(1).nanquantile(share, dim=1)
-    return (
-        residual <= limits.view(-1, 1, 1, 1)
-    ) & brain  # nothing where a slice shows no brain: its limit is no number
+    # Nothing where a slice shows no brain: its limit is no number.
+    return (residual <= limits.view(-1, 1, 1, 1)) & brain
 
 
 class Change(nn.Module):

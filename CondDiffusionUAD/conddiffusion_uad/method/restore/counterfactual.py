@@ -52,6 +52,8 @@ class Counterfactual:
             raise ValueError("timesteps are different whole numbers from 1 to 1000")
         if type(self.steps) is not int or not is_number(self.steps, 1, STEPS):
             raise ValueError(f"steps is a whole number from 1 to {STEPS}")
+        if Walk.length(min(self.timesteps), self.steps) < 1:
+            raise ValueError(f"with {self.steps} steps, timesteps begin at {FIRST + STEPS // self.steps}")
         if not is_number(self.share, 0, 1) or type(self.grow) is not int or not is_number(self.grow, 0, 64):
             raise ValueError("share is a number from 0 to 1, grow a whole number from 0 to 64")
 

@@ -7,8 +7,8 @@ A stage noises ``x_k`` to a timestep and predicts ``x_hat`` in one step. With
 ``x_(k+1) = D x_hat + (1 - D) x``. It ends when D changes by no more than a share of itself, or after some rounds.
 
 What differs: ``x_hat`` is always compared with the scan itself, not with the last stage, whose replaced parts would
-fall out of D again; and the condition, if there is one,
-sees the scan in the first stage and later what the network is given, so that a lesion does not come back through it.
+fall out of D again; and the condition, if there is one, sees the scan in the first stage and later what the network is
+given, so that a lesion does not come back through it.
 """
 
 from __future__ import annotations

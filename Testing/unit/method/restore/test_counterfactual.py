@@ -102,7 +102,13 @@ def test_a_step_is_no_longer_than_the_way() -> None:
     assert len(walk(normal(), STEPS).up(3)) == 3
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"steps": 2.0}, {"share": 1.5}, {"grow": -1}, {"timesteps": (1001,)}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"steps": 0}, {"steps": 2.0}, {"share": 1.5}, {"grow": -1}, {"timesteps": (1001,)}),
+        {"timesteps": (500, 20)},  # fifty steps lead from 1 to 21: the reconstruction would be the scan itself
+    ],
+)
 def test_what_it_cannot_be_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Counterfactual(**wrong)
