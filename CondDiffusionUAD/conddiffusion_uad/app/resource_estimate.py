@@ -25,7 +25,15 @@ DISK_BYTES_PER_VOXEL = 3.0  # of compressed results; stripped scans take half of
 USUAL_VOXELS = 8.7e6  # of the scan that the seconds in `protocol.STAGES` are of
 BUSY = 3.0  # times as long as alone: from here on, nobody can say how long something will take
 LOOK_S = 0.05  # of computing that tell how busy the computer is
-GROWING = ("read", "strip", "bias", "normalize", "restore", "findings", "report")  # take longer for more voxels
+GROWING = {  # share of the seconds of a stage that grows with the voxels; the rest is the same for every scan
+    "read": 1.0,
+    "strip": 0.5,
+    "bias": 0.5,
+    "normalize": 1.0,
+    "restore": 1.0,
+    "findings": 1.0,
+    "report": 0.5,
+}
 
 
 @dataclass(frozen=True)
@@ -122,8 +130,8 @@ def _seconds(voxels: float, bundle: Bundle, levels: Sequence[int]) -> dict[str, 
     busy = contention()
     if busy > BUSY:
         return None
-    growth = voxels / USUAL_VOXELS
-    seconds = {name: busy * usual * (growth if name in GROWING else 1.0) for name, usual in STAGES.items()}
+    more = voxels / USUAL_VOXELS - 1.0
+    seconds = {name: busy * usual * (1.0 + GROWING.get(name, 0.0) * more) for name, usual in STAGES.items()}
     columns, rows, slices = bundle.config.grid.size
     one, all_of_them = (bundle.method.at(some).restore.passes(rows, columns) for some in (levels[:1], levels))
     if bundle.model not in _tried:

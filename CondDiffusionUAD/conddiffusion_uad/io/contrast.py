@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from conddiffusion_uad.io.reading import Warn, silent
 from conddiffusion_uad.io.scan_name import scan_name
 from conddiffusion_uad.io.sidecar import tags_beside
-from conddiffusion_uad.protocol.contrast_names import TAGS, contrast_of
+from conddiffusion_uad.protocol.contrast_names import NO_MRI, TAGS, contrast_of
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.protocol.job import CONTRASTS
 
@@ -36,7 +36,9 @@ def choose(asked: str, path: str, scan: sitk.Image, warn: Warn = silent) -> str:
         return told.contrast
     listed = "|".join(CONTRASTS)
     if asked == "auto":
-        hint = f"If it can be taken for one of these, say so with --contrast {listed}."
+        other = told.other == NO_MRI
+        hint = "Choose an MRI scan. If this is one" if other else "If it can be taken for one of these"
+        hint += f", say so with --contrast {listed}."
         reason = f"{Path(path).name}: {told.reason()}"
         raise BadInput("contrast_unknown", reason, hint if told.other else f"Say it with --contrast {listed}.")
     if told.other or told.contrast not in (None, asked):

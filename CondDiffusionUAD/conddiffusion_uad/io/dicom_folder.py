@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from conddiffusion_uad.io import dicom_file, scan_checks
 from conddiffusion_uad.io.dicom_file import text, unreadable
 from conddiffusion_uad.io.reading import Reading
+from conddiffusion_uad.protocol import result_files
 from conddiffusion_uad.protocol.failures import BadInput
 
 if TYPE_CHECKING:
@@ -101,7 +102,9 @@ def _raise(error: OSError) -> None:
 
 
 def _nothing(path: Path, others: list[Path], without_images: Counter[str]) -> BadInput:
+    results = {file.parent for file in others if file.name == result_files.REPORT}
     scans = [file for file in others if file.name.lower().endswith(_SCAN_SUFFIXES)]
+    scans = [file for file in scans if file.parent not in results or file.name not in result_files.FILES]
     if path.is_file():
         hint = "Choose the folder that it lies in." if path.name.upper() == "DICOMDIR" else "Choose a scan."
         return BadInput("not_an_image", f"{path.name} is not a DICOM image.", hint)
@@ -109,6 +112,10 @@ def _nothing(path: Path, others: list[Path], without_images: Counter[str]) -> Ba
         kinds = ", ".join(f"{count} of modality {modality}" for modality, count in sorted(without_images.items()))
         message = f"The DICOM files in {path} are no scans: {kinds}."
         return BadInput("not_an_image", message, "Choose the folder of the images that they belong to.")
+    if results and not scans:
+        return BadInput(
+            "not_an_image", f"{path} holds the results of a detection.", "Choose the scan that was examined."
+        )
     if scans:
         message = f"There is no DICOM series in {path}, but there are other scans, such as {scans[0].name}."
         return BadInput("not_an_image", message, "Choose one of these files.")

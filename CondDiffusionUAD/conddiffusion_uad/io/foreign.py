@@ -9,6 +9,7 @@ from conddiffusion_uad.protocol.failures import BadInput
 
 _UNPACK = "Unpack it first."
 _CONVERT = "Convert it to NIfTI first"
+_LOOK = 512  # bytes
 _KINDS = {  # first bytes: what they tell, and what to do
     b"\x1f\x8b": ("a gzip file", _UNPACK),
     b"BZh": ("a bzip2 file", _UNPACK),
@@ -26,7 +27,18 @@ _KINDS = {  # first bytes: what they tell, and what to do
     b"\xff\xd8\xff": ("a picture", "Choose the scan itself."),
     b"II*\0": ("a picture", "Choose the scan itself."),
     b"MM\0*": ("a picture", "Choose the scan itself."),
+    b"%PDF": ("a PDF document", "Choose the scan itself."),
+    b"\x93NUMPY": ("a NumPy array", "It does not say how it lies in the patient: save it as NIfTI with its affine."),
+    b"MATLAB": ("a MATLAB file", "Save it as NIfTI with its place and voxel sizes."),
+    b"mrtrix image": ("an MRtrix file", f"{_CONVERT}, with mrconvert."),
+    b"# === DATA DESC": ("the header of a Philips PAR/REC scan", f"{_CONVERT}, with dcm2niix."),
+    b"version https://git-lfs": ("a pointer of Git LFS", "The scan itself was not fetched: run git lfs pull."),
+    b"/annex/objects/": ("a pointer of git-annex", "The scan itself was not fetched: run datalad get."),
+    b"<!doctype html": ("a web page", "The download failed, perhaps for want of a login: download the scan again."),
+    b"<html": ("a web page", "The download failed, perhaps for want of a login: download the scan again."),
+    b"<?xml": ("an XML file, such as a surface", "Choose the scan itself, or download it again."),
 }
+_TAR = 257, b"ustar"
 
 
 def failure(path: Path, otherwise: str, hint: str) -> BadInput:
@@ -39,11 +51,14 @@ def failure(path: Path, otherwise: str, hint: str) -> BadInput:
     """
     try:
         stored = whole_file(path)
-        begin = stored.begins(8)
+        begin = stored.begins(_LOOK)
     except (OSError, PackingError):
         return BadInput("not_an_image", otherwise, hint)
     packed = f"{stored.packing}-packed and, unpacked, " if stored.packing else ""
+    if begin[_TAR[0] :].startswith(_TAR[1]):
+        return BadInput("not_an_image", f"{path.name} is a tar archive, which is not read as a scan.", _UNPACK)
+    text = begin.lstrip(b"\xef\xbb\xbf \r\n\t").lower()
     for magic, (kind, cure) in _KINDS.items():
-        if begin.startswith(magic):
+        if begin.startswith(magic) or (magic.startswith(b"<") and text.startswith(magic)):
             return BadInput("not_an_image", f"{path.name} is {packed}{kind}, which is not read as a scan.", cure)
     return BadInput("not_an_image", otherwise, hint)

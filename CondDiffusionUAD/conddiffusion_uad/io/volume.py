@@ -108,7 +108,8 @@ def _checked(path: Path) -> Path:
     scan_checks.check_name(path)
     if not os.path.exists(path):  # unlike Path.exists, also of a name that is too long
         if os.path.islink(path):
-            raise BadInput("file_not_found", f"The link {path} leads nowhere.", "Choose the scan itself.")
+            hint = "Choose the scan itself; if git-annex or DataLad keeps it, fetch it with datalad get."
+            raise BadInput("file_not_found", f"The link {path} leads nowhere.", hint)
         raise BadInput("file_not_found", f"There is no file {path}.", "Check the path and its spelling.")
     if not os.access(path, os.R_OK):
         raise BadInput("not_readable", f"You are not allowed to read {path}.", "Ask for access, or copy the file.")

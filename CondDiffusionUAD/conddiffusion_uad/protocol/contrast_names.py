@@ -28,6 +28,7 @@ TAGS = {
 }
 """The tags that tell of the contrast, by keyword; Slicer asks its database for "gggg,eeee"."""
 
+NO_MRI = "no magnetic resonance image"
 _AGENT = "an image after contrast agent"
 _MAP = "a map that was computed, not an image as the scanner takes it"
 _DIFFUSION = "a diffusion image"
@@ -58,7 +59,7 @@ _OTHERS = {  # what a name says, and what it then is
     r"stir|fgatir|psir|dir|mp2rage\w*|ir[ -]?map": "an inversion recovery image that is neither T1 nor FLAIR",
     r"dess|t2[ -]?prep\w*|myelo\w*|ciss|fiesta\w*|trufi\w*|bffe|ssfp\w*": "a balanced steady-state image",
     r"loc|localizer|localiser|scout|survey|3[ -]?plane|topogram": "a localizer",
-    r"ct|cta|ncct|cct|pet|suv": "no magnetic resonance image",
+    r"ct|cta|ncct|cct|pet|suv": NO_MRI,
 }
 _OTHER = [(re.compile(rf"(?<![a-z0-9])({words})(?![a-z])", re.IGNORECASE), kind) for words, kind in _OTHERS.items()]
 _TIRM = re.compile(r"(?<![a-z])(tirm|tirf)(?![a-z])", re.IGNORECASE)
@@ -170,7 +171,7 @@ def _by_agent(tags: Mapping[str, str]) -> Told | None:
 def _by_kind(tags: Mapping[str, str]) -> Told | None:
     """What modality, image type and the machine's own word tell."""
     if tags.get("Modality", "MR") not in ("MR", ""):
-        return Told(None, "no magnetic resonance image", "Modality", tags["Modality"])
+        return Told(None, NO_MRI, "Modality", tags["Modality"])
     if (b_value := _number(tags.get("DiffusionBValue"))) and b_value > 0:
         return Told(None, _DIFFUSION, "DiffusionBValue", tags["DiffusionBValue"])
     for part in tags.get("ImageType", "").upper().split("\\")[2:]:

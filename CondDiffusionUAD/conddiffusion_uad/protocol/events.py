@@ -4,7 +4,7 @@ What crosses the pipe between Slicer and the worker, and what `--json` prints, i
 
     {"event": "stage", "name": "register", "index": 4, "total": 13}
     {"event": "estimate", "seconds": 95.0}
-    {"event": "progress", "fraction": 0.31, "eta_s": 52.0}      (null where nobody can tell)
+    {"event": "progress", "fraction": 0.31, "eta_s": 52.0}      (null where nobody can tell, and at the end)
     {"event": "warning" | "error", "code": "...", "message": "...", "hint": "..."}
     {"event": "done", "report": "/path/report.json"}
 
@@ -29,8 +29,8 @@ STAGES: Mapping[str, float] = MappingProxyType(
         "read": 1.0,
         "load": 5.0,
         "orient": 0.5,
-        "strip": 10.0,
-        "register": 4.0,
+        "strip": 8.0,
+        "register": 2.0,
         "bias": 0.8,
         "normalize": 0.1,
         "resample": 0.9,
@@ -47,6 +47,7 @@ STAGES: Mapping[str, float] = MappingProxyType(
 _TRUST = 0.1  # share of the whole for which an estimate counts as if it had been seen
 _SETTING_UP = ("read", "load")  # how long these take, tells nothing of the others
 _QUICKEST = 0.5  # pace that is believed
+_END = 0.1  # share of the whole that is the end: files, and stages of no time, whose seconds nobody can tell
 
 Event = dict[str, Any]
 
@@ -172,7 +173,10 @@ class EventProgress:
 
         After an estimate, how fast it has been since then counts the more, the more has been done since. Without one,
         nothing is said before half of the work is done. Stages that were done ahead pass in no time, others will not.
+        Of the end, which is short, nothing is said.
         """
+        if self._total - done < _END * self._total:
+            return None
         if self._known is not None:
             (since, of), trust = self._known, _TRUST * self._total
         elif self._settled is not None and done >= self._total / 2 and done > self._settled[1]:

@@ -77,8 +77,9 @@ class DetectionJob:
         for name, (accepted, accepts) in _OPTIONS.items():
             value = getattr(self, name)
             if not accepts(value):
-                option = "--" + name.replace("_", "-")
-                raise BadInput("bad_option", f"{option} cannot be {shown(value)}.", f"Accepted: {accepted}.")
+                option = "INPUT" if name == "inputs" else "--" + name.replace("_", "-")
+                given = ",".join(map(str, value)) if isinstance(value, tuple) else value
+                raise BadInput("bad_option", f"{option} cannot be {shown(given)}.", f"Accepted: {accepted}.")
         if self.healthy_flagged is not None and self.expected_findings is not None:
             raise BadInput(
                 "bad_option",

@@ -197,6 +197,15 @@ add("a broken link in the series", linked, REFUSED, "file_not_found", "IM0099.dc
 add("no DICOM at all", lambda d: beside_only(d), REFUSED, "not_an_image", "scan.nii.gz")
 
 
+def results_only(folder: Path) -> Path:
+    (folder / "s").mkdir()
+    nifti(folder / "s" / "heatmap.nii.gz")
+    return written(folder / "s" / "report.json", b"{}").parent
+
+
+add("the results of a detection", results_only, REFUSED, "not_an_image", "the scan that was examined")
+
+
 def beside_only(folder: Path) -> Path:
     (folder / "s").mkdir()
     nifti(folder / "s" / "scan.nii.gz")

@@ -56,6 +56,21 @@ PACKED = (
 )
 for way, pack, what in PACKED:
     add(way, lambda d, p=pack: nifti(d / "scan.nii.gz", pack=p), REFUSED, "not_an_image", f"is {what}, which is not")
+OTHER_FILES = (
+    ("a pointer of Git LFS", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "git lfs pull"),
+    ("a pointer of git-annex", b"/annex/objects/MD5E-s9--00.nii.gz\n", "datalad get"),
+    ("a web page", b"\xef\xbb\xbf\n<!DOCTYPE HTML><html><title>Sign in</title></html>", "download the scan again"),
+    ("a web page without its type", b"<html><body>404</body></html>", "download the scan again"),
+    ("the answer of a server, in XML", b"<?xml version='1.0'?><Error>AccessDenied</Error>", "download it again"),
+    ("a PDF document", b"%PDF-1.4\n", "Choose the scan itself"),
+    ("a NumPy array", b"\x93NUMPY\1\0" + bytes(120), "save it as NIfTI"),
+    ("a MATLAB file", b"MATLAB 5.0 MAT-file, Platform: GLNXA64" + bytes(90), "Save it as NIfTI"),
+    ("an MRtrix file", b"mrtrix image\ndim: 2,2,2\n", "mrconvert"),
+    ("the header of a Philips PAR/REC scan", b"# === DATA DESCRIPTION FILE ===\n", "dcm2niix"),
+    ("a tar archive, packed", gzip.compress(b"a.dcm".ljust(257, b"\0") + b"ustar" + bytes(999)), "Unpack it first"),
+)
+for way, content, cure in OTHER_FILES:
+    add(way, lambda d, c=content: written(d / "scan.nii.gz", c), REFUSED, "not_an_image", cure)
 add(
     "a FreeSurfer file",
     lambda d: written(d / "scan.mgz", gzip.compress(b"\0\0\0\1\0\0\0\x14" + bytes(999))),
@@ -165,7 +180,15 @@ add("a negative slope", changed(scl_slope=-1, scl_inter=1000), values=1000 - VOX
 
 OUTSIDE = VOXELS.astype(np.float32)
 OUTSIDE[VOXELS == 0] = np.nan
-DARK = np.where(VOXELS == 0, np.percentile(VOXELS[VOXELS > 0], 0.1), VOXELS).astype(np.float32)
+
+
+def filled(values: np.ndarray) -> np.ndarray:
+    """Values with the least one for those that are none, or one a little below the 0.1th percentile."""
+    odd, low, high = np.nanpercentile(values, [0.1, 1, 99])
+    return np.where(np.isnan(values), max(np.nanmin(values), odd - (high - low) / 50), values).astype(np.float32)
+
+
+DARK = filled(OUTSIDE)
 add("NaN outside of the head", lambda d: nifti(d / "scan.nii", OUTSIDE), values=DARK)
 
 
@@ -184,8 +207,9 @@ def holed(folder: Path) -> Path:
 add("NaN inside of the head", holed, REFUSED, "not_finite", "4 voxels inside")
 FEW = OUTSIDE.copy()
 FEW[9:11, 10:12, 7] = np.nan
-FILLED = np.where(np.isnan(FEW), np.percentile(FEW[~np.isnan(FEW)], 0.1), FEW)
-add("NaN outside, and in a few voxels inside", lambda d: nifti(d / "x.nii", FEW), TOLD, "not_finite", values=FILLED)
+add(
+    "NaN outside, and in a few voxels inside", lambda d: nifti(d / "x.nii", FEW), TOLD, "not_finite", values=filled(FEW)
+)
 LABELS = np.add.outer(np.add.outer(np.arange(20) // 5 * 16, np.arange(24) // 6 * 4), np.arange(16) // 4).astype(
     np.int16
 )

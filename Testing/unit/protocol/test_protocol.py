@@ -92,6 +92,15 @@ def test_a_wrong_option_is_refused(wrong: dict[str, object]) -> None:
     assert caught.value.code == "bad_option" and caught.value.hint.startswith("Accepted: ")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"), [({"levels": (0, 5)}, "--levels cannot be '0,5'."), ({"inputs": ("",)}, "INPUT cannot be ''.")]
+)
+def test_a_wrong_option_is_told_as_it_was_typed(wrong: dict[str, tuple[object, ...]], told: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        DetectionJob(**{"inputs": ("a",), "output": "b", **wrong})
+    assert caught.value.message == told
+
+
 def test_a_job_without_output_is_refused() -> None:
     with pytest.raises(BadInput, match="output"):
         DetectionJob.from_json({"inputs": ["a"]})
@@ -172,9 +181,9 @@ def test_what_remains_is_told_within_a_factor_of_three(
     known = [
         (at, event["eta_s"]) for at, event in events if event["event"] == "progress" and event["eta_s"] is not None
     ]
-    assert len(known) > 100
+    assert len(known) > 12
     for at, left in known:
-        assert clock.now - at < 3 * left + 1 and left < 3 * (clock.now - at) + 1
+        assert clock.now - at < 3 * left and left < 3 * (clock.now - at)
     assert [event["event"] for _, event in events].count("estimate") == told
 
 
