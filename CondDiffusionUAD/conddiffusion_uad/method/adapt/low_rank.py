@@ -24,6 +24,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from conddiffusion_uad.method.checks import require_whole
 from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.schedule import STEPS
@@ -57,9 +58,7 @@ class LowRank:
     batch: int = 16
 
     def __post_init__(self) -> None:
-        for name, most in _COUNTS.items():
-            if type(getattr(self, name)) is not int or not is_number(getattr(self, name), 1, most):
-                raise ValueError(f"{name} is a whole number from 1 to {most}")
+        require_whole(self, **_COUNTS)
         for name, low, high in (("learning_rate", 0, 1), ("healthy", 0.01, 1), ("variation", 0, 10)):
             if not is_number(getattr(self, name), low, high):
                 raise ValueError(f"{name} is a number from {low:g} to {high}")

@@ -21,8 +21,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from conddiffusion_uad.method.checks import require_whole
 from conddiffusion_uad.model.slices import Slices
-from conddiffusion_uad.protocol.job import is_number
 
 _MOST = {"features": 2048, "side": 64, "width": 1024, "depth": 24, "heads": 32}
 WAVELENGTH = 10_000.0  # of the slowest sine, patches
@@ -47,9 +47,7 @@ class VisiblePatches:
     heads: int = 4
 
     def __post_init__(self) -> None:
-        for name, most in _MOST.items():
-            if type(getattr(self, name)) is not int or not is_number(getattr(self, name), 1, most):
-                raise ValueError(f"{name} is a whole number from 1 to {most}")
+        require_whole(self, **_MOST)
         if self.width % 4 or self.width % self.heads:
             raise ValueError("width is a multiple of 4 and of heads")
 

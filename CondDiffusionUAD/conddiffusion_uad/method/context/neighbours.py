@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from conddiffusion_uad.io.volume import Grid
+from conddiffusion_uad.method.checks import require_whole
 
 MOST = 8  # slices on either side
 
@@ -23,8 +24,7 @@ class Neighbours:
     count: int = 1
 
     def __post_init__(self) -> None:
-        if type(self.count) is not int or not 1 <= self.count <= MOST:
-            raise ValueError(f"count is a whole number from 1 to {MOST}")
+        require_whole(self, count=MOST)
 
     @property
     def channels(self) -> int:

@@ -23,9 +23,9 @@ import torch
 from torch import nn
 
 from conddiffusion_uad.method.brain import slices_of
+from conddiffusion_uad.method.checks import require_whole
 from conddiffusion_uad.method.restored import Restored
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
-from conddiffusion_uad.protocol.job import is_number
 
 if TYPE_CHECKING:
     from conddiffusion_uad.method.method import Method
@@ -49,8 +49,7 @@ class Severity:
     weights: str = "severity"
 
     def __post_init__(self) -> None:
-        if type(self.features) is not int or not is_number(self.features, 1, MOST_FEATURES):
-            raise ValueError(f"features is a whole number from 1 to {MOST_FEATURES}")
+        require_whole(self, features=MOST_FEATURES)
 
     def require(self, method: Method) -> None:
         """See ``parts.Particular``."""

@@ -22,11 +22,12 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from conddiffusion_uad.method.checks import require_timesteps, require_whole
 from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.schedule import STEPS, CosineSchedule
 from conddiffusion_uad.model.slices import Slices
-from conddiffusion_uad.protocol.job import are_levels, is_number
+from conddiffusion_uad.protocol.job import is_number
 
 FIRST = 1  # the timestep that a clean slice is said to have: there, the noise has 0.00004 of the power
 
@@ -48,10 +49,8 @@ class Counterfactual:
     grow: int = 1
 
     def __post_init__(self) -> None:
-        if not are_levels(self.timesteps):
-            raise ValueError("timesteps are different whole numbers from 1 to 1000")
-        if type(self.steps) is not int or not is_number(self.steps, 1, STEPS):
-            raise ValueError(f"steps is a whole number from 1 to {STEPS}")
+        require_timesteps(self.timesteps)
+        require_whole(self, steps=STEPS)
         if Walk.length(min(self.timesteps), self.steps) < 1:
             raise ValueError(f"with {self.steps} steps, timesteps begin at {FIRST + STEPS // self.steps}")
         if not is_number(self.share, 0, 1) or type(self.grow) is not int or not is_number(self.grow, 0, 64):

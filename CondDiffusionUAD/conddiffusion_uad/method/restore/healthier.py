@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from conddiffusion_uad.method.measures.severity import Plane, Severity
+from conddiffusion_uad.method.restore.each_timestep import EachTimestep
 from conddiffusion_uad.method.restore.one_step import estimates
 from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.slices import Slices
-from conddiffusion_uad.protocol.job import are_levels, is_number
+from conddiffusion_uad.protocol.job import is_number
 
 if TYPE_CHECKING:
     from conddiffusion_uad.method.method import Method
@@ -31,7 +32,7 @@ FURTHEST = 1000.0
 
 
 @dataclass(frozen=True)
-class Healthier:
+class Healthier(EachTimestep):
     """One sample for each timestep, with the condition of a healthier slice.
 
     Attributes:
@@ -40,13 +41,11 @@ class Healthier:
         weights: Name of the network of the measure severity, which keeps the direction.
     """
 
-    timesteps: tuple[int, ...]
     distance: float = 1.0
     weights: str = "severity"
 
     def __post_init__(self) -> None:
-        if not are_levels(self.timesteps):
-            raise ValueError("timesteps are different whole numbers from 1 to 1000")
+        super().__post_init__()
         if not is_number(self.distance, -FURTHEST, FURTHEST):
             raise ValueError(f"distance is a number from {-FURTHEST:g} to {FURTHEST:g}")
 
@@ -57,14 +56,6 @@ class Healthier:
                 "a healthier condition lies along the direction that the measure severity keeps, and measures does not "
                 "list it"
             )
-
-    @property
-    def samples(self) -> int:
-        return len(self.timesteps)
-
-    def passes(self, height: int, width: int) -> int:
-        """See ``Restorer``."""
-        return len(self.timesteps)
 
     def __call__(self, model: ConditionedDiffusion, slices: Slices, seeds: Seeds) -> torch.Tensor:
         """Estimates of the healthy slices, float32 (timesteps, B, 1, H, W)."""

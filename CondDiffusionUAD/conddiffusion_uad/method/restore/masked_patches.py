@@ -20,12 +20,13 @@ from typing import ClassVar
 
 import torch
 
+from conddiffusion_uad.method.checks import require_timesteps
 from conddiffusion_uad.method.restore.patched import count_squares, require_squares, squares
 from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.schedule import STEPS
 from conddiffusion_uad.model.slices import Slices
-from conddiffusion_uad.protocol.job import are_levels, is_number
+from conddiffusion_uad.protocol.job import is_number
 
 MOST_TURNS = 16
 
@@ -50,8 +51,7 @@ class MaskedPatches:
     noised: ClassVar[str] = "in patches of a window"
 
     def __post_init__(self) -> None:
-        if not are_levels(self.timesteps):
-            raise ValueError("timesteps are different whole numbers from 1 to 1000")
+        require_timesteps(self.timesteps)
         require_squares(self.size, self.stride)
         if type(self.side) is not int or not is_number(self.side, 1, self.size):
             raise ValueError("side is a whole number of pixels from 1 to size")

@@ -19,11 +19,12 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from conddiffusion_uad.method.checks import require_timesteps, require_whole
 from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.schedule import STEPS
 from conddiffusion_uad.model.slices import Slices
-from conddiffusion_uad.protocol.job import are_levels, is_number
+from conddiffusion_uad.protocol.job import is_number
 
 MOST_ROUNDS = 20
 
@@ -49,14 +50,11 @@ class MultiStage:
     change: float = 0.01
 
     def __post_init__(self) -> None:
-        if not are_levels(self.timesteps):
-            raise ValueError("timesteps are different whole numbers from 1 to 1000")
+        require_timesteps(self.timesteps)
         for name, low, high in (("threshold", 1e-6, 1), ("sigma", 0.1, 64), ("change", 0, 1)):
             if not is_number(getattr(self, name), low, high):
                 raise ValueError(f"{name} is a number from {low:g} to {high}")
-        for name, most in (("smallest", 10**6), ("rounds", MOST_ROUNDS)):
-            if type(getattr(self, name)) is not int or not is_number(getattr(self, name), 1, most):
-                raise ValueError(f"{name} is a whole number from 1 to {most}")
+        require_whole(self, smallest=10**6, rounds=MOST_ROUNDS)
 
     @property
     def samples(self) -> int:

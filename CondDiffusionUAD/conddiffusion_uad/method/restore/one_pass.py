@@ -14,14 +14,14 @@ from typing import ClassVar
 
 import torch
 
+from conddiffusion_uad.method.restore.each_timestep import EachTimestep
 from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.slices import Slices
-from conddiffusion_uad.protocol.job import are_levels
 
 
 @dataclass(frozen=True)
-class OnePass:
+class OnePass(EachTimestep):
     """One sample for each timestep, from a pass over the clean slice.
 
     Attributes:
@@ -30,18 +30,6 @@ class OnePass:
 
     timesteps: tuple[int, ...] = (1,)
     noised: ClassVar[str] = "nowhere"
-
-    def __post_init__(self) -> None:
-        if not are_levels(self.timesteps):
-            raise ValueError("timesteps are different whole numbers from 1 to 1000")
-
-    @property
-    def samples(self) -> int:
-        return len(self.timesteps)
-
-    def passes(self, height: int, width: int) -> int:
-        """See ``Restorer``."""
-        return len(self.timesteps)
 
     def __call__(self, model: ConditionedDiffusion, slices: Slices, seeds: Seeds) -> torch.Tensor:
         """Estimates of the healthy slices, float32 (timesteps, B, 1, H, W)."""

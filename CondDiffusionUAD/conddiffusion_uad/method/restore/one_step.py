@@ -11,35 +11,21 @@ from dataclasses import dataclass
 
 import torch
 
+from conddiffusion_uad.method.restore.each_timestep import EachTimestep
 from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.slices import Slices
-from conddiffusion_uad.protocol.job import are_levels
 
 AT_ONCE = 4  # passes that are computed together
 
 
 @dataclass(frozen=True)
-class OneStep:
+class OneStep(EachTimestep):
     """One sample for each timestep, each from one forward pass.
 
     Attributes:
         timesteps: t in 1..1000, different ones.
     """
-
-    timesteps: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        if not are_levels(self.timesteps):
-            raise ValueError("timesteps are different whole numbers from 1 to 1000")
-
-    @property
-    def samples(self) -> int:
-        return len(self.timesteps)
-
-    def passes(self, height: int, width: int) -> int:
-        """See ``Restorer``."""
-        return len(self.timesteps)
 
     def __call__(self, model: ConditionedDiffusion, slices: Slices, seeds: Seeds) -> torch.Tensor:
         """Estimates of the healthy slices, float32 (timesteps, B, 1, H, W)."""

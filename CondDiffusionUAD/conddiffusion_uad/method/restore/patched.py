@@ -19,10 +19,11 @@ from typing import ClassVar
 
 import torch
 
+from conddiffusion_uad.method.checks import require_timesteps
 from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.slices import Slices
-from conddiffusion_uad.protocol.job import are_levels, is_number
+from conddiffusion_uad.protocol.job import is_number
 
 MOST = 1024  # pixels of a square's side
 
@@ -43,8 +44,7 @@ class Patched:
     noised: ClassVar[str] = "in one square"
 
     def __post_init__(self) -> None:
-        if not are_levels(self.timesteps):
-            raise ValueError("timesteps are different whole numbers from 1 to 1000")
+        require_timesteps(self.timesteps)
         require_squares(self.size, self.stride)
 
     @property

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import torch
 
+from conddiffusion_uad.method.checks import require_timesteps, require_whole
 from conddiffusion_uad.method.restore.one_step import estimates
 from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.schedule import STEPS
 from conddiffusion_uad.model.slices import Slices
-from conddiffusion_uad.protocol.job import are_levels, is_number
 
 MOST = 100  # draws
 
@@ -35,10 +35,8 @@ class Repeated:
     draws: int = 10
 
     def __post_init__(self) -> None:
-        if not are_levels(self.timesteps):
-            raise ValueError("timesteps are different whole numbers from 1 to 1000")
-        if type(self.draws) is not int or not is_number(self.draws, 1, MOST):
-            raise ValueError(f"draws is a whole number from 1 to {MOST}")
+        require_timesteps(self.timesteps)
+        require_whole(self, draws=MOST)
 
     @property
     def samples(self) -> int:
