@@ -152,7 +152,7 @@ class Reading:
 
     def compare(self) -> str:
         """Heatmap off, flicker, side by side."""
-        qt, findings = self.session.qt, self.session.panel.findings
+        qt, slicer, findings = self.session.qt, self.session.slicer, self.session.panel.findings
         findings.chooseFirst()
         self.press(qt.Qt.Key_H)
         self.session.picture("no_heatmap")
@@ -164,6 +164,8 @@ class Reading:
         box = self.ui.compareBox
         changed = self.session.clock(lambda: setattr(box, "currentIndex", box.findData("threeUp")))
         self.session.picture("compared")
+        window, screen = slicer.util.mainWindow().width, slicer.app.desktop().screenGeometry().width()
+        assert window == screen, f"the window has {window} pixels of {screen}"
         box.currentIndex = 0
         self.session.pump(seconds=1)
         jumped = self.session.clock(self.ui.nextButton.click)
