@@ -214,6 +214,7 @@ class Reading:
         kept = self.session.panel.findings.live.selection.findings[0].volumeMl
         assert edited < 0.9 * before and abs(kept - edited) < 0.2 * edited, (before, edited, kept)
         assert "by hand" in self.ui.findingsLabel.text
+        self.see()
         return f"{before:.2f}, then {edited:.2f} ml, after the slider {kept:.2f} ml"
 
     def show_in_3d(self) -> str:
