@@ -123,7 +123,7 @@ def prepare(
     thin = is_thin(image)
     leveled = background.Leveled(oriented.image) if thin else background.level(oriented.image)
     known = _thin(oriented.image) if thin else None
-    brain, registered, corrected = known or _found(leveled.image, atlas, skull, device, progress)
+    brain, registered, corrected = known or _found(leveled, atlas, skull, device, progress)
     mask = part_of(brain.mask, Grid.of(corrected.image))
     progress.stage("normalize")
     normalized = normalization.normalize(corrected.image, mask)
@@ -142,11 +142,11 @@ def prepare(
 
 
 def _found(
-    image: sitk.Image, atlas: Atlas, skull: str, device: Any, progress: Progress
+    leveled: background.Leveled, atlas: Atlas, skull: str, device: Any, progress: Progress
 ) -> tuple[stripping.BrainMask, registration.Registered, bias.Corrected]:
     """The brain of a head, where it lies in the atlas, and its picture without shading."""
     progress.stage("strip")
-    brain = stripping.brain_mask(image, skull, device, progress)
+    brain, image = stripping.brain_mask(leveled, skull, device, progress), leveled.image
     progress.stage("register")
     registered = registration.register(image, brain.mask, atlas, progress)
     _warn(registered, progress)
