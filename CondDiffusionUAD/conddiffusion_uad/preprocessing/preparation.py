@@ -156,13 +156,9 @@ def _found(
 
 def _around(mask: sitk.Image) -> Grid:
     """The part of a mask's grid that holds the brain and what smoothing may look at around it."""
-    shape = sitk.LabelShapeStatisticsImageFilter()
-    shape.Execute(mask)
-    box, size = np.array(shape.GetBoundingBox(1)), np.array(mask.GetSize())
     margin = np.ceil(MARGIN_MM / np.array(mask.GetSpacing())).astype(int) + 1
-    low, high = np.maximum(box[:3] - margin, 0), np.minimum(box[:3] + box[3:] + margin, size)
-    origin = mask.TransformIndexToPhysicalPoint(low.tolist())
-    return replace(Grid.of(mask), size=tuple((high - low).tolist()), origin=origin)
+    first, (x, y, z) = resampling.around(mask, margin)
+    return replace(Grid.of(mask), size=(x, y, z), origin=mask.TransformIndexToPhysicalPoint(first))
 
 
 def part_of(image: sitk.Image, grid: Grid) -> sitk.Image:
