@@ -145,8 +145,8 @@ class Settings:
         Raises:
             BundleFailure: A bundle is missing or damaged.
         """
-        options = {**vars(self), **asdict(self.rule), "maps": _fingerprint(self.maps), "robustness": bool(self.shifts)}
-        for name in ("bundles", "protocol", "rule", "device", "shifts", "severities"):
+        options = {**vars(self), **asdict(self.rule), "maps": _fingerprint(self.maps), "robustness": self.changes}
+        for name in ("bundles", "protocol", "rule", "device", "shifts", "severities", "dose_response", "adversarial"):
             del options[name]
         return {"protocol": self.protocol, "bundles": [_identity(name) for name in self.bundles], "options": options}
 

@@ -118,7 +118,7 @@ def _implanted(trial: Trial, settings: Settings) -> Record:
     clean, about = result_of(trial.case, trial.bundle, settings), _identity(trial)
     scan, brain = volumes.read(trial.case.scan, thin=True), clean.examined.prepared.native_mask
     changed, implanted = implant(scan, brain, trial.case.contrast, trial.severity, settings.seed)
-    if not implanted:
+    if not implanted or is_thin(scan):  # a part of a ball would not have its size
         return replace(about, applies=False)
     try:
         result = result_of_scan(trial.case, trial.bundle, settings, changed)

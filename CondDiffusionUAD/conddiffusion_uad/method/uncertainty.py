@@ -33,10 +33,12 @@ def uncertainty(score: Callable[[Restored], np.ndarray], restored: Restored) -> 
     count = len(restored.samples)
     if count < LEAST_SAMPLES:
         raise ValueError("a single reconstruction does not tell how sure it is")
-    mean, squares = np.float32(0), np.float32(0)
+    mean: np.ndarray = np.zeros((), np.float32)
+    squares: np.ndarray = np.zeros((), np.float32)
     for number in range(count):  # Welford 1962: only two volumes are held
         found = score(replace(restored, samples=np.delete(restored.samples, number, axis=0)))
         before = found - mean
         mean = mean + before / np.float32(number + 1)
         squares = squares + before * (found - mean)
-    return np.sqrt(squares * np.float32((count - 1) / count)).astype(np.float32)
+    error: np.ndarray = np.sqrt(squares * np.float32((count - 1) / count)).astype(np.float32)
+    return error

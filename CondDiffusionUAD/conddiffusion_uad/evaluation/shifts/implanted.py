@@ -95,9 +95,9 @@ def _centers(
 ) -> list[tuple[int, np.ndarray]]:
     """Positions in :data:`DIAMETERS_MM`, the largest first, with a center (z, y, x) in mm from the first voxel each.
 
-    At a center, the brain is at least as deep as the lesion. One that fits nowhere is left out.
+    At a center, the brain is at least as deep as the lesion, and so is the scan. One that fits nowhere is left out.
     """
-    depth = ndimage.distance_transform_edt(mask, sampling=spacing)
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
     low, high = np.percentile(values[mask], _USUAL)
     usual = mask & (values >= low) & (values <= high)
     found: list[tuple[int, np.ndarray]] = []
