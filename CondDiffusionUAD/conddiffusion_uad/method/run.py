@@ -18,6 +18,7 @@ import torch
 from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.method import uncertainty as uncertainties
 from conddiffusion_uad.method.brain import Brain, slices_of
+from conddiffusion_uad.method.checks import finite
 from conddiffusion_uad.method.method import Method
 from conddiffusion_uad.method.restored import Restored
 from conddiffusion_uad.method.seeds import Seeds
@@ -115,7 +116,7 @@ class Scored:
                 f"The bundle is not calibrated for {self.seen.contrast} scans.",
                 "Calibrate it on healthy scans with: conddiffusion-uad train calibrate.",
             )
-        return _finite(self.calibration.score(anomaly_map, self.mask))
+        return finite(self.calibration.score(anomaly_map, self.mask))
 
 
 def score(
@@ -202,7 +203,7 @@ def _scored(bundle: Trained, method: Method, restored: Restored, model: Conditio
     part = method.anomaly_map[restored.contrast]
     seen = restored.at(getattr(part, "spacing", None))
     measures = {name: value for measure in method.measures for name, value in measure(restored, model).items()}
-    found = _finite(part(seen, model))
+    found = finite(part(seen, model))
     return Scored(restored, seen, found, measures, bundle.calibration.get(restored.contrast))
 
 
@@ -211,7 +212,7 @@ def _with_uncertainty(scored: Scored, method: Method, model: ConditionedDiffusio
 
     def score(restored: Restored) -> np.ndarray:
         progress.advance(0.0)  # here the run may end
-        return scored.score_of(_finite(part(restored.at(getattr(part, "spacing", None)), model)))
+        return scored.score_of(finite(part(restored.at(getattr(part, "spacing", None)), model)))
 
     return replace(scored, uncertainty=uncertainties.uncertainty(score, scored.restored))
 
@@ -238,7 +239,7 @@ def _restored(
         try:
             samples = _samples(model, method, brain, contrast, seed, batch, progress)
             restored = Restored(brain, contrast, samples, batch)
-            _finite(restored.mean)
+            finite(restored.mean)
             return restored
         except (MemoryError, RuntimeError) as error:
             if batch == 1 or not is_out_of_memory(error):
@@ -293,14 +294,3 @@ def _before_each_pass(model: ConditionedDiffusion, tell: Callable[[], None]) -> 
 def _filled(mask: np.ndarray) -> np.ndarray:
     """Positions along z of the slices that show brain."""
     return np.flatnonzero(mask.any(axis=(1, 2)))
-
-
-def _finite(values: np.ndarray) -> np.ndarray:
-    """The values. Raises BundleFailure("not_finite_result") when some are no numbers."""
-    if not np.isfinite(values).all():
-        raise BundleFailure(
-            "not_finite_result",
-            "The network gave values that are not numbers, so nothing can be said about this scan.",
-            "Try --precision fp32 or --device cpu; if it happens again, install the bundle again.",
-        )
-    return values
