@@ -116,6 +116,27 @@ def test_the_same_input_gives_the_same_files_bit_for_bit(
         assert (tmp_path / "out" / name).read_bytes() == (finished[-1] / name).read_bytes(), name
 
 
+def test_the_uncertainty_is_one_more_file(
+    finished: tuple[int, list[dict[str, Any]], str, Path], scan_file: Path, small_bundle: Path, tmp_path: Path
+) -> None:
+    arguments = [scan_file, "--output", tmp_path / "out", "--bundle", small_bundle, "--contrast", "T1", "--uncertainty"]
+    assert cli.main(["detect", *map(str, arguments), "--levels", "250"]) == EXIT_BAD_INPUT  # nothing can disagree
+    assert not (tmp_path / "out").exists()
+    assert cli.main(["detect", *map(str, arguments)]) == EXIT_DONE
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(result_files.POSSIBLE)
+    for name in set(result_files.FILES) - {result_files.REPORT}:
+        assert (tmp_path / "out" / name).read_bytes() == (finished[-1] / name).read_bytes(), name
+    report = json.loads((tmp_path / "out" / result_files.REPORT).read_text(encoding="utf-8"))
+    assert result_files.UNCERTAINTY in report["files"] and report["parameters"]["uncertainty"] is True
+    image, heatmap, mask = (
+        sitk.ReadImage(str(tmp_path / "out" / name))
+        for name in (result_files.UNCERTAINTY, result_files.HEATMAP, result_files.BRAIN_MASK)
+    )
+    assert image.GetSize() == heatmap.GetSize() and image.GetPixelID() == sitk.sitkFloat32
+    values, inside = sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(mask) > 0
+    assert not values[~inside].any() and (values[inside] >= 0).all()
+
+
 def test_several_inputs_one_of_them_bad(
     scan_file: Path, small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
