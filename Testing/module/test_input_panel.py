@@ -53,8 +53,10 @@ def card(panel: Any) -> str:
     return browser.plainText
 
 
-def test_the_card_of_the_shipped_model_names_its_method(panel: Any) -> None:
+def test_the_card_of_a_shipped_model_names_its_method(panel: Any) -> None:
     panel.ui.cardButton.click()
+    assert "Method: anomaly map combined (T1, T2, FLAIR)" in card(panel) and "Intended use" in card(panel)
+    choose(panel.ui.bundleBox, "residual")
     assert "Method: anomaly map residual (T1, T2, FLAIR)" in card(panel) and "Intended use" in card(panel)
 
 

@@ -118,7 +118,7 @@ def test_the_worker_ends_before_what_it_runs_in_is_replaced_or_removed(
     logic = Wired.detectionLogic()
     for change in (lambda: place.install(wait_until), place.installer.remove):
         told: list[Any] = []
-        logic.prepare("default", "auto", told.append)
+        logic.prepare("residual", "auto", told.append)
         wait_until(lambda told=told: told, 20)
         change()
         assert logic.workerProcessId == 0
@@ -216,12 +216,12 @@ def test_an_environment_whose_python_has_gone_is_no_environment(place: Place, wa
 def test_the_diagnostics_name_the_environment_and_why_it_is_this_one(place: Place, wait_until: Wait) -> None:
     from CondDiffusionUADLib.run.Diagnostics import diagnostics
 
-    assert "Environment: not installed" in diagnostics("Slicer", "CPU", "default", "", "", ())
+    assert "Environment: not installed" in diagnostics("Slicer", "CPU", "residual", "", "", ())
     assert place.install(wait_until) is None
     record = place.installer.state().place / "conddiffusion-uad.json"
     kept = json.loads(record.read_text())
     record.write_text(json.dumps({**kept, "refused": [["the first", "torch cannot be loaded"]]}))
-    text = diagnostics("Slicer", "CPU", "default", "", "", ())
+    text = diagnostics("Slicer", "CPU", "residual", "", "", ())
     assert "made with the one named in the settings" in text and "  not with the first: torch cannot be loaded" in text
 
 

@@ -19,6 +19,7 @@ from conddiffusion_uad.method.calibration import threshold
 from conddiffusion_uad.model import precision as precisions
 from conddiffusion_uad.model.device import choose
 from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.protocol.job import USUAL_BUNDLE
 
 NATIVE, PUBLISHED = "native", "paper"
 """Native grid and a threshold that no label has chosen; or the published rules, not to be mixed with those."""
@@ -92,7 +93,7 @@ class Settings:
         adversarial: Whether the changes are looked for that move residuals most.
     """
 
-    bundles: tuple[str, ...] = ("default",)
+    bundles: tuple[str, ...] = (USUAL_BUNDLE,)
     protocol: str = NATIVE
     baselines: tuple[str, ...] = ()
     rule: Rule = field(default_factory=Rule)
