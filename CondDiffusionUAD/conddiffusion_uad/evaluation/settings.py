@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from conddiffusion_uad.bundle import bundle as bundles
-from conddiffusion_uad.bundle.calibration import threshold
 from conddiffusion_uad.evaluation.data.cases import Case
 from conddiffusion_uad.evaluation.shifts import CLEAN
 from conddiffusion_uad.evaluation.shifts.adversarial import WORST
 from conddiffusion_uad.evaluation.shifts.corruption import CORRUPTIONS, SEVERITIES
 from conddiffusion_uad.evaluation.shifts.geometry import GEOMETRIC_CHANGES
 from conddiffusion_uad.evaluation.shifts.implanted import IMPLANTED, ROUNDS
+from conddiffusion_uad.method.calibration import threshold
 from conddiffusion_uad.model import precision as precisions
 from conddiffusion_uad.model.device import choose
 from conddiffusion_uad.protocol.failures import BadInput

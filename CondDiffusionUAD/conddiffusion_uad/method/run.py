@@ -31,7 +31,7 @@ BATCH = 16  # slices at once
 
 
 class Calibrated(Protocol):
-    """What makes an anomaly score of a map; ``bundle.calibration.Calibration`` is one."""
+    """What makes an anomaly score of a map; ``Calibration`` is one."""
 
     def score(self, anomaly_map: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """The anomaly score, float32 (z, y, x), not negative, 0 outside the mask."""

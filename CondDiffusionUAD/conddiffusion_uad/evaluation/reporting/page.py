@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conddiffusion_uad.bundle.calibration import threshold as threshold_at
 from conddiffusion_uad.evaluation.record import Record
 from conddiffusion_uad.evaluation.reporting import attacks, doses, missing, plots, shift_plots, shifts, tables
 from conddiffusion_uad.evaluation.reporting.table import Table, amount, listed, number
 from conddiffusion_uad.evaluation.settings import NATIVE, PUBLISHED
 from conddiffusion_uad.evaluation.shifts import CLEAN
+from conddiffusion_uad.method.calibration import threshold as threshold_at
 from conddiffusion_uad.protocol.failures import RESEARCH_USE
 
 Values = Mapping[str, Any]
