@@ -21,7 +21,7 @@ from conddiffusion_uad.model.device import choose
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.training import recipe as recipes
 from conddiffusion_uad.training.calibration import healthy_brains
-from conddiffusion_uad.training.copies import copy_with
+from conddiffusion_uad.training.copies import copy_with, require_apart
 from conddiffusion_uad.training.data.corpus import Part
 from conddiffusion_uad.training.distributed import Processes
 from conddiffusion_uad.training.environment import TrainingEnvironment
@@ -53,11 +53,13 @@ def severity_bundle(
         contrast: Of the labeled scans, or "auto" for what their names and tags say.
 
     Raises:
-        BadInput: ``recipe_not_found``, ``no_encoder``, ``no_healthy_scan``, or the data cannot be used.
+        BadInput: ``recipe_not_found``, ``no_encoder``, ``no_healthy_scan``, ``bad_option`` for such an output, or the
+            data cannot be used.
         BundleFailure, DeviceFailure, OutputFailure: The bundle, the device or the output cannot be used.
     """
     environment.require_new([output])
     bundle = bundles.load(name).to(choose(environment.device), "fp32")
+    require_apart(bundle, output)
     if labels is None and not (bundle.path / bundles.RECIPE).is_file():
         raise BadInput("recipe_not_found", f"{name} has no recipe.", "Give the folder that `train fit` made.")
     if not bundle.method.condition.features:
