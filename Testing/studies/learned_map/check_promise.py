@@ -1,7 +1,7 @@
 """How many findings whole detections make in healthy scans that nothing of a bundle is made from, beside its promise.
 
-    PYTHONPATH=CondDiffusionUAD python Testing/studies/learned_map/check_promise.py --scans HEALTHY/*.nii.gz --contrast T1 \\
-        --output promise.jsonl [--bundle learned]
+    PYTHONPATH=CondDiffusionUAD python Testing/studies/learned_map/check_promise.py --contrast T1 \\
+        --scans HEALTHY/*.nii.gz --output promise.jsonl [--bundle learned]
 
 One line a scan is kept in the output, so that the command goes on where it was stopped; then a Markdown table. A bundle
 that promises nothing is tried at the threshold of 1 % of healthy tissue.
@@ -68,17 +68,13 @@ def made(file: Path, bundle: Bundle, contrast: str) -> dict[str, dict[str, float
 
 def table(scans: list[dict]) -> str:
     """Mean, median and 90th percentile of findings, and median ml, by what was promised."""
-    rows = [
-        f"| promised | mean of {len(scans)} scans | median | 90th percentile | most | median ml |",
-        "|---|" + "---|" * 5,
-    ]
+    heads = ("promised", f"mean of {len(scans)} scans", "median", "90th percentile", "most", "median ml")
+    rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name in [key for key in scans[0] if key != "scan"]:
         number = np.array([scan[name]["findings"] for scan in scans])
         ml = np.median([scan[name]["ml"] for scan in scans])
-        rows.append(
-            f"| {name} | {number.mean():.2f} | {np.median(number):g} | {np.percentile(number, 90):.1f} | {number.max()} "
-            f"| {ml:.2f} |"
-        )
+        figures = f"{number.mean():.2f} | {np.median(number):g} | {np.percentile(number, 90):.1f} | {number.max()}"
+        rows.append(f"| {name} | {figures} | {ml:.2f} |")
     return "\n".join(rows)
 
 
