@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -189,3 +190,22 @@ def test_results_of_one_scan_are_told_apart(desk: Desk) -> None:
     desk.ui.detectionBox.currentIndex = 0
     desk.wait(lambda: desk.panel.findings.live is not None)
     assert statuses(desk) == ["open"] * 4 and not desk.ui.undoButton.enabled
+
+
+def test_three_views_beside_each_other_do_not_widen_the_window(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bar above each of Slicer's views asks for 330 pixels, too many for three of them beside a panel."""
+    import qt
+    import slicer
+
+    window, views = qt.QWidget(), {name: qt.QWidget() for name in ("Red", "Yellow", "Green")}
+    row = qt.QHBoxLayout(window)
+    for view in views.values():
+        row.addWidget(view)
+        bar = qt.QWidget()
+        bar.minimumWidth = 330
+        qt.QHBoxLayout(view).addWidget(bar)
+    asked = window.minimumSizeHint.width()
+    layouts = SimpleNamespace(sliceViewNames=lambda: tuple(views), sliceWidget=views.__getitem__)
+    monkeypatch.setattr(slicer.app, "layoutManager", lambda: layouts)
+    desk.ui.compareBox.currentIndex = desk.ui.compareBox.findData("threeUp")
+    assert asked >= 990 and window.minimumSizeHint.width() <= 1366 - 436

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import slicer
 from mrml_application import MrmlApplication
 from skimage import color
 
@@ -63,6 +64,19 @@ def test_legend_names_the_score_in_one_line_and_labels_whole_numbers(nodes: Dete
     assert legend.GetNumberOfLabels() == 4
     assert "\n" not in legend.GetTitleText()
     assert not legend.GetVisibility(), "until a view shows the heatmap"
+
+
+@pytest.mark.parametrize(("width", "lifted"), [(307, True), (330, True), (477, False), (992, False)])
+def test_the_legend_leaves_the_name_of_the_volume_free(nodes: DetectionNodes, width: int, lifted: bool) -> None:
+    view = slicer.vtkMRMLSliceNode()
+    nodes.heatmap.GetScene().AddNode(view)
+    view.SetDimensions(width, 600, 1)
+    Heatmap.showLegend(nodes.heatmap, view)
+    legend = Heatmap.legendOf(nodes.heatmap)
+    left = legend.GetPosition()[0] * (1 - legend.GetSize()[1]) * width
+    bottom = legend.GetPosition()[1] * 600
+    assert (left > 160) != lifted, "pixels that Slicer gives to the name"
+    assert bottom == pytest.approx(26 if lifted else 6)
 
 
 def test_a_scale_that_somebody_changed_is_fixed_again_and_the_legend_never_knew(nodes: DetectionNodes) -> None:

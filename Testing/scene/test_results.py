@@ -53,18 +53,52 @@ def live_of(mrml: MrmlApplication, nodes: DetectionNodes) -> LiveFindings:
     return LiveFindings.fromScene(mrml.logics.segmentations, nodes)
 
 
-def test_outlines_that_slicer_hid_in_a_loaded_scene_are_shown(mrml: MrmlApplication, nodes: DetectionNodes) -> None:
-    live_of(mrml, nodes).decide(1, ACCEPTED)
-    display, names = nodes.segmentation.GetDisplayNode(), segmentIds(nodes.segmentation)
+def test_outlines_that_slicer_hid_in_a_loaded_scene_are_shown_and_those_that_the_user_hid_are_not(
+    mrml: MrmlApplication, nodes: DetectionNodes, tmp_path: Path
+) -> None:
+    live = live_of(mrml, nodes)
+    live.decide(1, ACCEPTED)
+    names = segmentIds(nodes.segmentation)
     assert len(names) == 2
     own = nodes.segmentation.GetSegmentation().AddEmptySegment("own")
-    display.SetSegmentVisibility(own, False)
-    for hidden in (names[:1], names):
+    for name in (names[0], own):
+        nodes.segmentation.GetDisplayNode().SetSegmentVisibility(name, False)
+    live.keepHidden()
+    save_scene(mrml, tmp_path / "scene.mrb")
+    (tmp_path / "again").mkdir()
+    loaded = create_mrml_application(tmp_path / "again")
+    load_scene(loaded, tmp_path / "scene.mrb")
+    (again,) = findDetections(loaded.scene)
+    display = again.segmentation.GetDisplayNode()
+    for hidden in ((), names[1:], names):  # by Slicer
         for name in hidden:
             display.SetSegmentVisibility(name, False)
-        live_of(mrml, nodes)
-        assert all(display.GetSegmentVisibility(name) for name in names)
-    assert not display.GetSegmentVisibility(own), "that is what the user wants"
+        live_of(loaded, again)
+        assert [display.GetSegmentVisibility(name) for name in (*names, own)] == [False, True, False]
+
+
+def test_segments_that_slicer_hides_as_they_are_made_are_shown(mrml: MrmlApplication, nodes: DetectionNodes) -> None:
+    """Its tree of data does so, when the module's change ends."""
+    live, display = live_of(mrml, nodes), nodes.segmentation.GetDisplayNode()
+
+    def hide(segmentation: Any, _event: str) -> None:
+        for name in segmentIds(segmentation):
+            display.SetSegmentVisibility(name, False)
+
+    def tell(*_event: Any) -> None:
+        live.keepHidden()
+
+    hiding = nodes.segmentation.AddObserver(slicer.vtkSegmentation.SegmentAdded, hide)
+    telling = display.AddObserver("ModifiedEvent", tell)
+    live.decide(1, ACCEPTED)
+    nodes.segmentation.RemoveObserver(hiding)
+    names = segmentIds(nodes.segmentation)
+    assert len(names) == 2 and all(display.GetSegmentVisibility(name) for name in names)
+    display.SetSegmentVisibility(names[1], False)
+    live.decide(2, ACCEPTED)
+    display.RemoveObserver(telling)
+    shown = [display.GetSegmentVisibility(name) for name in segmentIds(nodes.segmentation)]
+    assert shown == [True, False, True], "what the user hid stays hidden"
 
 
 def test_a_copy_of_the_heatmap_is_a_volume_and_no_result_and_no_scan(

@@ -11,8 +11,10 @@ import pytest
 import slicer
 import vtk
 from mrml_application import MrmlApplication, create_mrml_application, load_scene, save_scene
+from vtk.util import numpy_support
 
-from CondDiffusionUADLib.scene.CandidateSegmentation import CANDIDATE_ANOMALY, SEGMENT_ID
+from CondDiffusionUADLib.scene.CandidateSegmentation import CANDIDATE_ANOMALY, SEGMENT_ID, labelmapOf, segmentIds
+from CondDiffusionUADLib.scene.Decisions import ACCEPTED
 from CondDiffusionUADLib.scene.Heatmap import (
     LEGEND_TITLE,
     NUMBER_OF_COLORS,
@@ -22,7 +24,17 @@ from CondDiffusionUADLib.scene.Heatmap import (
     setThreshold,
     thresholdOf,
 )
+from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections, voxels
+
+ACCEPTED_ONES = 25
+
+
+def scattered(shape: tuple[int, ...]) -> np.ndarray:
+    """Scores with more small findings than are accepted, each apart from the others."""
+    scores = np.full(shape, 0.6, np.float32)
+    scores[2::6, 2::6, 2::6] = 2.5
+    return scores
 
 
 @pytest.fixture
@@ -119,3 +131,30 @@ def test_folder_is_kept(again: MrmlApplication, loaded: DetectionNodes) -> None:
     results = (loaded.heatmap, loaded.segmentation, loaded.reconstruction, loaded.findings)
     folders = {hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) for node in results}
     assert [hierarchy.GetItemName(folder) for folder in folders] == ["scan anomalies"]
+
+
+def test_a_saved_review_is_taken_up_with_one_look_at_a_label_map_that_segments_share(
+    mrml: MrmlApplication, nodes: DetectionNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slicer saves many segments in one label map: a look for each of them would hold the application up."""
+    voxels(nodes.heatmap)[:] = scattered(voxels(nodes.heatmap).shape)
+    nodes.segmentation.GetSegmentation().RemoveAllSegments()  # they are of what was there before
+    live = LiveFindings.fromScene(mrml.logics.segmentations, nodes)
+    live.show(2.0, 0.0)
+    for number in range(1, ACCEPTED_ONES + 1):
+        live.decide(number, ACCEPTED)
+    save_scene(mrml, tmp_path / "scene.mrb")
+    (tmp_path / "again").mkdir()
+    loaded = create_mrml_application(tmp_path / "again")
+    load_scene(loaded, tmp_path / "scene.mrb")
+    (again,) = findDetections(loaded.scene)
+    names = segmentIds(again.segmentation)
+    images = {labelmapOf(again.segmentation, name) for name in names}
+    assert len(names) == ACCEPTED_ONES + 1 and len(images) == 1
+    scalars, result = images.pop().GetPointData().GetScalars(), []
+    looks, read = [], numpy_support.vtk_to_numpy
+    monkeypatch.setattr(numpy_support, "vtk_to_numpy", lambda array: looks.append(array is scalars) or read(array))
+    for _step in LiveFindings.openingSteps(loaded.logics.segmentations, again, result):
+        pass
+    assert [finding.status for finding in result[0].selection.findings][:ACCEPTED_ONES] == [ACCEPTED] * ACCEPTED_ONES
+    assert not result[0].edited and sum(looks) == 1

@@ -262,6 +262,50 @@ def test_only_the_chosen_result_is_seen(
         assert [live.shownInThreeD for live in lives] == [chosen is nodes, chosen is second]
 
 
+def outlined(nodes: DetectionNodes) -> bool:
+    """Whether the outlines of a detection are shown."""
+    return bool(nodes.segmentation.GetDisplayNode().GetVisibility())
+
+
+def test_outlines_that_the_user_hid_stay_hidden_until_she_asks_for_a_result(
+    mrml: MrmlApplication, shown: Views, nodes: DetectionNodes, scan: Any, output: DetectionOutput
+) -> None:
+    nodes.segmentation.GetDisplayNode().SetVisibility(False)
+    shown.show(nodes, FADE)
+    assert not outlined(nodes), "another way to look is not another result"
+    reloaded = Views(mrml.scene)
+    assert reloaded.resume(nodes, FADE, 0.6, 0.5) and not outlined(nodes)
+    reloaded.forget()
+    second = addDetection(mrml.scene, mrml.logics, scan, output)
+    shown.show(second)
+    shown.show(nodes)
+    assert outlined(nodes) and not outlined(second)
+    shown.restore()
+    assert not outlined(nodes) and not outlined(second)
+
+
+@pytest.mark.parametrize("hidden", [False, True], ids=["shown", "hidden by the user"])
+def test_a_loaded_scene_shows_the_outlines_that_the_saved_one_did(
+    mrml: MrmlApplication, shown: Views, nodes: DetectionNodes, scan: Any, output: DetectionOutput, tmp_path: Path,
+    hidden: bool,
+) -> None:  # fmt: skip
+    second = addDetection(mrml.scene, mrml.logics, scan, output)
+    shown.show(second)
+    second.segmentation.GetDisplayNode().SetVisibility(not hidden)
+    save_scene(mrml, tmp_path / "scene.mrb")
+    (tmp_path / "again").mkdir()
+    again = create_mrml_application(tmp_path / "again")
+    load_scene(again, tmp_path / "scene.mrb")
+    first, chosen = findDetections(again.scene)
+    views = Views(again.scene)
+    views.resume(chosen, HEATMAP, 0.6, 0.5)
+    assert (outlined(first), outlined(chosen)) == (False, not hidden)
+    again.scene.RemoveNode(chosen.heatmap)
+    views.resume(first, HEATMAP, 0.6, 0.5)
+    assert outlined(first), "it was hidden for the other result, which is gone"
+    views.forget()
+
+
 def test_a_result_whose_nodes_go_meanwhile_is_no_problem(
     mrml: MrmlApplication, shown: Views, views: dict[str, SliceView], nodes: DetectionNodes
 ) -> None:

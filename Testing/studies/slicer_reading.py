@@ -152,7 +152,7 @@ class Reading:
 
     def compare(self) -> str:
         """Heatmap off, flicker, side by side."""
-        qt, findings = self.session.qt, self.session.panel.findings
+        qt, slicer, findings = self.session.qt, self.session.slicer, self.session.panel.findings
         findings.chooseFirst()
         self.press(qt.Qt.Key_H)
         self.session.picture("no_heatmap")
@@ -164,6 +164,8 @@ class Reading:
         box = self.ui.compareBox
         changed = self.session.clock(lambda: setattr(box, "currentIndex", box.findData("threeUp")))
         self.session.picture("compared")
+        window, screen = slicer.util.mainWindow().width, slicer.app.desktop().screenGeometry().width()
+        assert window == screen, f"the window has {window} pixels of {screen}"
         box.currentIndex = 0
         self.session.pump(seconds=1)
         jumped = self.session.clock(self.ui.nextButton.click)
@@ -212,6 +214,7 @@ class Reading:
         kept = self.session.panel.findings.live.selection.findings[0].volumeMl
         assert edited < 0.9 * before and abs(kept - edited) < 0.2 * edited, (before, edited, kept)
         assert "by hand" in self.ui.findingsLabel.text
+        self.see()
         return f"{before:.2f}, then {edited:.2f} ml, after the slider {kept:.2f} ml"
 
     def show_in_3d(self) -> str:

@@ -35,6 +35,7 @@ sys.path.insert(0, str(ROOT / "CondDiffusionUAD"))
 from CondDiffusionUADLib.run.Application import moduleLogics  # noqa: E402
 from CondDiffusionUADLib.run.DetectionOutput import readDetectionOutput, readResults  # noqa: E402
 from CondDiffusionUADLib.scene.BrainSurface import showingBrainSteps  # noqa: E402
+from CondDiffusionUADLib.scene.CandidateSegmentation import segmentIds  # noqa: E402
 from CondDiffusionUADLib.scene.Decisions import Kept  # noqa: E402
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings  # noqa: E402
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections, placeProblem  # noqa: E402
@@ -42,6 +43,7 @@ from CondDiffusionUADLib.scene.Scene import addDetection  # noqa: E402
 from CondDiffusionUADLib.scene.Views import MODES, Views  # noqa: E402
 
 DECISIONS = 50
+LONGEST_STEP_S = 0.2
 
 failed: list[str] = []
 figures: dict[str, Any] = {}
@@ -197,12 +199,39 @@ def save_and_load(live: LiveFindings) -> None:
     check("volumes and decisions are as they were", again == before)
     display, segments = nodes.segmentation.GetDisplayNode(), nodes.segmentation.GetSegmentation().GetSegmentIDs()
     check("all outlines are shown", all(display.GetSegmentVisibility(name) for name in segments))
+    computed = [times[1] for times in figures["a step of taking up a loaded scene"]]
+    check(f"no step of {len(computed)} computes for {LONGEST_STEP_S} s", max(computed) < LONGEST_STEP_S)
     picture("8_loaded")
+    keep_hidden(views, result[0])
+    (nodes,) = findDetections(slicer.mrmlScene)
     slicer.mrmlScene.ReadFromMRB(str(OUT / "scene.mrb"), False)
     check("an import keeps both results", len(findDetections(slicer.mrmlScene)) == 2)
     nodes.input.SetAndObserveTransformNodeID(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode").GetID())
     check("a scan under an identity is where it was", placeProblem(nodes) == "")
     views.forget()
+
+
+def keep_hidden(views: Views, live: LiveFindings) -> None:
+    """What the user hid is hidden in the scene that is loaded: one segment, and then the segmentation."""
+    for whole in (False, True):
+        nodes = live.nodes
+        display, name = nodes.segmentation.GetDisplayNode(), segmentIds(nodes.segmentation)[0]
+        display.SetSegmentVisibility(name, False)
+        display.SetVisibility(not whole)
+        live.keepHidden()
+        slicer.util.saveScene(str(OUT / "hidden.mrb"))
+        views.forget()
+        slicer.mrmlScene.Clear(False)
+        let_slicer_work(0.5)
+        slicer.util.loadScene(str(OUT / "hidden.mrb"))
+        let_slicer_work(0.5)
+        (nodes,) = findDetections(slicer.mrmlScene)
+        views.resume(nodes, "heatmap", 0.6, 0.5)
+        live = LiveFindings.fromScene(moduleLogics().segmentations, nodes)
+        display = nodes.segmentation.GetDisplayNode()
+        shown = [display.GetSegmentVisibility(other) for other in segmentIds(nodes.segmentation)]
+        check("the hidden segment is hidden, the others are shown", shown == [False] + [True] * (len(shown) - 1))
+        check("and the segmentation is as it was", bool(display.GetVisibility()) != whole)
 
 
 def main() -> None:

@@ -58,6 +58,7 @@ class ResultsPanel:
         return {self._box.itemData(index) for index in range(self._box.count)}
 
 
+_NARROWEST = 200  # pixels
 _HALF = 50  # percent of the reconstruction, when fading begins
 
 
@@ -141,6 +142,7 @@ class ViewsPanel:
     def _show(self) -> None:
         if self._nodes is None:
             return
+        allowNarrowViews()
         self._views.show(self._nodes, *self._choices)
         self._shown()
 
@@ -200,6 +202,17 @@ class ViewsPanel:
     def _onRestore(self, *_checked: Any) -> None:
         self._views.restore()
         self._enable()
+
+
+def allowNarrowViews() -> None:
+    """Let slice views be narrower than the bar of buttons above them asks for.
+
+    Three of them beside each other would widen Slicer's window beyond the screen of a laptop. Layouts in which they
+    have more room are as before.
+    """
+    layouts = slicer.app.layoutManager()
+    for name in layouts.sliceViewNames() if layouts is not None else ():
+        layouts.sliceWidget(name).minimumWidth = _NARROWEST
 
 
 class MorePanel:

@@ -104,17 +104,12 @@ class Panel(VTKObservationMixin):
         self._let()
         self._quitGuard.remove()
         self.removeObservers()
-        self._later.stop()
-        self._moved.stop()
-        self._imports.stop()
+        for waiting in (self._later, self._moved, self._imports):
+            waiting.stop()
         self.input.setParameters(None)
         self.views.setParameters(None)
-        self.run.close()
-        self.models.close()
-        self.keys.close()
-        self.findings.close()
-        self.export.close()
-        self.more.close()
+        for part in (self.run, self.models, self.keys, self.findings, self.export, self.more):
+            part.close()
         self.views.forget()
         self.probe.stop()
         self.ui.inputSelector.setMRMLScene(None)
@@ -142,9 +137,8 @@ class Panel(VTKObservationMixin):
         self._onBusy()
 
     def _onBusy(self) -> None:
-        busy = self.run.busy
-        self.ui.detectButton.enabled = not busy and self.input.canExamine
-        self.input.setEnabled(not busy)
+        self.ui.detectButton.enabled = not self.run.busy and self.input.canExamine
+        self.input.setEnabled(not self.run.busy)
         self.settings.show()
 
     def _onEngineChanged(self) -> None:
@@ -206,6 +200,10 @@ class Panel(VTKObservationMixin):
         for node in (nodes.input, nodes.heatmap) if nodes is not None else ():
             if node is not None:
                 self.addObserver(node, slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._onMoved)
+        self.removeObservers(self._onOutlines)
+        if nodes is not None and nodes.segmentation is not None:
+            event = slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent
+            self.addObserver(nodes.segmentation, event, self._onOutlines)
         self.findings.setDetection(nodes, components)
         self.export.setDetection(nodes)
         self.more.showBrain()
@@ -215,6 +213,7 @@ class Panel(VTKObservationMixin):
     def _onSceneClosing(self, *_event: Any) -> None:
         self._let()
         self.removeObservers(self._onMoved)
+        self.removeObservers(self._onOutlines)
         self.input.setParameters(None)
         self.views.setParameters(None)
         self.views.forget()
@@ -286,6 +285,11 @@ class Panel(VTKObservationMixin):
             self._onMoved()
         self.input.offerScans()
         self._onBusy()
+
+    def _onOutlines(self, *_event: Any) -> None:
+        """Somebody showed or hid outlines; while a scene is loaded, Slicer itself may."""
+        if self.findings.live is not None and not slicer.mrmlScene.IsImporting():
+            self.findings.live.keepHidden()
 
     def _onMoved(self, *_event: Any) -> None:
         """Scan, result or a part of it is elsewhere, or gone; a moment later, for it may go on."""

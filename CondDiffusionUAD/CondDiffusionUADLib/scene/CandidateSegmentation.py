@@ -140,22 +140,6 @@ def isOurs(segmentId: str) -> bool:
     return segmentId == SEGMENT_ID or segmentId.startswith(ACCEPTED_PREFIX)
 
 
-def uncover(node: Any) -> None:
-    """Show the segments of the module in a segmentation that is taken up.
-
-    Slicer may hide some or all by itself when a scene with a second, hidden segmentation is closed and loaded again
-    (5.13 does), and outlines that are missing look like tissue that is fine. Who wants none hides the segmentation.
-    """
-    display = node.GetDisplayNode()
-    if display is None:
-        return
-    modifying = display.StartModify()  # the views are drawn once
-    for name in filter(isOurs, segmentIds(node)):
-        if not display.GetSegmentVisibility(name):
-            display.SetSegmentVisibility(name, True)
-    display.EndModify(modifying)
-
-
 def labelmapOf(node: Any, segmentId: str) -> Any:
     """The binary label map of a segment, or None."""
     segment = node.GetSegmentation().GetSegment(segmentId)
@@ -170,32 +154,47 @@ def stampOf(node: Any) -> tuple[tuple[str, int], ...]:
     return tuple((name, image.GetMTime() if image is not None else 0) for name, image in images)
 
 
-def readSegment(node: Any, segmentId: str, geometryNode: Any) -> np.ndarray:
-    """The voxels of a segment on the grid of a volume, as sorted flat indices (z, y, x order), int64.
+def readSegments(node: Any, names: Iterable[str], geometryNode: Any) -> list[np.ndarray]:
+    """The voxels of segments on the grid of a volume, for each sorted flat indices (z, y, x order), int64.
 
-    A segment on another grid is resampled; what lies outside of the volume is left out.
+    A segment on another grid is resampled; what lies outside of the volume is left out. A label map is read once,
+    however many segments share it: in a scene that was loaded, all of them may.
     """
-    image = labelmapOf(node, segmentId)
-    size = geometryNode.GetImageData().GetDimensions()
-    if image is None or not image.GetNumberOfPoints():
-        return np.zeros(0, np.int64)
-    value = node.GetSegmentation().GetSegment(segmentId).GetLabelValue()
-    matrix, theirs = vtk.vtkMatrix4x4(), matrixOf(geometryNode)
+    images = [(name, labelmapOf(node, name)) for name in names]
+    read = {image: _valuesOn(image, geometryNode) for image in {image for _name, image in images} - {None}}
+    found = []
+    for name, image in images:
+        flat, values = read.get(image, (np.zeros(0, np.int64), np.zeros(0, np.uint8)))
+        found.append(flat[values == node.GetSegmentation().GetSegment(name).GetLabelValue()])
+    return found
+
+
+def readSegment(node: Any, segmentId: str, geometryNode: Any) -> np.ndarray:
+    """`readSegments` of one."""
+    return readSegments(node, [segmentId], geometryNode)[0]
+
+
+def _valuesOn(image: Any, geometryNode: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Where a label map is not 0 on the grid of a volume: sorted flat indices, int64; and its values there."""
+    size, theirs = geometryNode.GetImageData().GetDimensions(), matrixOf(geometryNode)
+    matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     if not np.allclose(np.array(matrix.GetData()).reshape(4, 4), theirs, rtol=0, atol=GRID_TOLERANCE_MM):
-        reference = _orientedImage(vtkMatrix(theirs), np.zeros(size[::-1], np.uint8), (0, 0, 0))
-        resampled = slicer.vtkOrientedImageData()
-        resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
-        if not resample(image, reference, resampled, False):
-            return np.zeros(0, np.int64)
-        image = resampled
-    extent = image.GetExtent()
-    values = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
-    inside = np.argwhere(values.reshape(image.GetDimensions()[::-1]) == value).T
-    inside = inside + np.array([extent[4], extent[2], extent[0]])[:, None]
-    shape = np.array(size[::-1])[:, None]
-    inside = inside[:, ((inside >= 0) & (inside < shape)).all(axis=0)]
-    return np.ravel_multi_index(tuple(inside), size[::-1]).astype(np.int64)
+        image = _resampled(image, _orientedImage(vtkMatrix(theirs), np.zeros(size[::-1], np.uint8), (0, 0, 0)))
+    labels = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()) if image.GetNumberOfPoints() else np.zeros(0)
+    places = np.flatnonzero(labels)
+    values, extent = labels[places], image.GetExtent()
+    inside = np.stack(np.unravel_index(places, image.GetDimensions()[::-1]))
+    inside += np.array([extent[4], extent[2], extent[0]])[:, None]
+    within = ((inside >= 0) & (inside < np.array(size[::-1])[:, None])).all(axis=0)
+    return np.ravel_multi_index(tuple(inside[:, within]), size[::-1]).astype(np.int64), values[within]
+
+
+def _resampled(image: Any, reference: Any) -> Any:
+    """A label map on the grid of another one; empty when that is not possible."""
+    result = slicer.vtkOrientedImageData()
+    resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
+    return result if resample(image, reference, result, False) else slicer.vtkOrientedImageData()
 
 
 def showInThreeD(segmentationNode: Any, shown: bool) -> None:

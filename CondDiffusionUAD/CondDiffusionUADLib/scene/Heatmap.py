@@ -24,6 +24,7 @@ LEGEND_PIXELS = (180, 36)  # width and height: text in it is as large whatever t
 LEGEND_RIGHT = 0.85  # of the room beside it: Slicer names the volumes on the left, and the title has to fit
 LEGEND_MARGIN_PIXELS = 6  # above the lower edge of the view, where the ruler ends
 LEGEND_MOST = (0.9, 0.2)  # of a small view
+LEGEND_NAMES = (160, 20)  # pixels that the name of a volume takes on the left, and the height of its line
 LEGEND_FONT_SIZE = 12
 
 # From violet through red to yellow in equal steps of CIELAB lightness (28 to 92): equal steps of the score look equal,
@@ -155,6 +156,7 @@ def showLegend(heatmapNode: Any, sliceNode: Any) -> None:
         width, height = (max(1, size) for size in sliceNode.GetDimensions()[:2])
         wide, high = min(LEGEND_PIXELS[0] / width, LEGEND_MOST[0]), min(LEGEND_PIXELS[1] / height, LEGEND_MOST[1])
         legend.SetSize(high, wide)  # of a lying legend, the height comes first
-        legend.SetPosition(LEGEND_RIGHT, LEGEND_MARGIN_PIXELS / height)
+        beside = LEGEND_RIGHT * (1 - wide) * width > LEGEND_NAMES[0]
+        legend.SetPosition(LEGEND_RIGHT, (LEGEND_MARGIN_PIXELS + (0 if beside else LEGEND_NAMES[1])) / height)
     legend.Modified()  # by themselves the views notice only what the user does
     legend.EndModify(modifying)

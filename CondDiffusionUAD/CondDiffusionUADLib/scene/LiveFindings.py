@@ -61,10 +61,8 @@ class LiveFindings:
     """
 
     def __init__(self, segmentationsLogic: Any, nodes: DetectionNodes, model: FindingsModel) -> None:
-        self._kept = Kept(nodes.heatmap)
-        self._segments = WrittenSegmentation(
-            segmentationsLogic, nodes.segmentation, nodes.heatmap, self._kept.algorithm
-        )
+        kept = self._kept = Kept(nodes.heatmap)
+        self._segments = WrittenSegmentation(segmentationsLogic, nodes.segmentation, nodes.heatmap, kept.algorithm)
         self._model = model
         self._madeAgain = False
         self.nodes = nodes
@@ -185,8 +183,7 @@ class LiveFindings:
             Whether anything is different now.
         """
         before = self.selection.findings
-        edited = self._takeOver()
-        if edited or not self._complete or self._placed().findings != before:
+        if self._takeOver() or not self._complete or self._placed().findings != before:
             self._write()
         return self.selection.findings != before
 
@@ -201,7 +198,7 @@ class LiveFindings:
         if self._madeAgain:
             said.append(_("A segment, the segmentation or the table was deleted and has been made again."))
         if self._model.edits:
-            said.append(_("Changes made by hand in the segmentation are kept, whatever the sensitivity."))
+            said.append(_("Changes made by hand are kept at every sensitivity."))
         return tuple(said)
 
     def numbers(self, statuses: Iterable[str] = NOT_REJECTED) -> np.ndarray:
@@ -236,6 +233,10 @@ class LiveFindings:
         """Whether the findings are shown as surfaces."""
         return isShownInThreeD(self.nodes.segmentation)
 
+    def keepHidden(self) -> None:
+        """Keep which segments the user hid: to be called when the segmentation's display was changed."""
+        self._segments.keepHidden()
+
     def _decided(self, voxel: Voxel | None) -> Voxel | None:
         self._takeOver()
         self._kept.write(DECISIONS_ATTRIBUTE, self._model.decisions.text())
@@ -262,9 +263,8 @@ class LiveFindings:
         heatmap, nodes = self.nodes.heatmap, self.nodes
         scene, name = heatmap.GetScene(), heatmap.GetName().removesuffix(heatmapName(""))
         if not self._segments.isThere:
-            made = createSegmentation(scene, nodes.input, heatmap, f"{name} candidate anomalies")
-            self._segments.node = made
-            nodes = replace(nodes, segmentation=made)
+            self._segments.node = createSegmentation(scene, nodes.input, heatmap, f"{name} candidate anomalies")
+            nodes = replace(nodes, segmentation=self._segments.node)
         if nodes.findings is None or nodes.findings.GetScene() is not scene:
             nodes = replace(nodes, findings=scene.AddNewNodeByClass("vtkMRMLTableNode", f"{name} findings"))
         if nodes is not self.nodes:

@@ -12,6 +12,7 @@ from typing import Any
 from CondDiffusionUADLib.scene.BrainSurface import hideBrain
 from CondDiffusionUADLib.scene.Heatmap import DEFAULT_OPACITY, legendOf, pinScale, showLegend
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
+from CondDiffusionUADLib.scene.Outlines import bringOut, putAway
 from CondDiffusionUADLib.scene.SideBySide import SideBySide
 from CondDiffusionUADLib.scene.ViewsState import (
     ViewsState,
@@ -30,6 +31,8 @@ _VIEWS_BESIDE = {SIDE_BY_SIDE: 2, THREE_UP: 3}  # each other
 
 class Views:
     """Shows a detection in the slice views, and what they showed before.
+
+    `forget` has to be called before it is dropped: VTK goes on to call the observers of an object that is gone.
 
     Args:
         scene: The MRML scene.
@@ -60,18 +63,26 @@ class Views:
     ) -> None:
         """Show a detection, and hide the outlines and surfaces of all others.
 
+        Its own outlines are shown if it is another detection than before, or was put away; what the user hides
+        meanwhile stays hidden.
+
         Args:
             nodes: Of the detection; without input or reconstruction, the heatmap is shown whatever the mode.
             mode: One of `MODES`.
             opacity: Of the heatmap, 0..1.
             fade: Of the reconstruction over the scan, 0..1.
         """
+        another = self._shown is None or self._shown.heatmap is not nodes.heatmap
+        showOnly(self._scene, nodes, asked=another)
+        self._arrange(nodes, mode, opacity, fade)
+
+    def _arrange(self, nodes: DetectionNodes, mode: str, opacity: float, fade: float) -> None:
+        """Bring a detection into the slice views."""
         if self._before is None:
             self._before = look(self._scene)
         complete = nodes.input is not None and nodes.reconstruction is not None
         self._shown, self._mode = nodes, mode if complete and mode in MODES else HEATMAP
         self._opacity, self._fade, self._flickering, self._hidden = opacity, fade, False, False
-        showOnly(self._scene, nodes)
         pinScale(nodes.heatmap)
         if self._mode in _VIEWS_BESIDE:
             self._beside.arrange(_VIEWS_BESIDE[self._mode], nodes.input)
@@ -81,13 +92,16 @@ class Views:
         self._follow()
 
     def resume(self, nodes: DetectionNodes, mode: str, opacity: float, fade: float) -> bool:
-        """Go on with what a loaded scene shows of a detection; the views stay as they are if that is nothing."""
+        """Go on with what a loaded scene shows of a detection; the views stay as they are if that is nothing.
+
+        Outlines that the user had hidden stay hidden.
+        """
+        showOnly(self._scene, nodes, asked=False)
         ours = {node.GetID() for node in (nodes.heatmap, nodes.reconstruction) if node is not None}
         shown = look(self._scene).views.values()
         if not any(ours & {view.background, view.foreground, view.top} for view in shown):
-            showOnly(self._scene, nodes)
             return False
-        self.show(nodes, mode, opacity, fade)
+        self._arrange(nodes, mode, opacity, fade)
         self._before = None  # it is not known
         return True
 
@@ -221,13 +235,21 @@ class Views:
             self._resized()
 
 
-def showOnly(scene: Any, shown: DetectionNodes | None) -> None:
-    """Show the outlines, the surfaces and the legend of one detection only; None: of no detection."""
+def showOnly(scene: Any, shown: DetectionNodes | None, *, asked: bool = True) -> None:
+    """Show the outlines, the surfaces and the legend of one detection only.
+
+    Args:
+        scene: The MRML scene.
+        shown: The detection; None: no detection is shown.
+        asked: Whether the user wants to see it now. If not, outlines that she hid herself stay hidden.
+    """
     for nodes in findDetections(scene):
         chosen = shown is not None and nodes.heatmap is shown.heatmap
-        display = nodes.segmentation.GetDisplayNode() if nodes.segmentation is not None else None
-        if display is not None and bool(display.GetVisibility()) != chosen:
-            display.SetVisibility(chosen)
+        if nodes.segmentation is not None and nodes.segmentation.GetDisplayNode() is not None:
+            if chosen:
+                bringOut(nodes.segmentation, asked=asked)
+            else:
+                putAway(nodes.segmentation, forAnother=shown is not None)
         if not chosen:
             showLegend(nodes.heatmap, None)
             hideBrain(nodes)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,16 @@ from CondDiffusionUADLib.scene.CandidateSegmentation import (
     createSegmentation,
     isOurs,
     labelmapOf,
-    readSegment,
+    readSegments,
     segmentIds,
     stampOf,
-    uncover,
     writePieces,
 )
 from CondDiffusionUADLib.scene.Decisions import ACCEPTED, OPEN, REJECTED
 from CondDiffusionUADLib.scene.Edits import Edits, pack, unpack
 from CondDiffusionUADLib.scene.Findings import Finding, Selection
 from CondDiffusionUADLib.scene.Nodes import HEATMAP_ROLE, ROLE_ATTRIBUTE, nodesOf, putBeside
+from CondDiffusionUADLib.scene.Outlines import keepHidden, showAsKept
 
 MOST_ACCEPTED = 200  # more segments of their own than that would make Slicer's lists stick
 _COPY_ROLE = "copyForEditing"
@@ -54,6 +55,7 @@ class WrittenSegmentation:
         self._written: dict[str, Piece] = {}
         self._stamp: object = None  # of the segmentation, when it was last looked at
         self._copyStamps: dict[str, object] = {}
+        self._working = False  # what is hidden meanwhile, the user did not hide
         self.node = node
         self.own: list[tuple[str, np.ndarray]] = []
 
@@ -68,13 +70,31 @@ class WrittenSegmentation:
         return self.isThere and set(self._written) <= set(segmentIds(self.node))
 
     def expect(self, pieces: Iterable[Piece]) -> None:
-        """Take these for what was written, by a session before this one, and let what is there be seen."""
+        """Take these for what was written, by a session before this one, and show what the user left shown."""
         self._written = {piece.segmentId: piece for piece in pieces}
         if self.isThere:
-            uncover(self.node)
+            showAsKept(self.node)
+
+    def keepHidden(self) -> None:
+        """Keep which segments the user hid; to be called when it may have changed."""
+        if self.isThere and not self._working:
+            keepHidden(self.node)
 
     def write(self, pieces: Iterable[Piece]) -> None:
         """Bring these segments into the scene, and take others of the module out; what is there already is left."""
+        with self._atWork():
+            self._bring(pieces)
+            showAsKept(self.node)
+
+    @contextmanager
+    def _atWork(self) -> Iterator[None]:
+        before, self._working = self._working, True
+        try:
+            yield
+        finally:
+            self._working = before
+
+    def _bring(self, pieces: Iterable[Piece]) -> None:
         wanted = {piece.segmentId: piece for piece in pieces}
         present = set(segmentIds(self.node))
         modifying = self.node.StartModify()
@@ -96,7 +116,7 @@ class WrittenSegmentation:
             edits = edits.then(written, self._union(self.node, present))
             own = [name for name in segmentIds(self.node) if not isOurs(name)]
             titles = (self.node.GetSegmentation().GetSegment(name).GetName() for name in own)
-            self.own = [(title, self._voxels(self.node, name)) for title, name in zip(titles, own, strict=True)]
+            self.own = list(zip(titles, readSegments(self.node, own, self._heatmap), strict=True))
         elif not self.isThere:
             self.own = []
         for copy in self._copies():
@@ -146,7 +166,9 @@ class WrittenSegmentation:
         if shown is not None and shown.GetVisibility():
             shown.SetVisibility(False)
             if self.isThere and self.node.GetDisplayNode() is not None:
-                self.node.GetDisplayNode().SetVisibility(True)
+                with self._atWork():
+                    self.node.GetDisplayNode().SetVisibility(True)
+                    showAsKept(self.node)
         return edits
 
     def _compareCopy(self, copy: Any, edits: Edits) -> Edits:
@@ -160,11 +182,8 @@ class WrittenSegmentation:
             copy.SetAttribute(_TAKEN_ATTRIBUTE, pack(now))
         return edits
 
-    def _voxels(self, node: Any, segmentId: str) -> np.ndarray:
-        return readSegment(node, segmentId, self._heatmap)
-
     def _union(self, node: Any, names: Iterable[str]) -> np.ndarray:
-        return _joined(self._voxels(node, name) for name in names)
+        return _joined(readSegments(node, names, self._heatmap))
 
     def _flat(self, piece: Piece) -> np.ndarray:
         inside = np.argwhere(piece.mask).T + np.array(piece.offset)[:, None]

@@ -13,7 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +28,16 @@ from safetensors.torch import load_file
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.bundle import Bundle
-from conddiffusion_uad.bundle.calibration import Calibration
 from conddiffusion_uad.bundle.config import BundleConfig
 from conddiffusion_uad.bundle.expected_findings import counts, findings, levels, promised
 from conddiffusion_uad.method.brain import Volume
+from conddiffusion_uad.method.calibration import Calibration
 from conddiffusion_uad.method.restored import Restored
+from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.protocol.expected_findings import USUAL
 from conddiffusion_uad.training.data.healthy_bank import FINE
 from conddiffusion_uad.training.learned_map.material import HELD_OUT
 
-LICENSE = Path(__file__).parents[3] / "Resources" / "Models" / "learned" / "LICENSE"  # the data allow no freer one
 LEAST_ML = 0.05  # of a finding
 _KEPT = (
     "authors",
@@ -49,6 +50,15 @@ _KEPT = (
 )
 
 
+@dataclass(frozen=True)
+class Texts:
+    """Files that a bundle takes over as they are."""
+
+    gate: Path
+    license: Path
+    recipe: Path
+
+
 def main() -> None:
     """Write the bundle, and beside it ``promise.json``: what was promised and what was made."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -57,13 +67,17 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True, help="what a training exported")
     parser.add_argument("--recipe", type=Path, required=True, help="parts of the method")
     parser.add_argument("--denoiser", default="default", help="bundle whose denoiser reconstructs")
+    parser.add_argument("--license", type=Path, help="of what it was trained on (default: the denoiser's)")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    bundle = assembled(options.denoiser, options.recipe, options.weights, options.output)
-    found = judged.load(options.data, options.cache, bundles.load(options.denoiser).to("cpu"), "healthy")
+    denoiser = bundles.load(options.denoiser)
+    texts = Texts(denoiser.path / bundles.GATE, options.license or denoiser.path / "LICENSE", options.recipe)
+    bundle = assembled(denoiser, options.weights, options.output, texts)
+    found = judged.load(options.data, options.cache, denoiser.to("cpu"), "healthy")
     cases = [(name, case) for name, case in found if not case.single]
-    maps = {name: map_of(bundle, case) for name, case in cases}
+    config, maps = measured(bundle, cases)
+    bundle = written(options.output, config, bundle.trainable, bundle.metadata, texts)
     calibrations, expected, told = {}, {}, {}
     for contrast in bundle.config.contrasts:
         names = [name for name, case in cases if case.contrast == contrast]
@@ -80,10 +94,9 @@ def main() -> None:
     (options.output.parent / "promise.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
 
 
-def assembled(denoiser: str, recipe: Path, weights: Path, output: Path) -> Bundle:
+def assembled(base: Bundle, weights: Path, output: Path, texts: Texts) -> Bundle:
     """The bundle with its networks, not yet calibrated."""
-    base = bundles.load(denoiser)
-    parts = tomllib.loads(recipe.read_text(encoding="utf-8"))
+    parts = tomllib.loads(texts.recipe.read_text(encoding="utf-8"))
     config = BundleConfig.from_recipe({**base.config.to_json(), **parts})
     model = config.build()
     state = {name: value.float() for name, value in load_file(weights).items()}
@@ -97,12 +110,32 @@ def assembled(denoiser: str, recipe: Path, weights: Path, output: Path) -> Bundl
         "held_out": list(HELD_OUT),
     }
     metadata["description"] = f"Learned anomaly map '{output.name}'. Research use only, not a medical device."
+    return written(output, config, model, metadata, texts)
+
+
+def written(
+    output: Path, config: BundleConfig, model: ConditionedDiffusion, metadata: Mapping[str, Any], texts: Texts
+) -> Bundle:
+    """Save a bundle that is not calibrated, in place of an earlier one, and load it."""
     bundles.save(output, config, model, metadata)
-    shutil.copyfile(base.path / bundles.GATE, output / bundles.GATE)
-    shutil.copyfile(LICENSE, output / "LICENSE")
-    shutil.copyfile(recipe, output / bundles.RECIPE)
+    shutil.copyfile(texts.gate, output / bundles.GATE)
+    shutil.copyfile(texts.license, output / "LICENSE")
+    shutil.copyfile(texts.recipe, output / bundles.RECIPE)
     bundles.seal(output)
     return bundles.load(str(output)).to("cpu")
+
+
+def measured(bundle: Bundle, cases: list[tuple[str, Case]]) -> tuple[BundleConfig, dict[str, np.ndarray]]:
+    """The configuration that knows what is usual in these healthy cases, and its maps of them."""
+    shown = {name: seen(case, bundle) for name, case in cases}
+    parts = bundle.method.anomaly_map
+    single = {name: parts[case.contrast].maps(shown[name], bundle.model) for name, case in cases}
+    ready = {}
+    for contrast, part in parts.items():
+        known = [(single[name], case.mask) for name, case in cases if case.contrast == contrast]
+        ready[contrast] = replace(part, healthy=part.measured(known))
+    config = replace(bundle.config, method=replace(bundle.method, anomaly_map=ready))
+    return config, {name: ready[case.contrast].added(single[name], shown[name]) for name, case in cases}
 
 
 def seen(case: Case, bundle: Bundle) -> Restored:
