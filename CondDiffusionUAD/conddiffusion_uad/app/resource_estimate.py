@@ -19,7 +19,8 @@ from conddiffusion_uad.method.run import restore
 from conddiffusion_uad.protocol.events import STAGES, Progress
 from conddiffusion_uad.protocol.failures import DeviceFailure, OutputFailure
 
-BYTES_PER_VOXEL = 110.0  # of the scan; measured with 9 and 10 million voxels, with and without skull
+BYTES_PER_VOXEL = 45.0  # of the scan; measured with 9 to 48 million voxels, with and without skull
+SKULL_BYTES = 450e6  # of the network that strips skulls, whatever the scan
 MAPS = 36.0  # feature maps of the network's first width that a slice holds at its peak, measured
 DISK_BYTES_PER_VOXEL = 3.0  # of compressed results; stripped scans take half of it
 USUAL_VOXELS = 8.7e6  # of the scan that the seconds in `protocol.STAGES` are of
@@ -96,7 +97,7 @@ def estimate(scan: sitk.Image, bundle: Bundle, *, levels: Sequence[int] | None, 
         batch: Slices at once.
     """
     voxels = float(scan.GetNumberOfPixels())
-    memory, seconds = BYTES_PER_VOXEL * voxels, None
+    memory, seconds = SKULL_BYTES + BYTES_PER_VOXEL * voxels, None
     if next(bundle.model.parameters()).device.type == "cpu":
         memory += batch * _bytes_per_slice(bundle)
         seconds = _seconds(voxels, bundle, levels or bundle.config.timesteps)

@@ -48,7 +48,7 @@ class Resampled:
             Image on `reference`, 0 where it reaches beyond `grid`.
         """
         values = self.grid.with_array(array)
-        return sitk.Resample(values, reference.blank(), self.to_atlas.GetInverse(), interpolator, 0.0)
+        return _on(reference, values, self.to_atlas.GetInverse(), interpolator)
 
     def back_inside(self, array: np.ndarray, reference: Grid) -> sitk.Image:
         """Bring values on the model's grid to a patient's grid, as if those inside the mask went on outside of it.
@@ -68,6 +68,13 @@ class Resampled:
     def _share(self) -> np.ndarray:
         """How much of what is near a voxel lies inside the mask, (z, y, x)."""
         return _spread(self.mask)
+
+
+def _on(grid: Grid, image: sitk.Image, transform: sitk.Transform, interpolator: int) -> sitk.Image:
+    """An image on a grid, 0 beyond the image; without an image of zeros that only tells the grid."""
+    return sitk.Resample(
+        image, list(grid.size), transform, interpolator, grid.origin, grid.spacing, grid.direction, 0.0
+    )
 
 
 def _spread(values: np.ndarray) -> np.ndarray:
@@ -92,9 +99,9 @@ def to_grid(image: sitk.Image, mask: sitk.Image, grid: Grid, transform: sitk.Tra
     image, mask = _cropped(image, mask, sigmas)
     kernels = [_kernel(sigma**2, step, 64) for sigma, step in zip(sigmas, image.GetSpacing(), strict=True)]
     weight = (sitk.GetArrayViewFromImage(mask) > 0).astype(np.float32)
-    around, reference = Grid.of(image), enlarged.blank()
+    smoothed = Grid.of(image)
     share, total = (
-        sitk.Resample(around.with_array(_smooth(part, kernels)), reference, transform, sitk.sitkLinear, 0.0)
+        _on(enlarged, smoothed.with_array(_smooth(part, kernels)), transform, sitk.sitkLinear)
         for part in (weight, sitk.GetArrayViewFromImage(image) * weight)
     )
     share, total = sitk.GetArrayFromImage(share), sitk.GetArrayFromImage(total)

@@ -55,7 +55,8 @@ def mask(image: sitk.Image, networks: Networks) -> np.ndarray:
     """
     values = sitk.GetArrayViewFromImage(image)
     found = np.zeros(values.shape, np.uint8)
-    seen = _taken(values, tuple(map(_whole, values.shape)), ROUGH)
+    z, y, x = map(_whole, values.shape)
+    seen = _taken(values, (z, y, x), ROUGH)
     limits = torch.quantile(seen, torch.tensor([DARK, BRIGHT])).tolist()
     box = _box(_largest(_brain(networks.rough, seen, limits, networks.device)), values.shape)
     if box is None:

@@ -46,6 +46,7 @@ STAGES: Mapping[str, float] = MappingProxyType(
 
 _PACE_FROM = "register"  # the stage that tells how fast the computer is: of those before, nobody knows what they need
 _AHEAD = 0.02  # share of its seconds in which a stage passes that was done ahead
+_QUICKEST = 0.8  # pace that is believed: the reconstruction, which is most of it, was tried on this computer
 _END = 0.1  # share of the whole that is the end: files, and stages of no time, whose seconds nobody can tell
 
 Event = dict[str, Any]
@@ -190,7 +191,9 @@ class EventProgress:
             return None
         since, of = self._seen
         seen, taken = self._done - of, max(now - since, 0.0)  # a clock may jump
-        return round((self._total - self._done) * taken / seen, 1) if seen >= self._stages[_PACE_FROM] else None
+        if seen < self._stages[_PACE_FROM]:
+            return None
+        return round((self._total - self._done) * max(taken / seen, _QUICKEST), 1)
 
 
 def encode(event: Mapping[str, Any]) -> str:

@@ -5,7 +5,8 @@
 
 It is calibrated on the whole healthy scans among the cases of the judgement, that nothing was trained on: real
 T1-weighted ones, and for each contrast label maps and T1-weighted scans made to look like it. The promise is tried on
-each scan in turn with what the others say.
+each scan in turn with what the others say, and on the scans of ``--only-tried``, whose license the bundle need not
+carry: nothing of them goes into it.
 """
 
 from __future__ import annotations
@@ -34,11 +35,12 @@ from conddiffusion_uad.method.brain import Volume
 from conddiffusion_uad.method.calibration import Calibration
 from conddiffusion_uad.method.restored import Restored
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
-from conddiffusion_uad.protocol.expected_findings import USUAL
+from conddiffusion_uad.protocol.expected_findings import USUAL, ExpectedFindings
 from conddiffusion_uad.training.data.healthy_bank import FINE
 from conddiffusion_uad.training.learned_map.material import HELD_OUT
 
 LEAST_ML = 0.05  # of a finding
+ASKED = (0.5, USUAL, 3.0)  # expected findings that are tried
 _KEPT = (
     "authors",
     "copyright",
@@ -68,6 +70,7 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, required=True, help="parts of the method")
     parser.add_argument("--denoiser", default="residual", help="bundle whose denoiser reconstructs")
     parser.add_argument("--license", type=Path, help="of what it was trained on (default: the denoiser's)")
+    parser.add_argument("--only-tried", nargs="*", default=[], metavar="PART", help="of the names of healthy cases")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -76,18 +79,22 @@ def main() -> None:
     bundle = assembled(denoiser, options.weights, options.output, texts)
     found = judged.load(options.data, options.cache, denoiser.to("cpu"), "healthy")
     cases = [(name, case) for name, case in found if not case.single]
-    config, maps = measured(bundle, cases)
+    kept = [(name, case) for name, case in cases if not any(part in name for part in options.only_tried)]
+    config, maps = measured(bundle, kept)
     bundle = written(options.output, config, bundle.trainable, bundle.metadata, texts)
     calibrations, expected, told = {}, {}, {}
     for contrast in bundle.config.contrasts:
-        names = [name for name, case in cases if case.contrast == contrast]
-        masks = {name: case.mask for name, case in cases if case.contrast == contrast}
-        calibrations[contrast] = Calibration.measure([[maps[name][masks[name]]] for name in names])
-        scores = [calibrations[contrast].score(maps[name], masks[name]) for name in names]
+        healthy = {name: (maps[name], case.mask) for name, case in kept if case.contrast == contrast}
+        calibration = Calibration.measure([[found[mask]] for found, mask in healthy.values()])
+        scores = [calibration.score(*each) for each in healthy.values()]
         thresholds = levels(scores)
         counted = counts(scores, thresholds, VOXEL_ML, LEAST_ML)
+        calibrations[contrast] = calibration
         expected[contrast] = promised(thresholds, counted, LEAST_ML, [float(score.max()) for score in scores])
-        told[contrast] = {"scans": names, **tried(scores, thresholds, counted)}
+        others = {name: case for name, case in cases if case.contrast == contrast and name not in healthy}
+        others = {name: calibration.score(map_of(bundle, case), case.mask) for name, case in others.items()}
+        told[contrast] = {"scans": list(healthy), **tried(scores, thresholds, counted)}
+        told[contrast] |= {"others": list(others), **made(list(others.values()), expected[contrast])}
         print(contrast, json.dumps(told[contrast]), flush=True)
     bundles.save_calibration(options.output, calibrations, {"device": "cpu", "precision": bundle.precision})
     bundles.save_expected(options.output, expected)
@@ -155,17 +162,26 @@ def map_of(bundle: Bundle, case: Case) -> np.ndarray:
 
 def tried(scores: list[np.ndarray], thresholds: np.ndarray, counted: np.ndarray) -> dict[str, Any]:
     """Findings made in each scan at the threshold that all others promise so many for, and in all at the usual one."""
-    made: dict[str, Any] = {}
-    for asked in (0.5, USUAL, 3.0):
-        made[f"made for {asked:g}"] = []
+    found: dict[str, Any] = {}
+    for asked in ASKED:
+        found[f"made for {asked:g}"] = []
         for index in range(len(scores)):
             others = promised(thresholds, np.delete(counted, index, axis=0), LEAST_ML)
             place = int(np.searchsorted(thresholds, others.threshold(asked)))
-            made[f"made for {asked:g}"].append(int(counted[index, place]))
+            found[f"made for {asked:g}"].append(int(counted[index, place]))
     whole = promised(thresholds, counted, LEAST_ML)
     limit = whole.threshold(USUAL)
     volumes = [float(findings(score, limit, VOXEL_ML, LEAST_ML).sum()) for score in scores]
-    return {**made, "threshold": limit, "bound": whole.at(limit, bounded=True), "ml": np.round(volumes, 2).tolist()}
+    return {**found, "threshold": limit, "bound": whole.at(limit, bounded=True), "ml": np.round(volumes, 2).tolist()}
+
+
+def made(scores: list[np.ndarray], expected: ExpectedFindings) -> dict[str, list[int]]:
+    """Findings in scans that were not counted, at the thresholds that promise so many."""
+    limits = {asked: expected.threshold(asked) for asked in ASKED}
+    return {
+        f"made in others for {asked:g}": [findings(score, limit, VOXEL_ML, LEAST_ML).size for score in scores]
+        for asked, limit in limits.items()
+    }
 
 
 if __name__ == "__main__":

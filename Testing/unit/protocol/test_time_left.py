@@ -59,7 +59,7 @@ BEFORE = list(STAGES)[: list(STAGES).index("register")]
 
 @settings(max_examples=200, deadline=None)
 @given(
-    slower=st.floats(0.3, 8.0),
+    slower=st.floats(0.5, 8.0),
     errors=st.lists(st.floats(0.6, 1.3), min_size=len(STAGES), max_size=len(STAGES)),
     before=st.lists(st.floats(0.0, 40.0), min_size=len(BEFORE), max_size=len(BEFORE)),
 )
@@ -81,6 +81,14 @@ def test_nothing_is_told_before_the_registration_is_over_nor_at_the_end() -> Non
     over = sum(STAGES[name] for name in [*BEFORE, "register"])
     assert run.left[0] == (pytest.approx(over), pytest.approx(sum(STAGES.values()) - over, abs=0.1))
     assert 1.0 < run.clock.now - run.left[-1][0] < 0.2 * run.clock.now
+
+
+def test_a_quick_registration_does_not_promise_a_quick_reconstruction() -> None:
+    """As when the other cores were free until then."""
+    run = Run({**STAGES, "register": 0.8, "bias": 0.1, "resample": 0.1, "check": 0.2, "reconstruct": 17.0})
+    assert run.left
+    for at, left in run.left:
+        assert run.clock.now - at < 3 * left and left < 3 * (run.clock.now - at)
 
 
 def test_without_an_expectation_of_this_computer_nothing_is_told() -> None:

@@ -11,7 +11,7 @@ from judge_figures import VOXEL_ML
 from safetensors.torch import save_file
 
 from conddiffusion_uad.bundle import bundle as bundles
-from conddiffusion_uad.bundle.expected_findings import counts, levels
+from conddiffusion_uad.bundle.expected_findings import counts, levels, promised
 from conddiffusion_uad.method.anomaly_map.learned import LearnedWeights
 from conddiffusion_uad.training.data.healthy_bank import FINE
 from conddiffusion_uad.training.recipe import SHIPPED
@@ -81,3 +81,19 @@ def test_each_scan_is_tried_with_what_the_others_say():
     told = make_bundle.tried(scores, thresholds, counts(scores, thresholds, VOXEL_ML, make_bundle.LEAST_ML))
     assert told["made for 1"][3] == 12 and max(told["made for 1"][:3]) <= 1
     assert told["threshold"] > 3 and told["ml"][:3] == [0, 0, 0]
+
+
+def test_scans_that_are_only_tried_are_judged_by_the_thresholds_of_the_others():
+    def with_spots(number: int) -> np.ndarray:
+        score = np.full((8, 60, 60), 0.5, np.float32)
+        score[0, 59, 59] = 6  # too small for a finding
+        for k in range(number):
+            score[1:7, 2 + 9 * k : 8 + 9 * k, 2:8] = 4
+        return score
+
+    healthy = [with_spots(n) for n in (0, 2, 1)]
+    thresholds = levels(healthy)
+    counted = counts(healthy, thresholds, VOXEL_ML, make_bundle.LEAST_ML)
+    expected = promised(thresholds, counted, make_bundle.LEAST_ML)
+    found = make_bundle.made([with_spots(5), with_spots(0)], expected)
+    assert found["made in others for 1"] == [5, 0] and found["made in others for 0.5"] == [0, 0]
