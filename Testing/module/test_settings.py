@@ -177,7 +177,8 @@ def test_models_are_imported_and_removed(
         ("mine.ZIP", "mine"),
         ("Klinik Köln (2).zip", "Klinik-K-ln-2"),
         ("a.b", "a.b"),
-        ("default.zip", "default-imported"),
+        ("learned.zip", "learned-imported"),
+        ("default.zip", "default-imported"),  # what `residual` was called before
         ("...", "model"),
         ("x" * 90, "x" * 50),
     ],
