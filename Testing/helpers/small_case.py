@@ -30,10 +30,10 @@ def make_bundle(folder: Path) -> None:
     import torch
 
     from conddiffusion_uad.bundle import bundle
-    from conddiffusion_uad.bundle.calibration import Calibration
     from conddiffusion_uad.bundle.config import BundleConfig
     from conddiffusion_uad.io.volume import Grid
     from conddiffusion_uad.method.anomaly_map.residual import Residual
+    from conddiffusion_uad.method.calibration import Calibration
     from conddiffusion_uad.method.condition.encoder import Encoder
     from conddiffusion_uad.method.method import Method
     from conddiffusion_uad.method.noise.simplex import Simplex

@@ -95,6 +95,7 @@ def _scan(
             "ssim": 0.9,
             "psnr": 27.0,
             "histogram_kl": 0.05,
+            "latent_auroc": 0.7 if labeled else None,
         },
         seconds={"prepare": 12.0, "reconstruct": 20.0 + rng.random(), "total": 33.0 + rng.random()},
         peak_memory_mb=900.0,

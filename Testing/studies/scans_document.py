@@ -40,9 +40,10 @@ stand here. Research use only, not a medical device.
   reason, and with what `--accept-any-scan` would assume. With that option it is examined, and the assumption is a
   warning.
 - **What can be chosen** is listed: `--series` for one of several series of a folder (number, description or UID),
-  `--echo` for one of several stacks in a series (echo, frame type, repetition, plane). Slicer's panel asks the same of
-  a volume that holds several stacks, of the frames of a sequence and of the values of a vector or multi-volume, makes
-  the chosen image a volume of its own, and tells when a NIfTI file holds more than the one image that Slicer loads.
+  `--echo` for one of several stacks in a series (echo, frame type, repetition, plane); both are refused for a scan that
+  is not DICOM. Slicer's panel asks the same of a volume that holds several stacks, of the frames of a sequence and of
+  the values of a vector or multi-volume, makes the chosen image a volume of its own, and tells when a NIfTI file holds
+  more than the one image that Slicer loads.
 - **Intensities** may be shifted, scaled, z-scored or padded: the background is found whatever its value, and
   brought to 0 before anything else is done. The same scan with its values changed linearly (and increasing) gives
   the same findings.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from conddiffusion_uad import __version__
 from conddiffusion_uad.app import output, repetition
@@ -30,6 +31,7 @@ from conddiffusion_uad.protocol.failures import (
     RESEARCH_USE,
     BadInput,
     Cancelled,
+    printable,
 )
 from conddiffusion_uad.protocol.job import CONTRASTS, PRECISIONS, USUAL_FLAGGED, DetectionJob
 
@@ -51,7 +53,22 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise BadInput("bad_option")."""
-        raise BadInput("bad_option", f"{message[:1].upper()}{message[1:]}.", f"See {self.prog} --help.")
+        hint = f"{_way_on(self._given)}See {self.prog} --help."
+        raise BadInput("bad_option", f"{message[:1].upper()}{message[1:]}.", hint)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse has it."""
+        self._given = list(args or ())
+        return super().parse_known_args(args, namespace)
+
+
+def _way_on(given: Sequence[str]) -> str:
+    """What to do about a name that begins with a dash and was taken for an option, if there is one."""
+    for name in given:
+        like_a_file = re.match(r"-[^-]", name) and "." in name and not re.fullmatch(r"-[\d.e-]+", name)
+        if name.startswith("-") and (like_a_file or os.path.lexists(name)):
+            return f"A name that begins with a dash is written .{os.sep}{printable(name)}. "
+    return ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -132,6 +149,7 @@ def _add_detect(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=DEFAULTS.seed, metavar="N", help="of the noise (default: %(default)s)")
     add("--batch", type=int, default=DEFAULTS.batch, metavar="N", help="slices computed at once (default: %(default)s)")
     add("--precision", default=DEFAULTS.precision, metavar="|".join(PRECISIONS), help="number format of the network")
+    add("--uncertainty", action="store_true", help="also write how far the reconstructions leave the score open")
     add("--series", metavar="NUMBER", help="which of several DICOM series: its number, description or UID")
     add("--echo", metavar="N", help="which of several echoes, frame types or repetitions in a series, as it lists them")
     add("--repeat", metavar="REPORT", help="repeat the run of a report.json: same parameters, scan and bundle")

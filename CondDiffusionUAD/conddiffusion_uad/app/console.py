@@ -49,7 +49,7 @@ class Console:
             self._line.say(f"[{event['index']:2d}/{event['total']}] {self._title}")
 
     def _estimate(self, event: Event) -> None:
-        self._line.say(f"This takes about {clock(event['seconds'])} min on this computer.")
+        self._line.say(f"This takes about {clock(event['seconds'])} min in all on this computer.")
 
     def _progress(self, event: Event) -> None:
         left = f"{clock(event['eta_s'])} left" if event["fraction"] < 1 and event["eta_s"] is not None else ""

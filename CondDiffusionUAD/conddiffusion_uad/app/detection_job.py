@@ -205,6 +205,7 @@ class Examination:
             skull=self.job.skull,
             seed=self.job.seed,
             batch=self.job.batch,
+            uncertainty=self.job.uncertainty,
             accept_any_scan=self.job.accept_any_scan,
             preparing=lambda *given: self.ahead.prepare(path, *given),
             progress=self.recorder,
@@ -253,6 +254,8 @@ def _write(private: Path, scan: sitk.Image, detection: Detection, recorder: Reco
         result_files.SEGMENTATION: detection.segmentation,
         result_files.BRAIN_MASK: detection.brain_mask,
     }
+    if detection.uncertainty is not None:
+        images[result_files.UNCERTAINTY] = detection.uncertainty
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         writing = [pool.submit(volume.write, image, private / name, like=scan) for name, image in images.items()]
         try:

@@ -17,7 +17,7 @@ from pathlib import Path
 from conddiffusion_uad.io.output_failure import as_output_failure, cannot_write
 from conddiffusion_uad.protocol.failures import OutputFailure
 from conddiffusion_uad.protocol.folder_lock import LockedError, acquire, locked
-from conddiffusion_uad.protocol.result_files import FILES
+from conddiffusion_uad.protocol.result_files import FILES, POSSIBLE
 
 _PREFIX = ".conddiffusion-uad-"
 _OWN = f"{_PREFIX}{hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()}-"  # of this computer's runs
@@ -31,7 +31,7 @@ _moving = threading.Lock()
 
 @contextmanager
 def staged(output: Path, *, force: bool) -> Iterator[Path]:
-    """A private folder to write `FILES` into; they move to `output` when the block ends without an error.
+    """A private folder to write `FILES`, or more of `POSSIBLE`, into; they move to `output` when all went well.
 
     The folder lies on the file system of `output` (inside it when it exists, else beside the first folder that has to
     be made), may be read by its owner only, and is gone afterwards, whatever happens.
@@ -66,7 +66,7 @@ def require_apart(output: Path, scan: str) -> None:
     Raises:
         OutputFailure: "output_exists".
     """
-    for name in FILES:
+    for name in POSSIBLE:
         with suppress(OSError):
             if os.path.samefile(output / name, scan):
                 message = f"The result {name} would replace the scan itself."
@@ -110,8 +110,9 @@ def _publish(private: Path, output: Path, force: bool) -> None:
     """Move the finished files into place, unless another run was faster; one run at a time."""
     results = private / "results"
     results.mkdir(mode=0o777)
-    for name in FILES:
-        os.replace(private / name, results / name)
+    for name in POSSIBLE:
+        if name in FILES or (private / name).exists():
+            os.replace(private / name, results / name)
     output.parent.mkdir(parents=True, exist_ok=True)
     if not output.exists():
         try:
@@ -133,11 +134,12 @@ def _replace(results: Path, output: Path, earlier: Path) -> None:
     earlier.mkdir()
     moved: list[str] = []
     try:
-        for name in FILES:
+        for name in POSSIBLE:
             if (output / name).exists():
                 os.replace(output / name, earlier / name)
             moved.append(name)
-            os.replace(results / name, output / name)
+            if name in FILES or (results / name).exists():
+                os.replace(results / name, output / name)
     except BaseException:
         for name in moved:
             with suppress(OSError):

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 MOST_THREADS = 1024
-_LATER = ("series", "echo", "expected_findings")  # parameters that the first reports lack, and that were left out then
+_LATER = {"series": None, "echo": None, "expected_findings": None, "uncertainty": False}
+"""Parameters that the first reports lack, and what they were then."""
 
 ROUNDING = 1e-4
 """Of coordinates (mm) and directions when a scan is brought from one file format to another."""
@@ -49,7 +50,7 @@ class Repetition:
             BadInput: "report_unusable".
         """
         try:
-            told = {**dict.fromkeys(_LATER), **self.report["parameters"]}
+            told = {**_LATER, **self.report["parameters"]}
             parameters = {name: told[name] for name in DetectionJob.parameters()}
             return DetectionJob.from_json(
                 {

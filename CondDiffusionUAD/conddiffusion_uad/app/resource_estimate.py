@@ -19,17 +19,18 @@ from conddiffusion_uad.method.run import restore
 from conddiffusion_uad.protocol.events import STAGES, Progress
 from conddiffusion_uad.protocol.failures import DeviceFailure, OutputFailure
 
-BYTES_PER_VOXEL = 110.0  # of the scan; measured with 9 and 10 million voxels, with and without skull
+BYTES_PER_VOXEL = 45.0  # of the scan; measured with 9 to 48 million voxels, with and without skull
+SKULL_BYTES = 450e6  # of the network that strips skulls, whatever the scan
 MAPS = 36.0  # feature maps of the network's first width that a slice holds at its peak, measured
 DISK_BYTES_PER_VOXEL = 3.0  # of compressed results; stripped scans take half of it
 USUAL_VOXELS = 8.7e6  # of the scan that the seconds in `protocol.STAGES` are of
-BUSY = 3.0  # times as long as alone: from here on, nobody can say how long something will take
-LOOK_S = 0.05  # of computing that tell how busy the computer is
+FEW = 3  # noise levels that a slice is tried with; what is made once for all of them counts for less with more
 GROWING = {  # share of the seconds of a stage that grows with the voxels; the rest is the same for every scan
     "read": 1.0,
     "strip": 0.5,
     "bias": 0.5,
     "normalize": 1.0,
+    "resample": 1.0,
     "restore": 1.0,
     "findings": 1.0,
     "report": 0.5,
@@ -43,8 +44,8 @@ class Needs:
     Attributes:
         memory_mb: Beyond what the process holds once the bundle is loaded.
         disk_mb: Of the results.
-        seconds: Of each stage; None when a graphics card computes, which is quick, and when the computer is so busy
-            with something else that an estimate would be wrong.
+        seconds: Of each stage, were the computer busy with nothing else; None when a graphics card computes, which is
+            quick.
     """
 
     memory_mb: float
@@ -96,7 +97,7 @@ def estimate(scan: sitk.Image, bundle: Bundle, *, levels: Sequence[int] | None, 
         batch: Slices at once.
     """
     voxels = float(scan.GetNumberOfPixels())
-    memory, seconds = BYTES_PER_VOXEL * voxels, None
+    memory, seconds = SKULL_BYTES + BYTES_PER_VOXEL * voxels, None
     if next(bundle.model.parameters()).device.type == "cpu":
         memory += batch * _bytes_per_slice(bundle)
         seconds = _seconds(voxels, bundle, levels or bundle.config.timesteps)
@@ -110,44 +111,27 @@ def _bytes_per_slice(bundle: Bundle) -> float:
     return MAPS * 4.0 * denoiser["base"] * columns * rows / denoiser.get("patch", 1) ** 2
 
 
-def contention(look: float = LOOK_S) -> float:
-    """How many times as long something takes as it would alone, because other programs compute, too.
-
-    Args:
-        look: Seconds of this thread's own computing.
-    """
-    begin, used = time.perf_counter(), time.thread_time()
-    while (computed := time.thread_time() - used) < look:
-        np.sort(np.arange(20_000.0)[::-1])
-    return max(1.0, (time.perf_counter() - begin) / computed)
-
-
-def _seconds(voxels: float, bundle: Bundle, levels: Sequence[int]) -> dict[str, float] | None:
-    """Expected seconds of each stage: the usual ones for this size, and the reconstruction by trying one slice.
-
-    None when the computer is too busy to tell.
-    """
-    busy = contention()
-    if busy > BUSY:
-        return None
+def _seconds(voxels: float, bundle: Bundle, levels: Sequence[int]) -> dict[str, float]:
+    """Expected seconds of each stage: the usual ones for this size, and the reconstruction by trying one slice."""
     more = voxels / USUAL_VOXELS - 1.0
-    seconds = {name: busy * usual * (1.0 + GROWING.get(name, 0.0) * more) for name, usual in STAGES.items()}
+    seconds = {name: usual * (1.0 + GROWING.get(name, 0.0) * more) for name, usual in STAGES.items()}
     columns, rows, slices = bundle.config.grid.size
-    one, all_of_them = (bundle.method.at(some).restore.passes(rows, columns) for some in (levels[:1], levels))
+    few, all_of_them = (bundle.method.at(some).restore.passes(rows, columns) for some in (levels[:FEW], levels))
     if bundle.model not in _tried:
-        _tried[bundle.model] = _one_slice(bundle, levels[0]) / one / busy
-    return {**seconds, "reconstruct": busy * _tried[bundle.model] * slices * all_of_them}
+        _tried[bundle.model] = _one_slice(bundle, levels[:FEW]) / few
+    return {**seconds, "reconstruct": _tried[bundle.model] * slices * all_of_them}
 
 
 _tried: WeakKeyDictionary[nn.Module, float] = WeakKeyDictionary()  # seconds of one pass over a slice, by the network
 
 
-def _one_slice(bundle: Bundle, level: int) -> float:
-    """Seconds of the reconstruction of one slice at one noise level."""
+def _one_slice(bundle: Bundle, levels: Sequence[int]) -> float:
+    """Seconds of the reconstruction of one slice: those in which this thread computed, so that other programs, and how
+    many there are just now, do not count."""
     columns, rows, _ = bundle.config.grid.size
     blank = Volume(np.zeros((1, rows, columns), np.float32), np.ones((1, rows, columns), bool))
-    for _ in range(2):  # the first time also sets things up
-        begin = time.perf_counter()
-        restore(bundle, blank, bundle.config.contrasts[0], timesteps=[level])
-        one = time.perf_counter() - begin
-    return one
+    for some in (levels[:1], levels):  # the first time also sets things up
+        begin = time.thread_time()
+        restore(bundle, blank, bundle.config.contrasts[0], timesteps=some)
+        seconds = time.thread_time() - begin
+    return seconds

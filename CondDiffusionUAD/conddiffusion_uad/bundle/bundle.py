@@ -28,12 +28,12 @@ import torch
 from safetensors import SafetensorError
 
 from conddiffusion_uad.bundle import weights
-from conddiffusion_uad.bundle.calibration import Calibration
 from conddiffusion_uad.bundle.config import FORMAT, BundleConfig
 from conddiffusion_uad.bundle.healthy_features import HealthyFeatures
 from conddiffusion_uad.bundle.monai_bundle import INFERENCE, inference_config
 from conddiffusion_uad.bundle.weights import WEIGHTS
 from conddiffusion_uad.io.resources import resources
+from conddiffusion_uad.method.calibration import Calibration
 from conddiffusion_uad.method.method import Method
 from conddiffusion_uad.model import precision as precisions
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion

@@ -22,6 +22,8 @@ from conddiffusion_uad.detection.drawing import (
     side_letters,
 )
 from conddiffusion_uad.detection.pipeline import Detection
+from conddiffusion_uad.preprocessing.orientation import orient
+from conddiffusion_uad.preprocessing.resampling import box_of
 from conddiffusion_uad.protocol.failures import RESEARCH_USE
 
 PANEL = 250  # pixels of the longest side of the brain's box
@@ -119,21 +121,17 @@ def draw(scan: sitk.Image, detection: Detection) -> Image.Image:
 
 def _prepare(scan: sitk.Image, detection: Detection) -> Volumes:
     """Crop to the brain, turn to L, P, S, and scale intensities between percentiles of the brain."""
-    statistics = sitk.LabelShapeStatisticsImageFilter()
-    statistics.Execute(detection.brain_mask)
     grid = detection.brain_mask
-    box = statistics.GetBoundingBox(1) if statistics.HasLabel(1) else (0, 0, 0, *grid.GetSize())
+    low, high = box_of(grid) or ((0, 0, 0), grid.GetSize())
     margin = [int(MARGIN_MM / spacing) for spacing in grid.GetSpacing()]
-    window = tuple(
-        slice(max(0, start - more), start + length + more)
-        for start, length, more in zip(box[:3], box[3:], margin, strict=True)
-    )
-    images = (scan, detection.reconstruction, detection.heatmap, detection.segmentation, detection.brain_mask)
-    *turned, mask = (sitk.DICOMOrient(each[window], "LPS") for each in images)
-    image, healthy, score, findings = map(sitk.GetArrayViewFromImage, turned)
+    first = [max(0, start - more) for start, more in zip(low, margin, strict=True)]
+    size = [min(n, end + more) - start for n, end, more, start in zip(grid.GetSize(), high, margin, first, strict=True)]
+    images = (scan, detection.reconstruction, detection.heatmap, detection.segmentation, grid)
+    *turned, mask = (orient(sitk.RegionOfInterest(each, size, first)).image for each in images)
+    image, healthy, score, findings = map(sitk.GetArrayFromImage, turned)
     brain = sitk.GetArrayViewFromImage(mask) > 0
-    low, high = np.percentile(image[brain] if brain.any() else image, (0.5, 99.5))
-    return Volumes(image.copy(), healthy.copy(), score.copy(), findings > 0, mask, (float(low), float(high)))
+    black, white = np.percentile(image[brain] if brain.any() else image, (0.5, 99.5))
+    return Volumes(image, healthy, score, findings > 0, mask, (float(black), float(white)))
 
 
 def _place(volumes: Volumes, detection: Detection) -> list[int]:

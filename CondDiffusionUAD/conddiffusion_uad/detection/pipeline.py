@@ -15,10 +15,11 @@ from conddiffusion_uad.detection.findings import Finding, find
 from conddiffusion_uad.detection.input_check import gate
 from conddiffusion_uad.method import run
 from conddiffusion_uad.method.run import BATCH
+from conddiffusion_uad.method.uncertainty import LEAST_SAMPLES
 from conddiffusion_uad.preprocessing import atlas
 from conddiffusion_uad.preprocessing.preparation import Prepared, prepare
 from conddiffusion_uad.protocol.events import Progress, Quiet
-from conddiffusion_uad.protocol.failures import BundleFailure
+from conddiffusion_uad.protocol.failures import BadInput, BundleFailure
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Detection:
         prepared: How the scan was prepared.
         assessment: What the input gate found.
         measures: Figures of the whole scan that the bundle's method gives, by their names.
+        uncertainty: How far the reconstructions leave the score open, in its unit, float32, 0 outside the brain; None
+            when nobody asked.
     """
 
     heatmap: sitk.Image
@@ -48,6 +51,7 @@ class Detection:
     prepared: Prepared
     assessment: gate.Assessment
     measures: Mapping[str, float | Sequence[float]] = field(default_factory=dict)
+    uncertainty: sitk.Image | None = None
 
 
 def prepare_now(scan: sitk.Image, options: Mapping[str, Any], progress: Progress) -> Prepared:
@@ -71,6 +75,7 @@ def detect(
     skull: str = "auto",
     seed: int = 0,
     batch: int = BATCH,
+    uncertainty: bool = False,
     accept_any_scan: bool = False,
     preparing: Preparing = prepare_now,
     progress: Progress | None = None,
@@ -90,6 +95,7 @@ def detect(
         skull: "auto", "on" or "off".
         seed: Seed of the noise.
         batch: Slices reconstructed at once; halved, with a warning, when the memory does not suffice.
+        uncertainty: Whether to tell how far the reconstructions leave the score open; see `method.uncertainty`.
         accept_any_scan: Whether to go on with a scan that the input gate would refuse.
         preparing: Prepares the scan.
         progress: Told about stages and warnings; may end the run.
@@ -101,6 +107,8 @@ def detect(
     require_contrast(bundle, contrast)
     limit = sensitivity.threshold(bundle, contrast, healthy_flagged, expected_findings)
 
+    if uncertainty:
+        require_samples(bundle, timesteps)
     if timesteps is not None:
         _warn_of_other_timesteps(timesteps, bundle, progress)
 
@@ -113,7 +121,16 @@ def detect(
     assessment = gate.check(prepared, bundle, contrast, progress, accept=accept_any_scan)
 
     # encode, noise, denoise, average over the timesteps; residual, smoothed; calibrated on healthy scans
-    scored = run.score(bundle, prepared, contrast, timesteps=timesteps, seed=seed, batch=batch, progress=progress)
+    scored = run.score(
+        bundle,
+        prepared,
+        contrast,
+        timesteps=timesteps,
+        seed=seed,
+        batch=batch,
+        uncertainty=uncertainty,
+        progress=progress,
+    )
 
     # back to the patient's grid
     progress.stage("restore")
@@ -121,12 +138,24 @@ def detect(
     heatmap = scored.brain.score_to_native(scored.score)
     progress.advance(0.5)
     reconstruction = prepared.intensity_to_native(scored.restored.mean)
+    doubt = None if scored.uncertainty is None else scored.brain.score_to_native(scored.uncertainty)
 
     # threshold, findings
     progress.stage("findings")
     segmentation, findings = find(heatmap, limit, min_volume_ml)
     images = (heatmap, reconstruction, prepared.native_mask, segmentation)
-    return Detection(*images, findings, limit, scored.restored.batch, prepared, assessment, scored.measures)
+    return Detection(*images, findings, limit, scored.restored.batch, prepared, assessment, scored.measures, doubt)
+
+
+def require_samples(bundle: Bundle, timesteps: Sequence[int] | None) -> None:
+    """Raise BadInput("one_sample") unless a bundle reconstructs a scan more than once."""
+    if bundle.method.at(timesteps).restore.samples < LEAST_SAMPLES:
+        levels = "" if timesteps is None else " with these --levels"
+        raise BadInput(
+            "one_sample",
+            f"The bundle {bundle.name} reconstructs a scan only once{levels}, so that nothing tells how sure it is.",
+            "Leave out --uncertainty, or take a bundle with more noise levels or samples.",
+        )
 
 
 def _warn_of_other_timesteps(timesteps: Sequence[int], bundle: Bundle, progress: Progress) -> None:

@@ -89,7 +89,11 @@ def build(
         "warnings": recorder.warnings,
         "seconds": {**recorder.seconds, "total": round(sum(recorder.seconds.values()), 3)},
         "peak_memory_mb": peak_memory_mb(),
-        "files": {name: _file_digest(folder / name) for name in result_files.FILES if name != result_files.REPORT},
+        "files": {
+            name: _file_digest(folder / name)
+            for name in result_files.POSSIBLE
+            if name != result_files.REPORT and (name in result_files.FILES or (folder / name).exists())
+        },
         "repetition": None,
     }
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from conddiffusion_uad.bundle import calibration
 from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.method import calibration
 from conddiffusion_uad.protocol.expected_findings import USUAL
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.protocol.job import USUAL_FLAGGED

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--protocol", choices=PROTOCOLS, default=PROTOCOLS[0], help="whose rules (default: %(default)s)")
     add("--contrast", action="append", choices=CONTRASTS, help="only scans of this contrast; may be repeated")
     add("--most", type=int, metavar="N", help="patients, or slices, of each data set (default: all)")
-    add("--baselines", metavar="all|none|NAME,...", help="what to compare with (default: all; with --robustness, one)")
+    add("--baselines", metavar="all|none|NAME,...", help="what to compare with (default: all; with changed scans, one)")
     add("--maps", type=Path, metavar="DIR", help="judge these maps of other software in place of the bundle's")
     add("--maps-threshold", type=float, metavar="VALUE", help="from which on such a map flags (default: its top 1 %%)")
     add("--healthy-flagged", type=float, default=0.01, metavar="FRACTION", help="see detect (default: %(default)s)")
@@ -43,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, metavar="N", help="of the noise, 0 or more (default: %(default)s)")
     add("--robustness", action="store_true", help="also scans with simulated faults: how the figures change")
     add("--severities", default="1,2,3,4,5", metavar="N,...", help="of these faults (default: %(default)s)")
+    add("--dose-response", action="store_true", help="also healthy scans with synthetic lesions: which are found")
+    add(
+        "--adversarial",
+        action="store_true",
+        help="also the unseen changes that move residuals most, beside random ones",
+    )
     add("--trained-on", type=Path, metavar="DIR", help="the bundle's training data, to find them among the scans")
     add("--allow-trained", action="store_true", help="also judge scans that the bundle was trained on")
     add("--skip-bad", action="store_true", help="go on without files that cannot be used, instead of listing them")

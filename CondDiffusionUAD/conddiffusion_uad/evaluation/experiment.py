@@ -20,6 +20,8 @@ from conddiffusion_uad.protocol.failures import OutputFailure
 
 DESCRIPTION = "evaluation.json"
 RESULTS, SUMMARY, REPORT = "results.csv", "summary.json", "report.html"
+DOSES = "dose_response.csv"  # only where lesions were implanted
+_FILES = (DESCRIPTION, RESULTS, SUMMARY, REPORT, DOSES)
 
 
 def open_folder(
@@ -91,7 +93,7 @@ def evaluate(cases: Sequence[Case], settings: Settings, folder: Path, *, jobs: i
 
 
 def _refuse_others(folder: Path) -> None:
-    names = [name for name in (DESCRIPTION, RESULTS, SUMMARY, REPORT) if (folder / name).exists()]
+    names = [name for name in _FILES if (folder / name).exists()]
     if names:
         raise OutputFailure(
             "output_exists",
@@ -102,7 +104,7 @@ def _refuse_others(folder: Path) -> None:
 
 def _remove(folder: Path) -> None:
     record.remove_all(folder)
-    for name in (DESCRIPTION, RESULTS, SUMMARY, REPORT):
+    for name in _FILES:
         (folder / name).unlink(missing_ok=True)
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from conddiffusion_uad.evaluation.methods import Scored
 from conddiffusion_uad.evaluation.metrics.lesions import false_findings, finding_mask, froc_points, lesions
-from conddiffusion_uad.evaluation.metrics.score_counts import ScoreCounts, count, dice
+from conddiffusion_uad.evaluation.metrics.score_counts import ScoreCounts, auroc, count, dice
 from conddiffusion_uad.evaluation.metrics.surface import surface_figures
 from conddiffusion_uad.evaluation.record import MethodRecord
 from conddiffusion_uad.evaluation.settings import Rule
+from conddiffusion_uad.evaluation.shifts.implanted import Lesion
+from conddiffusion_uad.method.measures.latent_dissimilarity import shown_slices
+from conddiffusion_uad.method.run import Scored as BrainScored
 
 
 def measure(
@@ -72,6 +76,49 @@ def compared(
         difference=float(np.abs(scores - former).mean()),
         agreement=dice(*findings),
     )
+
+
+def latent_auroc(made: BrainScored, truth: np.ndarray) -> float | None:
+    """How well the latent dissimilarity of its slices tells those of a scan that hold lesion from the others.
+
+    Args:
+        made: What a bundle makes of the scan; see :mod:`conddiffusion_uad.method.measures.latent_dissimilarity`.
+        truth: Lesion on the bundle's grid, boolean (z, y, x).
+
+    Returns:
+        The area under the curve of one scan, 0.5 by chance; None without encoder, and where slices of a kind are
+        missing.
+    """
+    values = made.measures.get("latent_dissimilarity_slices")
+    if values is None:
+        return None
+    holds = truth[shown_slices(made.restored.mask)].any(axis=(1, 2))
+    return auroc(values, holds) if holds.any() and not holds.all() else None
+
+
+def doses(
+    implanted: Sequence[Lesion], after: Scored, before: Scored, spacing: Sequence[float], rule: Rule
+) -> list[dict[str, Any]]:
+    """What a method makes of implanted lesions; see :class:`MethodRecord`.
+
+    Args:
+        implanted: The lesions.
+        after, before: Its maps of the scan with them and without them.
+        spacing: (z, y, x) in mm.
+        rule: When a voxel belongs to a finding.
+    """
+    findings = [finding_mask(each.score, rule.threshold, spacing, rule.min_volume_ml) for each in (after, before)]
+    return [
+        {
+            "diameter_mm": lesion.diameter_mm,
+            "contrast": lesion.contrast,
+            "ml": float(lesion.where.sum() * volume_ml(spacing)),
+            "peak": float(after.score[lesion.where].max()),
+            "found": bool(findings[0][lesion.where].any()),
+            "without": bool(findings[1][lesion.where].any()),
+        }
+        for lesion in implanted
+    ]
 
 
 def volume_ml(spacing: Sequence[float]) -> float:

@@ -22,6 +22,7 @@ from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.method.anomaly_map.residual import Residual
 from conddiffusion_uad.method.context.mirror import middle, mirrored
 from conddiffusion_uad.method.intensity import rank_normalized
+from conddiffusion_uad.method.measures.latent_dissimilarity import LatentDissimilarity
 from conddiffusion_uad.method.run import Scored as BrainScored
 from conddiffusion_uad.method.run import score
 from conddiffusion_uad.preprocessing.background import MAD_TO_SIGMA
@@ -49,7 +50,14 @@ class Scored:
 
 
 def run_model(examined: Examined, bundle: Bundle, seed: int) -> BrainScored:
-    """Reconstruct and score a scan: all that the evaluation asks of a network."""
+    """Reconstruct and score a scan: all that the evaluation asks of a network.
+
+    Slices are compared with their reconstructions in the eyes of the encoder, where there is one.
+    """
+    method = bundle.method
+    if method.condition.features and not any(isinstance(part, LatentDissimilarity) for part in method.measures):
+        method = replace(method, measures=(*method.measures, LatentDissimilarity()))
+        bundle = replace(bundle, config=replace(bundle.config, method=method))
     return score(bundle, examined.prepared, examined.case.contrast, seed=seed)
 
 

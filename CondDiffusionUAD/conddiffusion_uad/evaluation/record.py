@@ -41,6 +41,8 @@ class MethodRecord:
         correlation: Of the scores with those of the scan as it is, over the brain; None where either is constant, and
             where scans were not changed.
         difference: Mean absolute difference from these scores over the brain.
+        doses: Of each implanted lesion ``diameter_mm``, ``contrast``, ``ml``, ``peak`` (its highest score), ``found``
+            (whether a finding has a voxel in it) and ``without`` (whether one had before it was there).
         agreement: Dice coefficient of the findings and those of the scan as it is; None when both have none.
     """
 
@@ -61,6 +63,7 @@ class MethodRecord:
     correlation: float | None = None
     difference: float | None = None
     agreement: float | None = None
+    doses: list[Mapping[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Record:
         labeled: Whether the case has a truth, even one without lesion; False for healthy scans.
         thin: Whether it shows only a few millimeters of a head, such as a single slice.
         corruption: What was done to the scan, or :data:`CLEAN`.
-        severity: 1 to 5; 0 for what has no degrees.
+        severity: 1 to 5, or the round of implanted lesions; 0 for what has no degrees.
         bundle: Position of the bundle among those asked for, from 0.
         applies: False when the corruption leaves this scan as it is, such as thin slices; then nothing is measured.
         refused: Code of the failure that ended the run of a changed scan; None when there was none.
@@ -89,6 +92,7 @@ class Record:
         reconstruction: See :func:`conddiffusion_uad.evaluation.metrics.fidelity.fidelity`; None without one.
         seconds: Of each part of the run.
         peak_memory_mb: The most that the process has held; None where that is not known.
+        attacks: See :func:`conddiffusion_uad.evaluation.shifts.adversarial.worst_cases`; of such a trial only.
         notes: What is to be known about this scan, in sentences.
         methods: What each method did, by its name; empty without a result.
     """
@@ -115,6 +119,7 @@ class Record:
     reconstruction: Mapping[str, float | None] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     peak_memory_mb: float | None = None
+    attacks: list[Mapping[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     methods: Mapping[str, MethodRecord] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""From the records of an evaluation to its files: results.csv, summary.json, report.html."""
+"""From the records of an evaluation to its files: results.csv, summary.json, report.html, dose_response.csv."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from conddiffusion_uad.evaluation import record as records
-from conddiffusion_uad.evaluation.experiment import REPORT, RESULTS, SUMMARY, description
+from conddiffusion_uad.evaluation.experiment import DOSES, REPORT, RESULTS, SUMMARY, description
 from conddiffusion_uad.evaluation.protocols import published
 from conddiffusion_uad.evaluation.record import MethodRecord, Record
-from conddiffusion_uad.evaluation.reporting import shifts, tables
+from conddiffusion_uad.evaluation.reporting import doses, shifts, tables
 from conddiffusion_uad.evaluation.reporting.page import page
 from conddiffusion_uad.evaluation.reporting.summary import summarize
 from conddiffusion_uad.evaluation.reporting.table import Table
@@ -25,12 +25,14 @@ from conddiffusion_uad.evaluation.shifts import CLEAN
 from conddiffusion_uad.io.output_failure import as_output_failure
 from conddiffusion_uad.protocol.failures import BadInput
 
-_OF_SCAN = [f.name for f in fields(Record) if f.name not in ("reconstruction", "seconds", "notes", "methods")]
-_OF_METHOD = [f.name for f in fields(MethodRecord) if f.name not in ("lesions", "froc", "slices")]
+_OF_SCAN = [
+    f.name for f in fields(Record) if f.name not in ("reconstruction", "seconds", "attacks", "notes", "methods")
+]
+_OF_METHOD = [f.name for f in fields(MethodRecord) if f.name not in ("lesions", "froc", "slices", "doses")]
 
 
 def report(folder: Path) -> str:
-    """Write the three files about what has been evaluated.
+    """Write the files about what has been evaluated.
 
     Returns:
         The headline, as lines of text.
@@ -52,6 +54,7 @@ def report(folder: Path) -> str:
     text = page(about, found, summary, partial(_picture, folder))
     with as_output_failure(folder):
         write_results(found, folder / RESULTS)
+        doses.write_csv(summary, folder / DOSES)
         (folder / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
         (folder / REPORT).write_text(text, encoding="utf-8")
     return "\n".join([*_headline(summary, about), str(folder / REPORT)])

@@ -35,6 +35,8 @@ def run(arguments: argparse.Namespace) -> None:
     line = ProgressLine()
     found = find.find(arguments.datasets, arguments.contrast or loaded[0].config.contrasts)
     cases, noted = _checked(find.some(found, arguments.most), loaded, arguments)
+    if settings.dose_response and all(case.truth is not None for case in cases):
+        raise BadInput("no_cases", "--dose-response needs healthy scans, and all have labels.", "Add healthy ones.")
     if noted:
         line.say("\n".join(["To be known before the evaluation:", *noted]))
     command = shlex.join(["conddiffusion-uad", *sys.argv[1:]])
@@ -52,7 +54,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         severities = tuple(int(each) for each in arguments.severities.split(","))
     except ValueError:
         raise BadInput("bad_option", f"--severities cannot be {arguments.severities!r}.", "Such as 1,3,5.") from None
-    usual = COSTLESS if arguments.robustness else "all"
+    usual = COSTLESS if _changes(arguments) else "all"
     return Settings(
         bundles=tuple(arguments.bundle or ["default"]),
         protocol=arguments.protocol,
@@ -66,6 +68,8 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         seed=arguments.seed,
         shifts=SHIFTS if arguments.robustness else (),
         severities=severities,
+        dose_response=arguments.dose_response,
+        adversarial=arguments.adversarial,
     ).resolved()
 
 
@@ -76,8 +80,8 @@ def _check(arguments: argparse.Namespace) -> None:
     for sound, message, hint in (
         (few or published, f"Several bundles are for --protocol {PUBLISHED}.", "Evaluate one bundle at a time."),
         (
-            not (arguments.robustness and (maps or published)),
-            f"--robustness runs the bundle, by the protocol {NATIVE}.",
+            not (_changes(arguments) and (maps or published)),
+            f"--robustness, --dose-response and --adversarial run the bundle, by the protocol {NATIVE}.",
             "Leave the other out.",
         ),
         (not (published and maps), f"--maps are judged by the protocol {NATIVE}.", "Leave the other out."),
@@ -92,6 +96,11 @@ def _check(arguments: argparse.Namespace) -> None:
     ):
         if not sound:
             raise BadInput("bad_option", message, hint)
+
+
+def _changes(arguments: argparse.Namespace) -> bool:
+    """Whether scans are also tried in changed forms."""
+    return arguments.robustness or arguments.dose_response or arguments.adversarial
 
 
 def _checked(

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from conddiffusion_uad.bundle import bundle as bundles
-from conddiffusion_uad.bundle.calibration import threshold
 from conddiffusion_uad.evaluation.data.cases import Case
 from conddiffusion_uad.evaluation.shifts import CLEAN
+from conddiffusion_uad.evaluation.shifts.adversarial import WORST
 from conddiffusion_uad.evaluation.shifts.corruption import CORRUPTIONS, SEVERITIES
 from conddiffusion_uad.evaluation.shifts.geometry import GEOMETRIC_CHANGES
+from conddiffusion_uad.evaluation.shifts.implanted import IMPLANTED, ROUNDS
+from conddiffusion_uad.method.calibration import threshold
 from conddiffusion_uad.model import precision as precisions
 from conddiffusion_uad.model.device import choose
 from conddiffusion_uad.protocol.failures import BadInput
@@ -48,8 +50,8 @@ class Trial:
 
     Attributes:
         case: Whose scan.
-        corruption: One of :data:`SHIFTS`, or :data:`CLEAN`.
-        severity: 1 to 5; 0 for what has no degrees.
+        corruption: One of :data:`SHIFTS`, :data:`IMPLANTED`, :data:`WORST`, or :data:`CLEAN`.
+        severity: 1 to 5, or the round of implanted lesions; 0 for what has no degrees.
         bundle: Position among the bundles of the settings.
     """
 
@@ -86,6 +88,8 @@ class Settings:
         seed: Of the noise, of corruptions and of folds; 0 or more.
         shifts: Which changes of a scan are tried besides the scan as it is, out of :data:`SHIFTS`.
         severities: Of the corruptions among them, out of `SEVERITIES`.
+        dose_response: Whether lesions are implanted into healthy scans.
+        adversarial: Whether the changes are looked for that move residuals most.
     """
 
     bundles: tuple[str, ...] = ("default",)
@@ -100,6 +104,13 @@ class Settings:
     seed: int = 0
     shifts: tuple[str, ...] = ()
     severities: tuple[int, ...] = SEVERITIES
+    dose_response: bool = False
+    adversarial: bool = False
+
+    @property
+    def changes(self) -> bool:
+        """Whether scans are also tried in changed forms."""
+        return bool(self.shifts) or self.dose_response or self.adversarial
 
     def __post_init__(self) -> None:
         """Raises BadInput("bad_option")."""
@@ -116,7 +127,11 @@ class Settings:
         panel += [(name, 0) for name in self.shifts if name in GEOMETRIC_CHANGES]
         if self.protocol == PUBLISHED:
             return [Trial(case, bundle=number) for number in range(len(self.bundles)) for case in cases]
-        return [Trial(case, *change) for case in cases for change in panel]
+        panel += [(WORST, 0)] if self.adversarial else []
+        doses = [(IMPLANTED, number) for number in range(1, ROUNDS + 1)] if self.dose_response else []
+        return [
+            Trial(case, *change) for case in cases for change in (*panel, *(() if case.truth is not None else doses))
+        ]
 
     def resolved(self) -> Settings:
         """With the number format that "auto" means on this computer, which decides last digits. Raises Failure."""
@@ -130,8 +145,8 @@ class Settings:
         Raises:
             BundleFailure: A bundle is missing or damaged.
         """
-        options = {**vars(self), **asdict(self.rule), "maps": _fingerprint(self.maps), "robustness": bool(self.shifts)}
-        for name in ("bundles", "protocol", "rule", "device", "shifts", "severities"):
+        options = {**vars(self), **asdict(self.rule), "maps": _fingerprint(self.maps), "robustness": self.changes}
+        for name in ("bundles", "protocol", "rule", "device", "shifts", "severities", "dose_response", "adversarial"):
             del options[name]
         return {"protocol": self.protocol, "bundles": [_identity(name) for name in self.bundles], "options": options}
 

@@ -6,11 +6,8 @@ against the truth of the scan as it was: what a changed scan loses of the brain 
 
 from __future__ import annotations
 
-import tempfile
-import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -18,58 +15,33 @@ import numpy as np
 import SimpleITK as sitk
 from PIL import Image
 
-from conddiffusion_uad.bundle import bundle as bundles
-from conddiffusion_uad.bundle.bundle import Bundle
-from conddiffusion_uad.detection.pipeline import require_contrast
-from conddiffusion_uad.detection.recorder import Recorder
 from conddiffusion_uad.detection.report import peak_memory_mb
-from conddiffusion_uad.evaluation import methods
 from conddiffusion_uad.evaluation import record as records
-from conddiffusion_uad.evaluation.data.cases import Case, Examined, examine
-from conddiffusion_uad.evaluation.measure import compared, measure, volume_ml
+from conddiffusion_uad.evaluation.data.cases import Examined
+from conddiffusion_uad.evaluation.measure import compared, doses, latent_auroc, measure, volume_ml
 from conddiffusion_uad.evaluation.methods import Scored
 from conddiffusion_uad.evaluation.metrics.fidelity import fidelity, histogram_kl
 from conddiffusion_uad.evaluation.metrics.lesions import finding_mask
 from conddiffusion_uad.evaluation.protocols import published
 from conddiffusion_uad.evaluation.record import Record
 from conddiffusion_uad.evaluation.reporting import gallery
+from conddiffusion_uad.evaluation.result import Result, loaded, result_of, result_of_scan
 from conddiffusion_uad.evaluation.settings import PUBLISHED, Rule, Settings, Trial
 from conddiffusion_uad.evaluation.shifts import CLEAN
+from conddiffusion_uad.evaluation.shifts.adversarial import WORST, worst_cases
 from conddiffusion_uad.evaluation.shifts.corruption import CORRUPTIONS, corrupt
 from conddiffusion_uad.evaluation.shifts.geometry import GEOMETRIC_CHANGES, Changed, unmoved
+from conddiffusion_uad.evaluation.shifts.implanted import IMPLANTED, implant
 from conddiffusion_uad.io import volume as volumes
 from conddiffusion_uad.io.geometry import is_thin
 from conddiffusion_uad.io.output_failure import as_output_failure
 from conddiffusion_uad.io.volume import Grid
-from conddiffusion_uad.method.run import Scored as BrainScored
 from conddiffusion_uad.model.device import choose
 from conddiffusion_uad.preprocessing.orientation import orient
-from conddiffusion_uad.protocol.events import Quiet
 from conddiffusion_uad.protocol.failures import BadInput
 
 WORTH_A_NOTE = 0.01  # of the lesion outside the brain
 Kept = tuple[Record, Mapping[str, np.ndarray] | None, Image.Image | None]
-
-
-@dataclass(frozen=True)
-class Result:
-    """What comes out of a scan.
-
-    Attributes:
-        examined: The scan on the model's grid.
-        made: What the bundle makes of it; None when maps of other software are judged.
-        first: The map of what is judged, on the scan's own grid.
-        others: The maps of the baselines there, each made when it is asked for: they are large.
-        seconds: Of each part of the run.
-        warnings: Codes of what the run warned of.
-    """
-
-    examined: Examined
-    made: BrainScored | None
-    first: Scored
-    others: Iterable[Scored]
-    seconds: Mapping[str, float]
-    warnings: list[str]
 
 
 def evaluate(trial: Trial, settings: Settings, folder: Path) -> None:
@@ -83,8 +55,11 @@ def evaluate(trial: Trial, settings: Settings, folder: Path) -> None:
     Raises:
         Failure: The scan as it is, the bundle, the device, a map of other software or the folder cannot be used.
     """
-    made = _clean(trial, settings) if trial.corruption == CLEAN else (_shifted(trial, settings), None, None)
-    record, arrays, picture = made
+    if trial.corruption == CLEAN:
+        record, arrays, picture = _clean(trial, settings)
+    else:
+        change = {IMPLANTED: _implanted, WORST: _attacked}.get(trial.corruption, _shifted)
+        record, arrays, picture = change(trial, settings), None, None
     with as_output_failure(folder):
         if picture:
             picture.save(records.file_of(folder, record.id, ".png"))
@@ -93,21 +68,29 @@ def evaluate(trial: Trial, settings: Settings, folder: Path) -> None:
 
 def _clean(trial: Trial, settings: Settings) -> Kept:
     """The record of a scan as it is, its arrays and its picture."""
-    result = _result_of(trial.case, trial.bundle, settings)
+    result = result_of(trial.case, trial.bundle, settings)
     examined = result.examined
     made = result.made.restored.mean if result.made else None
-    figures = None if made is None else fidelity(examined.volume, made, examined.mask, examined.truth_on_grid())
+    figures = _figures(result) if result.made else None
     about = _about(trial, result, settings, figures)
     if settings.protocol == PUBLISHED:
         return about, published.arrays(examined, made), None
-    before = result if settings.shifts else None
+    before = result if settings.changes else None
     record, arrays = _measured(about, examined, chain([result.first], result.others), before, settings)
     return record, arrays, gallery.draw(_views(result, settings.rule))
 
 
+def _figures(result: Result) -> Mapping[str, float | None]:
+    """How close the reconstruction is to the scan, voxel by voxel and slice by slice."""
+    examined, made = result.examined, result.made
+    truth = examined.truth_on_grid()
+    close = fidelity(examined.volume, made.restored.mean, examined.mask, truth)
+    return {**close, "latent_auroc": latent_auroc(made, truth)}
+
+
 def _shifted(trial: Trial, settings: Settings) -> Record:
     """The record of a changed scan."""
-    clean = _result_of(trial.case, trial.bundle, settings)
+    clean = result_of(trial.case, trial.bundle, settings)
     scan = volumes.read(trial.case.scan, thin=True)
     changed = _changed(scan, clean.examined.prepared.native_mask, trial, settings.seed)
     about = _identity(trial)
@@ -115,7 +98,7 @@ def _shifted(trial: Trial, settings: Settings) -> Record:
     if same_voxels and Grid.of(scan) == Grid.of(changed.scan):
         return replace(about, applies=False)
     try:
-        result = _result_of_scan(trial.case, trial.bundle, settings, changed.scan)
+        result = result_of_scan(trial.case, trial.bundle, settings, changed.scan)
     except BadInput as failure:
         return replace(about, refused=failure.code)
     place = result.examined
@@ -130,56 +113,30 @@ def _shifted(trial: Trial, settings: Settings) -> Record:
     return _measured(about, clean.examined, scored, clean, settings)[0]
 
 
-def _result_of(case: Case, bundle: int, settings: Settings) -> Result:
-    """What comes out of a scan as it is; it is kept where scans are changed."""
-    result = _kept_result(case, bundle, settings) if settings.shifts else _run(case, bundle, settings)
-    if isinstance(result, BadInput):
-        raise result
-    return result
-
-
-@lru_cache(maxsize=1)
-def _kept_result(case: Case, bundle: int, settings: Settings) -> Result | BadInput:
-    """What comes out of a scan as it is, kept for all its changes; or why it cannot be used."""
+def _implanted(trial: Trial, settings: Settings) -> Record:
+    """The record of a healthy scan with lesions in it."""
+    clean, about = result_of(trial.case, trial.bundle, settings), _identity(trial)
+    scan, brain = volumes.read(trial.case.scan, thin=True), clean.examined.prepared.native_mask
+    changed, implanted = implant(scan, brain, trial.case.contrast, trial.severity, settings.seed)
+    if not implanted or is_thin(scan):  # a part of a ball would not have its size
+        return replace(about, applies=False)
     try:
-        result = _run(case, bundle, settings)
-        return replace(result, others=list(result.others))
+        result = result_of_scan(trial.case, trial.bundle, settings, changed)
     except BadInput as failure:
-        return failure
+        return replace(about, refused=failure.code)
+    scored = [result.first, *result.others]
+    examined = replace(clean.examined, native_truth=np.any([lesion.where for lesion in implanted], axis=0))
+    record = _measured(_about(trial, result, settings, None), examined, scored, clean, settings)[0]
+    before = {each.name: each for each in (clean.first, *clean.others)}
+    found = {each.name: doses(implanted, each, before[each.name], examined.spacing, settings.rule) for each in scored}
+    return replace(record, methods={n: replace(of, doses=found[n]) for n, of in record.methods.items()})
 
 
-def _result_of_scan(case: Case, bundle: int, settings: Settings, scan: sitk.Image) -> Result:
-    """Send a changed scan the way of a detection, from a file on. Raises Failure."""
-    with tempfile.TemporaryDirectory() as private:
-        file = Path(private) / "scan.mha"
-        sitk.WriteImage(scan, str(file))
-        return _run(replace(case, scan=file, truth=None), bundle, settings)
-
-
-def _run(case: Case, number: int, settings: Settings) -> Result:
-    begin = time.perf_counter()
-    bundle = loaded(settings.bundles[number], settings.device, settings.precision)
-    require_contrast(bundle, case.contrast)
-    recorder = Recorder(Quiet())
-    device = choose(settings.device)
-    examined = examine(case, bundle.config.grid, skull=settings.skull, device=device, progress=recorder)
-    prepared = time.perf_counter()
-    made = None if settings.maps else methods.run_model(examined, bundle, settings.seed)
-    first = (
-        methods.model_map(examined, made)
-        if made
-        else methods.existing_map(settings.maps, examined, settings.maps_threshold)
-    )
-    end = time.perf_counter()
-    seconds = {"prepare": prepared - begin, "reconstruct": end - prepared, "total": end - begin}
-    others = methods.baseline_maps(examined, bundle, settings)
-    return Result(examined, made, first, others, seconds, [warning["code"] for warning in recorder.warnings])
-
-
-@lru_cache(maxsize=1)
-def loaded(name: str, device: str, precision: str) -> Bundle:
-    """The bundle, loaded once in each process."""
-    return bundles.load(name).to(choose(device), precision)
+def _attacked(trial: Trial, settings: Settings) -> Record:
+    """The record of the changes of a scan that move residuals most."""
+    examined = result_of(trial.case, trial.bundle, settings).examined
+    bundle = loaded(settings.bundles[trial.bundle], settings.device, settings.precision)
+    return replace(_identity(trial), attacks=list(worst_cases(bundle, examined, settings.seed)))
 
 
 def _changed(scan: sitk.Image, brain: sitk.Image, trial: Trial, seed: int) -> Changed:

@@ -166,7 +166,8 @@ def number(dataset: Dataset | None, keyword: str) -> float | None:
 
 def integer(dataset: Dataset | None, keyword: str) -> int | None:
     """One whole number, if there is one."""
-    return _as(int, value(dataset, keyword))
+    found = number(dataset, keyword)
+    return int(found) if found is not None and found % 1 == 0 else None
 
 
 def _as(kind: Callable[[Any], T], found: Any) -> T | None:

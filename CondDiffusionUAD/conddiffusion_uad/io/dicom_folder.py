@@ -104,7 +104,7 @@ def _raise(error: OSError) -> None:
 def _nothing(path: Path, others: list[Path], without_images: Counter[str]) -> BadInput:
     results = {file.parent for file in others if file.name == result_files.REPORT}
     scans = [file for file in others if file.name.lower().endswith(_SCAN_SUFFIXES)]
-    scans = [file for file in scans if file.parent not in results or file.name not in result_files.FILES]
+    scans = [file for file in scans if file.parent not in results or file.name not in result_files.POSSIBLE]
     if path.is_file():
         hint = "Choose the folder that it lies in." if path.name.upper() == "DICOMDIR" else "Choose a scan."
         return BadInput("not_an_image", f"{path.name} is not a DICOM image.", hint)

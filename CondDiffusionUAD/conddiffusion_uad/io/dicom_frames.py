@@ -81,6 +81,8 @@ def frames_of(path: Path, dataset: Dataset) -> list[Frame]:
     _check_pixels(path, dataset)
     shared, each = _groups(dataset)
     count = integer(dataset, "NumberOfFrames") or 1
+    if text(dataset, "NumberOfFrames") and integer(dataset, "NumberOfFrames") is None:
+        raise bad_tag(path.name, dataset, "NumberOfFrames", "a whole number is")
     if each is None and count > 1:
         raise bad_tag(
             path.name, dataset, "PerFrameFunctionalGroupsSequence", f"an item for each of its {count} images is"

@@ -74,13 +74,15 @@ def choose(frames: Sequence[Frame], name: str, reading: Reading) -> Stack:
 
 
 def _chosen(stacks: list[Stack], name: str, wanted: str) -> Stack:
-    if wanted.isdigit() and 1 <= int(wanted) <= len(stacks):
+    if wanted.isdecimal() and 1 <= int(wanted) <= len(stacks):
         return stacks[int(wanted) - 1]
     fitting = [stack for stack in stacks if wanted in stack.told.split(", ")]
     if len(fitting) == 1:
         return fitting[0]
     message = f"There is no stack {wanted!r} in the series in {name}: {_listed(stacks)}."
-    raise BadInput("bad_option", message, f"Choose one by its number: --echo 1 to {len(stacks)}.")
+    only = "Leave out --echo: there is one stack only."
+    several = f"Choose one by its number, from --echo 1 to --echo {len(stacks)}."
+    raise BadInput("bad_option", message, several if len(stacks) > 1 else only)
 
 
 def _listed(stacks: list[Stack]) -> str:

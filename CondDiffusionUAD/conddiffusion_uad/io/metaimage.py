@@ -109,11 +109,14 @@ def _sizes(header: _Header) -> tuple[int, ...]:
     count = int(axes) if re.fullmatch(r"[1-9]|10", axes) else 0
     if not count:
         raise packing.damaged(header.name, f"its line NDims is {axes or 'missing'!r}")
-    sizes = [int(size) for size in header.numbers("DimSize", count)]
-    if min(sizes) < 1:
-        raise packing.damaged(header.name, f"its line DimSize is {header.fields['DimSize']!r}")
+    sizes = raw_voxels.counts(header.fields.get("DimSize", ""))
+    if len(sizes) != count:
+        said = header.fields.get("DimSize", "missing")
+        raise packing.damaged(header.name, f"its line DimSize is {said!r}; {count} whole numbers are expected")
     channels = header.fields.get("ElementNumberOfChannels", "1")
-    if channels != "1" or header.fields.get("ElementType", "").endswith("_ARRAY"):
+    if not raw_voxels.counts(channels):
+        raise packing.damaged(header.name, f"its line ElementNumberOfChannels is {channels!r}")
+    if raw_voxels.counts(channels) != [1] or header.fields.get("ElementType", "").endswith("_ARRAY"):
         raise scan_checks.not_one_value(header.name, channels)
     while len(sizes) > 3 and sizes[-1] == 1:
         sizes.pop()

@@ -117,8 +117,8 @@ def _open(path: Path, reading: Reading) -> _Opened:
         raise packing.damaged(path.name, f"its header says that it is {bytes(begin[344:348])!r}, not NIfTI (magic)")
     offset = float(header["vox_offset"]) if _magic(begin) else max(0.0, float(header["vox_offset"]))
     least = int(header["sizeof_hdr"]) + 4 if in_one else 0
-    if not least <= offset <= _MOST_BEFORE_VOXELS:
-        raise packing.damaged(path.name, f"its header (vox_offset) says that the voxels begin at byte {offset:g}")
+    if not least <= offset <= _MOST_BEFORE_VOXELS or offset % 1:
+        raise packing.damaged(path.name, f"its header (vox_offset) says that the voxels begin at byte {offset:.9g}")
     try:
         voxels = whole_file(voxel_file)
     except OSError as error:

@@ -77,7 +77,7 @@ def read(path: Path, reading: Reading) -> sitk.Image:
             bad_direction.
     """
     header = _header(path)
-    sizes = [int(size) if math.isfinite(size) else 0 for size in _numbers(header, "sizes")]
+    sizes = _sizes(header)
     spatial = _spatial(header, sizes, reading)
     size = tuple(sizes[axis] for axis in spatial)
     scan_checks.check_shape(size, path.name, reading)
@@ -108,6 +108,16 @@ def _header(path: Path) -> _Header:
     return _Header(path.name, fields, tuple(below), end)
 
 
+def _sizes(header: _Header) -> list[int]:
+    """Voxels along each axis."""
+    sizes = raw_voxels.counts(header.fields.get("sizes", ""))
+    if not sizes:
+        raise _bad_field(header, "sizes")
+    if header.fields.get("dimension", str(len(sizes))) != str(len(sizes)):
+        raise _bad_field(header, "dimension")
+    return sizes
+
+
 def _numbers(header: _Header, field: str) -> list[float]:
     try:
         return [float(part) for part in header.fields[field].split()]
@@ -121,8 +131,6 @@ def _bad_field(header: _Header, field: str) -> BadInput:
 
 def _spatial(header: _Header, sizes: list[int], reading: Reading) -> list[int]:
     """Which axes are directions in space. The others must have one entry."""
-    if any(size < 1 for size in sizes):
-        raise _bad_field(header, "sizes")
     kinds = header.fields.get("kinds", "").lower().split()
     kinds = kinds if len(kinds) == len(sizes) else ["???"] * len(sizes)
     directions = _directions(header)

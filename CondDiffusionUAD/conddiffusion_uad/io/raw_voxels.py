@@ -15,8 +15,15 @@ TEXT, HEX = "text", "hex"
 _LONGEST_NUMBER = 32  # characters of a value that is written as text, with what is before it
 _LONGEST_LINE = 1 << 20  # bytes
 _MOST_LINES = 10_000
+_COUNT = re.compile("0*[1-9][0-9]{0,17}")
 _NUMBER = re.compile(r"%0?\d{0,2}d")
 _PATTERN = re.compile(rf"(.*{_NUMBER.pattern}.*?) +(-?\d{{1,6}}) +(-?\d{{1,6}})(?: +(-?\d{{1,6}}))?(?: +\d+)?")
+
+
+def counts(told: str) -> list[int]:
+    """The whole numbers from 1 on in a field of a header, such as "20 24 16"; nothing when it holds anything else."""
+    parts = told.split()
+    return [int(part) for part in parts] if all(map(_COUNT.fullmatch, parts)) else []
 
 
 def listed(told: str, below: Sequence[str]) -> list[str]:

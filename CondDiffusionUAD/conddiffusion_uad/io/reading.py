@@ -38,6 +38,13 @@ class Reading:
     accept: bool = False
     warn: Warn = silent
 
+    def require_no_choice(self, name: str) -> None:
+        """Raise BadInput("bad_option") when something was chosen in a file that is not DICOM and holds one scan."""
+        for option, given in (("--series", self.series), ("--echo", self.echo)):
+            if given is not None:
+                message = f"{option} chooses among DICOM images, and {name} is not DICOM."
+                raise BadInput("bad_option", message, f"Leave {option} out, or choose the DICOM folder.")
+
     def doubt(self, code: str, message: str, cure: str, assumed: str) -> None:
         """Refuse what is doubtful, or tell what is assumed when it was accepted.
 

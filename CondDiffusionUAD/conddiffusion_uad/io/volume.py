@@ -41,12 +41,13 @@ def read(path: str | os.PathLike[str], reading: Reading | None = None, *, thin: 
     Raises:
         BadInput: file_not_found, not_readable, not_an_image, truncated, not_3d, is_rgb, several_series, several_stacks,
             bad_tag, irregular_slices, no_orientation, geometry_contradiction, too_large, too_small, bad_spacing,
-            bad_direction, not_finite, all_zero, constant, bad_intensities, not_a_scan or label_map.
+            bad_direction, not_finite, all_zero, constant, bad_intensities, not_a_scan, label_map or bad_option.
     """
     path, reading = _checked(Path(path)), reading or Reading(thin=thin)
     if path.is_dir() or _format(path) is dicom_file:
         image = read_series(path, reading)
     else:
+        reading.require_no_choice(path.name)
         image = filled(_read_file(path, reading), path.name, reading)
     scan_checks.check_intensities(image, path.name, reading)
     return image

@@ -1,7 +1,10 @@
-"""What several parts of a method check of themselves, in the same words."""
+"""What several parts of a method check of themselves and of what they make, in the same words."""
 
 from __future__ import annotations
 
+import numpy as np
+
+from conddiffusion_uad.protocol.failures import BundleFailure
 from conddiffusion_uad.protocol.job import are_levels, is_number
 
 
@@ -17,3 +20,14 @@ def require_whole(part: object, **most: int) -> None:
         value = getattr(part, name)
         if type(value) is not int or not is_number(value, 1, highest):
             raise ValueError(f"{name} is a whole number from 1 to {highest}")
+
+
+def finite(values: np.ndarray) -> np.ndarray:
+    """The values. Raises BundleFailure("not_finite_result") when some are no numbers."""
+    if not np.isfinite(values).all():
+        raise BundleFailure(
+            "not_finite_result",
+            "The network gave values that are not numbers, so nothing can be said about this scan.",
+            "Try --precision fp32 or --device cpu; if it happens again, install the bundle again.",
+        )
+    return values

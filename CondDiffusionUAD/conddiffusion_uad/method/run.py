@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Protocol
 
@@ -16,7 +16,9 @@ import numpy as np
 import torch
 
 from conddiffusion_uad.io.volume import Grid
+from conddiffusion_uad.method import uncertainty as uncertainties
 from conddiffusion_uad.method.brain import Brain, slices_of
+from conddiffusion_uad.method.checks import finite
 from conddiffusion_uad.method.method import Method
 from conddiffusion_uad.method.restored import Restored
 from conddiffusion_uad.method.seeds import Seeds
@@ -29,7 +31,7 @@ BATCH = 16  # slices at once
 
 
 class Calibrated(Protocol):
-    """What makes an anomaly score of a map; ``bundle.calibration.Calibration`` is one."""
+    """What makes an anomaly score of a map; ``Calibration`` is one."""
 
     def score(self, anomaly_map: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """The anomaly score, float32 (z, y, x), not negative, 0 outside the mask."""
@@ -71,6 +73,8 @@ class Scored:
         anomaly_map: In the map's own unit, float32 (z, y, x), not negative, 0 outside the mask of ``seen``.
         measures: Figures of the whole scan, by their names.
         calibration: The calibration for the scan's contrast; None in a bundle that has none yet.
+        uncertainty: Of the score, in its unit, as :mod:`conddiffusion_uad.method.uncertainty` says; None when nobody
+            asked.
     """
 
     restored: Restored
@@ -78,6 +82,7 @@ class Scored:
     anomaly_map: np.ndarray
     measures: Mapping[str, float | Sequence[float]]
     calibration: Calibrated | None
+    uncertainty: np.ndarray | None = None
 
     @property
     def mask(self) -> np.ndarray:
@@ -101,13 +106,17 @@ class Scored:
         Raises:
             BundleFailure: ``bundle_not_calibrated`` or ``not_finite_result``.
         """
+        return self.score_of(self.anomaly_map)
+
+    def score_of(self, anomaly_map: np.ndarray) -> np.ndarray:
+        """The anomaly score that another map of this brain has; see :attr:`score`."""
         if self.calibration is None:
             raise BundleFailure(
                 "bundle_not_calibrated",
                 f"The bundle is not calibrated for {self.seen.contrast} scans.",
                 "Calibrate it on healthy scans with: conddiffusion-uad train calibrate.",
             )
-        return _finite(self.calibration.score(self.anomaly_map, self.mask))
+        return finite(self.calibration.score(anomaly_map, self.mask))
 
 
 def score(
@@ -118,6 +127,7 @@ def score(
     timesteps: Sequence[int] | None = None,
     seed: int = 0,
     batch: int = BATCH,
+    uncertainty: bool = False,
     progress: Progress | None = None,
 ) -> Scored:
     """Make the anomaly map of a prepared brain.
@@ -129,6 +139,7 @@ def score(
         timesteps: Instead of the method's own; the calibration holds for those.
         seed: The seed of the noise.
         batch: Slices at once, see :func:`restore`.
+        uncertainty: Whether to tell that of the score, too; each sample then costs one more map.
         progress: Told the stages "reconstruct" and "score", and how far the first is; may end the run.
 
     Raises:
@@ -144,7 +155,8 @@ def score(
     with _networks(bundle, method, brain, contrast) as model, torch.no_grad():
         restored = _restored(model, method, brain, contrast, seed, batch, progress)
         progress.stage("score")
-        return _scored(bundle, method, restored, model)
+        scored = _scored(bundle, method, restored, model)
+        return _with_uncertainty(scored, method, model, progress) if uncertainty else scored
 
 
 def restore(
@@ -191,8 +203,18 @@ def _scored(bundle: Trained, method: Method, restored: Restored, model: Conditio
     part = method.anomaly_map[restored.contrast]
     seen = restored.at(getattr(part, "spacing", None))
     measures = {name: value for measure in method.measures for name, value in measure(restored, model).items()}
-    found = _finite(part(seen, model))
+    found = finite(part(seen, model))
     return Scored(restored, seen, found, measures, bundle.calibration.get(restored.contrast))
+
+
+def _with_uncertainty(scored: Scored, method: Method, model: ConditionedDiffusion, progress: Progress) -> Scored:
+    part = method.anomaly_map[scored.restored.contrast]
+
+    def score(restored: Restored) -> np.ndarray:
+        progress.advance(0.0)  # here the run may end
+        return scored.score_of(finite(part(restored.at(getattr(part, "spacing", None)), model)))
+
+    return replace(scored, uncertainty=uncertainties.uncertainty(score, scored.restored))
 
 
 @contextmanager
@@ -217,7 +239,7 @@ def _restored(
         try:
             samples = _samples(model, method, brain, contrast, seed, batch, progress)
             restored = Restored(brain, contrast, samples, batch)
-            _finite(restored.mean)
+            finite(restored.mean)
             return restored
         except (MemoryError, RuntimeError) as error:
             if batch == 1 or not is_out_of_memory(error):
@@ -272,14 +294,3 @@ def _before_each_pass(model: ConditionedDiffusion, tell: Callable[[], None]) -> 
 def _filled(mask: np.ndarray) -> np.ndarray:
     """Positions along z of the slices that show brain."""
     return np.flatnonzero(mask.any(axis=(1, 2)))
-
-
-def _finite(values: np.ndarray) -> np.ndarray:
-    """The values. Raises BundleFailure("not_finite_result") when some are no numbers."""
-    if not np.isfinite(values).all():
-        raise BundleFailure(
-            "not_finite_result",
-            "The network gave values that are not numbers, so nothing can be said about this scan.",
-            "Try --precision fp32 or --device cpu; if it happens again, install the bundle again.",
-        )
-    return values

@@ -5,6 +5,7 @@ MONAI's own takes seconds to import, because its package imports all of itself; 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -18,6 +19,7 @@ NORMS: Mapping[str, Callable[[int], nn.Module]] = {
     "instance": lambda channels: nn.InstanceNorm2d(channels, affine=True),
 }
 """Normalizations of so many channels."""
+STRIDES = (4, 8, 16, 32)  # of the stages, in pixels of the image
 
 
 class Residual(nn.Module):
@@ -132,3 +134,19 @@ class ResidualNetwork(nn.Module):
         h = self.maxpool(self.act(self.bn1(self.conv1(image))))
         h = self.avgpool(self.layer4(self.layer3(self.layer2(self.layer1(h))))).flatten(1)
         return h if self.fc is None else self.fc(h)
+
+
+def fewest_values(norm: str, widths: Sequence[int], height: int, width: int) -> int:
+    """Of how many values of one image the network's normalizations take their means, where they are fewest.
+
+    Args:
+        norm: One of :data:`NORMS`.
+        widths: Of the blocks of each stage.
+        height, width: Of the image in pixels.
+    """
+
+    def values(stride: int, channels: int) -> int:
+        together = {"layer": channels, "group": channels // GROUPS}.get(norm, 1)
+        return together * math.ceil(height / stride) * math.ceil(width / stride)
+
+    return min(map(values, STRIDES, widths))

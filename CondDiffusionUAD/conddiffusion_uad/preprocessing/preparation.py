@@ -123,7 +123,7 @@ def prepare(
     thin = is_thin(image)
     leveled = background.Leveled(oriented.image) if thin else background.level(oriented.image)
     known = _thin(oriented.image) if thin else None
-    brain, registered, corrected = known or _found(leveled.image, atlas, skull, device, progress)
+    brain, registered, corrected = known or _found(leveled, atlas, skull, device, progress)
     mask = part_of(brain.mask, Grid.of(corrected.image))
     progress.stage("normalize")
     normalized = normalization.normalize(corrected.image, mask)
@@ -142,11 +142,11 @@ def prepare(
 
 
 def _found(
-    image: sitk.Image, atlas: Atlas, skull: str, device: Any, progress: Progress
+    leveled: background.Leveled, atlas: Atlas, skull: str, device: Any, progress: Progress
 ) -> tuple[stripping.BrainMask, registration.Registered, bias.Corrected]:
     """The brain of a head, where it lies in the atlas, and its picture without shading."""
     progress.stage("strip")
-    brain = stripping.brain_mask(image, skull, device, progress)
+    brain, image = stripping.brain_mask(leveled, skull, device, progress), leveled.image
     progress.stage("register")
     registered = registration.register(image, brain.mask, atlas, progress)
     _warn(registered, progress)
@@ -156,13 +156,9 @@ def _found(
 
 def _around(mask: sitk.Image) -> Grid:
     """The part of a mask's grid that holds the brain and what smoothing may look at around it."""
-    shape = sitk.LabelShapeStatisticsImageFilter()
-    shape.Execute(mask)
-    box, size = np.array(shape.GetBoundingBox(1)), np.array(mask.GetSize())
     margin = np.ceil(MARGIN_MM / np.array(mask.GetSpacing())).astype(int) + 1
-    low, high = np.maximum(box[:3] - margin, 0), np.minimum(box[:3] + box[3:] + margin, size)
-    origin = mask.TransformIndexToPhysicalPoint(low.tolist())
-    return replace(Grid.of(mask), size=tuple((high - low).tolist()), origin=origin)
+    first, (x, y, z) = resampling.around(mask, margin)
+    return replace(Grid.of(mask), size=(x, y, z), origin=mask.TransformIndexToPhysicalPoint(first))
 
 
 def part_of(image: sitk.Image, grid: Grid) -> sitk.Image:

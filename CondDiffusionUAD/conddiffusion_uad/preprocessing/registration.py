@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from conddiffusion_uad.preprocessing.atlas import Atlas
-from conddiffusion_uad.preprocessing.resampling import FWHM_IN_SIGMAS
+from conddiffusion_uad.preprocessing.resampling import FWHM_IN_SIGMAS, box_of
 from conddiffusion_uad.protocol.events import Progress
 from conddiffusion_uad.protocol.failures import Cancelled
 
@@ -239,6 +239,7 @@ def _start(mask: sitk.Image, atlas: Atlas) -> sitk.Euler3DTransform:
 
 def _center(mask: sitk.Image) -> tuple[float, ...]:
     shape = sitk.LabelShapeStatisticsImageFilter()
+    shape.ComputePerimeterOff()
     shape.Execute(mask)
     return shape.GetCentroid(1)
 
@@ -285,9 +286,8 @@ def _corrected(images: tuple[sitk.Image, sitk.Image], atlas: Atlas) -> tuple[lis
 
 def _extent(mask: sitk.Image) -> list[float]:
     """Return the size of a mask's bounding box along the image's axes, mm."""
-    shape = sitk.LabelShapeStatisticsImageFilter()
-    shape.Execute(mask)
-    return [n * s for n, s in zip(shape.GetBoundingBox(1)[3:], mask.GetSpacing(), strict=True)]
+    low, high = box_of(mask) or ((0, 0, 0), mask.GetSize())
+    return [(end - begin) * s for begin, end, s in zip(low, high, mask.GetSpacing(), strict=True)]
 
 
 def _composed(outer: sitk.AffineTransform, inner: sitk.AffineTransform) -> sitk.AffineTransform:

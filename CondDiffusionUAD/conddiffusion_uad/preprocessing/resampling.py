@@ -48,7 +48,7 @@ class Resampled:
             Image on `reference`, 0 where it reaches beyond `grid`.
         """
         values = self.grid.with_array(array)
-        return sitk.Resample(values, reference.blank(), self.to_atlas.GetInverse(), interpolator, 0.0)
+        return _on(reference, values, self.to_atlas.GetInverse(), interpolator)
 
     def back_inside(self, array: np.ndarray, reference: Grid) -> sitk.Image:
         """Bring values on the model's grid to a patient's grid, as if those inside the mask went on outside of it.
@@ -68,6 +68,13 @@ class Resampled:
     def _share(self) -> np.ndarray:
         """How much of what is near a voxel lies inside the mask, (z, y, x)."""
         return _spread(self.mask)
+
+
+def _on(grid: Grid, image: sitk.Image, transform: sitk.Transform, interpolator: int) -> sitk.Image:
+    """An image on a grid, 0 beyond the image; without an image of zeros that only tells the grid."""
+    return sitk.Resample(
+        image, list(grid.size), transform, interpolator, grid.origin, grid.spacing, grid.direction, 0.0
+    )
 
 
 def _spread(values: np.ndarray) -> np.ndarray:
@@ -92,9 +99,9 @@ def to_grid(image: sitk.Image, mask: sitk.Image, grid: Grid, transform: sitk.Tra
     image, mask = _cropped(image, mask, sigmas)
     kernels = [_kernel(sigma**2, step, 64) for sigma, step in zip(sigmas, image.GetSpacing(), strict=True)]
     weight = (sitk.GetArrayViewFromImage(mask) > 0).astype(np.float32)
-    around, reference = Grid.of(image), enlarged.blank()
+    smoothed = Grid.of(image)
     share, total = (
-        sitk.Resample(around.with_array(_smooth(part, kernels)), reference, transform, sitk.sitkLinear, 0.0)
+        _on(enlarged, smoothed.with_array(_smooth(part, kernels)), transform, sitk.sitkLinear)
         for part in (weight, sitk.GetArrayViewFromImage(image) * weight)
     )
     share, total = sitk.GetArrayFromImage(share), sitk.GetArrayFromImage(total)
@@ -179,14 +186,29 @@ def _sigmas(image: sitk.Image, grid: Grid, transform: sitk.Transform) -> list[fl
 
 def _cropped(image: sitk.Image, mask: sitk.Image, sigmas: list[float]) -> tuple[sitk.Image, sitk.Image]:
     """Return the part of a scan and of its mask that smoothing can bring into the brain or out of it."""
-    shape = sitk.LabelShapeStatisticsImageFilter()
-    shape.Execute(mask)
-    box = np.array(shape.GetBoundingBox(1))
     margin = np.ceil(KERNEL_SIGMAS * np.array(sigmas) / np.array(mask.GetSpacing())).astype(int) + 1
-    low = np.maximum(box[:3] - margin, 0)
-    high = np.minimum(box[:3] + box[3:] + margin, mask.GetSize())
-    x, y, z = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-    return image[x, y, z], mask[x, y, z]
+    first, size = around(mask, margin)
+    return sitk.RegionOfInterest(image, size, first), sitk.RegionOfInterest(mask, size, first)
+
+
+def around(mask: sitk.Image, margin: np.ndarray) -> tuple[list[int], list[int]]:
+    """Return the first voxel and the size (x, y, z) of the part of a grid that holds a mask and a margin of voxels."""
+    low, high = (np.array(corner) for corner in box_of(mask) or ((0, 0, 0), mask.GetSize()))
+    low, high = np.maximum(low - margin, 0), np.minimum(high + margin, mask.GetSize())
+    return low.tolist(), (high - low).tolist()
+
+
+def box_of(mask: sitk.Image) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Return the first voxel of a mask's box along x, y, z and the one after its last; None of an empty mask.
+
+    ITK's filter for this measures the surface, too, which takes several times as long.
+    """
+    planes = sitk.GetArrayViewFromImage(mask).any(axis=2)
+    if not planes.any():
+        return None
+    columns = sitk.GetArrayViewFromImage(mask).any(axis=(0, 1))
+    found = [np.flatnonzero(line) for line in (columns, planes.any(axis=0), planes.any(axis=1))]
+    return tuple(int(at[0]) for at in found), tuple(int(at[-1]) + 1 for at in found)
 
 
 def _smooth(values: np.ndarray, kernels: list[np.ndarray]) -> np.ndarray:

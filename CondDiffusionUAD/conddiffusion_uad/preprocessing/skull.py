@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
-from conddiffusion_uad.preprocessing.background import level
+from conddiffusion_uad.io.volume import Grid
+from conddiffusion_uad.preprocessing.background import Leveled, level
 from conddiffusion_uad.preprocessing.stripped import foreground, is_stripped, outline
 from conddiffusion_uad.protocol.events import Progress
 from conddiffusion_uad.protocol.failures import BadInput
@@ -37,11 +36,11 @@ class BrainMask:
     method: str
 
 
-def brain_mask(image: sitk.Image, mode: str, device: Any, progress: Progress) -> BrainMask:
+def brain_mask(scan: sitk.Image | Leveled, mode: str, device: Any, progress: Progress) -> BrainMask:
     """Find the brain in a scan.
 
     Args:
-        image: float32 scan, axes near L, P, S, its background at 0 (`background.level`).
+        scan: float32, axes near L, P, S; leveled already or not.
         mode: "auto" (look whether the skull is there), "on" (it is: strip it) or "off" (it is not: the foreground
             is the brain).
         device: torch device, or its name, for deepbet.
@@ -50,50 +49,28 @@ def brain_mask(image: sitk.Image, mode: str, device: Any, progress: Progress) ->
     Raises:
         BadInput: no_brain when nothing like a brain is found.
     """
-    leveled = level(image)
+    leveled = scan if isinstance(scan, Leveled) else level(scan)
     already = mode == "off" or (mode == "auto" and is_stripped(leveled))
     progress.advance(0.1)
-    mask = foreground(leveled) if already else below_skull(_deepbet(image, device), image)
+    mask = foreground(leveled) if already else below_skull(_deepbet(leveled.image, device), leveled.image)
     if _solid_ml(mask) < LEAST_ML:
         hint = "Check the scan; --skull on or --skull off may help."
         raise BadInput("no_brain", "No brain was found in this scan.", hint)
     return BrainMask(mask=mask, method=ALREADY_STRIPPED if already else DEEPBET)
 
 
-_EXTRACTING = threading.Lock()  # deepbet keeps a scan's bounding box in itself while it is at work
-
-
 def _deepbet(image: sitk.Image, device: Any) -> sitk.Image:
-    """Return deepbet's brain mask (Fisch et al., Comput Biol Med 179:108845, 2024), uint8."""
-    import nibabel
+    """Return deepbet's brain mask, uint8."""
+    from conddiffusion_uad.preprocessing import skull_networks
 
-    extraction = _extraction(str(device))
-    values = np.ascontiguousarray(sitk.GetArrayViewFromImage(image).transpose(2, 1, 0))
-    try:
-        with _EXTRACTING:
-            _, mask, _ = extraction.run(nibabel.Nifti1Image(values, _affine(image)))
-    except (AssertionError, ValueError):  # what deepbet raises when its first look finds no brain
-        return image * 0 > 0
-    found = np.asarray(mask.dataobj).transpose(2, 1, 0).astype(np.uint8)
-    result = sitk.GetImageFromArray(np.ascontiguousarray(found))
-    result.CopyInformation(image)
-    return result
+    return Grid.of(image).with_array(skull_networks.mask(image, skull_networks.load(str(device))))
 
 
 def load(device: Any) -> None:
     """Load the networks of deepbet onto a device, for the next scan. Raises what importing them raises."""
-    _extraction(str(device))
+    from conddiffusion_uad.preprocessing import skull_networks
 
-
-@cache
-def _extraction(device: str) -> Any:
-    """Return deepbet with its networks on a device; they stay loaded for the next scan."""
-    from deepbet.bet import BrainExtraction
-
-    extraction = BrainExtraction(no_gpu=True)
-    extraction.model.to(device)
-    extraction.bbox_model.to(device)
-    return extraction
+    skull_networks.load(str(device))
 
 
 def below_skull(mask: sitk.Image, image: sitk.Image) -> sitk.Image:
@@ -127,11 +104,3 @@ def _solid_ml(mask: sitk.Image) -> float:
     factors = [max(1, round(SOLID_MM / s)) for s in mask.GetSpacing()]
     share = sitk.BinShrink(sitk.Cast(mask, sitk.sitkFloat32), factors)
     return float(np.count_nonzero(sitk.GetArrayViewFromImage(share) >= 0.5) * np.prod(share.GetSpacing()) / 1000.0)
-
-
-def _affine(image: sitk.Image) -> np.ndarray:
-    """Return the 4x4 matrix from voxel indices to RAS mm, as NIfTI has it."""
-    affine = np.eye(4)
-    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
-    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine

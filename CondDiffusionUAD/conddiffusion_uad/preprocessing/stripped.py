@@ -120,7 +120,16 @@ def below_surface(leveled: Leveled) -> BelowSurface:
 
 
 def outline(bright: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
-    """Return the largest solid part of a 2D mask (bool) and each pixel's distance below its surface, mm."""
+    """Return the largest solid part of a 2D mask (bool) and each of its pixels' distance below its surface, mm."""
+    shown = sitk.GetArrayViewFromImage(bright)
+    inside, depth = np.zeros(shown.shape, bool), np.zeros(shown.shape, np.float32)
+    for box in ndimage.find_objects(shown):  # there is one, unless nothing is bright; beyond it nothing changes
+        room = tuple(slice(max(side.start - SMOOTH_PIXELS - 1, 0), side.stop + SMOOTH_PIXELS + 1) for side in box)
+        inside[room], depth[room] = _outline(bright[room[::-1]])
+    return inside, depth
+
+
+def _outline(bright: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
     radius = [SMOOTH_PIXELS] * 2
     with itk_threads(1):
         filled = sitk.BinaryFillhole(sitk.BinaryMorphologicalClosing(bright, radius))

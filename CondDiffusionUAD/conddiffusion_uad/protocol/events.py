@@ -33,20 +33,20 @@ STAGES: Mapping[str, float] = MappingProxyType(
         "register": 2.0,
         "bias": 0.8,
         "normalize": 0.1,
-        "resample": 0.9,
-        "check": 0.9,
-        "reconstruct": 25.0,
-        "score": 0.2,
-        "restore": 1.0,
-        "findings": 0.4,
-        "report": 2.2,
+        "resample": 0.8,
+        "check": 0.5,
+        "reconstruct": 9.0,
+        "score": 0.1,
+        "restore": 0.5,
+        "findings": 0.3,
+        "report": 1.2,
     }
 )
 """The stages of a detection in order, with the seconds each typically takes for a 1 mm volume on two CPU cores."""
 
-_TRUST = 0.1  # share of the whole for which an estimate counts as if it had been seen
-_SETTING_UP = ("read", "load")  # how long these take, tells nothing of the others
-_QUICKEST = 0.5  # pace that is believed
+_PACE_FROM = "register"  # the stage that tells how fast the computer is: of those before, nobody knows what they need
+_AHEAD = 0.02  # share of its seconds in which a stage passes that was done ahead
+_QUICKEST = 0.8  # pace that is believed: the reconstruction, which is most of it, was tried on this computer
 _END = 0.1  # share of the whole that is the end: files, and stages of no time, whose seconds nobody can tell
 
 Event = dict[str, Any]
@@ -116,19 +116,21 @@ class EventProgress:
         self._clock = clock
         self._interval = interval
         self._begin = clock()
-        self._known: tuple[float, float] | None = None  # when the estimate was made, and what it says was done by then
-        self._settled: tuple[float, float] | None = None  # the same of the end of `_SETTING_UP`
+        self._expected = False  # whether the seconds of the stages are of this computer
+        self._estimated = False
+        self._seen: tuple[float, float] | None = None  # since when the pace is known, and what was done by then
         self._last_emitted = -math.inf
         self._fraction = 0.0
+        self._done = 0.0  # typical seconds
         self._name = self._names[0]
+        self._entered = self._begin
 
     def stage(self, name: str) -> None:
         """Enter the stage `name`. Raises Cancelled, and ValueError for a name that is not among the stages."""
         self._check()
-        index = self._names.index(name) + 1
-        self._name = name
-        if self._settled is None and name not in _SETTING_UP:
-            self._settled = self._clock(), self._before(name)
+        index, now = self._names.index(name) + 1, self._clock()
+        self._learn(name, now)
+        self._name, self._entered = name, now
         self._emit({"event": "stage", "name": name, "index": index, "total": len(self._names)})
         self._report(0.0, always=True)
 
@@ -138,12 +140,10 @@ class EventProgress:
         self._report(fraction, always=fraction >= 1.0)
 
     def expect(self, seconds: Mapping[str, float]) -> None:
-        """Emit the estimate, and go by these seconds from now on. They are of the same stages; this one is over."""
+        """Go by these seconds of the same stages from now on, and emit an estimate as soon as the pace is known."""
         self._stages = {name: max(seconds[name], 1e-3) for name in self._names}
         self._total = sum(self._stages.values())
-        done, now = self._before(self._name) + self._stages[self._name], self._clock()
-        self._known = (now, done)
-        self._emit({"event": "estimate", "seconds": round(max(now - self._begin, 0.0) + self._total - done, 1)})
+        self._expected, self._seen = True, None
 
     def warning(self, code: str, message: str, hint: str = "") -> None:
         """Emit a warning event."""
@@ -158,33 +158,42 @@ class EventProgress:
         if not always and abs(now - self._last_emitted) < self._interval:
             return
         done = self._before(self._name) + self._stages[self._name] * min(max(within, 0.0), 1.0)
+        if done < self._done:  # something begins anew
+            self._seen = (now, done) if self._seen is not None else None
+        self._done = done
         self._fraction = max(self._fraction, done / self._total)
         self._last_emitted = now
-        self._emit(
-            {"event": "progress", "fraction": round(self._fraction, 4), "eta_s": self._remaining(now, done)},
-        )
+        left = self._remaining(now)
+        if left is not None and not self._estimated:
+            self._estimated = True
+            self._emit({"event": "estimate", "seconds": round(max(now - self._begin, 0.0) + left, 1)})
+        self._emit({"event": "progress", "fraction": round(self._fraction, 4), "eta_s": left})
 
     def _before(self, name: str) -> float:
         """The typical seconds of the stages before one."""
         return sum(self._stages[other] for other in self._names[: self._names.index(name)])
 
-    def _remaining(self, now: float, done: float) -> float | None:
-        """Seconds left: the typical seconds of what is left, scaled by how fast this computer has been.
+    def _learn(self, name: str, now: float) -> None:
+        """Begin to learn the pace with the stage `name`, or go on; what was done ahead tells nothing."""
+        if self._seen is not None:
+            since, of = self._seen
+            if now - self._entered < _AHEAD * self._stages[self._name]:
+                self._seen = since, of + self._stages[self._name]
+        elif self._expected and self._names.index(name) >= self._names.index(_PACE_FROM):
+            self._seen = now, self._before(name)
 
-        After an estimate, how fast it has been since then counts the more, the more has been done since. Without one,
-        nothing is said before half of the work is done. Stages that were done ahead pass in no time, others will not.
-        Of the end, which is short, nothing is said.
+    def _remaining(self, now: float) -> float | None:
+        """Seconds left: the expected ones of what is left, as many times as long as what was seen of this run took.
+
+        Nothing is said before as much was seen as registration takes, and of the end, which is short.
         """
-        if self._total - done < _END * self._total:
+        if self._seen is None or self._total - self._done < _END * self._total:
             return None
-        if self._known is not None:
-            (since, of), trust = self._known, _TRUST * self._total
-        elif self._settled is not None and done >= self._total / 2 and done > self._settled[1]:
-            (since, of), trust = self._settled, 0.0
-        else:
+        since, of = self._seen
+        seen, taken = self._done - of, max(now - since, 0.0)  # a clock may jump
+        if seen < self._stages[_PACE_FROM]:
             return None
-        pace = (max(now - since, 0.0) + trust) / (max(done - of, 0.0) + trust)  # a clock may jump
-        return round((self._total - done) * max(pace, _QUICKEST), 1)
+        return round((self._total - self._done) * max(taken / seen, _QUICKEST), 1)
 
 
 def encode(event: Mapping[str, Any]) -> str:

@@ -12,5 +12,9 @@ REPORT = "report.json"
 FILES = (HEATMAP, RECONSTRUCTION, BRAIN_MASK, SEGMENTATION, FINDINGS, OVERVIEW, REPORT)
 """What a detection writes. The report is moved into place last: where it is, the rest is."""
 
+UNCERTAINTY = "uncertainty.nii.gz"
+POSSIBLE = (UNCERTAINTY, *FILES)
+"""What a detection writes, together with what it writes when it is asked to."""
+
 REPORT_FORMAT = 1
 """Of the report, as `report.schema.json` describes it; raised when older programs could misread one."""

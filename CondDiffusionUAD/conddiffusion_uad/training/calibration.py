@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from conddiffusion_uad.bundle.bundle import Bundle
-from conddiffusion_uad.bundle.calibration import Calibration
 from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.method.brain import Volume
+from conddiffusion_uad.method.calibration import Calibration
 from conddiffusion_uad.method.run import score
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.training.data.anatomy_sampler import AnatomySampler

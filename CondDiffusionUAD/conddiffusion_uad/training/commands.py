@@ -59,6 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     severity = subparsers.add_parser("severity", help=SEVERITY, description=f"{SEVERITY.capitalize()}.")
     severity.add_argument("bundle", metavar="PATH", help="folder that `train fit` made")
     severity.add_argument("--output", type=Path, required=True, metavar="DIR", help="the copy to make")
+    severity.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="CSV table with the columns scan (a path below --data) and sick (0 or 1) to learn from instead",
+    )
+    severity.add_argument("--contrast", default="auto", metavar="|".join(("auto", *CONTRASTS)), help="of those scans")
     for parser in (calibrate, drift):
         parser.add_argument(
             "--precision", default="auto", metavar="|".join(PRECISIONS), help="number format (default: auto)"
@@ -115,7 +122,8 @@ def _train(arguments: argparse.Namespace) -> int:
         drift_bundle(arguments.bundle, arguments.contrast, arguments.output, environment, ConsoleLog(""))
         return EXIT_DONE
     if arguments.step == "severity":
-        severity_bundle(arguments.bundle, arguments.output, environment, ConsoleLog(""))
+        log = ConsoleLog("")
+        severity_bundle(arguments.bundle, arguments.output, environment, log, arguments.labels, arguments.contrast)
         return EXIT_DONE
     environment = replace(environment, checkpoint_seconds=arguments.checkpoint_seconds)
     board = arguments.tensorboard if int(os.environ.get("RANK", "0")) == 0 else None  # of torchrun's processes

@@ -35,12 +35,11 @@ def copy_with(
         model: In the plain form, if the method has networks that the bundle does not have.
 
     Raises:
-        BadInput: ``bad_option`` when the copy would take the place of the bundle, or of a folder that holds it.
+        BadInput: See :func:`require_apart`.
     """
-    if output.resolve() in (bundle.path.resolve(), *bundle.path.resolve().parents):
-        raise BadInput("bad_option", f"--output cannot be {output}: the bundle is there.", "Give another folder.")
+    require_apart(bundle, output)
     if output.exists():
-        shutil.rmtree(output)
+        shutil.rmtree(output.resolve())
     shutil.copytree(bundle.path, output)
     if model is not None:
         weights.save(output, model)
@@ -49,3 +48,22 @@ def copy_with(
     (output / bundles.METADATA).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8", newline="\n")
     bundles.seal(output)
     bundles.load(str(output))  # only a bundle that can be loaded is one
+
+
+def require_apart(bundle: Bundle, output: Path) -> None:
+    """Check where a copy is to be made; call it before the work whose result it is.
+
+    Raises:
+        BadInput: ``bad_option`` when the copy would take the place of the bundle, of a folder that holds it, or of
+            anything that is no bundle, or would lie within the bundle.
+    """
+    own, there = bundle.path.resolve(), output.resolve()
+    if there == own or there in own.parents:
+        raise BadInput("bad_option", f"--output cannot be {output}: the bundle is there.", "Give another folder.")
+    if own in there.parents:
+        message = f"--output cannot be {output}: that lies in the bundle itself."
+        raise BadInput("bad_option", message, "Give a folder outside of it.")
+    empty = there.is_dir() and not any(there.iterdir())
+    if there.exists() and not empty and not (there / bundles.METADATA).is_file():
+        message = f"--output cannot be {output}: what is there is no bundle, and would be removed."
+        raise BadInput("bad_option", message, "Give another folder.")

@@ -22,7 +22,7 @@ from conddiffusion_uad.preprocessing import atlas
 from conddiffusion_uad.preprocessing.preparation import prepare
 from conddiffusion_uad.protocol.events import Quiet
 from conddiffusion_uad.protocol.failures import BadInput, Failure
-from conddiffusion_uad.training.copies import copy_with
+from conddiffusion_uad.training.copies import copy_with, require_apart
 from conddiffusion_uad.training.data.data_checks import Problem, failure
 from conddiffusion_uad.training.environment import TrainingEnvironment
 from conddiffusion_uad.training.progress import TrainingLog
@@ -62,12 +62,13 @@ def drift_bundle(name: str, contrast: str, output: Path, environment: TrainingEn
         log: Told what is found.
 
     Raises:
-        BadInput: ``no_healthy_scan``, ``bad_drift_data`` or ``adapts_already``.
+        BadInput: ``no_healthy_scan``, ``bad_drift_data``, ``adapts_already`` or ``bad_option`` for such an output.
         BundleFailure, DeviceFailure, OutputFailure: The bundle, the device or the output cannot be used.
     """
     environment.require_new([output])
     device = choose(environment.device)
     bundle = bundles.load(name).to(device, environment.precision)
+    require_apart(bundle, output)
     if not isinstance(bundle.method.adapt, (Drift, type(None))):
         raise BadInput("adapts_already", f"The bundle {bundle.name} adapts in another way.", "Choose another bundle.")
     brains = local_brains(bundle, contrast, environment, log)

@@ -12,10 +12,12 @@ import tomli_w
 
 from conddiffusion_uad.bundle import config
 from conddiffusion_uad.bundle.config import BundleConfig
+from conddiffusion_uad.method.condition.encoder import Encoder
 from conddiffusion_uad.method.parts import KIND, Particular, require_known
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.training import table
 from conddiffusion_uad.training.data.source import Source
+from conddiffusion_uad.training.objectives.variance_aware import VarianceAware
 from conddiffusion_uad.training.overrides import override
 from conddiffusion_uad.training.settings import (
     LearningSettings,
@@ -166,6 +168,11 @@ def parse(values: Mapping[str, Any], text: str = "", folder: Path = Path()) -> R
     _require_same_noise(fit, bundle)
     if isinstance(fit.objective, Particular):
         fit.objective.require(bundle.method)
+    sources = tuple(table.read(Source, source, f"source.{n}") for n, source in enumerate(_sources(values)))
+    if isinstance(fit.objective, VarianceAware):
+        fit.objective.require_sources(sum(source.weight > 0 for source in sources))
+    if isinstance(bundle.method.condition, Encoder):
+        bundle.method.condition.require_slices(*bundle.grid.size[1::-1], batch=fit.batch)
     validation = {"timesteps": bundle.timesteps, **_table(values, "validation")}
     recipe = Recipe(
         name=heading.name,
@@ -175,7 +182,7 @@ def parse(values: Mapping[str, Any], text: str = "", folder: Path = Path()) -> R
         fit=fit,
         sampling=SamplingSettings.read(_table(values, "sampling")),
         validation=table.read(ValidationSettings, validation, "validation"),
-        sources=tuple(table.read(Source, source, f"source.{n}") for n, source in enumerate(_sources(values))),
+        sources=sources,
         encoder=folder / heading.encoder if heading.encoder else None,
         text=text,
     )

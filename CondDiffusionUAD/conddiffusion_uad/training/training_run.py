@@ -24,10 +24,12 @@ from conddiffusion_uad.training.distributed import Processes, processes
 from conddiffusion_uad.training.environment import TrainingEnvironment, made
 from conddiffusion_uad.training.healthy_features import measure_features
 from conddiffusion_uad.training.loop import Plan, Training
-from conddiffusion_uad.training.networks.masked_autoencoder import MaskedAutoencoder, patch_grid
+from conddiffusion_uad.training.networks.masked_autoencoder import MaskedAutoencoder, patch_grid, seen_patches
+from conddiffusion_uad.training.objectives.masked_patches import MaskedPatches
 from conddiffusion_uad.training.progress import TrainingLog
 from conddiffusion_uad.training.recipe import Recipe
 from conddiffusion_uad.training.settings import LearningSettings
+from conddiffusion_uad.training.severity import learn_severity
 from conddiffusion_uad.training.validation import Validation, can_judge
 
 CHECKPOINT = "checkpoint.pt"  # of an unfinished training, beside the bundle's folders
@@ -52,6 +54,14 @@ def pretrain_encoder(recipe: Recipe, output: Path, environment: TrainingEnvironm
     if patch_grid(height, width) == (1, 1):
         raise BadInput(
             "slices_too_small", f"A slice of {height} x {width} is a single patch.", "Use a finer grid, or no pretrain."
+        )
+    objective = recipe.pretrain.objective
+    assert isinstance(objective, MaskedPatches)  # the only one that pre-trains
+    if recipe.pretrain.batch * seen_patches(height, width, objective.masked) == 1:
+        raise BadInput(
+            "bad_recipe",
+            "Of a batch of one slice a single patch is seen, which batch normalization turns into zero.",
+            "Set pretrain.batch to 2 or more.",
         )
     if _encoder(recipe).network.get("norm", "batch") != "batch":
         raise BadInput(
@@ -118,11 +128,15 @@ def fit_bundle(
         corpus = environment.corpus(recipe, log, together)
         model = model.to(device)
         plan = _plan(recipe, recipe.fit, corpus, device, together, origins=(digest, earlier and earlier.sha256))
-        training = Training(model, recipe.fit, plan, _judge(recipe, corpus, model, device, log))
+        around = getattr(recipe.fit.objective, "around", None)
+        network = model if around is None else around(model).to(device)
+        training = Training(network, recipe.fit, plan, _judge(recipe, corpus, model, device, log))
         training.run(checkpoint, log, environment.checkpoint_seconds)
         if together.first:
-            told = metadata.metadata(recipe, corpus, digest, earlier)
-            bundles.save(output, recipe.bundle, training.result(), told)
+            fitted = training.result() if around is None else training.result().model
+            graded = learn_severity(fitted, recipe.bundle, corpus, recipe.seed, log)
+            told = metadata.metadata(recipe, corpus, digest, earlier) | graded
+            bundles.save(output, recipe.bundle, fitted, told)
             (output / bundles.RECIPE).write_text(recipe.text, encoding="utf-8", newline="\n")
             bundles.load(str(output))  # only a bundle that can be loaded ends a training
             checkpoint.unlink()

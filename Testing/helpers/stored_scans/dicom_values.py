@@ -14,7 +14,7 @@ from pydicom.sequence import Sequence as Items
 from pydicom.uid import RLELossless
 
 from stored_scans.nifti_files import DARK
-from stored_scans.stored import ASKED, REFUSED, TOLD, Make, adder, shifted, tag
+from stored_scans.stored import ASKED, REFUSED, TOLD, Make, adder, shifted, tag, written
 
 add = adder("DICOM: the values")
 
@@ -199,6 +199,22 @@ add(
     REFUSED,
     "bad_tag",
     "NumberOfFrames",
+)
+
+
+def and_a_half(path: Path) -> Path:
+    """The file with half an image more."""
+    data, tag_and_kind = path.read_bytes(), b"\x28\x00\x08\x00IS"
+    assert data.count(tag_and_kind + b"\x02\x0016") == 1
+    return written(path, data.replace(tag_and_kind + b"\x02\x0016", tag_and_kind + b"\x04\x0016.5"))
+
+
+add(
+    "half an image too many",
+    lambda d: and_a_half(enhanced(d / "scan.dcm")),
+    REFUSED,
+    "bad_tag",
+    "NumberOfFrames (0028,0008) of scan.dcm is '16.5'; a whole number is expected",
 )
 add("a single frame", lambda d: enhanced(d / "scan.dcm", [4]), REFUSED, "not_3d", "single image")
 add(

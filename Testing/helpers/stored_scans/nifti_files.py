@@ -170,6 +170,13 @@ for offset in (0, 100, 348):
         "vox_offset",
     )
 add(
+    "voxels said to begin within a byte (vox_offset 352.7)",
+    changed(vox_offset=352.7),
+    REFUSED,
+    "truncated",
+    "begin at byte 352.7",
+)
+add(
     "far from 0 for how little the values differ",
     changed(scl_slope=1, scl_inter=1e9),
     TOLD,

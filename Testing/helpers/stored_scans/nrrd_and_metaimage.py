@@ -137,6 +137,21 @@ add(
     "truncated",
     "byteskip is '-5'",
 )
+for size in ("20.7 24 16", "2e1 24 16", "-20 24 16", "nan 24 16"):
+    add(
+        f"NRRD, sizes of {size}",
+        lambda d, s=size: nrrd(d / "x.nrrd", sizes=s),
+        REFUSED,
+        "truncated",
+        f"sizes is '{size}'",
+    )
+add(
+    "NRRD, a dimension that is not that of its sizes",
+    lambda d: nrrd(d / "x.nrrd", dimension="3.5"),
+    REFUSED,
+    "truncated",
+    "dimension is '3.5'",
+)
 add("NRRD, byte order missing", lambda d: nrrd(d / "x.nrrd", endian=None), REFUSED, "truncated", "endian is 'missing'")
 add(
     "NRRD, space origin missing",
@@ -191,6 +206,21 @@ add(
     "no_orientation",
     "TransformMatrix",
     affine=np.block([[np.diag([2.5, 2.0, 4.0]), LPS[:3, 3:]], [np.zeros((1, 3)), np.ones((1, 1))]]),
+)
+for size in ("20.7 24 16", "2e1 24 16", "0 24 16", "20 24"):
+    add(
+        f"MetaImage, a size of {size}",
+        lambda d, s=size: metaimage(d / "x.mha", DimSize=s),
+        REFUSED,
+        "truncated",
+        f"DimSize is '{size}'; 3 whole numbers",
+    )
+add(
+    "MetaImage, one and a half channels",
+    lambda d: metaimage(d / "x.mha", ElementNumberOfChannels="1.5"),
+    REFUSED,
+    "truncated",
+    "ElementNumberOfChannels is '1.5'",
 )
 add(
     "MetaImage, cut off",

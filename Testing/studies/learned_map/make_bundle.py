@@ -5,7 +5,8 @@
 
 It is calibrated on the whole healthy scans among the cases of the judgement, that nothing was trained on: real
 T1-weighted ones, and for each contrast label maps and T1-weighted scans made to look like it. The promise is tried on
-each scan in turn with what the others say.
+each scan in turn with what the others say, and on the scans of ``--only-tried``, whose license the bundle need not
+carry: nothing of them goes into it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +29,18 @@ from safetensors.torch import load_file
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.bundle import Bundle
-from conddiffusion_uad.bundle.calibration import Calibration
 from conddiffusion_uad.bundle.config import BundleConfig
 from conddiffusion_uad.bundle.expected_findings import counts, findings, levels, promised
 from conddiffusion_uad.method.brain import Volume
+from conddiffusion_uad.method.calibration import Calibration
 from conddiffusion_uad.method.restored import Restored
-from conddiffusion_uad.protocol.expected_findings import USUAL
+from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+from conddiffusion_uad.protocol.expected_findings import USUAL, ExpectedFindings
 from conddiffusion_uad.training.data.healthy_bank import FINE
 from conddiffusion_uad.training.learned_map.material import HELD_OUT
 
-LICENSE = Path(__file__).parents[3] / "Resources" / "Models" / "learned" / "LICENSE"  # the data allow no freer one
 LEAST_ML = 0.05  # of a finding
+ASKED = (0.5, USUAL, 3.0)  # expected findings that are tried
 _KEPT = (
     "authors",
     "copyright",
@@ -49,6 +52,15 @@ _KEPT = (
 )
 
 
+@dataclass(frozen=True)
+class Texts:
+    """Files that a bundle takes over as they are."""
+
+    gate: Path
+    license: Path
+    recipe: Path
+
+
 def main() -> None:
     """Write the bundle, and beside it ``promise.json``: what was promised and what was made."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -57,33 +69,41 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True, help="what a training exported")
     parser.add_argument("--recipe", type=Path, required=True, help="parts of the method")
     parser.add_argument("--denoiser", default="default", help="bundle whose denoiser reconstructs")
+    parser.add_argument("--license", type=Path, help="of what it was trained on (default: the denoiser's)")
+    parser.add_argument("--only-tried", nargs="*", default=[], metavar="PART", help="of the names of healthy cases")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    bundle = assembled(options.denoiser, options.recipe, options.weights, options.output)
-    found = judged.load(options.data, options.cache, bundles.load(options.denoiser).to("cpu"), "healthy")
+    denoiser = bundles.load(options.denoiser)
+    texts = Texts(denoiser.path / bundles.GATE, options.license or denoiser.path / "LICENSE", options.recipe)
+    bundle = assembled(denoiser, options.weights, options.output, texts)
+    found = judged.load(options.data, options.cache, denoiser.to("cpu"), "healthy")
     cases = [(name, case) for name, case in found if not case.single]
-    maps = {name: map_of(bundle, case) for name, case in cases}
+    kept = [(name, case) for name, case in cases if not any(part in name for part in options.only_tried)]
+    config, maps = measured(bundle, kept)
+    bundle = written(options.output, config, bundle.trainable, bundle.metadata, texts)
     calibrations, expected, told = {}, {}, {}
     for contrast in bundle.config.contrasts:
-        names = [name for name, case in cases if case.contrast == contrast]
-        masks = {name: case.mask for name, case in cases if case.contrast == contrast}
-        calibrations[contrast] = Calibration.measure([[maps[name][masks[name]]] for name in names])
-        scores = [calibrations[contrast].score(maps[name], masks[name]) for name in names]
+        healthy = {name: (maps[name], case.mask) for name, case in kept if case.contrast == contrast}
+        calibration = Calibration.measure([[found[mask]] for found, mask in healthy.values()])
+        scores = [calibration.score(*each) for each in healthy.values()]
         thresholds = levels(scores)
         counted = counts(scores, thresholds, VOXEL_ML, LEAST_ML)
+        calibrations[contrast] = calibration
         expected[contrast] = promised(thresholds, counted, LEAST_ML, [float(score.max()) for score in scores])
-        told[contrast] = {"scans": names, **tried(scores, thresholds, counted)}
+        others = {name: case for name, case in cases if case.contrast == contrast and name not in healthy}
+        others = {name: calibration.score(map_of(bundle, case), case.mask) for name, case in others.items()}
+        told[contrast] = {"scans": list(healthy), **tried(scores, thresholds, counted)}
+        told[contrast] |= {"others": list(others), **made(list(others.values()), expected[contrast])}
         print(contrast, json.dumps(told[contrast]), flush=True)
     bundles.save_calibration(options.output, calibrations, {"device": "cpu", "precision": bundle.precision})
     bundles.save_expected(options.output, expected)
     (options.output.parent / "promise.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
 
 
-def assembled(denoiser: str, recipe: Path, weights: Path, output: Path) -> Bundle:
+def assembled(base: Bundle, weights: Path, output: Path, texts: Texts) -> Bundle:
     """The bundle with its networks, not yet calibrated."""
-    base = bundles.load(denoiser)
-    parts = tomllib.loads(recipe.read_text(encoding="utf-8"))
+    parts = tomllib.loads(texts.recipe.read_text(encoding="utf-8"))
     config = BundleConfig.from_recipe({**base.config.to_json(), **parts})
     model = config.build()
     state = {name: value.float() for name, value in load_file(weights).items()}
@@ -97,12 +117,32 @@ def assembled(denoiser: str, recipe: Path, weights: Path, output: Path) -> Bundl
         "held_out": list(HELD_OUT),
     }
     metadata["description"] = f"Learned anomaly map '{output.name}'. Research use only, not a medical device."
+    return written(output, config, model, metadata, texts)
+
+
+def written(
+    output: Path, config: BundleConfig, model: ConditionedDiffusion, metadata: Mapping[str, Any], texts: Texts
+) -> Bundle:
+    """Save a bundle that is not calibrated, in place of an earlier one, and load it."""
     bundles.save(output, config, model, metadata)
-    shutil.copyfile(base.path / bundles.GATE, output / bundles.GATE)
-    shutil.copyfile(LICENSE, output / "LICENSE")
-    shutil.copyfile(recipe, output / bundles.RECIPE)
+    shutil.copyfile(texts.gate, output / bundles.GATE)
+    shutil.copyfile(texts.license, output / "LICENSE")
+    shutil.copyfile(texts.recipe, output / bundles.RECIPE)
     bundles.seal(output)
     return bundles.load(str(output)).to("cpu")
+
+
+def measured(bundle: Bundle, cases: list[tuple[str, Case]]) -> tuple[BundleConfig, dict[str, np.ndarray]]:
+    """The configuration that knows what is usual in these healthy cases, and its maps of them."""
+    shown = {name: seen(case, bundle) for name, case in cases}
+    parts = bundle.method.anomaly_map
+    single = {name: parts[case.contrast].maps(shown[name], bundle.model) for name, case in cases}
+    ready = {}
+    for contrast, part in parts.items():
+        known = [(single[name], case.mask) for name, case in cases if case.contrast == contrast]
+        ready[contrast] = replace(part, healthy=part.measured(known))
+    config = replace(bundle.config, method=replace(bundle.method, anomaly_map=ready))
+    return config, {name: ready[case.contrast].added(single[name], shown[name]) for name, case in cases}
 
 
 def seen(case: Case, bundle: Bundle) -> Restored:
@@ -122,17 +162,26 @@ def map_of(bundle: Bundle, case: Case) -> np.ndarray:
 
 def tried(scores: list[np.ndarray], thresholds: np.ndarray, counted: np.ndarray) -> dict[str, Any]:
     """Findings made in each scan at the threshold that all others promise so many for, and in all at the usual one."""
-    made: dict[str, Any] = {}
-    for asked in (0.5, USUAL, 3.0):
-        made[f"made for {asked:g}"] = []
+    found: dict[str, Any] = {}
+    for asked in ASKED:
+        found[f"made for {asked:g}"] = []
         for index in range(len(scores)):
             others = promised(thresholds, np.delete(counted, index, axis=0), LEAST_ML)
             place = int(np.searchsorted(thresholds, others.threshold(asked)))
-            made[f"made for {asked:g}"].append(int(counted[index, place]))
+            found[f"made for {asked:g}"].append(int(counted[index, place]))
     whole = promised(thresholds, counted, LEAST_ML)
     limit = whole.threshold(USUAL)
     volumes = [float(findings(score, limit, VOXEL_ML, LEAST_ML).sum()) for score in scores]
-    return {**made, "threshold": limit, "bound": whole.at(limit, bounded=True), "ml": np.round(volumes, 2).tolist()}
+    return {**found, "threshold": limit, "bound": whole.at(limit, bounded=True), "ml": np.round(volumes, 2).tolist()}
+
+
+def made(scores: list[np.ndarray], expected: ExpectedFindings) -> dict[str, list[int]]:
+    """Findings in scans that were not counted, at the thresholds that promise so many."""
+    limits = {asked: expected.threshold(asked) for asked in ASKED}
+    return {
+        f"made in others for {asked:g}": [findings(score, limit, VOXEL_ML, LEAST_ML).size for score in scores]
+        for asked, limit in limits.items()
+    }
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from refused_detections import nameless, refused, zeros
 
+from conddiffusion_uad.app import cli
 from conddiffusion_uad.protocol.failures import EXIT_BAD_INPUT, EXIT_BUNDLE, EXIT_DEVICE, EXIT_OUTPUT
 
 
@@ -35,6 +37,40 @@ def test_a_wrong_option(options: list[str], tmp_path: Path, capsys: pytest.Captu
     arguments = [nameless(tmp_path), "--output", tmp_path / "out", *options]
     assert refused(capsys, *arguments) == (EXIT_BAD_INPUT, "bad_option")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["-scan.nii.gz", "--output", "out"], "-scan.nii.gz"),
+        (["scan.nii.gz", "-other.nii.gz", "--output", "out"], "-other.nii.gz"),
+        (["scan.nii.gz", "--output", "-out.d"], "-out.d"),
+        (["-here", "--output", "out"], "-here"),
+        (["--here", "--output", "out"], "--here"),
+    ],
+    ids=" ".join,
+)
+def test_a_name_that_begins_with_a_dash(
+    arguments: list[str],
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for there in ("-here", "--here"):
+        Path(there).touch()
+    assert cli.main(["detect", *arguments]) == EXIT_BAD_INPUT
+    assert f"is written {Path('.')}{os.sep}{name}." in capsys.readouterr().err
+    nameless(tmp_path).rename(tmp_path / "-scan.nii.gz")
+    assert cli.main(["detect", f".{os.sep}-scan.nii.gz", "--output", "out"]) == EXIT_BAD_INPUT
+    assert "contrast" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["-v"], ["--seed", "-3.5", "--output"], ["--dir=./x.y"]], ids=" ".join)
+def test_an_option_that_does_not_exist_is_no_name(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["detect", "scan.nii.gz", *options]) == EXIT_BAD_INPUT
+    assert "begins with a dash" not in capsys.readouterr().err
 
 
 def test_bad_input_is_refused_before_torch_is_imported(tmp_path: Path, environment: dict[str, str]) -> None:

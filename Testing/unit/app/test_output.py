@@ -98,6 +98,15 @@ def test_force_replaces_results_and_nothing_else(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"notes.txt": "mine", **dict.fromkeys(result_files.FILES, "new")}
 
 
+def test_what_is_written_only_when_asked_for_does_not_outlive_the_results_that_it_belongs_to(tmp_path: Path) -> None:
+    for text, more in (("old", {result_files.UNCERTAINTY: "old"}), ("new", {})):
+        with output.staged(tmp_path / "out", force=True) as private:
+            write_all(private, text)
+            for name, content in more.items():
+                (private / name).write_text(content)
+        assert contents(tmp_path / "out") == {**dict.fromkeys(result_files.FILES, text), **more}
+
+
 def test_when_replacing_fails_half_way_the_earlier_results_stand(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

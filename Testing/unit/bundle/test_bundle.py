@@ -12,11 +12,11 @@ from tiny_model import tiny_config
 from torch import nn
 
 from conddiffusion_uad.bundle import bundle as bundles
-from conddiffusion_uad.bundle.calibration import Calibration
 from conddiffusion_uad.bundle.config import FORMAT, BundleConfig
 from conddiffusion_uad.bundle.limits import require_no_larger
 from conddiffusion_uad.bundle.monai_bundle import inference_config
 from conddiffusion_uad.bundle.weights import WEIGHTS
+from conddiffusion_uad.method.calibration import Calibration
 from conddiffusion_uad.method.condition.encoder import Encoder
 from conddiffusion_uad.method.condition.none import Unconditional
 from conddiffusion_uad.model.fast.inference import accelerated

@@ -95,6 +95,7 @@ def test_the_report_says_what_is_needed_to_repeat_the_run(summary: dict[str, Any
         "min_volume_ml": 0.05,
         "skull": "auto",
         "seed": 7,
+        "uncertainty": False,
         "accept_any_scan": False,
         "series": None,
         "echo": None,

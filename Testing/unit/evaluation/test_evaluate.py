@@ -115,6 +115,31 @@ def test_maps_of_other_software_are_judged_without_the_model(
     assert "There is no map of" in capsys.readouterr().err
 
 
+def test_lesions_are_implanted_into_healthy_scans_and_all_scans_are_attacked(
+    data: Path, small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(data / "p1", small_bundle, tmp_path / "out", "--dose-response") == EXIT_BAD_INPUT
+    assert "needs healthy scans" in capsys.readouterr().err
+    assert run(data, small_bundle, tmp_path / "out", "--dose-response", "--adversarial") == EXIT_DONE
+    with (tmp_path / "out" / "dose_response.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["method"] for row in rows} == {"model", "rank-normalized intensity"}
+    own = [row for row in rows if row["method"] == "model"]
+    assert len(own) == 16 and all(0 <= int(row["found"]) <= int(row["lesions"]) <= 1 for row in own)
+    assert sum(int(row["lesions"]) for row in own) >= 8  # the brain of 6 mm has no place for all
+    places = [(row["diameter_mm"], row["contrast"], row["lesions"], row["ml"]) for row in rows]
+    assert places[:16] == places[16:]  # the same for each method
+    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Implanted lesions" in report and "Contrast 0.45" in report and "Changed scans" not in report
+    assert "Worst cases" in report and "missed lesion" in report and "4 / 255" in report
+    changed = json.loads(next((tmp_path / "out" / "cases").glob("*implanted_lesions-1.json")).read_text())
+    assert changed["methods"]["model"]["correlation"] < 1 and changed["corruption"] == "implanted lesions"
+    with (tmp_path / "out" / "results.csv").open() as file:
+        clean = [row for row in csv.DictReader(file) if row["corruption"] == "none"]
+    aurocs = [row["reconstruction.latent_auroc"] for row in clean]
+    assert sorted(bool(value) for value in aurocs) == [False, True, True]  # of slices with and without lesion
+
+
 def test_the_published_protocol_has_figures_of_its_own(data: Path, small_bundle: Path, tmp_path: Path) -> None:
     assert run(data, small_bundle, tmp_path / "out", "--protocol", "paper") == EXIT_DONE
     groups = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))["groups"]
@@ -136,6 +161,7 @@ def test_the_published_protocol_has_figures_of_its_own(data: Path, small_bundle:
         (["--robustness", "--severities", "few"], "few"),
         (["--robustness", "--severities", "9"], "9"),
         (["--robustness", "--protocol", "paper"], "--robustness"),
+        (["--dose-response", "--protocol", "paper"], "--dose-response"),
         (["--protocol", "paper", "--maps", "."], "--maps"),
         (["--maps", "nowhere"], "nowhere"),
         (["--seed", "-1"], "--seed"),

@@ -1,7 +1,10 @@
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
-from conddiffusion_uad.evaluation.measure import compared, measure
+from conddiffusion_uad.evaluation.measure import compared, latent_auroc, measure
 from conddiffusion_uad.evaluation.methods import Scored
 from conddiffusion_uad.evaluation.settings import Rule
 
@@ -74,3 +77,19 @@ def test_a_changed_map_is_compared_with_the_former_by_hand() -> None:
     assert figures.correlation == pytest.approx((0.1 - 0.04) / (0.2 * 0.8))
     assert figures.difference == pytest.approx(0.6)
     assert figures.agreement == pytest.approx(0.5)
+
+
+def test_slices_with_lesion_are_told_from_others_by_the_eyes_of_the_encoder() -> None:
+    mask, truth = np.zeros((5, 8, 8), bool), np.zeros((5, 8, 8), bool)
+    mask[1:], mask[0, :2, :2] = True, True  # slice 0 shows too little brain: it has no value
+    truth[2, 3, 3] = truth[4, 1, 1] = truth[0, 0, 0] = True
+
+    def made(*values: float) -> Any:
+        measures = {"latent_dissimilarity_slices": list(values)} if values else {}
+        return SimpleNamespace(measures=measures, restored=SimpleNamespace(mask=mask))
+
+    assert latent_auroc(made(0.1, 0.3, 0.2, 0.9), truth) == 1
+    assert latent_auroc(made(0.4, 0.3, 0.2, 0.9), truth) == pytest.approx(3 / 4)
+    assert latent_auroc(made(0.5, 0.5, 0.5, 0.5), truth) == pytest.approx(1 / 2)
+    assert latent_auroc(made(0.1, 0.3, 0.2, 0.9), truth & False) is None
+    assert latent_auroc(made(), truth) is None  # no encoder

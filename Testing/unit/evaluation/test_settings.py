@@ -24,6 +24,19 @@ def test_each_scan_is_changed_in_each_way() -> None:
     ]
 
 
+def test_lesions_are_implanted_into_healthy_scans_alone_and_all_are_attacked() -> None:
+    sick = Case("q", "set", "T1", Path("sick.nii.gz"), Path("truth.nii.gz"))
+    asked = Settings(dose_response=True, adversarial=True)
+    assert [t.id for t in asked.trials([SCAN, sick])] == [
+        "set-p-T1",
+        "set-p-T1+worst-case_changes",
+        *(f"set-p-T1+implanted_lesions-{number}" for number in range(1, 5)),
+        "set-q-T1",
+        "set-q-T1+worst-case_changes",
+    ]
+    assert asked.changes and not Settings().changes
+
+
 def test_every_bundle_judges_every_scan_by_the_published_protocol() -> None:
     trials = Settings(bundles=("a", "b"), protocol=PUBLISHED).trials([SCAN])
     assert [(t.case, t.bundle) for t in trials] == [(SCAN, 0), (SCAN, 1)]

@@ -111,7 +111,7 @@ def test_a_refusal_of_a_changed_scan_is_a_result(
         raise BadInput("no_brain", "No brain.")
 
     experiment.open_folder(tmp_path, settings.to_json(), "test")
-    monkeypatch.setattr(trial, "_result_of_scan", refuse)
+    monkeypatch.setattr(trial, "result_of_scan", refuse)
     trial.evaluate(Trial(case, "reoriented"), settings, tmp_path)
     (kept,) = load_all(tmp_path)
     assert (kept.refused, kept.methods) == ("no_brain", {})

@@ -13,9 +13,9 @@ from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.method import parts
 from conddiffusion_uad.method.anomaly_map import ANOMALY_MAPS
 from conddiffusion_uad.method.anomaly_map import learned_inputs as given
+from conddiffusion_uad.method.anomaly_map.combined import Combined
 from conddiffusion_uad.method.anomaly_map.learned import Learned, LearnedMap
 from conddiffusion_uad.method.anomaly_map.learned_network import LearnedMapNetwork
-from conddiffusion_uad.method.anomaly_map.product import Product
 from conddiffusion_uad.method.brain import Volume
 from conddiffusion_uad.method.restored import Restored
 from conddiffusion_uad.method.run import score
@@ -180,24 +180,73 @@ def test_opinions_with_and_without_reconstructions_are_averaged_and_not_bounded_
     assert both.max() > 1, "a probability above 1 - 1 / e"
 
 
-def test_the_product_is_zero_outside_and_follows_both_maps(scene):
+def healthy_values(learned: float, residual: float) -> dict[str, object]:
+    """Maps of which a healthy brain has these values in one of ten, and ten times as large in one of 100, voxels."""
+    curves = {"learned": learned, "residual": residual}
+    return {name: {"scores": [1.0, 2.0], "residuals": [v, 10 * v], "scans": 1} for name, v in curves.items()}
+
+
+def test_a_combined_map_adds_what_each_finds_unusual_by_its_weight(scene):
     restored, model = scene
-    residual = {"sign": "hyperintense", "smoothing": "none"}
-    product = Product(residual=residual, learned={"reconstructed": False}, floor=0.1)
-    found, learned = product(restored, model), Learned(reconstructed=False)(restored, model)
-    assert np.allclose(found[1], 0.1 * learned[1], atol=1e-5), "no residual there"
-    assert np.allclose(found[2][8:56, 8:56], 0.6 * learned[2][8:56, 8:56], atol=1e-4), "a residual of .5 there"
-    assert not found[~restored.mask].any() and found.dtype == np.float32
+    options = {"residual": {"sign": "hyperintense", "smoothing": "none"}, "learned": {"reconstructed": False}}
+    learned = Learned(reconstructed=False)(restored, model)
+    with pytest.raises(ValueError, match="healthy brains"):
+        Combined(**options)(restored, model)
+    # half of the residual's .5 is one of ten healthy voxels: a score of 1 + .25 / 2.25
+    healthy = healthy_values(float(learned[2, 20, 20]), 0.25)
+    plain = Combined(**options, healthy=healthy, residual_weight=0, intensity_weight=0)(restored, model)
+    assert plain[2, 20, 20] == pytest.approx(1, abs=1e-3) and not plain[~restored.mask].any()
+    found = Combined(**options, healthy=healthy, residual_weight=2, intensity_weight=0)(restored, model)
+    rise = found - plain
+    assert np.allclose(rise[2][8:56, 8:56], 2 * (1 + 0.25 / 2.25), atol=1e-3), "a residual of .5 there"
+    assert np.allclose(rise[1], 0, atol=1e-3), "no residual there"
+    assert found.dtype == np.float32
 
 
-def test_a_product_is_read_and_written_and_refuses_what_its_maps_do_not_know():
-    values = {"kind": "product", "residual": {"sign": "hypointense"}, "learned": {"twice": True}, "floor": 0.05}
+@pytest.mark.parametrize("sign", ["hyperintense", "hypointense", "absolute"])
+def test_the_brain_itself_says_how_unusual_an_intensity_is(scene, sign):
+    """Of 12 of 12,288 voxels unlike all others, each is as unusual as one of 1,024."""
+    restored, model = scene
+    volume = np.random.default_rng(0).uniform(0.45, 0.55, restored.mask.shape).astype(np.float32) * restored.mask
+    volume[2, 30, 10:22] = {"hyperintense": 0.9, "hypointense": 0.1, "absolute": 0.1}[sign]
+    scan = replace(restored, brain=Volume(volume, restored.mask, restored.grid))
+    options = {"residual": {"sign": sign}, "learned": {"reconstructed": False}, "healthy": healthy_values(1.0, 1.0)}
+    with_it, without = (Combined(**options, intensity_weight=w)(scan, model) for w in (1, 0))
+    assert np.allclose((with_it - without)[2, 30, 10:22], np.log10(12288 / 6), atol=0.03)
+    assert np.median((with_it - without)[restored.mask]) == pytest.approx(np.log10(2), abs=0.02)
+
+
+def test_a_combined_map_is_read_and_written_and_refuses_what_its_maps_do_not_know():
+    healthy = healthy_values(1.0, 0.1)
+    values = {"kind": "combined", "residual": {"sign": "hypointense"}, "learned": {"twice": True}, "healthy": healthy}
     part = parts.read(ANOMALY_MAPS, values, "anomaly_map.T1")
-    assert part == Product({"sign": "hypointense"}, {"twice": True}, 0.05) and part.spacing == Learned().spacing
-    assert parts.written(ANOMALY_MAPS, part) == values and isinstance(part, parts.Learned)
-    for wrong in ({"residual": {"sing": 1}}, {"learned": {"thrice": True}}, {"floor": -1}, {"residual": {"sign": "x"}}):
+    assert part == Combined({"sign": "hypointense"}, {"twice": True}, healthy) and part.spacing == Learned().spacing
+    assert parts.written(ANOMALY_MAPS, part) == values | {"residual_weight": 0.5, "intensity_weight": 0.5}
+    assert isinstance(part, parts.Learned)
+    decreasing = {"scores": [2, 1], "residuals": [1, 2], "scans": 1}
+    for wrong in (
+        {"residual": {"sing": 1}},
+        {"residual": {"sign": "x"}},
+        {"learned": {"thrice": True}},
+        {"residual_weight": -1},
+        {"intensity_weight": float("nan")},
+        {"healthy": {"learned": healthy["learned"]}},
+        {"healthy": {**healthy, "residual": {}}},
+        {"healthy": {**healthy, "residual": decreasing}},
+        {"healthy": {**healthy, "residual": 3}},
+    ):
         with pytest.raises(ValueError, match=r"anomaly_map\.T1"):
             parts.read(ANOMALY_MAPS, {**values, **wrong}, "anomaly_map.T1")
+
+
+def test_healthy_values_are_measured_inside_the_brain_of_every_scan():
+    rng = np.random.default_rng(1)
+    masks = [rng.random((4, 40, 40)) > 0.5 for _ in range(3)]
+    scans = [({name: np.where(m, rng.random(m.shape), 9) for name in ("learned", "residual")}, m) for m in masks]
+    known = Combined.measured(scans)
+    for name in ("learned", "residual"):
+        assert known[name]["scans"] == 3 and max(known[name]["residuals"]) <= 1 + 1e-3
+    assert Combined(residual={}, healthy=known).healthy == known
 
 
 def test_it_is_found_by_its_name_in_a_configuration():

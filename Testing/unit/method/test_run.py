@@ -91,6 +91,18 @@ def test_every_timestep_gives_a_sample_and_they_disagree_as_they_differ(brain: V
     assert not restored.spread[~brain.mask].any()
 
 
+def test_the_uncertainty_is_the_standard_error_of_the_score_in_its_unit(brain: Volume) -> None:
+    part = {"T2": Residual("absolute", tissue="any", smoothing="none")}
+    bundle = bundle_of(Recorder(), {"T2": Half()}, anomaly_map=part)
+    scored = score(bundle, brain, "T2", timesteps=(100, 300), uncertainty=True)
+    # Without the one sample the residual is 0.03, without the other 0.01, and half of it the score.
+    assert scored.uncertainty is not None
+    assert scored.uncertainty[brain.mask] == pytest.approx(0.005, abs=1e-5)
+    assert not scored.uncertainty[~brain.mask].any()
+    assert scored.score[brain.mask] == pytest.approx(0.01, abs=1e-5)
+    assert score(bundle, brain, "T2", timesteps=(100, 300)).uncertainty is None
+
+
 def test_one_forward_a_timestep_and_one_encoding_a_slice(brain: Volume) -> None:
     model = Recorder()
     restore(bundle_of(model), brain, "T2", timesteps=(250, 750))

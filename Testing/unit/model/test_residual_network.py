@@ -9,7 +9,7 @@ from monai.networks.nets import ResNet
 from torch import nn
 
 from conddiffusion_uad.model.denoiser import SpatialAttention
-from conddiffusion_uad.model.residual_network import ResidualNetwork
+from conddiffusion_uad.model.residual_network import NORMS, ResidualNetwork, fewest_values
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,21 @@ def test_a_seed_makes_the_network_of_monai(block: str, layers: tuple[int, ...]) 
 def test_an_unknown_block_is_refused() -> None:
     with pytest.raises(ValueError, match="basic, bottleneck"):
         ResidualNetwork("wide", (1, 1, 1, 1), (8, 8, 8, 8), 4)
+
+
+@pytest.mark.parametrize("side", [24, 32, 33, 64])
+@pytest.mark.parametrize("norm", ["batch", "instance", "group", "layer"])
+def test_where_a_normalization_has_a_single_value_the_network_cannot_be_trained(norm: str, side: int) -> None:
+    widths = (8, 16, 16, 8)  # the last stage has one channel in each of the 8 groups
+    network = ResidualNetwork("basic", (1, 1, 1, 1), widths, 4, norm).train()
+    assert set(NORMS) == {"batch", "instance", "group", "layer"}
+    image = torch.rand(1, 1, side, side)
+    if fewest_values(norm, widths, side, side) == 1:
+        with pytest.raises(ValueError, match="more than 1"):
+            network.features(image)
+    else:
+        network.features(image)
+    assert (fewest_values(norm, widths, side, side) == 1) == (norm != "layer" and side <= 32)
 
 
 def test_attention_is_that_of_monai() -> None:

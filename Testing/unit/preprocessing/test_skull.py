@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import pytest
@@ -112,25 +109,6 @@ def test_a_bare_brain_is_left_alone_and_the_option_overrides(monkeypatch: pytest
     assert skull.brain_mask(image, "on", "cpu", Quiet()).method == skull.DEEPBET
     assert skull.brain_mask(whole, "auto", "cpu", Quiet()).method == skull.DEEPBET
     assert calls == ["cpu", "cpu"]
-
-
-class Remembering:
-    """Like deepbet, it keeps a scan's box in itself between finding it and using it."""
-
-    def run(self, image: Any) -> tuple[None, Any, None]:
-        self.box = image.shape
-        time.sleep(0.05)
-        assert self.box == image.shape, "another thread's scan was mixed up with this one"
-        return None, image, None
-
-
-def test_scans_of_two_threads_are_not_mixed_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    shared = Remembering()
-    monkeypatch.setattr(skull, "_extraction", lambda device: shared)
-    scans = [sitk.GetImageFromArray(np.ones((size, size, size), np.float32)) for size in (4, 5, 6, 7)]
-    with ThreadPoolExecutor(len(scans)) as threads:
-        masks = list(threads.map(lambda scan: skull._deepbet(scan, "cpu"), scans))
-    assert [mask.GetSize() for mask in masks] == [scan.GetSize() for scan in scans]
 
 
 def test_a_mask_that_reaches_into_the_scalp_is_cut_back() -> None:

@@ -1,5 +1,7 @@
 """How a bundle of a learned map is put together and tried."""
 
+from dataclasses import replace
+
 import make_bundle
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from judge_figures import VOXEL_ML
 from safetensors.torch import save_file
 
 from conddiffusion_uad.bundle import bundle as bundles
-from conddiffusion_uad.bundle.expected_findings import counts, levels
+from conddiffusion_uad.bundle.expected_findings import counts, levels, promised
 from conddiffusion_uad.method.anomaly_map.learned import LearnedWeights
 from conddiffusion_uad.training.data.healthy_bank import FINE
 from conddiffusion_uad.training.recipe import SHIPPED
@@ -23,7 +25,9 @@ def made(tmp_path_factory: pytest.TempPathFactory):
     torch.manual_seed(3)
     weights = LearnedWeights()
     save_file({name: value.half() for name, value in weights.state_dict().items()}, folder / "map.safetensors")
-    bundle = make_bundle.assembled("default", RECIPE, folder / "map.safetensors", folder / "new")
+    base = bundles.load("default")
+    texts = make_bundle.Texts(base.path / bundles.GATE, base.path / "LICENSE", RECIPE)
+    bundle = make_bundle.assembled(base, folder / "map.safetensors", folder / "new", texts)
     return bundle, weights, folder / "new"
 
 
@@ -37,7 +41,7 @@ def test_it_has_the_denoiser_of_another_bundle_and_the_map_that_was_exported(mad
     assert bundle.config.timesteps == (100, 300)
     assert set(bundle.gate) == {"T1", "T2", "FLAIR"} and not bundle.calibration
     assert (folder / bundles.RECIPE).read_text() == RECIPE.read_text()
-    assert "NonCommercial" in (folder / "LICENSE").read_text()  # the denoiser's own is freer
+    assert (folder / "LICENSE").read_text() == (bundles.load("default").path / "LICENSE").read_text()
 
 
 def test_a_case_is_shown_as_a_detection_shows_a_scan(made):
@@ -51,8 +55,16 @@ def test_a_case_is_shown_as_a_detection_shows_a_scan(made):
     assert seen.grid == FINE and np.array_equal(seen.volume, volume.astype(np.float32))
     assert seen.origin.grid == made[0].config.grid and seen.origin.samples.max() == pytest.approx(0.4, abs=1e-3)
     assert seen.origin.volume[41, 30, 30] == pytest.approx(volume[41, 60:62, 60:62].astype(float).mean(), abs=1e-3)
-    found = make_bundle.map_of(made[0], case)
-    assert found.shape == size and found[mask].min() > 0 and not found[~mask].any()
+    with pytest.raises(ValueError, match="healthy brains"):
+        made[0].method.anomaly_map["T1"](seen, made[0].model)
+    one_a_contrast = [(contrast, replace(case, contrast=contrast)) for contrast in made[0].config.contrasts]
+    config, maps = make_bundle.measured(made[0], one_a_contrast)
+    for contrast, found in maps.items():
+        assert found.shape == size and found[mask].min() > 0 and not found[~mask].any(), contrast
+        again = config.method.anomaly_map[contrast](
+            make_bundle.seen(dict(one_a_contrast)[contrast], made[0]), made[0].model
+        )
+        assert np.array_equal(again, found), contrast
 
 
 def test_each_scan_is_tried_with_what_the_others_say():
@@ -69,3 +81,19 @@ def test_each_scan_is_tried_with_what_the_others_say():
     told = make_bundle.tried(scores, thresholds, counts(scores, thresholds, VOXEL_ML, make_bundle.LEAST_ML))
     assert told["made for 1"][3] == 12 and max(told["made for 1"][:3]) <= 1
     assert told["threshold"] > 3 and told["ml"][:3] == [0, 0, 0]
+
+
+def test_scans_that_are_only_tried_are_judged_by_the_thresholds_of_the_others():
+    def with_spots(number: int) -> np.ndarray:
+        score = np.full((8, 60, 60), 0.5, np.float32)
+        score[0, 59, 59] = 6  # too small for a finding
+        for k in range(number):
+            score[1:7, 2 + 9 * k : 8 + 9 * k, 2:8] = 4
+        return score
+
+    healthy = [with_spots(n) for n in (0, 2, 1)]
+    thresholds = levels(healthy)
+    counted = counts(healthy, thresholds, VOXEL_ML, make_bundle.LEAST_ML)
+    expected = promised(thresholds, counted, make_bundle.LEAST_ML)
+    found = make_bundle.made([with_spots(5), with_spots(0)], expected)
+    assert found["made in others for 1"] == [5, 0] and found["made in others for 0.5"] == [0, 0]

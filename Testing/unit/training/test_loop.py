@@ -32,7 +32,7 @@ class Textures:
 
     def draw(self, count: int, source: torch.Generator) -> Slabs:
         volume = torch.rand(count, 1, 16, 16, generator=source)
-        return Slabs(volume, volume > 0, torch.arange(count), torch.zeros(count, dtype=torch.long), View(GRID))
+        return Slabs(volume, volume > 0, torch.arange(count), *torch.zeros(2, count, dtype=torch.long), View(GRID))
 
 
 class Rising:

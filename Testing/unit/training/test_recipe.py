@@ -44,6 +44,20 @@ def test_shipped_recipes_can_be_used(path: Path) -> None:
     assert not any(size % model.divisor for size in recipe.bundle.grid.size[:2])
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "told"),
+    [
+        ("norm-instance", ["grid.size=[32, 32, 24]"], "single pixels of slices of 32 x 32, and instance norm"),
+        ("trial", ["grid.size=[32, 32, 24]", "fit.batch=1"], "batch norm.* a larger batch"),
+    ],
+)
+def test_an_encoder_that_sees_nothing_of_small_slices_is_refused(name: str, changes: list[str], told: str) -> None:
+    with pytest.raises(BadInput, match=told):
+        recipes.load(name, changes)
+    for change in ("grid.size=[40, 32, 24]", "fit.batch=2" if name == "trial" else "condition.norm=layer"):
+        recipes.load(name, [*changes, change])
+
+
 def test_the_paper_is_the_published_training() -> None:
     paper = recipes.load("paper")
     model = paper.bundle.build()

@@ -62,19 +62,24 @@ def tiny(name: str) -> dict[str, Any]:
     if isinstance(values["condition"], dict) and "block_inplanes" in values["condition"]:
         values["condition"] |= {"features": 8, "block_inplanes": [8, 8, 16, 16]}
     if values["condition"] != "none":
-        values["measures"] = ["disagreement", "latent_dissimilarity"]
+        graded = [{**part, "features": 8} for part in values.get("measures", ()) if part["kind"] == "severity"]
+        values["measures"] = ["disagreement", "latent_dissimilarity", *graded]
     map_of_t1 = values["anomaly_map"]["T1"]
     if map_of_t1["kind"] == "residual":
         map_of_t1 |= {"sign": "absolute", "tissue": "any"}  # the ball is bright
     values["anomaly_map"] = {"T1": map_of_t1}
     fit = values["fit"]
     fit |= {"samples": 16, "batch": 8, "warm_up": 0, "precision": "fp32", "objective": smaller(fit["objective"])}
+    sources = TINY["source"]
+    if name == "vat":  # which wants to tell sources apart
+        parts = (("t1/0[0-3]*.nii.gz", 1), ("t1/0[4-8]*.nii.gz", 2))
+        sources = [{**sources[0], "files": files, "held_out": held_out} for files, held_out in parts]
     grid = TINY["grid"]
     if (
         values["condition"] != "none" and values["condition"].get("norm") == "instance"
     ):  # more than one pixel at the end
         grid = {**grid, "size": [48, 48, 24], "spacing": [4.0, 4.0, 8.0]}
-    return {**values, **TINY, "grid": grid, "fit": fit}
+    return {**values, **TINY, "grid": grid, "fit": fit, "source": sources}
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +119,9 @@ def test_a_system_is_trained_calibrated_and_used(
     scores = [sitk.GetArrayFromImage(detection.heatmap) for detection in found]
     assert (scores[0] == scores[1]).all() and scores[0].max() > 0  # the same again, and something to see
     assert found[0].measures == found[1].measures
+    assert ("severity" in found[0].measures) == ("severity" in loaded.metadata) == (name == "severity")
+    if name == "severity":
+        assert loaded.trainable.networks["severity"].normal.norm().item() == pytest.approx(1, abs=1e-5)
 
 
 def test_a_recipe_says_only_in_what_it_differs(tmp_path: Path) -> None:
@@ -133,6 +141,8 @@ def test_a_recipe_says_only_in_what_it_differs(tmp_path: Path) -> None:
     [
         ("pddpm", {"restore": {"kind": "one_step", "timesteps": [500]}}, "noised in one square, but .* everywhere"),
         ("trial", {"restore": {"kind": "patched"}}, "noised everywhere, but .* in one square"),
+        ("vat", {"condition": "none"}, "stages of a residual network"),
+        ("vat", {"source": TINY["source"]}, "tells sources apart, and only one"),
     ],
 )
 def test_parts_that_cannot_work_together_are_refused(name: str, changes: dict[str, Any], told: str) -> None:

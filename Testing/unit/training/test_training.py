@@ -177,6 +177,11 @@ def test_slices_of_one_patch_cannot_be_pretrained_on(data: Path, tmp_path: Path)
     assert train(data, "pretrain", "--output", tmp_path / "encoder.safetensors") == EXIT_BAD_INPUT
 
 
+def test_a_single_seen_patch_in_a_batch_cannot_be_normalized(data: Path, tmp_path: Path) -> None:
+    one = ("--set", "grid.size=[40, 24, 24]", "--set", "pretrain.batch=1", "--cache", tmp_path / "cache")
+    assert train(data, "pretrain", "--output", tmp_path / "encoder.safetensors", *one) == EXIT_BAD_INPUT
+
+
 def test_a_training_goes_on_from_a_bundle_with_the_same_network(calibrated: Path, data: Path, tmp_path: Path) -> None:
     going_on = ("--set", "fit.samples=16", "--set", "fit.learning_rate=0", "--from", calibrated)
     assert train(data, "fit", *going_on, "--output", tmp_path / "second") == 0

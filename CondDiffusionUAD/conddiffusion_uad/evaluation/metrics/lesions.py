@@ -14,8 +14,8 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from conddiffusion_uad.bundle.calibration import threshold as threshold_at
 from conddiffusion_uad.detection.findings import components
+from conddiffusion_uad.method.calibration import threshold as threshold_at
 
 SIZE_BINS_ML: Mapping[str, tuple[float, float]] = {
     "< 0.1 ml": (0.0, 0.1),

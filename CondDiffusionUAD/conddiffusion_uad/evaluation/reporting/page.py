@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conddiffusion_uad.bundle.calibration import threshold as threshold_at
 from conddiffusion_uad.evaluation.record import Record
-from conddiffusion_uad.evaluation.reporting import missing, plots, shift_plots, shifts, tables
+from conddiffusion_uad.evaluation.reporting import attacks, doses, missing, plots, shift_plots, shifts, tables
 from conddiffusion_uad.evaluation.reporting.table import Table, amount, listed, number
 from conddiffusion_uad.evaluation.settings import NATIVE, PUBLISHED
 from conddiffusion_uad.evaluation.shifts import CLEAN
+from conddiffusion_uad.method.calibration import threshold as threshold_at
 from conddiffusion_uad.protocol.failures import RESEARCH_USE
 
 Values = Mapping[str, Any]
@@ -70,6 +70,8 @@ def page(about: Values, records: Sequence[Record], summary: Values, picture: Loa
         failed=bool(failures),
         troubles=troubles,
         shift_reading=shifts.READING,
+        dose_reading=doses.READING,
+        attack_reading=attacks.READING,
         **(_native(about, clean, summary, picture) if native else _published(summary)),
     )
 
@@ -139,6 +141,8 @@ def _section(group: Values, members: Sequence[Record], main: str, threshold: flo
         "plots": [Picture.of("svg+xml", svg.encode(), f"{title}: {what}") for what, svg in drawn],
         "tables": tables.of_group(group, main),
         "shifts": shifts.table(group),
+        "doses": doses.table(group),
+        "attacks": attacks.table(group),
         "shift_plot": shifted
         and Picture.of("svg+xml", shifted.encode(), f"{title}: figures by corruption", shift_plots.CAPTION),
     }

@@ -42,6 +42,8 @@ _ORDER = (CLEAN, *CORRUPTIONS, *GEOMETRIC_CHANGES)
 def summarize_shifts(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Means over the scans of a data set and contrast, a mapping for each corruption and severity, clean scans first.
 
+    Trials that are no fault of an acquisition or another way of storing do not count.
+
     A scan that a corruption leaves as it is counts with the figures of the scan as it is, so that all means are over
     the same scans, but for those that were refused.
 
@@ -56,7 +58,7 @@ def summarize_shifts(records: Sequence[Record]) -> list[dict[str, Any]]:
         An interval is "mean", "low", "high" and "n", as in :class:`statistics.Interval`.
     """
     clean = {record.case: record for record in records if record.corruption == CLEAN}
-    kinds = {(record.corruption, record.severity) for record in records}
+    kinds = {(record.corruption, record.severity) for record in records if record.corruption in _ORDER}
     if kinds <= {(CLEAN, 0)}:
         return []
     ordered = sorted(kinds, key=lambda kind: (_ORDER.index(kind[0]), kind[1]))

@@ -14,6 +14,8 @@ from conddiffusion_uad.evaluation.metrics.score_counts import ScoreCounts, auroc
 from conddiffusion_uad.evaluation.metrics.statistics import FOLDS, bootstrap_pooled, permutation_test
 from conddiffusion_uad.evaluation.record import MODEL, MethodRecord, Record
 from conddiffusion_uad.evaluation.reporting import curves
+from conddiffusion_uad.evaluation.reporting.attacks import summarize_attacks
+from conddiffusion_uad.evaluation.reporting.doses import summarize_doses
 from conddiffusion_uad.evaluation.reporting.shifts import interval, summarize_shifts
 from conddiffusion_uad.evaluation.shifts import CLEAN
 
@@ -56,6 +58,10 @@ def summarize(records: Sequence[Record], load: LoadCounts) -> Values:
                             "any_finding": interval, share of scans} of the healthy scans,
                 "versus_main": {"difference", "p", "n"} of the average precision, main minus this; null for the main,
                 "curves": see :mod:`conddiffusion_uad.evaluation.reporting.curves`}},
+            "attacks": see :func:`conddiffusion_uad.evaluation.reporting.attacks.summarize_attacks`; empty when nothing
+                was attacked,
+            "doses": see :func:`conddiffusion_uad.evaluation.reporting.doses.summarize_doses`; empty when no lesion was
+                implanted,
             "shifts": see :func:`conddiffusion_uad.evaluation.reporting.shifts.summarize_shifts`; empty when
                 no scan was changed}]}
 
@@ -98,6 +104,8 @@ def _group(every: Sequence[Record], methods: Sequence[str], main: str, load: Loa
         "seconds": _means(records, "seconds"),
         "peak_memory_mb": max(memory, default=None),
         "methods": figures,
+        "doses": summarize_doses(every),
+        "attacks": summarize_attacks(every),
         "shifts": summarize_shifts(every),
     }
 
@@ -196,4 +204,4 @@ def _means(records: Sequence[Record], part: str) -> Values:
     """The interval of each value in a part of the records that may be missing from them."""
     known = [record for record in records if getattr(record, part) is not None]
     keys = getattr(known[0], part) if known else ()
-    return {key: interval(known, lambda record, key=key: getattr(record, part)[key]) for key in keys}
+    return {key: interval(known, lambda record, key=key: getattr(record, part).get(key)) for key in keys}

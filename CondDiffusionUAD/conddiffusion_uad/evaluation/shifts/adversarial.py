@@ -8,15 +8,24 @@ e)`` raise the mean residual of healthy tissue (a false alarm), or lower that of
 of the reconstruction held fixed. Changes stay inside the brain and intensities in [0, 1].
 
 What differs: the paper attacks reconstructions from undersampled measurements; here it is the residual that anomaly
-maps are made of.
+maps are made of, in a few slices of each scan, on the model's grid. A model that is fitted to each scan is attacked as
+it was before.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
+import numpy as np
 import torch
 
+from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.evaluation.data.cases import Examined
+from conddiffusion_uad.method.anomaly_map.mahalanobis import dissimilarity
+from conddiffusion_uad.method.brain import slices_of
 from conddiffusion_uad.method.restore import Restorer
 from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
@@ -24,6 +33,13 @@ from conddiffusion_uad.model.slices import Slices
 
 FALSE_ALARM, MISSED_LESION = 1, -1
 """What an attack aims at: which way it moves the residual."""
+
+WORST = "worst-case changes"
+"""What a trial calls them."""
+
+AIMS: Mapping[str, int] = MappingProxyType({"false alarm": FALSE_ALARM, "missed lesion": MISSED_LESION})
+SIZES = tuple(step / 255 for step in (0.5, 1, 2, 4))  # gray levels of a screen
+MOST_SLICES = 4  # of each scan: those with the most lesion, or with the most brain in a healthy one
 
 
 @dataclass(frozen=True)
@@ -86,3 +102,41 @@ def residual(
 def within(slices: Slices, change: torch.Tensor) -> torch.Tensor:
     """A change, but none outside the brain and none that leaves [0, 1]."""
     return ((slices.image + change).clamp(0, 1) - slices.image) * slices.brain
+
+
+def worst_cases(bundle: Bundle, examined: Examined, seed: int) -> Iterator[dict[str, Any]]:
+    """How far changes of each aim and size move the residual in a scan.
+
+    Args:
+        bundle: Loaded, on the device that computes.
+        examined: The scan.
+        seed: Of the noise, and of the random changes.
+
+    Yields:
+        ``aim``, ``size``; ``usual``, ``random`` and ``worst``, the mean residuals of healthy tissue or of lesion in the
+        slices as they are and with such changes; ``similarity``, the mean structural similarity of the slices with the
+        worst ones. No missed lesion where there is none.
+    """
+    truth = examined.truth_on_grid() & examined.mask
+    order = np.lexsort((-examined.mask.sum(axis=(1, 2)), -truth.sum(axis=(1, 2))))
+    chosen = np.sort(order[:MOST_SLICES])
+    model, restorer = bundle.adaptable().requires_grad_(False), bundle.method.restore
+    slices = slices_of(examined.prepared, bundle.method.context, examined.case.contrast, chosen).to(model.device)
+    lesion = torch.from_numpy(truth[chosen]).unsqueeze(1).to(model.device)
+    seeds, source = Seeds(seed, chosen), torch.Generator().manual_seed(seed)
+    for name, aim in AIMS.items():
+        where = slices.brain & ~lesion if aim == FALSE_ALARM else lesion
+        for size in SIZES if bool(where.any()) else ():
+            worst = Attack(size, aim=aim)(model, restorer, slices, seeds, where)
+            images = (slices.image, random_like(slices, worst, source), worst)
+            with torch.no_grad():
+                found = [float(residual(model, restorer, slices.with_image(i), seeds, where)) for i in images]
+            first, last = (image[:, 0].cpu().numpy() for image in (slices.image, worst))
+            brain = examined.mask[chosen]
+            alike = float(1 - dissimilarity(first, last, brain)[brain].mean())
+            yield {
+                "aim": name,
+                "size": size,
+                **dict(zip(("usual", "random", "worst"), found, strict=True)),
+                "similarity": alike,
+            }

@@ -10,10 +10,10 @@ from typing import Protocol
 
 import numpy as np
 
+from conddiffusion_uad.method.anomaly_map.combined import Combined
 from conddiffusion_uad.method.anomaly_map.feature_space import FeatureSpace
 from conddiffusion_uad.method.anomaly_map.learned import Learned
 from conddiffusion_uad.method.anomaly_map.mahalanobis import Mahalanobis
-from conddiffusion_uad.method.anomaly_map.product import Product
 from conddiffusion_uad.method.anomaly_map.residual import Residual
 from conddiffusion_uad.method.restored import Restored
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
@@ -38,7 +38,7 @@ class AnomalyMap(Protocol):
 ANOMALY_MAPS: Mapping[str, type[AnomalyMap]] = {
     "residual": Residual,
     "learned": Learned,
-    "product": Product,
+    "combined": Combined,
     "mahalanobis": Mahalanobis,
     "feature_space": FeatureSpace,
 }

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conddiffusion_uad.model.encoder import ImageEncoder, build_encoder
+from conddiffusion_uad.model.residual_network import fewest_values
 from conddiffusion_uad.protocol.job import is_number
 
 BLOCKS = ("basic", "bottleneck")
@@ -52,6 +53,19 @@ class Encoder:
     def build(self) -> ImageEncoder:
         """The network with new weights."""
         return build_encoder(self.network, self.features)
+
+    def require_slices(self, height: int, width: int, batch: int) -> None:
+        """Raise ValueError unless slices of that size can be trained with, so many at once.
+
+        A normalization that has a single value to take a mean over gives zero, whatever the value is.
+        """
+        norm = self.network.get("norm", "batch")
+        if fewest_values(norm, self.block_inplanes, height, width) * (batch if norm == "batch" else 1) == 1:
+            raise ValueError(
+                f"its encoder makes single pixels of slices of {height} x {width}, and {norm} normalization turns all "
+                f"of them into the same zero: take a finer grid{', a larger batch' if norm == 'batch' else ''} or "
+                "another normalization"
+            )
 
 
 def _is_count(value: object, most: int) -> bool:

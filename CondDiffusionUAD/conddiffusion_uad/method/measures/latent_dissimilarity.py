@@ -44,7 +44,7 @@ class LatentDissimilarity:
         """The curve: ``latent_dissimilarity_mm``, the heights of the slices that show enough brain (positions on the
         grid where heights are not known), and ``latent_dissimilarity_slices``, one value of 0 to 2 for each. And
         ``latent_dissimilarity``, the largest of them; 0 for a scan without brain."""
-        shown = np.flatnonzero(restored.mask.sum(axis=(1, 2)) >= LEAST_VOXELS)
+        shown = shown_slices(restored.mask)
         values: list[float] = []
         for index in np.split(shown, range(BATCH, len(shown), BATCH)):
             scan, healthy = (
@@ -66,3 +66,8 @@ class LatentDissimilarity:
         with torch.no_grad():
             features: torch.Tensor = model.encoder(slices_of(brain, (), restored.contrast, index).to(model.device))
         return features.float()
+
+
+def shown_slices(mask: np.ndarray) -> np.ndarray:
+    """Positions along z of the slices of a brain mask (z, y, x) that show enough brain."""
+    return np.flatnonzero(mask.sum(axis=(1, 2)) >= LEAST_VOXELS)

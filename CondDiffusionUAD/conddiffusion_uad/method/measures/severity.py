@@ -7,7 +7,8 @@ distance from it grades severity without ever having seen a grade.
 With the mean z of the encoder's features over the slices of a scan, ``severity = n . z - b``, n of length one, above 0
 on the side of the sick. ``train severity`` finds n and b, and how far held-out healthy scans are.
 
-What differs: nobody needs sick scans, the sick slices are healthy ones with synthetic anomalies; the plane is that of
+What differs: nobody needs sick scans, the sick slices are healthy ones with synthetic anomalies (or, on request, all
+slices of scans that are known to be sick, which says less than the paper's single vertebrae); the plane is that of
 Fisher's discriminant instead of a support vector machine's; and the features are the condition of the denoiser, which
 knows no more of a slice than that.
 """

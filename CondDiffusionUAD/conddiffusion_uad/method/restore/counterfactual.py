@@ -7,8 +7,10 @@ The slice is brought to a timestep by deterministic DDIM steps, which can be und
 below). On the way back, the pixels of a mask M take random DDPM steps and find something likelier there; all others
 return as they came: ``x_(t-1) = M DDPM(x_t) + (1 - M) DDIM(x_t)``.
 
-What differs: no labels. The paper takes M from the saliency of a classifier of sick and healthy scans; here it is the
-share of the brain where the slice differs most from its reconstruction in one step, and what is near. And the pixels
+What differs: no labels. The paper takes M from the saliency of a classifier of sick and healthy scans, found by walking
+in the space of an auto-encoder. Here it is the share of the brain where the slice differs most from its reconstruction
+in one step, and what is near; or, as ``saliency`` says, where the measure severity, which knows healthy slices and
+synthetic anomalies, depends most on the slice: where its gradient is largest, averaged over 5 x 5 pixels. The pixels
 beside M take the very values of the way up, which DDIM would come back to if it had no error of its own: outside of M
 the result is the scan, to the last digit.
 """
@@ -17,18 +19,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
 
 from conddiffusion_uad.method.checks import require_timesteps, require_whole
+from conddiffusion_uad.method.measures.severity import Severity
 from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.schedule import STEPS, CosineSchedule
 from conddiffusion_uad.model.slices import Slices
 from conddiffusion_uad.protocol.job import is_number
 
+if TYPE_CHECKING:
+    from conddiffusion_uad.method.method import Method
+
+_BLUR = 5  # pixels a side that a saliency is averaged over
 FIRST = 1  # the timestep that a clean slice is said to have: there, the noise has 0.00004 of the power
 
 
@@ -41,12 +48,14 @@ class Counterfactual:
         steps: Steps that the whole way to 1000 would have; the way to a timestep has its share of them.
         share: Of the pixels of the brain in a slice, those that are drawn anew because they differ most.
         grow: Pixels by which these places grow.
+        saliency: Name of the network of the measure severity whose gradient says where; empty for the differences.
     """
 
     timesteps: tuple[int, ...] = (500,)
     steps: int = 50
     share: float = 0.1
     grow: int = 1
+    saliency: str = ""
 
     def __post_init__(self) -> None:
         require_timesteps(self.timesteps)
@@ -55,6 +64,18 @@ class Counterfactual:
             raise ValueError(f"with {self.steps} steps, timesteps begin at {FIRST + STEPS // self.steps}")
         if not is_number(self.share, 0, 1) or type(self.grow) is not int or not is_number(self.grow, 0, 64):
             raise ValueError("share is a number from 0 to 1, grow a whole number from 0 to 64")
+
+    def require(self, method: Method) -> None:
+        """See ``parts.Particular``."""
+        if self.saliency and not any(isinstance(p, Severity) and p.weights == self.saliency for p in method.measures):
+            raise ValueError(
+                "the saliency of a counterfactual is the gradient of the measure severity; measures does not list it"
+            )
+
+    @property
+    def plain(self) -> bool:
+        """Whether it needs networks that gradients can follow; see ``Method.plain``."""
+        return bool(self.saliency)
 
     @property
     def samples(self) -> int:
@@ -74,7 +95,8 @@ class Counterfactual:
     ) -> torch.Tensor:
         level = torch.full((len(slices),), timestep, device=slices.image.device)
         estimate = model(slices, level, model.noise(seeds.of(timestep), slices.image), condition)
-        where = self.suspicious(slices, estimate)
+        importance = saliency(model, slices, self.saliency) if self.saliency else (slices.image - estimate).abs()
+        where = self.suspicious(slices, importance)
         walk = Walk(model, slices, condition, self.steps)
         way = walk.up(timestep)
         x = way[-1]
@@ -83,9 +105,9 @@ class Counterfactual:
             x = torch.where(where, walk.random_step(x, step, noise), way[step - 1])
         return torch.where(where, (x + 1) / 2, slices.image)
 
-    def suspicious(self, slices: Slices, estimate: torch.Tensor) -> torch.Tensor:
-        """M: where slices differ most from their estimates, boolean (B, 1, H, W), inside the brain."""
-        differences = (slices.image - estimate).abs().masked_fill(~slices.brain, -1)
+    def suspicious(self, slices: Slices, importance: torch.Tensor) -> torch.Tensor:
+        """M: where something (B, 1, H, W) that is not negative is largest, boolean of that shape, inside the brain."""
+        differences = importance.masked_fill(~slices.brain, -1)
         brain = slices.brain.flatten(1).sum(dim=1)
         chosen = (self.share * brain).round().long()
         order = differences.flatten(1).argsort(dim=1, descending=True)
@@ -93,6 +115,21 @@ class Counterfactual:
         found = (ranks < chosen[:, None]).view_as(slices.brain).float()
         grown = functional.max_pool2d(found, 2 * self.grow + 1, stride=1, padding=self.grow)
         return (grown > 0) & slices.brain
+
+
+def saliency(model: ConditionedDiffusion, slices: Slices, weights: str) -> torch.Tensor:
+    """How much the severity of each slice depends on each pixel, (B, 1, H, W), not negative.
+
+    Args:
+        model: In its plain form.
+        slices: On its device.
+        weights: Name of the network that keeps the plane of the severity.
+    """
+    with torch.enable_grad():
+        image = slices.image.detach().clone().requires_grad_(True)
+        severity = model.networks[weights](model.encoder(slices.with_image(image)).float()).sum()
+        (gradient,) = torch.autograd.grad(severity, image)
+    return functional.avg_pool2d(gradient.abs(), _BLUR, stride=1, padding=_BLUR // 2)
 
 
 class Walk:

@@ -65,7 +65,7 @@ class Epochs:
     Slices without brain come as often as others, as in the published training.
 
     Args:
-        scans: To go through; they stay on disk.
+        scans: To go through, each with the position of its source; they stay on disk.
         size: Slabs in a batch.
         seed: Of the order.
         augmentation: Of the volumes before the slice is taken.
@@ -75,7 +75,9 @@ class Epochs:
         BadInput: ``no_training_data`` when there are fewer scans than slabs in a batch.
     """
 
-    def __init__(self, scans: Sequence[Scan], size: int, seed: int, augmentation: Augmentation, view: View) -> None:
+    def __init__(
+        self, scans: Sequence[tuple[Scan, int]], size: int, seed: int, augmentation: Augmentation, view: View
+    ) -> None:
         if len(scans) < size:
             raise BadInput(
                 "no_training_data",
@@ -89,13 +91,15 @@ class Epochs:
     def at(self, step: int, generator: torch.Generator) -> Slabs:
         epoch, batch = divmod(step, self.per_epoch)
         order = np.random.default_rng([self._seed, epoch]).permutation(len(self._scans))
-        chosen = [self._scans[index] for index in order[batch * self.size : (batch + 1) * self.size]]
+        drawn = [self._scans[index] for index in order[batch * self.size : (batch + 1) * self.size]]
+        chosen, sources = zip(*drawn, strict=True)
         z = [int(torch.randint(len(scan.volume), (), generator=generator)) for scan in chosen]
         images = torch.cat([self._images(scan, at, generator) for scan, at in zip(chosen, z, strict=True)])
         brain = np.concatenate([around(s.mask, at, self._view.reach) for s, at in zip(chosen, z, strict=True)]) > 0
         places = [scan.first + at for scan, at in zip(chosen, z, strict=True)]
         contrasts = [scan.contrast for scan in chosen]
-        return Slabs.of(images.unsqueeze(1), torch.from_numpy(brain).unsqueeze(1), places, contrasts, self._view)
+        slabs = Slabs.of(images.unsqueeze(1), torch.from_numpy(brain).unsqueeze(1), places, contrasts, self._view)
+        return slabs.of_source(torch.tensor(sources))
 
     def _images(self, scan: Scan, z: int, generator: torch.Generator) -> torch.Tensor:
         reach, spacing = self._view.reach, self._view.grid.spacing
@@ -122,7 +126,7 @@ def batches(
     if recipe.sampling.order == "mixture":
         sampler = BatchSampler(corpus, device, view, recipe.bundle.contrasts, recipe.sampling.ghosting)
         return Mixture(sampler, size, sum(len(part.fit) for part in corpus))
-    scans = [scan for part in corpus for scan in part.fit]
+    scans = [(scan, place) for place, part in enumerate(corpus) for scan in part.fit]
     augmentation = recipe.sampling.augmentation if augment else Augmentation()
     return Epochs(scans, size, recipe.seed, augmentation, view)
 

@@ -45,4 +45,5 @@ class BatchSampler:
         """A batch of slabs."""
         chosen = torch.multinomial(self._weights, count, replacement=True, generator=generator)
         counts = torch.bincount(chosen, minlength=len(self._samplers)).tolist()
-        return Slabs.cat([s.draw(n, generator) for s, n in zip(self._samplers, counts, strict=True) if n])
+        drawn = enumerate(zip(self._samplers, counts, strict=True))
+        return Slabs.cat([sampler.draw(n, generator).of_source(place) for place, (sampler, n) in drawn if n])

@@ -38,6 +38,9 @@ class View:
         return 2 * self.reach + 1
 
 
+_ENTRIES = ("volume", "brain", "z", "contrast", "source")  # of which each slab has one
+
+
 @dataclass(frozen=True)
 class Slabs:
     """B pieces of healthy volumes, each D = ``view.thickness`` slices on the bundle's grid.
@@ -47,6 +50,7 @@ class Slabs:
         brain: Where the brain is, boolean, same shape.
         z: Position of the slice in the middle along z on the grid, int64, shape (B,).
         contrast: Position in ``protocol.job.CONTRASTS``, or ``UNKNOWN``; int64, shape (B,).
+        source: Position of the source that they are from among those that are learned from; int64, shape (B,).
         view: What the network sees of them.
     """
 
@@ -54,6 +58,7 @@ class Slabs:
     brain: torch.Tensor
     z: torch.Tensor
     contrast: torch.Tensor
+    source: torch.Tensor
     view: View
 
     def __len__(self) -> int:
@@ -61,14 +66,13 @@ class Slabs:
 
     def __getitem__(self, index: slice | torch.Tensor) -> Slabs:
         """Some of them."""
-        volume, brain = self.volume[index], self.brain[index]
-        return replace(self, volume=volume, brain=brain, z=self.z[index], contrast=self.contrast[index])
+        return replace(self, **{name: getattr(self, name)[index] for name in _ENTRIES})
 
     @classmethod
     def cat(cls, parts: Sequence[Slabs]) -> Slabs:
         """Several batches of one view as one."""
-        names = ("volume", "brain", "z", "contrast")
-        return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names}, view=parts[0].view)
+        joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in _ENTRIES}
+        return cls(**joined, view=parts[0].view)
 
     @classmethod
     def of(
@@ -76,11 +80,16 @@ class Slabs:
     ) -> Slabs:
         """Slabs from their slices in a row, (B * D, 1, H, W), and a place and the name of a contrast for each.
 
-        Names that are no contrast of scans are unknown ones.
+        Names that are no contrast of scans are unknown ones. All are from the first source.
         """
         shape = (len(z), view.thickness, *images.shape[2:])
         known = [CONTRASTS.index(name) if name in CONTRASTS else UNKNOWN for name in contrasts]
-        return cls(images.view(shape), brain.view(shape), torch.tensor(z), torch.tensor(known), view)
+        source = torch.zeros(len(z), dtype=torch.long)
+        return cls(images.view(shape), brain.view(shape), torch.tensor(z), torch.tensor(known), source, view)
+
+    def of_source(self, source: torch.Tensor | int) -> Slabs:
+        """The same, from another source, or each from one of its own, (B,)."""
+        return replace(self, source=torch.as_tensor(source).expand(len(self)))
 
     @property
     def middle(self) -> torch.Tensor:

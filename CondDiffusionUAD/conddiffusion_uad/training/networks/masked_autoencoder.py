@@ -114,6 +114,12 @@ def patch_grid(height: int, width: int) -> tuple[int, int]:
     return math.ceil(height / STRIDE), math.ceil(width / STRIDE)
 
 
+def seen_patches(height: int, width: int, ratio: float) -> int:
+    """How many patches of a slice are seen when that share is masked; at least one is seen, and one masked."""
+    every = math.prod(patch_grid(height, width))
+    return min(max(round(every * (1 - ratio)), 1), every - 1)
+
+
 def _margins(shape: torch.Size) -> tuple[int, int, int, int]:
     """Pixels to be added left, right, at the top and at the bottom, so that patches cover slices (B, 1, H, W)."""
     rows, columns = patch_grid(*shape[2:])
@@ -133,7 +139,7 @@ def random_patches(slices: torch.Tensor, ratio: float, generator: torch.Generato
         Boolean, (B, 1, rows, columns) of :func:`patch_grid`, on the slices' device.
     """
     rows, columns = patch_grid(*slices.shape[2:])
-    kept = min(max(round(rows * columns * (1 - ratio)), 1), rows * columns - 1)
+    kept = seen_patches(*slices.shape[2:], ratio)
     order = torch.rand(len(slices), rows * columns, generator=generator).argsort(dim=1).argsort(dim=1)
     return (order < kept).view(-1, 1, rows, columns).to(slices.device)
 

@@ -21,6 +21,7 @@ from conddiffusion_uad.training.objectives.masked_windows import MaskedWindows
 from conddiffusion_uad.training.objectives.patched import PatchedDenoising
 from conddiffusion_uad.training.objectives.synomaly import Synomaly
 from conddiffusion_uad.training.objectives.synthetic_anomalies import SyntheticAnomalies
+from conddiffusion_uad.training.objectives.variance_aware import VarianceAware
 
 
 class Objective(Protocol):
@@ -28,7 +29,8 @@ class Objective(Protocol):
 
     ``pretrains`` tells whether the encoder alone is trained, inside a
     :class:`~conddiffusion_uad.training.networks.masked_autoencoder.MaskedAutoencoder`; otherwise it is the whole
-    :class:`~conddiffusion_uad.model.cddpm.ConditionedDiffusion`.
+    :class:`~conddiffusion_uad.model.cddpm.ConditionedDiffusion`. One whose model learns beside another network has a
+    method ``around``: it takes the model, and gives a network that has it as its ``model``, for the training.
     """
 
     @property
@@ -59,4 +61,5 @@ OBJECTIVES: Mapping[str, type[Objective]] = {
     "masked_windows": MaskedWindows,
     "coarse_noise": CoarseNoise,
     "synomaly": Synomaly,
+    "variance_aware": VarianceAware,
 }

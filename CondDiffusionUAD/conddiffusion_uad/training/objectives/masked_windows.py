@@ -44,7 +44,9 @@ class MaskedWindows(PatchedDenoising):
         noisy = super().corrupt(slabs, noise, generator)
         shape = noisy.healthy.shape[2:]
         dealt = torch.stack([deal(shape, self.side, self.turns, generator) for _ in range(len(noisy.healthy))])
-        where = noisy.where & (dealt.to(noisy.where.device) != 0)
+        hidden = noisy.where & (dealt.to(noisy.where.device) != 0)
+        # Where chance shows all patches of a window, as it does with a single one, the whole window is hidden.
+        where = torch.where(hidden.flatten(1).any(1).view(-1, 1, 1, 1), hidden, noisy.where)
         return PartlyNoisy(**{**vars(noisy), "where": where})
 
     def loss(self, network: nn.Module, example: PartlyNoisy) -> torch.Tensor:

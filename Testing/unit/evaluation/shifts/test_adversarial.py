@@ -1,23 +1,31 @@
-"""Attacks stay in their ball, go the way they aim at, and random changes are as large."""
+"""Attacks stay in their ball, go the way they aim at, random changes are as large; and what a scan's record has."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from restoring import Told, told
-from tiny_model import tiny_method, trained
+from tiny_model import GRID, tiny_method, trained
 
+from conddiffusion_uad.evaluation.shifts import adversarial
 from conddiffusion_uad.evaluation.shifts.adversarial import (
+    AIMS,
     FALSE_ALARM,
     MISSED_LESION,
+    MOST_SLICES,
+    SIZES,
     Attack,
     random_like,
     residual,
     within,
+    worst_cases,
 )
+from conddiffusion_uad.method.brain import Volume, slices_of
 from conddiffusion_uad.method.restore.multi_stage import MultiStage
 from conddiffusion_uad.method.restore.one_pass import OnePass
 from conddiffusion_uad.method.restore.one_step import OneStep
@@ -73,3 +81,41 @@ def test_intensities_stay_in_their_range() -> None:
 def test_what_is_no_attack_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="an attack has"):
         Attack(**wrong)
+
+
+def examined(volume: np.ndarray, truth: np.ndarray) -> Any:
+    mask = volume > 0
+    prepared, case = Volume(volume, mask, GRID), SimpleNamespace(id="mslub-07-T2", contrast="T2")
+    return SimpleNamespace(prepared=prepared, mask=mask, case=case, truth_on_grid=lambda: truth)
+
+
+def test_each_aim_and_size_is_tried_and_the_worst_is_worse_than_chance() -> None:
+    torch.manual_seed(0)
+    method = tiny_method()
+    bundle: Any = SimpleNamespace(adaptable=lambda: trained(Told.of(method)), method=method)
+    volume = np.random.default_rng(0).uniform(0.3, 0.7, (8, 16, 16)).astype(np.float32)
+    truth = np.zeros(volume.shape, bool)
+    truth[4, 5:9, 5:9] = True
+    truth[:, 0] = True  # some in all slices
+    found = list(worst_cases(bundle, examined(volume, truth), seed=0))
+    assert [(each["aim"], each["size"]) for each in found] == [(aim, size) for aim in AIMS for size in SIZES]
+    for each in found:
+        sign = AIMS[each["aim"]]
+        assert sign * (each["worst"] - each["usual"]) >= sign * (each["random"] - each["usual"])
+        assert 0 < each["similarity"] <= 1
+    largest = [each["worst"] - each["usual"] for each in found if each["size"] == SIZES[-1]]
+    assert largest[0] > 0.001 and largest[1] < -0.001
+
+
+def test_healthy_scans_have_no_lesion_to_miss_and_the_slices_with_most_brain_are_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    method, chosen = tiny_method(), []
+    bundle: Any = SimpleNamespace(adaptable=lambda: Told.of(method), method=method)
+    volume = np.zeros((8, 16, 16), np.float32)
+    for z in range(8):
+        volume[z, : 2 * z + 2] = 0.4
+    monkeypatch.setattr(adversarial, "slices_of", lambda *given: chosen.append(given[-1]) or slices_of(*given))
+    found = list(worst_cases(bundle, examined(volume, np.zeros(volume.shape, bool)), seed=0))
+    assert [each["aim"] for each in found] == ["false alarm"] * len(SIZES)
+    assert chosen[0].tolist() == [4, 5, 6, 7] and len(chosen[0]) == MOST_SLICES

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 import torch
 from restoring import Told, told
+from tiny_model import tiny_method
+from torch import nn
+from torch.nn import functional
 
-from conddiffusion_uad.method.restore.counterfactual import Counterfactual, Walk
+from conddiffusion_uad.method.measures.severity import Plane, Severity
+from conddiffusion_uad.method.restore.counterfactual import Counterfactual, Walk, saliency
 from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.schedule import STEPS, CosineSchedule
 from conddiffusion_uad.model.slices import Slices
@@ -78,10 +82,10 @@ def test_what_differs_most_is_suspicious_and_what_is_near() -> None:
     estimate = image.clone()
     estimate[..., 8:10, 8:10] += 0.3
     estimate[..., :2] += 0.9  # not brain
-    found = Counterfactual(share=4 / 360, grow=1).suspicious(slices, estimate)
+    found = Counterfactual(share=4 / 360, grow=1).suspicious(slices, (image - estimate).abs())
     assert found.sum() == 16 and bool(found[..., 7:11, 7:11].all())
-    assert not Counterfactual(share=0).suspicious(slices, estimate).any()
-    assert torch.equal(Counterfactual(share=1).suspicious(slices, estimate), slices.brain)
+    assert not Counterfactual(share=0).suspicious(slices, (image - estimate).abs()).any()
+    assert torch.equal(Counterfactual(share=1).suspicious(slices, (image - estimate).abs()), slices.brain)
 
 
 def test_outside_of_the_suspicious_places_the_scan_is_as_it_was() -> None:
@@ -90,11 +94,45 @@ def test_outside_of_the_suspicious_places_the_scan_is_as_it_was() -> None:
     part = Counterfactual((400,), steps=20, share=0.1, grow=0)
     found = part(model, slices, seeds)[0]
     level = torch.full((2,), 400)
-    where = part.suspicious(slices, model(slices, level, model.noise(seeds.of(400), slices.image)))
+    estimate = model(slices, level, model.noise(seeds.of(400), slices.image))
+    where = part.suspicious(slices, (slices.image - estimate).abs())
     assert torch.equal(found[~where], slices.image[~where])
     assert (found[where] - slices.image[where]).abs().min() > 1e-4
     other = part(model, slices, Seeds(1, np.arange(2)))[0]
     assert not torch.equal(found, other) and torch.equal(found, part(model, slices, seeds)[0])
+
+
+class Weighted(nn.Module):
+    """An encoder with two features: the sum of intensities times known weights, and one that says nothing."""
+
+    def __init__(self, weights: torch.Tensor) -> None:
+        super().__init__()
+        self.weights = weights
+
+    def forward(self, slices: Slices) -> torch.Tensor:
+        first = (slices.image * self.weights).flatten(1).sum(1)
+        return torch.stack([first, torch.zeros_like(first)], dim=1)
+
+
+def test_by_its_saliency_it_changes_what_the_severity_depends_on() -> None:
+    """Of a severity that is linear in the intensities, the gradient is its weights, whatever their sign."""
+    weights = torch.zeros(1, 1, 8, 8)
+    weights[..., 1, 1], weights[..., 6, 5] = 2.0, -5.0
+    model, plane = ideal(), Plane(2)
+    plane.normal.copy_(torch.tensor([0.6, 0.8]))
+    model.encoder, model.networks["severity"] = Weighted(weights), plane
+    slices = normal()
+    with torch.no_grad():
+        found = saliency(model, slices, "severity")
+        part = Counterfactual((400,), steps=20, share=9 / 64, grow=0, saliency="severity")
+        changed = part(model, slices, Seeds(0, np.arange(2)))[0] != slices.image
+    expected = functional.avg_pool2d(0.6 * weights.abs(), 5, stride=1, padding=2).expand_as(found)
+    assert torch.allclose(found, expected, atol=1e-6)
+    assert changed.sum(dim=(1, 2, 3)).tolist() == [9, 9] and not changed[..., :4, :].any()
+    assert part.plain and not Counterfactual().plain
+    with pytest.raises(ValueError, match="measures does not list it"):
+        tiny_method(restore=part)
+    assert tiny_method(restore=part, measures=(Severity(4),)).plain
 
 
 def test_a_step_is_no_longer_than_the_way() -> None:

@@ -14,7 +14,7 @@ from conddiffusion_uad.training import recipe as recipes
 from conddiffusion_uad.training.data.augmentation import Augmentation
 from conddiffusion_uad.training.data.batches import Ahead, Epochs, batches
 from conddiffusion_uad.training.data.corpus import Part, Scan
-from conddiffusion_uad.training.data.slabs import View
+from conddiffusion_uad.training.data.slabs import Slabs, View
 from conddiffusion_uad.training.data.source import Source
 
 VIEW = View(Grid((8, 8, 5), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0)))
@@ -26,12 +26,17 @@ def scans(count: int) -> list[Scan]:
     return [Scan(f"{i}", "T2", volume, volume > 0, None) for i, volume in enumerate(volumes)]
 
 
+def of_two_sources(count: int) -> list[tuple[Scan, int]]:
+    """The same; those with odd numbers are from the second source."""
+    return [(scan, index % 2) for index, scan in enumerate(scans(count))]
+
+
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
 def test_every_scan_comes_once_an_epoch_in_another_order() -> None:
-    batches = Epochs(scans(12), 4, 0, Augmentation(), VIEW)
+    batches = Epochs(of_two_sources(12), 4, 0, Augmentation(), VIEW)
     assert batches.per_epoch == 3
     orders = [
         [int(value) for step in range(3) for value in batches.at(3 * epoch + step, generator()).volume[:, 0, 0, 0]]
@@ -41,10 +46,17 @@ def test_every_scan_comes_once_an_epoch_in_another_order() -> None:
     assert len({tuple(order) for order in orders}) == 3
 
 
+def test_slabs_tell_their_source() -> None:
+    slabs = Epochs(of_two_sources(12), 4, 0, Augmentation(), VIEW).at(0, generator())
+    assert slabs.source.tolist() == [int(value) % 2 for value in slabs.volume[:, 0, 0, 0]]
+    assert slabs[1:].source.tolist() == slabs.source.tolist()[1:]
+    assert Slabs.cat([slabs, slabs]).source.tolist() == 2 * slabs.source.tolist()
+
+
 def test_the_last_smaller_batch_is_dropped_and_a_batch_must_fill() -> None:
-    assert Epochs(scans(11), 4, 0, Augmentation(), VIEW).per_epoch == 2
+    assert Epochs(of_two_sources(11), 4, 0, Augmentation(), VIEW).per_epoch == 2
     with pytest.raises(BadInput, match="do not fill a batch"):
-        Epochs(scans(3), 4, 0, Augmentation(), VIEW)
+        Epochs(of_two_sources(3), 4, 0, Augmentation(), VIEW)
 
 
 def test_nothing_is_learned_from_a_source_without_weight() -> None:

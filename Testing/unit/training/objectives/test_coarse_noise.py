@@ -20,7 +20,7 @@ def slabs(count: int = 8, side: int = 16) -> Slabs:
     volume = 0.5 + 0.2 * torch.rand(count, 1, side, side, generator=torch.Generator().manual_seed(0))
     volume[:, :, :4] = 0
     place = torch.zeros(count, dtype=torch.long)
-    return Slabs(volume, volume > 0, place, place, View(GRID))
+    return Slabs(volume, volume > 0, place, place, place, View(GRID))
 
 
 def example(strength: float = 1.0) -> Any:

@@ -15,11 +15,11 @@ from conddiffusion_uad.training.objectives.masked_windows import MaskedWindows
 OBJECTIVE = MaskedWindows(size=12, side=4, turns=4)
 
 
-def example() -> Any:
-    volume = torch.rand(200, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.8 + 0.1
-    place = torch.zeros(200, dtype=torch.long)
-    slabs = Slabs(volume, volume > 0, place, place, View(GRID))
-    return OBJECTIVE.corrupt(slabs, tiny_config().method.noise, torch.Generator().manual_seed(1))
+def example(objective: MaskedWindows = OBJECTIVE, count: int = 200) -> Any:
+    volume = torch.rand(count, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.8 + 0.1
+    place = torch.zeros(count, dtype=torch.long)
+    slabs = Slabs(volume, volume > 0, place, place, place, View(GRID))
+    return objective.corrupt(slabs, tiny_config().method.noise, torch.Generator().manual_seed(1))
 
 
 def test_three_of_four_patches_of_a_window_are_hidden() -> None:
@@ -40,6 +40,18 @@ def test_errors_count_in_hidden_patches_which_the_condition_does_not_see() -> No
             return made.healthy + torch.where(where, 0.1, 5.0)
 
     assert OBJECTIVE.loss(Off(), made).item() == pytest.approx(0.2, rel=1e-4)
+
+
+@pytest.mark.parametrize(("size", "count"), [(16, 1), (4, 40)])
+def test_every_slice_has_something_to_learn(size: int, count: int) -> None:
+    """Where all patches of a window are visible, as one as large as the slice always is, the window is hidden whole."""
+    made = example(MaskedWindows(size=size, side=size), count)
+    assert made.where.flatten(1).any(1).all()
+
+    def guess(*_: Any, **__: Any) -> torch.Tensor:
+        return made.healthy + 0.1
+
+    assert MaskedWindows.loss(OBJECTIVE, guess, made).item() == pytest.approx(0.2, rel=1e-4)  # type: ignore[arg-type]
 
 
 def test_windows_smaller_than_a_patch_are_refused() -> None:

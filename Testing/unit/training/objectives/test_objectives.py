@@ -42,7 +42,7 @@ def grays(count: int, source: torch.Generator, *, side: int = 16, view: View | N
     view = view or View(GRID)
     volume = torch.rand(count, 1, 1, 1, generator=source).clamp(0.2, 0.8).repeat(1, view.thickness, side, side)
     volume[:, :, :2] = 0
-    return Slabs(volume, volume > 0, torch.full((count,), 4), torch.zeros(count, dtype=torch.long), view)
+    return Slabs(volume, volume > 0, torch.full((count,), 4), *torch.zeros(2, count, dtype=torch.long), view)
 
 
 class Grays:

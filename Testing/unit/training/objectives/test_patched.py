@@ -18,7 +18,7 @@ NOISE = tiny_config().method.noise
 def slabs(count: int = 64, side: int = 16) -> Slabs:
     volume = torch.rand(count, 1, side, side, generator=torch.Generator().manual_seed(0))
     place = torch.zeros(count, dtype=torch.long)
-    return Slabs(volume, volume > 0, place, place, View(GRID))
+    return Slabs(volume, volume > 0, place, place, place, View(GRID))
 
 
 def test_squares_are_whole_and_lie_anywhere() -> None:

@@ -42,7 +42,7 @@ def test_both_signs_come_one_for_each_slice() -> None:
 def test_the_rest_of_the_noise_is_the_models_own() -> None:
     volume = torch.rand(4, 1, 32, 32, generator=generator())
     place = torch.zeros(4, dtype=torch.long)
-    slabs = Slabs(volume, volume > 0, place, place, View(GRID))
+    slabs = Slabs(volume, volume > 0, place, place, place, View(GRID))
     plain = Denoising().corrupt(slabs, Gaussian(), generator(1))
     made = Synomaly().corrupt(slabs, Gaussian(), generator(1))
     added = made.noise - plain.noise

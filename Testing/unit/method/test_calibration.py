@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from conddiffusion_uad.bundle import bundle as bundles
-from conddiffusion_uad.bundle.calibration import HIGHEST, Calibration, threshold
 from conddiffusion_uad.evaluation.metrics.score_counts import count
+from conddiffusion_uad.method.calibration import HIGHEST, Calibration, threshold
 
 
 @pytest.fixture(scope="module")

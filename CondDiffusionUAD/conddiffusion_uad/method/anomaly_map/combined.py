@@ -1,0 +1,128 @@
+"""How unusual the learned map, the residual and the plain intensity are in healthy brains, added up.
+
+Each is wrong in its own way, so that what several of them find unusual stands out, and what one alone sees is not lost
+as it would be in a product. Adding ``-log p`` is Fisher's way to combine tests (1932), with the weights of Good (1955).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from conddiffusion_uad.method.anomaly_map.learned import Learned
+from conddiffusion_uad.method.anomaly_map.residual import Residual
+from conddiffusion_uad.method.brain import resampled
+from conddiffusion_uad.method.calibration import Calibration
+from conddiffusion_uad.method.intensity import ranked
+from conddiffusion_uad.method.parts import KIND, read
+from conddiffusion_uad.method.restored import Restored
+from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+
+MAPS = ("learned", "residual")
+"""The maps whose values in healthy brains have to be known."""
+
+
+@dataclass(frozen=True)
+class Combined:
+    """``-log10 p`` of the learned map, and of residual and intensity by their weights, on the grid of the learned one.
+
+    p is the share of healthy tissue where a map is as large; of the intensity, the share of this brain.
+
+    Attributes:
+        residual: Fields of a :class:`Residual`. Its sign is that of the intensity, too.
+        learned: Fields of a :class:`Learned`.
+        healthy: A :class:`Calibration` for each of :data:`MAPS`; empty until they are measured.
+        residual_weight: Of the residual; the learned map has 1.
+        intensity_weight: Of the intensity.
+    """
+
+    residual: Mapping[str, Any]
+    learned: Mapping[str, Any] = field(default_factory=dict)
+    healthy: Mapping[str, Any] = field(default_factory=dict)
+    residual_weight: float = 0.5
+    intensity_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not (self.residual_weight >= 0 and self.intensity_weight >= 0):
+            raise ValueError("no weight of a combined map is negative")
+        if self.healthy and set(self.healthy) != set(MAPS):
+            raise ValueError(f"a combined map knows healthy values of {' and '.join(MAPS)}, or of none")
+        _ = self._learned, self._residual, self._calibrations  # which refuse what they do not know
+
+    @cached_property
+    def _learned(self) -> Learned:
+        return read({"learned": Learned}, {KIND: "learned", **self.learned}, "learned")
+
+    @cached_property
+    def _residual(self) -> Residual:
+        return read({"residual": Residual}, {KIND: "residual", **self.residual}, "residual")
+
+    @cached_property
+    def _calibrations(self) -> dict[str, Calibration]:
+        try:
+            return {name: Calibration.from_json(values) for name, values in self.healthy.items()}
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the healthy values of a combined map are incomplete: {error}") from error
+
+    @property
+    def weights(self) -> str:
+        """Name of the learned map's network and of its file."""
+        return self._learned.weights
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Of the grid that the map is made on, mm along x, y, z."""
+        return self._learned.spacing
+
+    def build(self) -> nn.Module:
+        """The learned map's network with new weights."""
+        return self._learned.build()
+
+    def maps(self, restored: Restored, model: ConditionedDiffusion) -> dict[str, np.ndarray]:
+        """Each of :data:`MAPS`, float32 (z, y, x), on the learned map's grid. Raises as the learned map does."""
+        learned = self._learned(restored, model)
+        origin = restored.origin or restored
+        assert restored.grid is not None and origin.grid is not None
+        residual = resampled(self._residual(origin, model), origin.mask, origin.grid, restored.grid)
+        return {"learned": learned, "residual": np.maximum(residual, 0)}
+
+    @staticmethod
+    def measured(healthy: Sequence[tuple[Mapping[str, np.ndarray], np.ndarray]]) -> dict[str, Any]:
+        """What ``healthy`` is to be, from :meth:`maps` and mask of each healthy scan.
+
+        Raises:
+            ValueError: They have too few voxels.
+        """
+        return {name: Calibration.measure([[maps[name][mask]] for maps, mask in healthy]).to_json() for name in MAPS}
+
+    def __call__(self, restored: Restored, model: ConditionedDiffusion) -> np.ndarray:
+        """The map, float32 (z, y, x), 0 outside the brain.
+
+        Raises:
+            ValueError: It is not known where the voxels lie, or what the maps are in healthy brains.
+        """
+        if not self.healthy:
+            raise ValueError("a combined map has to know its maps' values in healthy brains, and none are measured yet")
+        return self.added(self.maps(restored, model), restored)
+
+    def added(self, maps: Mapping[str, np.ndarray], restored: Restored) -> np.ndarray:
+        """The map of :meth:`maps` that are there already."""
+        scores = {name: self._calibrations[name].score(maps[name], restored.mask) for name in MAPS}
+        unusual = scores["learned"] + np.float32(self.residual_weight) * scores["residual"]
+        return unusual + np.float32(self.intensity_weight) * self._intensity(restored)
+
+    def _intensity(self, restored: Restored) -> np.ndarray:
+        """``-log10`` of the share of the brain that is as bright, or as dark, or as far from the median."""
+        mask = restored.mask
+        volume = restored.volume[mask]
+        found = np.zeros(mask.shape, np.float32)
+        if volume.size:
+            values = {"hyperintense": volume, "hypointense": -volume}.get(self._residual.sign)
+            values = np.abs(volume - np.median(volume)) if values is None else values
+            found[mask] = -np.log10(1 - (ranked(values) - 0.5) / volume.size)
+        return found
