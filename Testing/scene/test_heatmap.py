@@ -76,7 +76,7 @@ def test_the_legend_leaves_the_name_of_the_volume_free(nodes: DetectionNodes, wi
     left = legend.GetPosition()[0] * (1 - legend.GetSize()[1]) * width
     bottom = legend.GetPosition()[1] * 600
     assert (left > 160) != lifted, "pixels that Slicer gives to the name"
-    assert bottom == pytest.approx(26 if lifted else 6)
+    assert bottom == pytest.approx(38 if lifted else 6)
 
 
 def test_a_scale_that_somebody_changed_is_fixed_again_and_the_legend_never_knew(nodes: DetectionNodes) -> None:

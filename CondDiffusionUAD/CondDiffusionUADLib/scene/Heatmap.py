@@ -24,7 +24,7 @@ LEGEND_PIXELS = (180, 36)  # width and height: text in it is as large whatever t
 LEGEND_RIGHT = 0.85  # of the room beside it: Slicer names the volumes on the left, and the title has to fit
 LEGEND_MARGIN_PIXELS = 6  # above the lower edge of the view, where the ruler ends
 LEGEND_MOST = (0.9, 0.2)  # of a small view
-LEGEND_NAMES = (160, 20)  # pixels that the name of a volume takes on the left, and the height of its line
+LEGEND_NAMES = (160, 32)  # pixels that the name of a volume takes on the left, and up to where its line reaches
 LEGEND_FONT_SIZE = 12
 
 # From violet through red to yellow in equal steps of CIELAB lightness (28 to 92): equal steps of the score look equal,
