@@ -1,4 +1,4 @@
-"""Detects with the usual model, `learned`, in the real application, slides to few false findings, and quits in a second run.
+"""Detects with the usual model in the real application, slides to few false findings, and quits in a second run.
 
     SLICER=~/Slicer/Slicer STUDY_ENVIRONMENT=/path/bin/python python Testing/studies/slicer_learned.py
 
