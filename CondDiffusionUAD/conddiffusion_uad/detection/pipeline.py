@@ -108,7 +108,7 @@ def detect(
     limit = sensitivity.threshold(bundle, contrast, healthy_flagged, expected_findings)
 
     if uncertainty:
-        require_samples(bundle, timesteps)
+        require_samples(bundle, contrast, timesteps)
     if timesteps is not None:
         _warn_of_other_timesteps(timesteps, bundle, progress)
 
@@ -147,13 +147,16 @@ def detect(
     return Detection(*images, findings, limit, scored.restored.batch, prepared, assessment, scored.measures, doubt)
 
 
-def require_samples(bundle: Bundle, timesteps: Sequence[int] | None) -> None:
-    """Raise BadInput("one_sample") unless a bundle reconstructs a scan more than once."""
-    if bundle.method.at(timesteps).restore.samples < LEAST_SAMPLES:
+def require_samples(bundle: Bundle, contrast: str, timesteps: Sequence[int] | None) -> None:
+    """Raise BadInput("too_few_samples") unless a bundle's map can do without each of its reconstructions of a scan."""
+    method = bundle.method.at(timesteps)
+    least = max(LEAST_SAMPLES, 1 + getattr(method.anomaly_map[contrast], "least_samples", 1))
+    if method.restore.samples < least:
         levels = "" if timesteps is None else " with these --levels"
         raise BadInput(
-            "one_sample",
-            f"The bundle {bundle.name} reconstructs a scan only once{levels}, so that nothing tells how sure it is.",
+            "too_few_samples",
+            f"The bundle {bundle.name} makes {method.restore.samples} reconstructions of a scan{levels}; to tell how "
+            f"sure its score is takes {least}.",
             "Leave out --uncertainty, or take a bundle with more noise levels or samples.",
         )
 

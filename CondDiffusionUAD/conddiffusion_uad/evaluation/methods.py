@@ -190,7 +190,7 @@ def existing_map(examined: Examined, settings: Settings) -> Scored:
     values = sitk.GetArrayFromImage(sitk.Resample(_read_map(file), reference, sitk.Transform(), sitk.sitkLinear))
     raw = np.where(examined.native_mask, values, 0).astype(np.float32)
     flagged = settings.maps_threshold
-    score = rank_score(raw, examined.native_mask) if flagged is None else raw * np.float32(limit / flagged)
+    score = rank_score(raw, examined.native_mask) if flagged is None else raw / np.float32(flagged) * np.float32(limit)
     return Scored(MAPS, raw, score, limit)
 
 

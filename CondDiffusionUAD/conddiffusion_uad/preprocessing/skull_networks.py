@@ -105,7 +105,7 @@ def _largest(found: np.ndarray) -> np.ndarray:
 
 
 def _box(brain: np.ndarray, shape: tuple[int, ...]) -> Index | None:
-    """The box (z, y, x) around a rough look (x, y, z; near R, A, S) in a volume of a shape (z, y, x)."""
+    """The box (z, y, x) around a rough look (x, y, z; near R, A, S) in a volume of a shape (z, y, x), if it has one."""
     box = []
     for axis, (length, step) in enumerate(zip(shape[::-1], TURNED[::-1], strict=True)):
         planes = np.flatnonzero(brain.mean(axis=tuple({0, 1, 2} - {axis})) > LEAST_SHARE)
@@ -114,6 +114,8 @@ def _box(brain: np.ndarray, shape: tuple[int, ...]) -> Index | None:
         first, last, scale = int(planes[0]), int(planes[-1]) + 1, length / brain.shape[axis]
         center, size = round((first + last) / 2 * scale), round((last - first) * scale * (1 + 2 * MARGIN))
         low, high = max(0, int(center - size / 2)), min(length, int(center + size / 2))
+        if low >= high:  # less than a voxel is no brain
+            return None
         box.append(np.arange(length - high, length - low) if step < 0 else np.arange(low, high))
     x, y, z = box
     return z, y, x

@@ -1,7 +1,10 @@
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.evaluation import methods
@@ -11,10 +14,11 @@ from conddiffusion_uad.evaluation.methods import (
     asymmetry,
     baseline_maps,
     blur_residual,
+    existing_map,
     rank_score,
     robust_z,
 )
-from conddiffusion_uad.evaluation.settings import Settings
+from conddiffusion_uad.evaluation.settings import Rule, Settings
 from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.method.brain import Volume
 from conddiffusion_uad.method.intensity import rank_normalized
@@ -141,3 +145,20 @@ def test_rank_score_flags_the_top_percent_of_each_brain() -> None:
 def test_equal_values_share_a_rank_so_that_nothing_is_flagged_by_chance() -> None:
     score = rank_score(np.zeros((1, 10, 10), np.float32), np.ones((1, 10, 10), bool))
     assert not score.any()
+
+
+@pytest.mark.parametrize("flagged", [0.05, 0.01, 0.003])
+def test_a_value_of_another_map_that_is_its_threshold_is_flagged(tmp_path: Path, flagged: float) -> None:
+    """Whatever the numbers are: a map of zeros and ones has no other value that could be."""
+    values = np.zeros((4, 6, 8), np.float32)
+    where: Any = SimpleNamespace(
+        case=Case("p", "set", "T1", Path("scan")),
+        prepared=SimpleNamespace(reference=GRID),
+        native_mask=np.ones(values.shape, bool),
+    )
+    for limit in np.linspace(0.01, 3, 100):
+        values[2] = limit
+        sitk.WriteImage(GRID.with_array(values), str(tmp_path / "p.nii.gz"))
+        settings = Settings(maps=tmp_path, maps_threshold=float(limit), rule=Rule(healthy_flagged=flagged))
+        found = existing_map(where, settings)
+        assert np.array_equal(found.score >= found.threshold, values > 0), limit

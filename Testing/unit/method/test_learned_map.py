@@ -19,6 +19,7 @@ from conddiffusion_uad.method.anomaly_map.learned_network import LearnedMapNetwo
 from conddiffusion_uad.method.brain import Volume
 from conddiffusion_uad.method.restored import Restored
 from conddiffusion_uad.method.run import score
+from conddiffusion_uad.protocol.failures import BundleFailure
 
 SHAPE = (6, 64, 96)
 
@@ -190,7 +191,7 @@ def test_a_combined_map_adds_what_each_finds_unusual_by_its_weight(scene):
     restored, model = scene
     options = {"residual": {"sign": "hyperintense", "smoothing": "none"}, "learned": {"reconstructed": False}}
     learned = Learned(reconstructed=False)(restored, model)
-    with pytest.raises(ValueError, match="healthy brains"):
+    with pytest.raises(BundleFailure, match="healthy brains"):
         Combined(**options)(restored, model)
     # half of the residual's .5 is one of ten healthy voxels: a score of 1 + .25 / 2.25
     healthy = healthy_values(float(learned[2, 20, 20]), 0.25)

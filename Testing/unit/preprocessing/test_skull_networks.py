@@ -10,6 +10,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 
 from conddiffusion_uad.io.geometry import FLIP, affine_of
 from conddiffusion_uad.io.volume import Grid
@@ -47,6 +48,17 @@ def test_masks_are_those_of_the_package(grid: Grid) -> None:
     assert found.dtype == np.uint8
     assert expected.mean() > 0.05
     assert np.mean((found > 0) != expected) < 1e-5
+
+
+def test_what_is_thinner_than_a_voxel_is_no_brain() -> None:
+    def sheet(seen: torch.Tensor) -> torch.Tensor:
+        """Brain in three of 128 planes, of which a voxel is as thick as eight."""
+        found = torch.zeros(1, 2, *seen.shape[2:])
+        found[..., 60:63] = 1
+        return found
+
+    scan = Grid((90, 90, 16), (2.0, 2.0, 10.0), (0.0, 0.0, 0.0)).with_array(np.ones((16, 90, 90), np.float32))
+    assert not skull_networks.mask(scan, skull_networks.Networks(sheet, sheet, "cpu")).any()  # type: ignore
 
 
 def test_nothing_else_of_the_package_is_imported_and_no_brain_is_an_empty_mask(environment: dict[str, str]) -> None:

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.expected_findings import counts, levels, promised
 from conddiffusion_uad.method.anomaly_map.learned import LearnedWeights
+from conddiffusion_uad.protocol.failures import BundleFailure
 from conddiffusion_uad.training.data.healthy_bank import FINE
 from conddiffusion_uad.training.recipe import SHIPPED
 
@@ -55,7 +56,7 @@ def test_a_case_is_shown_as_a_detection_shows_a_scan(made):
     assert seen.grid == FINE and np.array_equal(seen.volume, volume.astype(np.float32))
     assert seen.origin.grid == made[0].config.grid and seen.origin.samples.max() == pytest.approx(0.4, abs=1e-3)
     assert seen.origin.volume[41, 30, 30] == pytest.approx(volume[41, 60:62, 60:62].astype(float).mean(), abs=1e-3)
-    with pytest.raises(ValueError, match="healthy brains"):
+    with pytest.raises(BundleFailure, match="healthy brains"):
         made[0].method.anomaly_map["T1"](seen, made[0].model)
     one_a_contrast = [(contrast, replace(case, contrast=contrast)) for contrast in made[0].config.contrasts]
     config, maps = make_bundle.measured(made[0], one_a_contrast)

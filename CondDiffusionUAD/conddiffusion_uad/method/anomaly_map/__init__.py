@@ -23,7 +23,8 @@ class AnomalyMap(Protocol):
     """A way of making the map. One with a network of its own is also ``parts.Learned``.
 
     A map may have an attribute ``spacing``, mm along x, y and z: it is then given the scan on a grid with such voxels,
-    and makes its map there; ``restored.origin`` is on the bundle's grid.
+    and makes its map there; ``restored.origin`` is on the bundle's grid. One that needs more than one reconstruction
+    says how many as ``least_samples``.
     """
 
     def __call__(self, restored: Restored, model: ConditionedDiffusion) -> np.ndarray:

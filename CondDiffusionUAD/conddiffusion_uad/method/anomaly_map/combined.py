@@ -22,6 +22,7 @@ from conddiffusion_uad.method.intensity import ranked
 from conddiffusion_uad.method.parts import KIND, read
 from conddiffusion_uad.method.restored import Restored
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+from conddiffusion_uad.protocol.failures import BundleFailure
 
 MAPS = ("learned", "residual")
 """The maps whose values in healthy brains have to be known."""
@@ -104,10 +105,15 @@ class Combined:
         """The map, float32 (z, y, x), 0 outside the brain.
 
         Raises:
-            ValueError: It is not known where the voxels lie, or what the maps are in healthy brains.
+            ValueError: It is not known where the voxels lie.
+            BundleFailure: ``bundle_not_calibrated`` when the maps' values in healthy brains are not known.
         """
         if not self.healthy:
-            raise ValueError("a combined map has to know its maps' values in healthy brains, and none are measured yet")
+            raise BundleFailure(
+                "bundle_not_calibrated",
+                "The bundle's map adds up maps, and their values in healthy brains are not measured yet.",
+                "Make the bundle as its recipe says.",
+            )
         return self.added(self.maps(restored, model), restored)
 
     def added(self, maps: Mapping[str, np.ndarray], restored: Restored) -> np.ndarray:

@@ -19,7 +19,7 @@ calibration, not a search on labelled scans, gives it its threshold. ``form = "d
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from skimage.metrics import structural_similarity
@@ -52,6 +52,9 @@ class Mahalanobis:
     size: float = 1.0
     structure: bool = True
 
+    least_samples: ClassVar[int] = 2
+    """Reconstructions that it needs, to know how they vary."""
+
     def __post_init__(self) -> None:
         if self.form not in FORMS or type(self.structure) is not bool:
             raise ValueError(f"form is one of {FORMS}, structure true or false")
@@ -62,7 +65,7 @@ class Mahalanobis:
 
     def require(self, method: Method) -> None:
         """See ``parts.Particular``."""
-        if method.restore.samples < 2:
+        if method.restore.samples < self.least_samples:
             raise ValueError(
                 "a Mahalanobis distance needs two reconstructions at least, to know how they vary, and restore gives "
                 "one: take several timesteps, or the restorer repeated"

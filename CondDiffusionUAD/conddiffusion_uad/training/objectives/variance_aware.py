@@ -86,12 +86,17 @@ class VarianceAware(SyntheticAnomalies):
         return SlicesOfSources(**vars(made), source=slabs.source.to(made.healthy.device))
 
     def loss(self, network: nn.Module, example: NoisySlices) -> torch.Tensor:
-        """The loss of the slices, its variance between sources, and how wrong the adversary is."""
+        """The loss of the slices, its variance between sources, and while it learns, how wrong the adversary is.
+
+        A validation goes without the last: the better the encoder forgets, the larger it is.
+        """
         assert isinstance(example, SlicesOfSources)
         estimate, logits, pairs = network(example.seen, example.timestep, example.noise)
         each = 2 * (example.weight * (estimate - example.healthy).abs()).flatten(1).mean(1)
-        same = example.source[pairs[0]] == example.source[pairs[1]]
-        return each.mean() + self.variance * between(each, example.source) + balanced(logits, same)
+        task = each.mean() + self.variance * between(each, example.source)
+        if not network.training:
+            return task
+        return task + balanced(logits, example.source[pairs[0]] == example.source[pairs[1]])
 
 
 def between(losses: torch.Tensor, source: torch.Tensor) -> torch.Tensor:

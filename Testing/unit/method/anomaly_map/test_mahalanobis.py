@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 from tiny_model import tiny_method
 
-from conddiffusion_uad.method.anomaly_map.mahalanobis import Mahalanobis, dissimilarity
+from conddiffusion_uad.detection.pipeline import require_samples
+from conddiffusion_uad.method.anomaly_map.mahalanobis import FORMS, Mahalanobis, dissimilarity
 from conddiffusion_uad.method.brain import Volume
 from conddiffusion_uad.method.restore.one_step import OneStep
 from conddiffusion_uad.method.restore.repeated import Repeated
 from conddiffusion_uad.method.restored import Restored
+from conddiffusion_uad.method.uncertainty import uncertainty
 from conddiffusion_uad.protocol.failures import BadInput
 
 RIDGE = 0.01
@@ -78,6 +83,19 @@ def test_one_reconstruction_does_not_tell_how_they_vary() -> None:
     with pytest.raises(BadInput, match=r"--levels cannot be 100: a Mahalanobis distance needs two"):
         method.at([100])
     assert tiny_method(restore=Repeated(), anomaly_map=maps).restore.samples == 10
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_uncertainty_takes_one_reconstruction_more_than_the_map(form: str) -> None:
+    """Each of them is left out once, and the map has to be made of the others."""
+    bundle: Any = SimpleNamespace(
+        name="varied", method=tiny_method(restore=OneStep((250, 500)), anomaly_map={"T2": Mahalanobis(form)})
+    )
+    with pytest.raises(BadInput, match=r"varied makes 2 reconstructions of a scan; .* takes 3"):
+        require_samples(bundle, "T2", None)
+    require_samples(bundle, "T2", [100, 250, 500])
+    error = uncertainty(lambda restored: Mahalanobis(form)(restored, None), drawn(3))
+    assert np.isfinite(error).all() and error.any()
 
 
 @pytest.mark.parametrize("wrong", [{"form": "round"}, {"ridge": 0}, {"size": -1}, {"structure": 1}])
