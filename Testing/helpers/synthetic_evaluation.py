@@ -116,6 +116,7 @@ def _measured(scores: np.ndarray, truth: np.ndarray, which: np.ndarray, counts: 
     healthy = scores[~truth]
     best = counts.best_dice() or (None, None)
     return MethodRecord(
+        threshold=2.0,
         average_precision=counts.average_precision(),
         auroc=counts.auroc(),
         dice=counts.dice_at(THRESHOLD),

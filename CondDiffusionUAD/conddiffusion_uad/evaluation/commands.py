@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from conddiffusion_uad.protocol.failures import EXIT_DONE
-from conddiffusion_uad.protocol.job import CONTRASTS, PRECISIONS
+from conddiffusion_uad.protocol.job import CONTRASTS, PRECISIONS, USUAL_FLAGGED
 
 HELP = "measure how well a model finds lesions, with plain baselines beside it"
 DESCRIPTION = (
@@ -34,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--baselines", metavar="all|none|NAME,...", help="what to compare with (default: all; with changed scans, one)")
     add("--maps", type=Path, metavar="DIR", help="judge these maps of other software in place of the bundle's")
     add("--maps-threshold", type=float, metavar="VALUE", help="from which on such a map flags (default: its top 1 %%)")
-    add("--healthy-flagged", type=float, default=0.01, metavar="FRACTION", help="see detect (default: %(default)s)")
+    flagged = f"see detect (default: what detect does; baselines {USUAL_FLAGGED})"
+    add("--healthy-flagged", type=float, metavar="FRACTION", help=flagged)
     add("--min-volume-ml", type=float, default=0.05, metavar="ML", help="see detect (default: %(default)s)")
     add("--skull", choices=("auto", "on", "off"), default="auto", help="whether skulls are to be stripped")
     add("--device", default="auto", metavar="auto|cuda[:N]|mps|cpu", help="what computes")

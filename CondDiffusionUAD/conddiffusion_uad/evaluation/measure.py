@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 
 from conddiffusion_uad.evaluation.methods import Scored
-from conddiffusion_uad.evaluation.metrics.lesions import false_findings, finding_mask, froc_points, lesions
+from conddiffusion_uad.evaluation.metrics.lesions import (
+    FROC_THRESHOLDS,
+    false_findings,
+    finding_mask,
+    froc_points,
+    lesions,
+)
 from conddiffusion_uad.evaluation.metrics.score_counts import ScoreCounts, auroc, count, dice
 from conddiffusion_uad.evaluation.metrics.surface import surface_figures
 from conddiffusion_uad.evaluation.record import MethodRecord
@@ -39,25 +45,28 @@ def measure(
     """
     voxel_ml = volume_ml(spacing)
     counts = count(scored.raw[brain], truth[brain])
-    flagged = finding_mask(scored.score, rule.threshold, spacing, rule.min_volume_ml)
+    flagged = finding_mask(scored.score, scored.threshold, spacing, rule.min_volume_ml)
     healthy = brain & ~truth
     oracle_dice, oracle_threshold = counts.best_dice() or (None, None)
     false, false_ml = false_findings(flagged, truth, voxel_ml)
     surface_dice, hausdorff95_mm = surface_figures(flagged, truth, spacing)
     record = MethodRecord(
+        threshold=scored.threshold,
         average_precision=counts.average_precision(),
         auroc=counts.auroc(),
         dice=dice(flagged, truth) if truth.any() else None,
         oracle_dice=oracle_dice,
         oracle_threshold=oracle_threshold,
-        flagged_fraction=float((scored.score[healthy] >= rule.threshold).mean()) if healthy.any() else 0.0,
+        flagged_fraction=float((scored.score[healthy] >= scored.threshold).mean()) if healthy.any() else 0.0,
         flagged_ml=float(flagged.sum() * voxel_ml),
         false_findings=false,
         false_ml=false_ml,
         surface_dice=surface_dice,
         hausdorff95_mm=hausdorff95_mm,
         lesions=lesions(truth, scored.score, flagged, voxel_ml),
-        froc=froc_points(scored.score, truth, spacing, rule.min_volume_ml),
+        froc=froc_points(
+            scored.score, truth, spacing, rule.min_volume_ml, sorted({*FROC_THRESHOLDS, scored.threshold})
+        ),
         slices=_slices(scored.score, brain, truth),
     )
     return record, counts
@@ -69,7 +78,7 @@ def compared(
     """The figures of a changed scan, with how its map agrees with that of the scan as it was, on the same grid."""
     scores, former = after.score[brain], before.score[brain]
     varied = scores.std() > 0 and former.std() > 0
-    findings = (finding_mask(each.score, rule.threshold, spacing, rule.min_volume_ml) for each in (after, before))
+    findings = (finding_mask(each.score, each.threshold, spacing, rule.min_volume_ml) for each in (after, before))
     return replace(
         record,
         correlation=float(np.corrcoef(scores, former)[0, 1]) if varied else None,
@@ -107,7 +116,7 @@ def doses(
         spacing: (z, y, x) in mm.
         rule: When a voxel belongs to a finding.
     """
-    findings = [finding_mask(each.score, rule.threshold, spacing, rule.min_volume_ml) for each in (after, before)]
+    findings = [finding_mask(each.score, each.threshold, spacing, rule.min_volume_ml) for each in (after, before)]
     return [
         {
             "diameter_mm": lesion.diameter_mm,

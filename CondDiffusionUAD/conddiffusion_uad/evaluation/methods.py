@@ -42,11 +42,13 @@ class Scored:
         name: Of the method.
         raw: Its own values, float32 (z, y, x), 0 outside the brain: for curves.
         score: The same on the scale of an anomaly score: for thresholds that need no labels.
+        threshold: The smallest score of a finding.
     """
 
     name: str
     raw: np.ndarray
     score: np.ndarray
+    threshold: float
 
 
 def run_model(examined: Examined, bundle: Bundle, seed: int) -> BrainScored:
@@ -66,17 +68,17 @@ def native(examined: Examined, scored: BrainScored, values: np.ndarray) -> np.nd
     return replace(examined, prepared=scored.brain).native(values)
 
 
-def model_map(examined: Examined, scored: BrainScored) -> Scored:
+def model_map(examined: Examined, scored: BrainScored, threshold: float) -> Scored:
     """The anomaly score of the bundle, which counts both as the raw map and as the score."""
     heatmap = native(examined, scored, scored.score)
-    return Scored(MODEL, heatmap, heatmap)
+    return Scored(MODEL, heatmap, heatmap, threshold)
 
 
 def baseline_maps(examined: Examined, bundle: Bundle, settings: Settings) -> Iterator[Scored]:
     """The maps of the baselines asked for, smoothed as the bundle smooths its own, ranked in their own brain."""
     for name in settings.baselines:
         own = BASELINES[name](examined, bundle, settings.seed)
-        yield Scored(name, own, rank_score(own, examined.native_mask))
+        yield Scored(name, own, rank_score(own, examined.native_mask), settings.rule.threshold)
 
 
 def blur_residual(volume: np.ndarray, mask: np.ndarray, sigma: float = BLUR_VOXELS) -> np.ndarray:
@@ -166,19 +168,20 @@ def rank_score(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return scores
 
 
-def existing_map(folder: Path, examined: Examined, threshold: float | None) -> Scored:
+def existing_map(examined: Examined, settings: Settings) -> Scored:
     """The map that other software made of a scan, resampled (linear) to the scan's grid.
 
     Args:
-        folder: Holds it under one of the names in :func:`map_files`.
         examined: The scan.
-        threshold: The value of the map from which on a voxel is flagged; it becomes score 2 (1 % of healthy tissue).
-            None ranks the values in their own brain instead.
+        settings: Its ``maps`` hold it under one of the names in :func:`map_files`. Its ``maps_threshold`` is the value
+            from which on a voxel is flagged, and becomes the threshold of the score; None ranks the values in their own
+            brain instead.
 
     Raises:
         BadInput: ``map_missing`` or ``map_unreadable``.
     """
-    case = examined.case
+    case, folder, limit = examined.case, settings.maps, settings.rule.threshold
+    assert folder is not None
     file = next((f for f in map_files(folder, case) if f.is_file()), None)
     if file is None:
         tried = ", ".join(str(f.relative_to(folder)) for f in map_files(folder, case))
@@ -186,8 +189,9 @@ def existing_map(folder: Path, examined: Examined, threshold: float | None) -> S
     reference = examined.prepared.reference.blank()
     values = sitk.GetArrayFromImage(sitk.Resample(_read_map(file), reference, sitk.Transform(), sitk.sitkLinear))
     raw = np.where(examined.native_mask, values, 0).astype(np.float32)
-    score = rank_score(raw, examined.native_mask) if threshold is None else 2 * raw / np.float32(threshold)
-    return Scored(MAPS, raw, score)
+    flagged = settings.maps_threshold
+    score = rank_score(raw, examined.native_mask) if flagged is None else raw * np.float32(limit / flagged)
+    return Scored(MAPS, raw, score, limit)
 
 
 def _read_map(file: Path) -> sitk.Image:

@@ -24,6 +24,7 @@ class MethodRecord:
     """How one method did in one scan, inside the brain, on the scan's own grid. None: not defined there.
 
     Attributes:
+        threshold: The smallest score of a finding; no label has chosen it.
         average_precision: Of the raw map; None without lesion.
         auroc: The same.
         dice: Of the findings at the threshold that needs no labels, small ones removed; None without lesion.
@@ -46,6 +47,7 @@ class MethodRecord:
         agreement: Dice coefficient of the findings and those of the scan as it is; None when both have none.
     """
 
+    threshold: float
     average_precision: float | None
     auroc: float | None
     dice: float | None

@@ -82,9 +82,9 @@ def _run(case: Case, number: int, settings: Settings) -> Result:
     prepared = time.perf_counter()
     made = None if settings.maps else methods.run_model(examined, bundle, settings.seed)
     first = (
-        methods.model_map(examined, made)
+        methods.model_map(examined, made, settings.rule.threshold_of(bundle, case.contrast))
         if made
-        else methods.existing_map(settings.maps, examined, settings.maps_threshold)
+        else methods.existing_map(examined, settings)
     )
     end = time.perf_counter()
     seconds = {"prepare": prepared - begin, "reconstruct": end - prepared, "total": end - begin}

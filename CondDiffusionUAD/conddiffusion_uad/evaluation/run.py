@@ -22,6 +22,7 @@ from conddiffusion_uad.evaluation.report import report
 from conddiffusion_uad.evaluation.settings import NATIVE, PUBLISHED, SHIFTS, Rule, Settings
 from conddiffusion_uad.evaluation.tasks import Show
 from conddiffusion_uad.protocol.failures import RESEARCH_USE, BadInput
+from conddiffusion_uad.protocol.job import USUAL_FLAGGED
 from conddiffusion_uad.training.data.data_checks import failure, told
 
 COSTLESS = "rank-normalized intensity"
@@ -75,7 +76,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
 
 def _check(arguments: argparse.Namespace) -> None:
     published, few = arguments.protocol == PUBLISHED, len(arguments.bundle or ()) < 2
-    threshold, maps = arguments.maps_threshold, arguments.maps
+    threshold, maps, flagged = arguments.maps_threshold, arguments.maps, arguments.healthy_flagged
     whole = arguments.jobs >= 1 and arguments.min_volume_ml >= 0 and (arguments.most is None or arguments.most >= 1)
     for sound, message, hint in (
         (few or published, f"Several bundles are for --protocol {PUBLISHED}.", "Evaluate one bundle at a time."),
@@ -91,7 +92,7 @@ def _check(arguments: argparse.Namespace) -> None:
             "--maps-threshold is above 0 and goes with --maps.",
             "Say both, or neither.",
         ),
-        (0 < arguments.healthy_flagged < 1, "--healthy-flagged is between 0 and 1.", "0.01 is usual."),
+        (flagged is None or 0 < flagged < 1, "--healthy-flagged is between 0 and 1.", f"Such as {USUAL_FLAGGED}."),
         (whole, "--jobs and --most are 1 or more, --min-volume-ml is not negative.", ""),
     ):
         if not sound:

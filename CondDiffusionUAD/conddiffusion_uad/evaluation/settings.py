@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from conddiffusion_uad.bundle import bundle as bundles
+from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.detection import sensitivity
 from conddiffusion_uad.evaluation.data.cases import Case
 from conddiffusion_uad.evaluation.shifts import CLEAN
 from conddiffusion_uad.evaluation.shifts.adversarial import WORST
@@ -19,6 +21,7 @@ from conddiffusion_uad.method.calibration import threshold
 from conddiffusion_uad.model import precision as precisions
 from conddiffusion_uad.model.device import choose
 from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.protocol.job import USUAL_FLAGGED
 
 NATIVE, PUBLISHED = "native", "paper"
 """Native grid and a threshold that no label has chosen; or the published rules, not to be mixed with those."""
@@ -28,20 +31,25 @@ SHIFTS = (*CORRUPTIONS, *GEOMETRIC_CHANGES)
 
 @dataclass(frozen=True)
 class Rule:
-    """When a voxel belongs to a finding, for every method alike; no label is needed to choose it.
+    """When a voxel belongs to a finding; no label is needed to choose it.
 
     Attributes:
-        healthy_flagged: Fraction of healthy tissue that may be flagged: the threshold.
+        healthy_flagged: Fraction of healthy tissue that may be flagged, by all methods alike; None for the bundle as a
+            detection runs it, and `USUAL_FLAGGED` for what is compared with it.
         min_volume_ml: Smallest volume of a finding in ml.
     """
 
-    healthy_flagged: float = 0.01
+    healthy_flagged: float | None = None
     min_volume_ml: float = 0.05
 
     @property
     def threshold(self) -> float:
-        """The smallest score of a finding."""
-        return threshold(self.healthy_flagged)
+        """The smallest score of a finding of what is compared with a bundle."""
+        return threshold(USUAL_FLAGGED if self.healthy_flagged is None else self.healthy_flagged)
+
+    def threshold_of(self, bundle: Bundle, contrast: str) -> float:
+        """The smallest score of a finding of a bundle. Raises BadInput when it cannot promise the usual number."""
+        return sensitivity.threshold(bundle, contrast, self.healthy_flagged)
 
 
 @dataclass(frozen=True)

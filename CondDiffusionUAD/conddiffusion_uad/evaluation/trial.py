@@ -109,7 +109,7 @@ def _shifted(trial: Trial, settings: Settings) -> Record:
     def back(values: np.ndarray) -> np.ndarray:
         return sitk.GetArrayFromImage(changed.back(reference.with_array(values), original))
 
-    scored = (Scored(each.name, back(each.raw), back(each.score)) for each in (result.first, *result.others))
+    scored = (replace(each, raw=back(each.raw), score=back(each.score)) for each in (result.first, *result.others))
     return _measured(about, clean.examined, scored, clean, settings)[0]
 
 
@@ -215,7 +215,7 @@ def _views(result: Result, rule: Rule) -> gallery.Views:
     """What is drawn of a scan, its axes turned to L, P, S."""
     examined, first = result.examined, result.first
     estimate = examined.native_intensity(result.made.restored.mean) if result.made else None
-    findings = finding_mask(first.score, rule.threshold, examined.spacing, rule.min_volume_ml)
+    findings = finding_mask(first.score, first.threshold, examined.spacing, rule.min_volume_ml)
     truth = examined.native_truth & examined.native_mask
     arrays = (examined.native_intensity(examined.volume), estimate, first.score, findings, truth, examined.native_mask)
     place = examined.prepared.reference

@@ -91,8 +91,9 @@ def test_the_report_tells_what_computed_and_what_was_asked(evaluation: Path) -> 
         assert {(row["device"], row["precision"]) for row in csv.DictReader(file)} <= {
             (device, about["options"]["precision"]) for device in ("cpu", "cuda", "mps")
         }
-    for name in ("baselines", "precision", "skull", "seed", "healthy_flagged", "min_volume_ml"):
+    for name in ("baselines", "precision", "skull", "seed", "min_volume_ml"):
         assert f"{name} {about['options'][name]}" in page or name == "baselines", name
+    assert about["options"]["healthy_flagged"] is None and "<th>Threshold</th>" in page
     assert "Computed on" in page and "The bundle does not tell all" in page
 
 

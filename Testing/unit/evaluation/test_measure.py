@@ -21,12 +21,12 @@ def place() -> tuple[np.ndarray, np.ndarray]:
     return brain, truth
 
 
-def scored(brain: np.ndarray, lesion: float, elsewhere: float = 0.5) -> Scored:
-    score = np.where(brain, elsewhere, 0).astype(np.float32)
+def scored(brain: np.ndarray, lesion: float, threshold: float = 2.0) -> Scored:
+    score = np.where(brain, 0.5, 0).astype(np.float32)
     score[2, 2:4, 2:5] = lesion  # 6 of the 8 voxels
     score[4, 8, 8:10] = 3  # false: 2 voxels, 0.04 ml
     score[1, 8:10, 2:6] = 2.5  # false: 8 voxels, 0.16 ml
-    return Scored("model", score, score)
+    return Scored("model", score, score, threshold)
 
 
 def test_figures_of_a_case_agree_with_those_by_hand(place: tuple[np.ndarray, np.ndarray]) -> None:
@@ -51,8 +51,9 @@ def test_a_lesion_below_the_threshold_is_missed(place: tuple[np.ndarray, np.ndar
     model, _ = measure(scored(place[0], 1.9), *place, SPACING, Rule())
     assert model.dice == 0
     assert not model.lesions[0]["detected"]
-    model, _ = measure(scored(place[0], 1.9), *place, SPACING, Rule(healthy_flagged=0.02))
-    assert model.lesions[0]["detected"]
+    model, _ = measure(scored(place[0], 1.9, 1.7), *place, SPACING, Rule())
+    assert model.lesions[0]["detected"] and model.threshold == 1.7
+    assert [p["threshold"] for p in model.froc].count(1.7) == 1, "where it stands on the curve of lesions"
 
 
 def test_a_healthy_scan_has_no_figures_that_need_a_lesion(place: tuple[np.ndarray, np.ndarray]) -> None:
@@ -68,7 +69,7 @@ def test_a_changed_map_is_compared_with_the_former_by_hand() -> None:
     truth = np.array([[[1, 1, 0, 0, 0], [0] * 5]], bool)
     before = np.array([[[3, 3, 0, 0, 0], [0] * 5]], np.float32)
     after = np.array([[[3, 0, 3, 0, 0], [0] * 5]], np.float32)
-    maps, spacing = [Scored("m", values, values) for values in (after, before)], (10.0,) * 3
+    maps, spacing = [Scored("m", values, values, 2.0) for values in (after, before)], (10.0,) * 3
     own, _ = measure(maps[0], brain, truth, spacing, Rule())
     figures = compared(own, *maps, brain, spacing, Rule())
     assert figures.average_precision == pytest.approx(0.5 * 1 / 2 + 0.5 * 2 / 10)

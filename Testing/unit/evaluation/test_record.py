@@ -10,6 +10,7 @@ from conddiffusion_uad.evaluation.record import MethodRecord, Record
 from conddiffusion_uad.evaluation.report import write_results
 
 METHOD = MethodRecord(
+    threshold=2.0,
     average_precision=0.5,
     auroc=0.9,
     dice=0.4,

@@ -1,10 +1,12 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from conddiffusion_uad.evaluation.data.cases import Case
-from conddiffusion_uad.evaluation.settings import PUBLISHED, Settings
+from conddiffusion_uad.evaluation.settings import PUBLISHED, Rule, Settings
 from conddiffusion_uad.evaluation.shifts import CLEAN
+from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
 from conddiffusion_uad.protocol.failures import BadInput
 
 SCAN = Case("p", "set", "T1", Path("scan.nii.gz"))
@@ -87,3 +89,12 @@ def test_other_maps_are_another_evaluation(small_bundle: Path, tmp_path: Path) -
     asked.append(Settings(bundles=(str(small_bundle),), maps=tmp_path / "b").to_json())
     assert asked[0] != asked[1] != asked[2]
     assert Settings(bundles=(str(small_bundle),), maps=tmp_path / "b").to_json() == asked[2]
+
+
+def test_a_bundle_is_judged_as_a_detection_runs_it_unless_all_methods_are_to_flag_alike() -> None:
+    promise = ExpectedFindings((1.0, 3.5), (4.0, 0.5), 9)
+    bundle = SimpleNamespace(name="quiet", expected={"T1": promise})
+    assert Rule().threshold_of(bundle, "T1") == 3.5 and Rule().threshold == pytest.approx(2)
+    assert Rule().threshold_of(bundle, "T2") == pytest.approx(2), "nothing is promised"
+    alike = Rule(healthy_flagged=0.001)
+    assert alike.threshold_of(bundle, "T1") == alike.threshold == pytest.approx(3)

@@ -14,7 +14,6 @@ from conddiffusion_uad.evaluation.reporting import attacks, doses, missing, plot
 from conddiffusion_uad.evaluation.reporting.table import Table, amount, listed, number
 from conddiffusion_uad.evaluation.settings import NATIVE, PUBLISHED
 from conddiffusion_uad.evaluation.shifts import CLEAN
-from conddiffusion_uad.method.calibration import threshold as threshold_at
 from conddiffusion_uad.protocol.failures import RESEARCH_USE
 
 Values = Mapping[str, Any]
@@ -115,12 +114,10 @@ def _published(summary: Values) -> Values:
 
 def _native(about: Values, records: Sequence[Record], summary: Values, picture: LoadPicture) -> Values:
     main = summary["main"]
-    flagged = about.get("options", {}).get("healthy_flagged")
-    threshold = threshold_at(flagged) if flagged else None
     sections = []
     for group in summary["groups"]:
         members = [r for r in records if (r.dataset, r.contrast) == (group["dataset"], group["contrast"])]
-        sections.append(_section(group, members, main, threshold) | _strips(members, main, picture))
+        sections.append(_section(group, members, main) | _strips(members, main, picture))
     further = [
         ("Reconstruction, time and memory", [tables.fidelity(summary), tables.cost(summary)]),
         ("All scans", [tables.scans(records, main)]),
@@ -129,10 +126,10 @@ def _native(about: Values, records: Sequence[Record], summary: Values, picture: 
     return {"reading": tables.READING, "headlines": headlines, "sections": sections, "further": further}
 
 
-def _section(group: Values, members: Sequence[Record], main: str, threshold: float | None) -> dict[str, Any]:
+def _section(group: Values, members: Sequence[Record], main: str) -> dict[str, Any]:
     """The plots and tables of one data set and contrast."""
     title = tables.title(group)
-    drawn = list(_plots(group, members, main, threshold))
+    drawn = list(_plots(group, members, main))
     shifted = shift_plots.curves(group)
     return {
         "title": title,
@@ -148,13 +145,13 @@ def _section(group: Values, members: Sequence[Record], main: str, threshold: flo
     }
 
 
-def _plots(group: Values, members: Sequence[Record], main: str, threshold: float | None) -> Iterator[tuple[str, str]]:
+def _plots(group: Values, members: Sequence[Record], main: str) -> Iterator[tuple[str, str]]:
     if group["methods"][main]["pooled"]["prevalence"]:
         labeled, methods = [record for record in members if record.labeled], list(group["methods"])
         yield "Precision over recall of all methods", plots.precision_recall(group, main)
-        yield "Recall of lesions over false findings", plots.froc(group, main, threshold)
+        yield "Recall of lesions over false findings", plots.froc(group, main)
         yield "Average precision of each scan by method", plots.average_precision(labeled, methods, main)
-        yield "Distribution of scores in healthy and lesion voxels", plots.scores(group, main, threshold)
+        yield "Distribution of scores in healthy and lesion voxels", plots.scores(group, main)
         yield "Recall of lesions by volume", plots.recall_by_size(group, main)
     if (group["methods"][main]["curves"]["calibration"] or {}).get("score"):
         yield "Observed over expected share of flagged healthy voxels", plots.calibration(group, main)

@@ -82,7 +82,7 @@ def precision_recall(group: Values, main: str) -> str:
         return to_svg(figure)
 
 
-def froc(group: Values, main: str, threshold: float | None) -> str:
+def froc(group: Values, main: str) -> str:
     """Recall of lesions over false findings a scan, as the threshold falls; a dot at the label-free threshold."""
     with canvas("Lesions found and false findings (FROC)") as (figure, axes):
         least, most = math.inf, 1.0
@@ -90,7 +90,7 @@ def froc(group: Values, main: str, threshold: float | None) -> str:
             places, recalls = _coordinates(before_merging(values["froc"]))
             least, most = min(least, *places), max(most, *places)
             axes.plot(places, recalls, **_line(style, name == main))
-            at = [p for p in values["froc"] if threshold and math.isclose(p["threshold"], threshold, abs_tol=1e-6)]
+            at = [point for point in values["froc"] if point["threshold"] == values["threshold"]]
             axes.plot(*_coordinates(at), "o", color=style.color, markersize=5)
         axes.set_xscale("symlog", linthresh=0.1, linscale=0.25)
         axes.set(xlim=(0 if least < 0.1 else 0.8 * least, 1.2 * most), ylim=(0, 1.02))
@@ -112,7 +112,7 @@ def _coordinates(points: Sequence[Values]) -> tuple[list[float], list[float]]:
     return [point["false_findings"] for point in points], [point["recall"] for point in points]
 
 
-def scores(group: Values, main: str, threshold: float | None) -> str:
+def scores(group: Values, main: str) -> str:
     """Distribution of the judged method's scores in healthy and in lesion voxels of the labeled scans."""
     with canvas("Scores of healthy and of lesion voxels") as (figure, axes):
         curve = group["methods"][main]["curves"]["scores"]
@@ -122,7 +122,8 @@ def scores(group: Values, main: str, threshold: float | None) -> str:
         axes.stairs(curve["lesion"], edges, baseline=None, color=LESION, linewidth=1.8, label="lesion voxels")
         if main == MODEL:
             axes.plot(edges, math.log(10) * 10**-edges, **_REFERENCE, label="healthy, if calibrated")
-        if main == MODEL and threshold is not None:
+        if main == MODEL:
+            threshold = group["methods"][main]["threshold"]
             axes.axvline(threshold, color="black", linewidth=1, linestyle="--", label=f"threshold {threshold:.3g}")
         shown = [value for name in ("healthy", "lesion") for value in curve[name] if value > 0]
         axes.set(yscale="log", xlim=(edges[0], edges[-1]), ylim=(max(min(shown) / 2, 1e-6), 3 * max(shown)))

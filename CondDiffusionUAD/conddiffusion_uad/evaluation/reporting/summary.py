@@ -46,6 +46,7 @@ def summarize(records: Sequence[Record], load: LoadCounts) -> Values:
             "reconstruction": {"labeled" | "healthy": {"l1_healthy", ...: interval}},
             "seconds": {"prepare", "reconstruct", "total": interval}, "peak_memory_mb": largest | null,
             "methods": {name: {
+                "threshold": smallest score of a finding,
                 "average_precision", "auroc", "surface_dice", "hausdorff95_mm": interval over labeled scans,
                 "false_findings", "false_ml": interval, per labeled scan,
                 "dice": {"label-free", "labeled validation", "oracle (upper bound)": interval},
@@ -127,6 +128,7 @@ def _method(labeled: Sequence[Record], healthy: Sequence[Record], name: str, loa
     lesions = [lesion for values in every for lesion in values.lesions]
     slices = np.array([pair for values in every for pair in values.slices], float).reshape(-1, 2)
     return figures | {
+        "threshold": every[0].threshold,
         **_dice(labeled, name, scans),
         "pooled": {
             "prevalence": pooled.prevalence(),

@@ -24,9 +24,10 @@ Values = Mapping[str, Any]
 Columns = Mapping[str, Callable[[Any], str]]
 READING = (
     "Average precision is the area under the precision-recall curve; a random score has the prevalence, so the two "
-    "stand side by side. The threshold of the findings is the score that a fixed share of healthy tissue exceeds; no "
-    "label is needed to choose it. The baselines see the same preparation, mask and smoothing; what is flagged with "
-    "them is the same share of the highest values of each brain. Intervals are 95 % bootstrap intervals over patients, "
+    "stand side by side. The threshold of the findings is that of a detection, or the score that the share of healthy "
+    "tissue asked for exceeds; no label is needed to choose it. The baselines see the same preparation, mask and "
+    "smoothing; what is flagged with them is that share of the highest values of each brain, 1 % unless asked for. "
+    "Intervals are 95 % bootstrap intervals over patients, "
     "given for five patients or more; p values are not corrected for the number of comparisons."
 )
 
@@ -91,6 +92,7 @@ def _difference(test: Values | None) -> str:
     return f"{test['difference']:+.3f}, {probability(test['p'])}" if known else UNKNOWN
 
 
+_THRESHOLD: Columns = {"Threshold": lambda of: number(of["threshold"])}
 _FLAGGED: Columns = {
     "Healthy brain flagged": lambda of: interval(of["healthy"]["flagged_fraction"], percent),
     "Findings (ml)": lambda of: interval(of["healthy"]["flagged_ml"], one_digit),
@@ -111,7 +113,7 @@ def healthy_headline(summary: Values) -> Table:
 def healthy(group: Values, main: str) -> Table:
     """What is flagged in healthy scans at the label-free threshold."""
     caption = f"{amount(group['healthy_scans'], 'healthy scan')}. All of it is false."
-    return _by_method(group, main, _FLAGGED, caption)
+    return _by_method(group, main, {**_THRESHOLD, **_FLAGGED}, caption)
 
 
 def separation(group: Values, main: str) -> Table:
@@ -136,6 +138,7 @@ def segmentation(group: Values, main: str) -> Table:
     """How well what is flagged agrees with the lesions: Dice at three thresholds, surfaces."""
     kinds = (LABEL_FREE, VALIDATED, ORACLE)
     columns: Columns = {
+        **_THRESHOLD,
         **{f"Dice, {kind}": lambda of, kind=kind: interval(of["dice"][kind]) for kind in kinds},
         "Surface Dice": lambda of: interval(of["surface_dice"]),
         "95 % Hausdorff (mm)": lambda of: interval(of["hausdorff95_mm"], one_digit),

@@ -184,7 +184,7 @@ def test_a_legend_names_each_method_with_its_line(text: str) -> None:
 
 def test_plots_say_what_their_axes_mean(made: tuple[list[Record], Values]) -> None:
     group = next(group for group in made[1]["groups"] if group["labeled_scans"])
-    words = re.findall(r"<!-- (.*?) -->", plots.froc(group, "model", 2.0))
+    words = re.findall(r"<!-- (.*?) -->", plots.froc(group, "model"))
     assert {"False findings per scan", "Recall of lesions"} <= set(words)
 
 
