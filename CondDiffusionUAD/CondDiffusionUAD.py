@@ -41,7 +41,7 @@ look at, not diagnoses; what it does not mark is not thereby healthy. Nothing le
 J. Krüger, R. Opfer and A. Schlaefer: Guided Reconstruction with Conditioned Diffusion Models for Unsupervised Anomaly
 Detection in Brain MRIs. Computers in Biology and Medicine 186, 109660, 2025
 (<a href="https://arxiv.org/abs/2312.04215">arXiv:2312.04215</a>). Please cite it. This is an independent implementation
-under the Apache License 2.0; the default model is under CC BY-SA 4.0.""")
+under the Apache License 2.0; the models are under CC BY-SA 4.0.""")
         # Installed, the icon lies beside the module, where it is found without our help; in a checkout it does not.
         icon = Path(__file__).resolve().parents[1] / "Resources" / "Icons" / "CondDiffusionUAD.png"
         if icon.is_file():

@@ -6,7 +6,7 @@ Find what does not look healthy in a scan::
 
     import conddiffusion_uad as uad
 
-    bundle = uad.load_bundle("default").to("cpu")
+    bundle = uad.load_bundle("learned").to("cpu")
     found = uad.detect(uad.read("scan_T2.nii.gz"), bundle, "T2")
     for finding in found.findings:
         print(finding.number, finding.volume_ml, finding.peak_score)

@@ -24,11 +24,11 @@ STRENGTHS = {"model": 2.5, "blur residual": 1.0, "random": 0.0}
 def about() -> dict[str, Any]:
     """What was asked for: evaluation.json."""
     return {
-        "bundles": [{"name": "default", "sha256": "f00d" * 16}],
+        "bundles": [{"name": "residual", "sha256": "f00d" * 16}],
         "protocol": "native",
         "options": {"healthy_flagged": 0.01, "min_volume_ml": 0.05, "seed": 0},
         "software": {"conddiffusion_uad": "0.1.0", "python": "3.11.7"},
-        "commands": ["conddiffusion-uad evaluate mslub:data --bundle default --output results"],
+        "commands": ["conddiffusion-uad evaluate mslub:data --bundle residual --output results"],
         "noted": ["  seg.nii.gz: It is on another grid."],
         "date": "2026-01-31",
         "failures": [{"id": "mslub-99-T2", "code": "no_brain", "message": "The scan has no brain."}],

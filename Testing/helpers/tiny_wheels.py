@@ -19,6 +19,9 @@ import tinytorch
 print(json.dumps({"python": platform.python_version(), "torch": tinytorch.VERSION, "packages": [["tinytorch", "1.0"]]}))
 """
 
+LITTER = "\nfor number in range(10_000): open(f'{number}', 'w').close()\n"
+"""Follows TEST, in its work folder: so much that to remove it takes a while, as real downloads do."""
+
 
 def make_wheel(folder: Path, name: str, version: str = "1.0", requires: tuple[str, ...] = (), filling: int = 0) -> Path:
     """A wheel with one module of that name, and some bytes that cannot be packed."""

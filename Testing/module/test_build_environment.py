@@ -9,12 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from building_site import Site, wait_for
-from tiny_wheels import TEST, make_uv_wheel, make_wheel, registry
+from tiny_wheels import LITTER, TEST, make_uv_wheel, make_wheel, registry
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def test_an_environment_is_built_from_a_folder_of_wheels(site: Site) -> None:
 
     events = site.build()
     assert events[-1] == {"event": "done", "environment": str(site.target)}, (events, site.said)
-    assert [event["name"] for event in events[:-1]] == ["uv", "python", "resolve", "download", "try"]
+    assert [event.get("name") for event in events[:-1]] == ["uv", "python", "resolve", "download", "try", None]
     record = readRecord(site.target)
     assert record is not None and record.torch == "1.0" and record.refused == ()
     assert record.taken == f"the one named in the settings, {sys.executable}"
@@ -89,7 +90,7 @@ def test_an_environment_is_built_from_a_registry_whose_size_is_asked_about(site:
         assert process.wait(30) == 0, (events, process.stderr.read() if process.stderr else "")
     assert [event["event"] for event in events].count("question") == 1 and site.left() == []
     downloads = [event["done"] for event in events if event.get("name") == "download"]
-    assert downloads == sorted(downloads) and downloads[-1] == events[-3].get("total", downloads[-1])
+    assert downloads == sorted(downloads) and downloads[-1] == events[-4].get("total", downloads[-1])
 
 
 def test_a_download_that_is_declined_leaves_nothing(site: Site) -> None:
@@ -182,8 +183,9 @@ def test_too_little_room_is_told_before_anything_is_done(site: Site, monkeypatch
     from CondDiffusionUADLib.run.InstallationPlan import Console, Order
 
     monkeypatch.setattr(BuildEnvironment.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 10**6}))
-    with pytest.raises(BuildEnvironment.BuildError, match=r"0\.5 GB are needed, 0\.0 GB are free") as raised:
-        BuildEnvironment.Builder(Order(**site.order()), Console()).build()
+    told = r"0\.5 GB are needed, 0\.0 GB are free"
+    with pytest.raises(BuildEnvironment.BuildError, match=told) as raised, ExitStack() as afterwards:
+        BuildEnvironment.Builder(Order(**site.order()), Console(), afterwards).build()
     assert raised.value.code == "no_room" and site.left() == []
 
 
@@ -196,8 +198,8 @@ def test_too_little_room_for_the_packages_is_told_before_they_are_downloaded(
     free = BuildEnvironment.LEAST_ROOM + 1
     monkeypatch.setattr(BuildEnvironment.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": free}))
     monkeypatch.setattr(BuildEnvironment.Builder, "_download", lambda *_: pytest.fail("it was downloaded"))
-    with pytest.raises(BuildEnvironment.BuildError) as raised:
-        BuildEnvironment.Builder(Order(**site.order()), Console()).build()
+    with pytest.raises(BuildEnvironment.BuildError) as raised, ExitStack() as afterwards:
+        BuildEnvironment.Builder(Order(**site.order()), Console(), afterwards).build()
     assert raised.value.code == "no_room" and site.left() == []
 
 
@@ -209,7 +211,9 @@ def test_the_next_python_is_tried_and_the_reasons_are_kept(site: Site, monkeypat
 
     pythons = [Candidate("the first", "/no/such/python"), Candidate("the second", sys.executable)]
     monkeypatch.setattr(BuildEnvironment, "candidates", lambda *_: iter(pythons))
-    BuildEnvironment.Builder(Order(**site.order()), Console()).build()
+    with ExitStack() as afterwards:
+        BuildEnvironment.Builder(Order(**site.order()), Console(), afterwards).build()
+    assert site.left() == []
     record = readRecord(site.target)
     assert record is not None and record.taken == "the second"
     ((name, why),) = record.refused
@@ -231,6 +235,23 @@ def test_a_canceled_installation_leaves_nothing(site: Site, way: str) -> None:
     assert process.wait(10) == 1 and time.monotonic() - started < 3
     assert json.loads(process.stdout.readlines()[-1])["code"] == "cancelled"
     assert list(site.engine.iterdir()) == []
+
+
+def test_what_is_in_place_stays_when_tidying_up_is_canceled(site: Site) -> None:
+    from CondDiffusionUADLib.run.Environment import readRecord
+
+    site.test.write_text(LITTER + TEST)
+    process = site.begin()
+    assert process.stdin is not None and process.stdout is not None
+    events = [json.loads(process.stdout.readline())["event"]]
+    while events[-1] in ("step", "settled"):
+        events.append(json.loads(process.stdout.readline())["event"])
+    left = site.left()
+    process.stdin.write("cancel\n")
+    process.stdin.close()
+    assert events[-2:] == ["settled", "done"] and any(name.startswith(".work-") for name in left), left
+    assert process.wait(30) == 0 and process.stdout.read() == "" and site.left() == []
+    assert readRecord(site.target) is not None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no signals")

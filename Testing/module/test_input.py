@@ -87,20 +87,19 @@ def test_the_shown_or_else_the_last_volume_is_preselected_and_no_result(mrml: Mr
 def test_bundles_are_those_in_the_folder_and_damaged_ones_are_left_out(tmp_path: Path, small_bundle: Path) -> None:
     import json
 
-    from conddiffusion_uad.protocol.job import DetectionJob
+    from conddiffusion_uad.protocol.job import USUAL_BUNDLE
     from CondDiffusionUADLib.run.Bundles import readBundle, shippedBundles
 
-    default = DetectionJob(inputs=("a",), output="b").bundle
-    for name in ("aaa", default, "zzz"):
+    for name in ("aaa", USUAL_BUNDLE, "zzz"):
         (tmp_path / name / "configs").mkdir(parents=True)
         text = (small_bundle / "configs" / "metadata.json").read_text()
         (tmp_path / name / "configs" / "metadata.json").write_text(text)
     for name, text in (("damaged", "{"), ("other", json.dumps({"conddiffusion_uad": {}}))):
         (tmp_path / name / "configs").mkdir(parents=True)
         (tmp_path / name / "configs" / "metadata.json").write_text(text)
-    assert [bundle.name for bundle in shippedBundles(tmp_path)] == [default, "aaa", "zzz"]
+    assert [bundle.name for bundle in shippedBundles(tmp_path)] == [USUAL_BUNDLE, "aaa", "zzz"]
     assert shippedBundles(tmp_path / "nowhere") == []
     bundle = readBundle(small_bundle)
     assert bundle is not None and bundle.contrasts == ("T1", "T2") and bundle.levels == (250, 500)
     assert bundle.levelsFor("fast") == (500,) and bundle.levelsFor("full") is None
-    assert shippedBundles()[0].name == default and "Intended use" in shippedBundles()[0].card
+    assert shippedBundles()[0].name == USUAL_BUNDLE and "Intended use" in shippedBundles()[0].card

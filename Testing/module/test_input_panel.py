@@ -46,6 +46,24 @@ def test_an_imported_model(panel: Any, tmp_path: Path) -> None:
     assert settings.bundle == str(tmp_path / "models" / "small")
 
 
+def test_the_models_are_listed_again_only_when_another_one_is_chosen(
+    panel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[str] = []
+    show = panel.input.showBundles
+    monkeypatch.setattr(panel.input, "showBundles", lambda: (listed.append(panel._parameters.bundle), show()))
+    assert panel._parameters.bundle == "", "the usual one, which is the first in the list"
+    panel._parameters.seed = 7
+    panel.input.showParameters()
+    assert panel.ui.seedBox.value == 7 and listed == []
+    for name in ("small", "not there", ""):
+        panel._parameters.bundle = name
+        panel.input.showParameters()
+        panel.input.showParameters()
+        assert panel.ui.bundleBox.currentIndex == (panel.ui.bundleBox.findData(name) if name else 0)
+    assert listed == ["small", "not there", ""]
+
+
 def card(panel: Any) -> str:
     """What is read in the model's card."""
     browser = next(child for child in panel.ui.cardArea.findChildren(qt.QTextBrowser))
@@ -53,8 +71,10 @@ def card(panel: Any) -> str:
     return browser.plainText
 
 
-def test_the_card_of_the_shipped_model_names_its_method(panel: Any) -> None:
+def test_the_card_of_a_shipped_model_names_its_method(panel: Any) -> None:
     panel.ui.cardButton.click()
+    assert "Method: anomaly map combined (T1, T2, FLAIR)" in card(panel) and "Intended use" in card(panel)
+    choose(panel.ui.bundleBox, "residual")
     assert "Method: anomaly map residual (T1, T2, FLAIR)" in card(panel) and "Intended use" in card(panel)
 
 

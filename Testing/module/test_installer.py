@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import uv
 from standin.application import Application
-from tiny_wheels import TEST, make_wheel
+from tiny_wheels import LITTER, TEST, make_wheel
 
 FAKE_WORKER = Path(__file__).resolve().parents[1] / "helpers" / "fake_worker.py"
 Wait = Callable[..., float]
@@ -118,7 +118,7 @@ def test_the_worker_ends_before_what_it_runs_in_is_replaced_or_removed(
     logic = Wired.detectionLogic()
     for change in (lambda: place.install(wait_until), place.installer.remove):
         told: list[Any] = []
-        logic.prepare("default", "auto", told.append)
+        logic.prepare("residual", "auto", told.append)
         wait_until(lambda told=told: told, 20)
         change()
         assert logic.workerProcessId == 0
@@ -149,10 +149,53 @@ def test_cancel_is_told_at_once_and_leaves_nothing(place: Place, wait_until: Wai
     place.installer.install(place.listener, place.wheels)
     wait_until(lambda: place.listener.steps and place.listener.steps[-1][0].startswith("Trying"), 60)
     place.installer.cancel()
+    assert wait_until(lambda: place.listener.ends, 3) < 3
     assert place.listener.code == "cancelled" and not place.installer.busy
     wait_until(lambda: list(place.engine.iterdir()) == [], 5)
     place.test.write_text(TEST)
     assert place.install(wait_until) is None, "and it can begin anew at once"
+
+
+def test_it_is_installed_before_it_is_tidied_up_and_cannot_be_canceled_then(place: Place, wait_until: Wait) -> None:
+    place.test.write_text(LITTER + TEST)
+    assert place.install(wait_until) is None, place.listener.lines
+    assert list(place.engine.glob(".work-*")), "what is not needed any more is still being removed"
+    assert not place.installer.busy and place.installer.state().ready
+    place.installer.cancel()
+    wait_until(lambda: not list(place.engine.glob(".*")), 20)
+    assert place.installer.state().ready and place.listener.ends == [None]
+
+
+def test_what_is_removed_while_it_is_tidied_up_goes_too(place: Place, wait_until: Wait) -> None:
+    place.test.write_text(LITTER + TEST)
+    assert place.install(wait_until) is None, place.listener.lines
+    assert list(place.engine.glob(".work-*"))
+    place.installer.remove()
+    assert not place.installer.state().ready
+    wait_until(lambda: list(place.engine.iterdir()) == [], 20)
+
+
+@pytest.mark.parametrize(
+    ("settled", "code"), [('print(json.dumps({"event": "settled"}), flush=True)', None), ("", "cancelled")]
+)
+def test_a_process_that_is_busy_is_waited_for_once_it_cannot_be_canceled(
+    place: Place, wait_until: Wait, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settled: str, code: str | None
+) -> None:
+    from CondDiffusionUADLib.run import Installer
+    from CondDiffusionUADLib.run.ChildProcess import Launch
+
+    script = tmp_path / "busy.py"
+    begin = 'print(json.dumps({"event": "step", "name": "try"}), flush=True)'
+    end = 'time.sleep(3.5)\nprint(json.dumps({"event": "done", "environment": ""}), flush=True)'
+    script.write_text(f"import json, sys, time\nsys.stdin.readline()\n{settled}\n{begin}\nsys.stdin.readline()\n{end}")
+    monkeypatch.setattr(Installer, "slicersPythonLaunch", lambda module: Launch(sys.executable, (str(script),)))
+    place.installer.use(sys.executable, place.listener)
+    wait_until(lambda: place.listener.steps, 20)
+    place.installer.cancel()
+    assert (wait_until(lambda: place.listener.ends, 20) < 3.2) == (code == "cancelled")
+    assert place.listener.code == code and not place.installer.busy
+    wait_until(lambda: not place.installer._tidying, 20)
+    assert place.listener.code == code and place.installer.state().named == (code is None)
 
 
 def test_the_panel_can_go_in_the_middle(place: Place, wait_until: Wait) -> None:
@@ -216,12 +259,12 @@ def test_an_environment_whose_python_has_gone_is_no_environment(place: Place, wa
 def test_the_diagnostics_name_the_environment_and_why_it_is_this_one(place: Place, wait_until: Wait) -> None:
     from CondDiffusionUADLib.run.Diagnostics import diagnostics
 
-    assert "Environment: not installed" in diagnostics("Slicer", "CPU", "default", "", "", ())
+    assert "Environment: not installed" in diagnostics("Slicer", "CPU", "residual", "", "", ())
     assert place.install(wait_until) is None
     record = place.installer.state().place / "conddiffusion-uad.json"
     kept = json.loads(record.read_text())
     record.write_text(json.dumps({**kept, "refused": [["the first", "torch cannot be loaded"]]}))
-    text = diagnostics("Slicer", "CPU", "default", "", "", ())
+    text = diagnostics("Slicer", "CPU", "residual", "", "", ())
     assert "made with the one named in the settings" in text and "  not with the first: torch cannot be loaded" in text
 
 

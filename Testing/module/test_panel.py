@@ -35,6 +35,7 @@ TRUTH = SAMPLE.with_name("synthetic_T2_brain_truth.nii.gz")
 PANEL_SIZE = (460, 1000)
 VIEW_SIZE = (460, 500)
 STALL_MS = 200
+SEVERAL = 150  # of the slider: at 1.5 there are several findings, whatever the model
 TOP_LAYER = 3
 Wait = Callable[..., float]
 
@@ -144,7 +145,7 @@ def test_a_click_detects_and_slicer_stays_responsive(slicer_app: SimpleNamespace
     (PICTURES / "2-running.png").unlink(missing_ok=True)
     seconds = wait_until(over, 240)
     print(f"click to results: {seconds:.1f} s; {stalls.stop()}")
-    assert re.fullmatch(r"\d+ candidates, \d+\.\d ml; scan quality OK", ui.messageLabel.text)
+    assert re.fullmatch(r"\d+ candidates?, \d+\.\d ml; scan quality OK", ui.messageLabel.text)
     assert ui.scanSection.collapsed
     assert fractions == sorted(fractions) and max(fractions) > 900
     assert any("left" in title for title in titles) and any("%" in title for title in titles)
@@ -171,7 +172,7 @@ def test_the_lesion_is_shown(slicer_app: SimpleNamespace) -> None:
 def test_sliders_are_followed_within_100_ms(slicer_app: SimpleNamespace) -> None:
     ui, live = slicer_app.ui, slicer_app.panel.findings.live
     milliseconds, sizes, clock = [], [], fair_clock()
-    for value in (100, 110, 130, 150, 170, 200, 300, 400, 200):
+    for value in (100, 110, 130, 150, 170, 200, 300, 400, SEVERAL):
         tries = []
         for start in (250, 251, 252):  # the best of three: other programs may be in the way
             ui.sensitivitySlider.value = start
@@ -185,7 +186,7 @@ def test_sliders_are_followed_within_100_ms(slicer_app: SimpleNamespace) -> None
     print(f"sensitivity slider: {', '.join(f'{value:.0f}' for value in milliseconds)} ms")
     assert max(milliseconds) < 100
     assert sizes[:-1] == sorted(sizes[:-1], reverse=True) and sizes[0] > sizes[5] > sizes[7]
-    assert ui.sensitivityLabel.text == "1 % flagged"
+    assert "in a healthy brain" in ui.expectedLabel.text and ui.expectedLabel.visible and not ui.sensitivityLabel.text
     rows = ui.findingsTable.rowCount
     ui.minVolumeBox.value = 1.0
     assert 0 < ui.findingsTable.rowCount < rows
@@ -215,8 +216,8 @@ def test_a_rejected_finding_leaves_the_segmentation_and_may_come_back(slicer_app
     assert ui.findingsTable.item(1, 1).text() == "rejected" and ui.findingsTable.currentRow() == 1
     assert segment_size(slicer_app) < before
     assert not ui.rejectButton.enabled and ui.reopenButton.enabled
-    ui.sensitivitySlider.value = 150
-    ui.sensitivitySlider.value = 200
+    ui.sensitivitySlider.value = SEVERAL + 20
+    ui.sensitivitySlider.value = SEVERAL
     assert live.selection.findings[1].status == "rejected"
     ui.findingsTable.selectRow(0)
     ui.acceptButton.click()
@@ -288,7 +289,7 @@ def test_diagnostics_name_versions_and_no_names(slicer_app: SimpleNamespace) -> 
 
 def test_a_saved_scene_fills_the_panel_again(slicer_app: SimpleNamespace, wait_until: Wait, tmp_path: Path) -> None:
     ui, panel = slicer_app.ui, slicer_app.panel
-    ui.sensitivitySlider.value = 180
+    ui.sensitivitySlider.value = SEVERAL - 5
     ui.opacitySlider.value = 45
     before = [(f.volumeMl, f.status) for f in panel.findings.live.selection.findings]
     path = tmp_path / "scene.mrb"
@@ -303,12 +304,12 @@ def test_a_saved_scene_fills_the_panel_again(slicer_app: SimpleNamespace, wait_u
     print(f"a loaded scene is taken up: {stalls.stop()}")
     assert stalls.counted < STALL_MS
     assert [(f.volumeMl, f.status) for f in panel.findings.live.selection.findings] == before
-    assert ui.sensitivitySlider.value == 180 and ui.opacitySlider.value == 45
+    assert ui.sensitivitySlider.value == SEVERAL - 5 and ui.opacitySlider.value == 45
     assert ui.inputSelector.currentNode().GetName() == "Synthetic_T2_brain"
     rows = ui.findingsTable.rowCount
     ui.sensitivitySlider.value = 300
     assert ui.findingsTable.rowCount < rows
-    ui.sensitivitySlider.value = 200
+    ui.sensitivitySlider.value = SEVERAL
     ui.compareBox.currentIndex = 0
     panel.views.setDetection(panel.findings.live.nodes, show=True)
     if slicer_app.views:
@@ -319,7 +320,7 @@ def test_a_saved_scene_fills_the_panel_again(slicer_app: SimpleNamespace, wait_u
 def test_a_deleted_part_is_made_again_and_a_deleted_result_leaves_the_panel(slicer_app: SimpleNamespace) -> None:
     live = slicer_app.panel.findings.live
     slicer_app.mrml.scene.RemoveNode(live.nodes.segmentation)
-    slicer_app.ui.sensitivitySlider.value = 190
+    slicer_app.ui.sensitivitySlider.value = SEVERAL + 5
     assert slicer_app.panel.findings.live is not None and segment_size(slicer_app) > 0
     slicer_app.mrml.scene.RemoveNode(slicer_app.panel.findings.live.nodes.heatmap)
     assert slicer_app.panel.findings.live is None

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import slicer
 from desk import Desk
-from mrml_application import MrmlApplication, load_volume
+from mrml_application import MrmlApplication, load_scene, load_volume, save_scene
 from standin.application import Application
 from standin.qt_module import show_properties
 
@@ -193,6 +193,17 @@ def test_texts_from_elsewhere_are_shown_as_they_are(
         if isinstance(widget, qt.QLabel) and widget.parent() is not None and not name.startswith("qt_"):
             assert widget.textFormat == qt.Qt.PlainText, name
     desk.widget.cleanup()
+
+
+def test_a_scene_of_an_earlier_version_opens_with_its_model(desk: Desk, mrml: MrmlApplication, tmp_path: Path) -> None:
+    desk.panel._parameters.parameterNode.SetParameter("bundle", "default")
+    desk.settle()
+    save_scene(mrml, tmp_path / "scene.mrb")
+    mrml.scene.Clear(False)
+    load_scene(mrml, tmp_path / "scene.mrb")
+    desk.wait(lambda: desk.ui.detectButton.enabled)
+    assert desk.ui.bundleBox.currentText == "residual" and desk.ui.cardButton.enabled
+    assert Path(desk.panel._request()[1].bundle).name == "residual"
 
 
 def test_a_scene_cannot_bring_a_model_of_its_own(desk: Desk, small_bundle: Path) -> None:

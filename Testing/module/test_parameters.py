@@ -9,6 +9,8 @@ import slicer
 from mrml_application import MrmlApplication
 from standin.application import Application
 
+from conddiffusion_uad.protocol.job import USUAL_BUNDLE
+
 DEFAULTS = {"seed": 0, "opacity": 0.6, "fade": 0.0, "quality": "full", "bundle": "", "comparison": "heatmap"}
 
 
@@ -64,6 +66,15 @@ def test_what_can_be_is_kept(app: Application, node: Any) -> None:
     parameters = openParameters(node)
     assert (parameters.seed, parameters.opacity, parameters.bundle) == (7, 0.25, "my model 2")
     assert parameters.device == "cuda:1" and parameters.legend is True
+
+
+def test_a_model_is_known_by_its_former_name(app: Application, node: Any) -> None:
+    from CondDiffusionUADLib.run.Application import chooseBundle
+    from CondDiffusionUADLib.scene.ParameterNode import openParameters
+
+    node.SetParameter("bundle", "default")
+    assert openParameters(node).bundle == node.GetParameter("bundle") == "residual"
+    assert chooseBundle("default") == chooseBundle("residual") and chooseBundle("").name == USUAL_BUNDLE
 
 
 def test_what_a_script_changes_arrives(app: Application, node: Any) -> None:

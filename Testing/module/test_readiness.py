@@ -30,12 +30,12 @@ def settings() -> Any:
     """Of a run."""
     from CondDiffusionUADLib.run.DetectionRun import Settings
 
-    return Settings(bundle="default", contrast="T1")
+    return Settings(bundle="residual", contrast="T1")
 
 
 def test_the_worker_is_ready_before_the_click(logic: Any, scan: Any, wait_until: Wait) -> None:
     told: list[Any] = []
-    logic.prepare("default", "auto", told.append)
+    logic.prepare("residual", "auto", told.append)
     assert logic.workerMegabytes is None
     wait_until(lambda: told, 20)
     assert logic.workerMegabytes == 571 and [device.name for device in told[0].found] == ["cpu"]
@@ -44,7 +44,7 @@ def test_the_worker_is_ready_before_the_click(logic: Any, scan: Any, wait_until:
     first = wait_until(lambda: "read" in listener.stages, 20)
     assert first < 1, "the first event after the click"
     assert "load" not in listener.stages[: listener.stages.index("read")]
-    logic.prepare("default", "auto", told.append)
+    logic.prepare("residual", "auto", told.append)
     wait_until(lambda: listener.outcome, 20)
     assert logic.workerProcessId == process and len(told) == 1, "a run is not disturbed"
 
@@ -71,7 +71,7 @@ def test_what_stands_in_the_way_is_told_and_needs_a_new_process(
     told: list[Any] = []
     broken = Launch(sys.executable, (str(FAKE_WORKER), "error", "torch_broken"))
     monkeypatch.setattr(Wired, "engineLaunch", lambda *arguments: broken)
-    logic.prepare("default", "auto", told.append)
+    logic.prepare("residual", "auto", told.append)
     wait_until(lambda: told and not logic.workerProcessId, 20)
     assert "Repair the installation" in told[0].hint and logic.workerMegabytes is None
 
@@ -79,7 +79,7 @@ def test_what_stands_in_the_way_is_told_and_needs_a_new_process(
         raise ProblemError(Problems.notInstalled())
 
     monkeypatch.setattr(Wired, "engineLaunch", missing)
-    logic.prepare("default", "auto", told.append)
+    logic.prepare("residual", "auto", told.append)
     assert "not installed yet" in told[1].hint
 
 
@@ -87,7 +87,7 @@ def test_a_worker_that_dies_is_told_once_and_replaced(logic: Any, scan: Any, wai
     import os
 
     told: list[Any] = []
-    logic.prepare("default", "auto", told.append)
+    logic.prepare("residual", "auto", told.append)
     wait_until(lambda: told, 20)
     os.kill(logic.workerProcessId, 9)
     wait_until(lambda: not logic.workerProcessId, 20)
@@ -103,7 +103,7 @@ def test_an_idle_worker_goes_after_a_while(logic: Any, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Readiness, "IDLE_MS", 50)
     told: list[Any] = []
-    logic.prepare("default", "auto", told.append)
+    logic.prepare("residual", "auto", told.append)
     wait_until(lambda: told, 20)
     wait_until(lambda: not logic.workerProcessId, 20)
     assert logic.workerMegabytes is None
@@ -111,6 +111,6 @@ def test_an_idle_worker_goes_after_a_while(logic: Any, monkeypatch: pytest.Monke
 
 def test_a_panel_that_goes_is_not_told_any_more(logic: Any) -> None:
     told: list[Any] = []
-    logic.prepare("default", "auto", told.append)
+    logic.prepare("residual", "auto", told.append)
     logic.shutdown()
     assert told == [] and not logic.workerProcessId

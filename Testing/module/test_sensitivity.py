@@ -15,6 +15,7 @@ from standin.application import Application
 from standin.qt_module import show_properties
 
 from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
+from conddiffusion_uad.protocol.job import USUAL_BUNDLE
 
 show_properties(sys.modules[__name__])
 
@@ -92,6 +93,14 @@ def test_the_slider_promises_what_the_report_tells(desk: Desk) -> None:
     assert heatmaps[0] != heatmaps[1] and not ui.expectedLabel.visible, "the other result knows nothing"
 
 
+def test_a_panel_that_opens_over_a_scan_begins_where_the_usual_model_promises_one(desk: Desk) -> None:
+    ui, expected = desk.ui, desk.panel.input.expected
+    assert ui.bundleBox.currentText == USUAL_BUNDLE and expected is not None
+    assert ui.sensitivitySlider.value == pytest.approx(100 * expected.threshold(1.0), abs=1)
+    assert ui.expectedLabel.visible and "in a healthy brain" in ui.expectedLabel.text
+    assert desk.panel._request()[1].healthyFlagged == pytest.approx(10 ** -(ui.sensitivitySlider.value / 100))
+
+
 def test_before_a_detection_the_slider_stands_where_the_model_promises_one(
     desk: Desk, small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,13 +108,14 @@ def test_before_a_detection_the_slider_stands_where_the_model_promises_one(
     folder = Path(shutil.copytree(small_bundle, tmp_path / "counted"))
     (folder / "configs" / "expected_findings.json").write_text(json.dumps({"T1": COUNTED.to_json()}))
     ui: Any = desk.ui
-    assert ui.sensitivitySlider.value == 200 and ui.sensitivityLabel.text == "1 % flagged"
     desk.panel.input.showBundles()
     choose: Callable[[Any, str], None] = lambda box, value: setattr(box, "currentIndex", box.findData(value))  # noqa: E731
+    choose(ui.bundleBox, "residual")
+    assert ui.sensitivitySlider.value == 200 and ui.sensitivityLabel.text == "1 % flagged", "it promises nothing"
     choose(ui.bundleBox, "counted")
     assert ui.sensitivitySlider.value == 250 and ui.expectedLabel.text == "about 1 false finding in a healthy brain"
     choose(ui.contrastBox, "T2")
-    assert ui.sensitivityLabel.text == "0.32 % flagged" and not ui.expectedLabel.visible
+    assert ui.sensitivityLabel.text == "1 % flagged" and not ui.expectedLabel.visible
     ui.sensitivitySlider.value = 300
     choose(ui.contrastBox, "T1")
     assert ui.sensitivitySlider.value == 300, "the user chose it"
@@ -116,6 +126,7 @@ def test_before_a_detection_the_slider_stands_where_the_model_promises_one(
 def test_the_slider_reaches_as_far_as_the_numbers_of_the_report(desk: Desk) -> None:
     far = ExpectedFindings((2.0, 4.604, 5.2236), (9.0, 0.1, 0.0), 8, 0.05)
     slider = desk.ui.sensitivitySlider
+    desk.panel.findings.offer(None)
     assert slider.maximum == 400
     desk.detect("several", json.dumps({"expected_findings": far.to_json()}))
     assert slider.maximum == 523

@@ -64,18 +64,39 @@ def test_while_slicer_tests_nothing_is_installed(desk: Desk, app: Application) -
 
 
 def test_an_installation_from_a_folder(desk: Desk, tmp_path: Path) -> None:
+    from CondDiffusionUADLib.run import Problems
+
     answer(FOLDER_CHOICE, "Install")
     qt.QFileDialog.answers = [str(tmp_path)]
     desk.ui.detectButton.click()
     assert desk.installer.calls == [("install", tmp_path)]
     assert qt.QMessageBox.asked[-1] == f"Install from {tmp_path}?"
     desk.ui.cancelButton.click()
-    assert desk.installer.calls[-1] == ("cancel",) and not desk.panel.run.busy
-    assert desk.message == "Canceled." and desk.ui.detectButton.enabled and not desk.ui.progressArea.visible
+    assert desk.installer.calls[-1] == ("cancel",) and desk.ui.stageLabel.text == "Canceling"
+    desk.installer.listener.onStep("Downloading", 0.5)
+    assert desk.ui.stageLabel.text == "Canceling" and not desk.ui.cancelButton.enabled
+    desk.installer.finish(Problems.canceled())
+    assert (
+        not desk.panel.run.busy
+        and desk.message == "Canceled."
+        and desk.ui.detectButton.enabled
+        and not desk.ui.progressArea.visible
+    )
     qt.QFileDialog.answers = [""]
     answer(FOLDER_CHOICE)
     desk.ui.detectButton.click()
     assert not desk.panel.run.busy
+
+
+@pytest.mark.parametrize("button", ["detectButton", "repairButton"])
+def test_a_cancel_that_comes_too_late_says_that_it_is_installed_and_examines_nothing(desk: Desk, button: str) -> None:
+    answer("Install")
+    getattr(desk.ui, button).click()
+    desk.ui.cancelButton.click()
+    desk.installer.finish()
+    assert desk.message == "The Python environment was ready already; it stays." and not desk.panel.run.busy
+    assert desk.ui.detectButton.enabled and not desk.ui.progressArea.visible
+    assert "1,700 MB" in desk.ui.environmentLabel.text and desk.ui.repairButton.text == "Repair..."
 
 
 def test_a_failed_installation_is_explained(desk: Desk) -> None:
@@ -177,7 +198,8 @@ def test_models_are_imported_and_removed(
         ("mine.ZIP", "mine"),
         ("Klinik Köln (2).zip", "Klinik-K-ln-2"),
         ("a.b", "a.b"),
-        ("default.zip", "default-imported"),
+        ("learned.zip", "learned-imported"),
+        ("default.zip", "default-imported"),  # what `residual` was called before
         ("...", "model"),
         ("x" * 90, "x" * 50),
     ],

@@ -24,6 +24,7 @@ from conddiffusion_uad.protocol.failures import BadInput, Failure
 from conddiffusion_uad.protocol.job import PRECISIONS
 
 PACKAGE = "CondDiffusionUAD"  # the folder of a checkout that the package lies in
+# The bundle is `residual`, under the name that earlier checkouts know, too.
 DEFAULTS = {"device": "cpu", "precision": "auto", "bundle": "default", "checkout": ""}
 
 

@@ -170,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("--bundle", default="default")
+    add("--bundle", default="residual")
     add("--data", type=Path, nargs="+", required=True, metavar="DIR")
     add("--cache", type=Path, required=True, metavar="DIR", help="folder for figures; empty it when measures change")
     add("--testing", nargs="*", default=["*"], metavar="GLOB", help="names of scans that limits were not set on")

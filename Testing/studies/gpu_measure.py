@@ -41,11 +41,11 @@ def speeds(bundle: Bundle, brain: Volume, batches: Sequence[int]) -> Iterator[li
 
 def agreement(device: torch.device, brain: Volume) -> Iterator[list[str]]:
     """For each number format: how far reconstruction and score on a device are from those of the processor in fp32."""
-    plain = bundles.load("default").to("cpu", "fp32")
+    plain = bundles.load("residual").to("cpu", "fp32")
     contrast = plain.config.contrasts[0]
     expected = score(plain, brain, contrast)
     for precision in DTYPES:
-        found = score(bundles.load("default").to(device, precision), brain, contrast)
+        found = score(bundles.load("residual").to(device, precision), brain, contrast)
         away = found.restored.mean - expected.restored.mean
         relative = np.linalg.norm(away) / np.linalg.norm(expected.restored.mean)
         together = np.corrcoef(found.score[found.mask], expected.score[found.mask])[0, 1]
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     device = choose(options.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
-    bundle = bundles.load("default").to(device, "auto")
+    bundle = bundles.load("residual").to(device, "auto")
     grid = bundle.config.grid
     brain = Volume(*synthetic_brain(grid.size, options.slices), replace(grid, size=(*grid.size[:2], options.slices)))
     print(f"{name}, torch {torch.__version__}, {bundle.precision}")

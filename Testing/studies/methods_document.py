@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from methods_rows import rows
+from methods_rows import SHIPPED, rows
 
 from conddiffusion_uad.training import catalogue
 
@@ -53,13 +53,13 @@ def _table(figures: Mapping[str, Any]) -> Iterator[str]:
         yield f"Not measured yet: {', '.join(f'`{row}`' for row in missing)}."
     if not figures:
         return
-    groups = [(of["dataset"], of["contrast"]) for of in figures["default"]["groups"]]
+    groups = [(of["dataset"], of["contrast"]) for of in figures[SHIPPED]["groups"]]
     for place, (dataset, contrast) in enumerate(groups):
         yield "\n".join(_of_group(figures, place, f"{dataset} {contrast}"))
 
 
 def _of_group(figures: Mapping[str, Any], place: int, title: str) -> Iterator[str]:
-    first = figures["default"]["groups"][place]
+    first = figures[SHIPPED]["groups"][place]
     prevalence = "" if first["prevalence"] is None else f", {first['prevalence']:.1%} of the brain is lesion"
     yield f"### {title}\n"
     yield f"{first['scans']} scans{prevalence}.\n"

@@ -44,7 +44,7 @@ def make_scans(folder: Path) -> None:
     sitk.WriteImage(sitk.Compose(frames), str(folder / "values.nrrd"))
     small = [sitk.Cast(frame, sitk.sitkUInt8) for frame in (sample, sample, sample)]
     sitk.WriteImage(sitk.Compose(small), str(folder / "color.nrrd"))
-    shutil.copytree(ROOT / "Resources" / "Models" / "default", folder / "Own model")
+    shutil.copytree(ROOT / "Resources" / "Models" / "residual", folder / "Own model")
     np.testing.assert_equal(len(list((folder / "s").iterdir())), 32)
 
 

@@ -2,7 +2,8 @@
 
 The detection is made before, on the command line, so that this needs no worker::
 
-    conddiffusion-uad detect Resources/SampleData/synthetic_T2_brain.nii.gz --output DETECTION
+    conddiffusion-uad detect Resources/SampleData/synthetic_T2_brain.nii.gz --output DETECTION \\
+        --bundle residual
     DETECTION=... OUT=... MALLOC_PERTURB_=165 Slicer --no-splash --additional-module-paths CondDiffusionUAD \
         --python-script Testing/studies/slicer_scene.py
 

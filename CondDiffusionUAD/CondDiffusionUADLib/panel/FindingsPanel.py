@@ -135,7 +135,7 @@ class FindingsPanel:
         self._offered = expected
         if self._live is None and not self._steps.busy:
             self._expected = expected
-            self._stand(self.threshold if expected is None or self._moved else Sensitivity.usualThreshold(expected))
+            self._stand(self.threshold if self._moved else Sensitivity.usualThreshold(expected))
 
     def chooseFirst(self) -> None:
         """Choose the first finding, let the views jump to it, and let the keyboard be at the table."""

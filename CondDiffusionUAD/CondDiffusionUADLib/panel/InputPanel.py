@@ -80,7 +80,8 @@ class InputPanel:
             return
         if parameters.inputVolume is not self.volume:
             self._ui.inputSelector.setCurrentNode(parameters.inputVolume)
-        if parameters.bundle != chosen(self._ui.bundleBox):
+        bundle = self._bundle()
+        if (bundle.name if bundle else parameters.bundle) != chosen(self._ui.bundleBox):
             self.showBundles()
         choose(self._ui.deviceBox, parameters.device)
         choose(self._ui.qualityBox, parameters.quality)

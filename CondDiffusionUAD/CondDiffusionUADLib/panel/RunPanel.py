@@ -211,6 +211,8 @@ class RunPanel:
         done, self._installing = self._installing, None
         if self.closed or done is None:
             return
+        if problem is None and self._canceling:
+            problem = Problems.canceledTooLate()
         self._end()
         if problem is not None:
             self._showProblem(problem)

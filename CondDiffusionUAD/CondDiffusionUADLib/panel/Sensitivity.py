@@ -6,11 +6,13 @@ Where it did not, the share of healthy tissue that is flagged has to do. Nothing
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 
 from slicer.i18n import tr as _
 
 from conddiffusion_uad.protocol.expected_findings import MOST, USUAL, ExpectedFindings
+from conddiffusion_uad.protocol.job import USUAL_FLAGGED
 from CondDiffusionUADLib.scene.Decisions import ACCEPTED, REJECTED
 from CondDiffusionUADLib.scene.Findings import Finding
 from CondDiffusionUADLib.scene.Heatmap import HIGHEST_THRESHOLD, SCORE_RANGE, scoreText
@@ -26,8 +28,10 @@ def expectedIn(report: str) -> ExpectedFindings | None:
         return None
 
 
-def usualThreshold(expected: ExpectedFindings) -> float:
-    """The score to begin with, within the range of the slider."""
+def usualThreshold(expected: ExpectedFindings | None) -> float:
+    """The score to begin with, within the range of the slider; that of a share of the tissue when nobody counted."""
+    if expected is None:
+        return -math.log10(USUAL_FLAGGED)
     try:
         wanted = expected.threshold(USUAL)
     except ValueError:  # of so few scans nothing is promised

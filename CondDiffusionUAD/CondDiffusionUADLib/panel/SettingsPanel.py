@@ -11,7 +11,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from conddiffusion_uad.protocol.bundle_folders import imported_bundles
+from conddiffusion_uad.protocol.bundle_folders import imported_bundles, present_name
 from CondDiffusionUADLib.panel.Dialogs import askForModel, askToInstall, confirm
 from CondDiffusionUADLib.panel.RunPanel import RunPanel
 from CondDiffusionUADLib.panel.Widgets import chosen
@@ -201,4 +201,4 @@ def importedName(source: Path) -> str:
     """What a model from a folder or archive is called: its name in the letters that the engine takes, and its own."""
     stem = source.stem if source.suffix.lower() == ".zip" else source.name
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:_MOST_NAME] or "model"
-    return f"{name}-imported" if name in [bundle.name for bundle in shippedBundles()] else name
+    return f"{name}-imported" if present_name(name) in [bundle.name for bundle in shippedBundles()] else name

@@ -133,12 +133,12 @@ class Panel(VTKObservationMixin):
             self.run.show("")
         self.ui.anywayButton.visible = False
         self.models.show()
-        self.findings.offer(self.input.expected)
         self._onBusy()
 
     def _onBusy(self) -> None:
         self.ui.detectButton.enabled = not self.run.busy and self.input.canExamine
         self.input.setEnabled(not self.run.busy)
+        self.findings.offer(self.input.expected)
         self.settings.show()
 
     def _onEngineChanged(self) -> None:

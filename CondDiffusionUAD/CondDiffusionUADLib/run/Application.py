@@ -8,6 +8,7 @@ from typing import Any
 import qt
 import slicer
 
+from conddiffusion_uad.protocol.bundle_folders import present_name
 from CondDiffusionUADLib.run import Problems
 from CondDiffusionUADLib.run.Bundles import FAST, FULL, BundleInfo, installedBundles, readBundle
 from CondDiffusionUADLib.run.DetectionLogic import DetectionLogic
@@ -87,7 +88,8 @@ def _database() -> Any:
 
 
 def chooseBundle(name: str) -> BundleInfo:
-    """The bundle of that name or in that folder; the default one when the name is empty. Raises ProblemError."""
+    """The bundle of that name or in that folder; the usual one when the name is empty. Raises ProblemError."""
+    name = present_name(name)
     bundles = installedBundles()
     for bundle in bundles:
         if name in ("", bundle.name, str(bundle.folder)):
@@ -141,7 +143,7 @@ def settingsFor(
     Args:
         volumeNode: The scan.
         contrast: "T1", "T2", "FLAIR", or "auto" to take what its DICOM tags or its name tell.
-        bundle: Name or folder of a model; empty for the default one.
+        bundle: Name or folder of a model; empty for the usual one.
         quality: "full", or "fast" for one noise level only.
         healthyFlagged: Fraction of healthy tissue that may be flagged, 1e-10 to 0.1; None to go by `expectedFindings`.
         others: Further fields of `Settings`: device, expectedFindings, minVolumeMl, skull, seed, acceptAnyScan.

@@ -5,8 +5,11 @@ standard error. "cancel" on a line, or the end of standard input, ends it: nothi
 
     {"event": "step", "name": "...", "done": bytes, "total": bytes}
     {"event": "question", "download": bytes, "disk": bytes}      answered by {"answer": true} or false
+    {"event": "settled"}                                         too late to cancel: "done" follows, or an error
     {"event": "error", "code": "...", "message": "what a program said"}
     {"event": "done", "environment": "folder"}
+
+The last two tell what is from then on. Downloads and what is not needed any more are removed after them.
 
 Standard library only: it runs in Slicer's Python, without Slicer.
 """
@@ -19,7 +22,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,9 +67,11 @@ class Builder:
     Args:
         order: What is to be done.
         console: Told how it goes.
+        afterwards: Keeps the folder locked, and tidies it up when it is closed.
     """
 
-    def __init__(self, order: Order, console: Console) -> None:
+    def __init__(self, order: Order, console: Console, afterwards: contextlib.ExitStack) -> None:
+        self._afterwards = afterwards
         self._order, self._console, self._commands = order, console, console.commands
         self._target = Path(order.environment)
         self._folder = self._target.parent
@@ -79,27 +84,16 @@ class Builder:
     def build(self) -> Path:
         """Build it, unless another Slicer just did. Raises BuildError, CommandError, CanceledError, OSError."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        with self._locked():
-            there = Environment.readRecord(self._target)
-            if there is not None and there.made != self._order.replaces:
-                return self._target
-            Environment.sweep(self._folder)
-            self._needRoom(LEAST_ROOM)
-            try:
-                self._work.mkdir()
-                self._makeOne()
-            finally:
-                for left in (self._building, self._work, self._cache):
-                    shutil.rmtree(left, ignore_errors=True)
+        self._lock()
+        there = Environment.readRecord(self._target)
+        if there is not None and there.made != self._order.replaces:
+            return self._target
+        Environment.sweep(self._folder)
+        self._needRoom(LEAST_ROOM)
+        self._afterwards.callback(Environment.sweep, self._folder)
+        self._work.mkdir()
+        self._makeOne()
         return self._target
-
-    def sweep(self) -> None:
-        """Remove what broken-off installations left, unless one is under way. Raises OSError."""
-        with contextlib.suppress(LockedError):
-            held = acquire(self._folder)
-            Environment.sweep(self._folder)
-            if held is not None:
-                os.close(held)
 
     def _makeOne(self) -> None:
         """Make an environment with the first Python that will do, and put it in place."""
@@ -126,6 +120,8 @@ class Builder:
                 self._console.log(f"Not taken: {candidate.name}: {error}")
                 continue
             Environment.writeRecord(self._building, replace(record, refused=tuple(refused)))
+            self._commands.check()
+            self._console.tell("settled")
             Environment.putInPlace(self._building, self._target)
             return
         if codes == {"no_wheels"}:
@@ -212,9 +208,8 @@ class Builder:
         if free < needed:
             raise BuildError("no_room", f"{needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free.")
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the lock of the folder; another Slicer that builds is waited for. Raises CanceledError."""
+    def _lock(self) -> None:
+        """Hold the lock of the folder; another process that builds or tidies is waited for. Raises CanceledError."""
         waiting = False
         while True:
             try:
@@ -226,11 +221,17 @@ class Builder:
                 waiting = True
                 self._commands.check()
                 time.sleep(0.2)
-        try:
-            yield
-        finally:
-            if held is not None:
-                os.close(held)
+        if held is not None:
+            self._afterwards.callback(os.close, held)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what broken-off installations left, unless one is under way. Raises OSError."""
+    with contextlib.suppress(LockedError):
+        held = acquire(folder)
+        Environment.sweep(folder)
+        if held is not None:
+            os.close(held)
 
 
 def tryEnvironment(
@@ -256,17 +257,21 @@ def tryEnvironment(
 
 def main() -> int:
     """Do what the order says; returns the exit status."""
-    console = Console()
+    with contextlib.ExitStack() as afterwards:
+        return _work(Console(), afterwards)
+
+
+def _work(console: Console, afterwards: contextlib.ExitStack) -> int:
     try:
         order = console.order()
         if order.existing:
             record = tryEnvironment(console.commands, Path(order.existing), order, (), Path.cwd())
             console.tell("done", environment=order.existing, record=vars(record))
         elif order.sweep:
-            Builder(order, console).sweep()
+            sweep(Path(order.environment).parent)
             console.tell("done", environment="")
         else:
-            console.tell("done", environment=str(Builder(order, console).build()))
+            console.tell("done", environment=str(Builder(order, console, afterwards).build()))
     except CanceledError:
         console.tell("error", code="cancelled", message="")
     except (CommandError, BuildError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 from conddiffusion_uad.protocol.bundle_folders import imported_bundles
 from conddiffusion_uad.protocol.bundle_section import SECTION, contrasts, kind, maps, timesteps
 from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
-from conddiffusion_uad.protocol.job import DetectionJob
+from conddiffusion_uad.protocol.job import USUAL_BUNDLE
 from CondDiffusionUADLib.run.Folders import resource
 
 FAST, FULL = "fast", "full"
@@ -51,7 +51,7 @@ class BundleInfo:
 
 
 def shippedBundles(models: Path | None = None) -> list[BundleInfo]:
-    """The bundles that came with the extension, the default one first; damaged ones are left out.
+    """The bundles that came with the extension, the usual one first; damaged ones are left out.
 
     Args:
         models: The folder that holds them; None for the extension's own.
@@ -60,10 +60,9 @@ def shippedBundles(models: Path | None = None) -> list[BundleInfo]:
         models = models or resource("Models")
     except FileNotFoundError:
         return []
-    default = next(field.default for field in fields(DetectionJob) if field.name == "bundle")
     found = [readBundle(path.parents[1]) for path in sorted(models.glob("*/configs/metadata.json"))]
     found = [bundle for bundle in found if bundle and not bundle.name.startswith(".")]
-    return sorted(found, key=lambda bundle: (bundle.name != default, bundle.name))
+    return sorted(found, key=lambda bundle: (bundle.name != USUAL_BUNDLE, bundle.name))
 
 
 def installedBundles() -> list[BundleInfo]:

@@ -107,7 +107,7 @@ def buildingFolder(environment: Path) -> Path:
 
 
 def putInPlace(building: Path, environment: Path) -> None:
-    """Give a finished environment its name, in the place of one that is there. Raises OSError."""
+    """Give a finished environment its name, in the place of one that is there, left to `sweep`. Raises OSError."""
     old = environment.with_name(f"{OLD}{environment.name}-{os.getpid()}")
     if environment.exists():
         _rename(environment, old)
@@ -117,7 +117,6 @@ def putInPlace(building: Path, environment: Path) -> None:
         if old.exists():
             _rename(old, environment)
         raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def leftovers(folder: Path) -> list[Path]:

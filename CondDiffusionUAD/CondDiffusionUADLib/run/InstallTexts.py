@@ -52,7 +52,10 @@ class InstallListener(Protocol):
         """A line for the log."""
 
     def onInstalled(self, problem: Problem | None) -> None:
-        """It is over: the environment is ready, or it is as it was before and the problem says why."""
+        """It is over: the environment is ready, or it is as it was before and the problem says why.
+
+        Ready it may be after `Installer.cancel` too, which came too late then.
+        """
 
 
 def hasNvidia() -> bool:
@@ -104,7 +107,7 @@ def step(event: dict[str, Any]) -> tuple[str, float | None]:
         text = _("Downloading: {done} of {total} MB").format(done=_megabytes(done), total=_megabytes(total))
         return text, _DOWNLOADING * done / total
     texts = {
-        "wait": _("Waiting for another Slicer that is installing"),
+        "wait": _("Waiting until another installation has ended"),
         "uv": _("Getting the installer uv"),
         "python": _("Making an environment"),
         "fetch_python": _("Downloading a Python"),

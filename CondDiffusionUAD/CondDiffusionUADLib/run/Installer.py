@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from CondDiffusionUADLib.run.WorkerProcess import LineBuffer, readEvent
 
 _MODULE = "CondDiffusionUADLib.run.BuildEnvironment"
 _PATIENCE_MS = 1500  # to tidy up, when Slicer quits
+_ANSWER_MS = 2500  # for the process to say what came of a cancel
 
 
 class Installer:
@@ -36,7 +37,7 @@ class Installer:
     def __init__(self, more: Mapping[str, Any] | None = None) -> None:
         self._more = more or {}
         self._job: _Job | None = None
-        self._tidying: list[_Job] = []  # given up, and still removing what they made
+        self._tidying: list[_Job] = []  # decided, and still removing what is not needed
         self.sweep()
 
     @property
@@ -85,7 +86,7 @@ class Installer:
             "python": UserSettings.pythonToBuildWith(),
             "replaces": record.made if record else 0.0,
         }
-        self._begin(_Job(listener, {**order, **self._more}, self._onOver))
+        self._begin(_Job(listener, {**order, **self._more}, self._onDecided, self._onOver))
 
     def use(self, python: str, listener: InstallListener) -> None:
         """Use an environment that the user made by hand, from now on and after restarts too, if the engine runs in it.
@@ -103,14 +104,15 @@ class Installer:
         if not program.is_file():
             _later(lambda: listener.onInstalled(Problems.environmentGone(str(program))))
             return
-        self._begin(_Job(listener, {"existing": str(program), **self._more}, self._onOver))
+        self._begin(_Job(listener, {"existing": str(program), **self._more}, self._onDecided, self._onOver))
 
     def cancel(self) -> None:
-        """Give up what is under way; `onInstalled` comes, with the problem `canceled`, within three seconds."""
-        job, self._job = self._job, None
-        if job is not None:
-            self._tidying.append(job)
-            job.cancel()
+        """Give up what is under way; `onInstalled` comes within three seconds.
+
+        With the problem `canceled`, unless it ended by itself before that, well or not.
+        """
+        if self._job is not None:
+            self._job.cancel()
 
     def remove(self) -> None:
         """Delete our own environments and all that was kept for them. Raises ProblemError."""
@@ -133,7 +135,7 @@ class Installer:
         except OSError:
             return
         if there and not self.busy:
-            job = _Job(_Nobody(), {"sweep": True}, self._onOver)
+            job = _Job(_Nobody(), {"sweep": True}, self._onDecided, self._onSwept)
             self._tidying.append(job)
             job.start()
 
@@ -150,11 +152,19 @@ class Installer:
         self._job = job
         job.start()
 
+    def _onDecided(self, job: _Job) -> None:
+        if self._job is job:
+            self._job = None
+            self._tidying.append(job)
+
+    def _onSwept(self, job: _Job) -> None:
+        if job in self._tidying:
+            self._tidying.remove(job)
+
     def _onOver(self, job: _Job) -> None:
         if job in self._tidying:
             self._tidying.remove(job)
-        if self._job is job:
-            self._job = None
+            self.sweep()  # what was removed meanwhile, or a process left that was killed
 
 
 class _Nobody:
@@ -174,21 +184,25 @@ class _Nobody:
         """Nothing."""
 
 
+_Told = Callable[["_Job"], None]
+
+
 class _Job:
     """One run of the process.
 
     Args:
         listener: Is told how it goes.
         order: What is to be done, beside what is the same for all.
+        decided: Called when it is known how it ended, before the listener is told.
         over: Called when the process is gone.
     """
 
-    def __init__(self, listener: InstallListener, order: Mapping[str, Any], over: Any) -> None:
+    def __init__(self, listener: InstallListener, order: Mapping[str, Any], decided: _Told, over: _Told) -> None:
         self._listener: InstallListener = listener
-        self._over = over
+        self._decided, self._over = decided, over
+        self._open, self._settled = True, False  # until it is told how it ended; whether it is too late to cancel
         self._order = order
         self._lines, self._logged = LineBuffer(), LineBuffer()
-        self._problem: Problem | None = Problems.installationFailed("")
         self._process = ChildProcess(slicersPythonLaunch(_MODULE), self._onEnded, self._onOutput, self._onLog)
 
     def start(self) -> None:
@@ -212,11 +226,10 @@ class _Job:
         self._process.write((json.dumps(order) + "\n").encode("ascii"))
 
     def cancel(self) -> None:
-        """Give up: tell so at once, and let the process remove what it made."""
-        listener, self._listener = self._listener, _Nobody()
+        """Give up, and let the process say what came of it; it may be busy with what cannot be broken off."""
         self._process.write(b"cancel\n")
         self._process.closeInput()
-        listener.onInstalled(Problems.canceled())
+        qt.QTimer.singleShot(_ANSWER_MS, self._onNoAnswer)
 
     def stop(self) -> None:
         """Give up, and tell nobody; what cannot be removed in time, the next start will."""
@@ -245,20 +258,35 @@ class _Job:
             agreed = self._listener.onQuestion(InstallTexts.largerQuestion(event))
             self._process.write((json.dumps({"answer": bool(agreed)}) + "\n").encode("ascii"))
         elif kind == "error":
-            self._problem = Problems.fromInstallation(str(event.get("code", "")), str(event.get("message", "")))
+            self._tell(Problems.fromInstallation(str(event.get("code", "")), str(event.get("message", ""))))
+        elif kind == "settled":
+            self._settled = True
         elif kind == "done":
-            self._problem = None
+            if self._open and self._order.get("existing"):
+                UserSettings.setEnvironmentPython(str(self._order["existing"]))
+            self._tell(None)
+
+    def _onNoAnswer(self) -> None:
+        """It will give up before anything is in place: that is sure."""
+        if not self._settled:
+            self._tell(Problems.canceled())
 
     def _onEnded(self, started: bool, code: int) -> None:
-        if not started:
-            self._problem = Problems.notStarted(slicersPythonLaunch(_MODULE).program)
-        elif self._problem is None and self._order.get("existing"):
-            UserSettings.setEnvironmentPython(str(self._order["existing"]))
-        self._end(self._problem)
+        program = slicersPythonLaunch(_MODULE).program
+        self._end(Problems.installationFailed("") if started else Problems.notStarted(program))
 
-    def _end(self, problem: Problem | None) -> None:
+    def _end(self, problem: Problem) -> None:
+        """The process is gone; the problem is that of one that did not say how it ended."""
+        self._tell(problem)
         self._over(self)
-        self._listener.onInstalled(problem)
+
+    def _tell(self, problem: Problem | None) -> None:
+        """Say how it ended; once. What the process does from then on is to tidy up."""
+        if self._open:
+            self._open = False
+            listener, self._listener = self._listener, _Nobody()
+            self._decided(self)
+            listener.onInstalled(problem)
 
 
 def _later(call: Any) -> None:

@@ -85,6 +85,11 @@ def canceled() -> Problem:
     return Problem(CANCELED, _("Canceled."))
 
 
+def canceledTooLate() -> Problem:
+    """The user canceled an installation, or a check, that had come to its end."""
+    return Problem(CANCELED, _("The Python environment was ready already; it stays."))
+
+
 def sceneClosed() -> Problem:
     """The scene was closed meanwhile."""
     hint = _("Load the scan and detect again.")

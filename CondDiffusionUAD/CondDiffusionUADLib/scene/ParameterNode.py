@@ -9,6 +9,7 @@ from typing import Any
 from slicer import vtkMRMLScalarVolumeNode
 from slicer.parameterNodeWrapper import parameterNodeWrapper
 
+from conddiffusion_uad.protocol.bundle_folders import present_name
 from conddiffusion_uad.protocol.job import CONTRASTS
 from CondDiffusionUADLib.run.Bundles import FAST, FULL
 from CondDiffusionUADLib.scene.Heatmap import DEFAULT_OPACITY
@@ -24,7 +25,7 @@ class ParameterNode:
         inputVolume: The scan.
         heatmap: The heatmap of the detection that is shown.
         contrast: T1, T2 or FLAIR; empty while nobody says it.
-        bundle: Name of an installed model, never a folder: scenes are handed on. Empty for the default one.
+        bundle: Name of an installed model, never a folder: scenes are handed on. Empty for the usual one.
         device: As the engine takes it.
         quality: "full" or "fast".
         skull: "auto", "on" or "off".
@@ -90,11 +91,14 @@ _ACCEPTABLE: dict[str, Callable[[str], bool]] = {
 def openParameters(parameterNode: Any) -> ParameterNode:
     """The choices in a parameter node, whatever is in it: what cannot be understood is taken out first.
 
-    A scene may come from anybody, and Slicer's wrapper raises over the first value that it cannot read.
+    A scene may come from anybody, and Slicer's wrapper raises over the first value that it cannot read; it may also
+    come from an earlier version, which had another name for a model.
     """
     for name, isAcceptable in _ACCEPTABLE.items():
         if parameterNode.HasParameter(name) and not _holds(isAcceptable, parameterNode.GetParameter(name)):
             parameterNode.UnsetParameter(name)
+    if parameterNode.HasParameter("bundle"):
+        parameterNode.SetParameter("bundle", present_name(parameterNode.GetParameter("bundle")))
     for name in ("inputVolume", "heatmap"):
         node = parameterNode.GetNodeReference(name)
         if node is not None and not (isOffered(node) if name == "inputVolume" else node.IsA("vtkMRMLScalarVolumeNode")):

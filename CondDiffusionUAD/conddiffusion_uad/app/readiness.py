@@ -10,6 +10,7 @@ from conddiffusion_uad.app import computer
 from conddiffusion_uad.app.detection_job import Models
 from conddiffusion_uad.protocol.events import Event
 from conddiffusion_uad.protocol.failures import BadInput, shown
+from conddiffusion_uad.protocol.job import USUAL_BUNDLE
 
 LEAST_AVAILABLE_MB, LEAST_SHARE = 1000.0, 0.05
 """Memory of the computer that others may still get, MB and as a share of all, below which this process steps back."""
@@ -19,8 +20,8 @@ _LIBRARIES = ("detection.pipeline", "detection.report", "detection.overview", "a
 
 
 def wanted(order: dict[str, Any]) -> tuple[str, str]:
-    """Bundle and device that an order names. Raises BadInput."""
-    bundle, device = order.pop("bundle", ""), order.pop("device", "auto")
+    """Bundle and device that an order names, the usual ones where it names none. Raises BadInput."""
+    bundle, device = order.pop("bundle", USUAL_BUNDLE), order.pop("device", "auto")
     if not isinstance(bundle, str) or not isinstance(device, str) or order:
         raise BadInput("bad_line", f"This cannot be prepared: {shown(order or bundle)}.", "Accepted: bundle, device.")
     return bundle, device

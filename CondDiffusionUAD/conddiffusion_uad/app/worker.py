@@ -1,7 +1,7 @@
 """A process that runs jobs for Slicer: jobs as JSON lines on stdin, events as JSON lines on stdout.
 
     {"job": "detect", "id": 1, "inputs": ["scan.nii.gz"], "output": "folder", ...}    the fields of `DetectionJob`
-    {"job": "prepare", "bundle": "default", "device": "auto"}      load what a detection takes; see `readiness`
+    {"job": "prepare", "bundle": "learned", "device": "auto"}      load what a detection takes; see `readiness`
     {"job": "cancel", "id": 1}
     {"job": "quit"}
 

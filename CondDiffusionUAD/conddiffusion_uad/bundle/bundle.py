@@ -38,10 +38,11 @@ from conddiffusion_uad.method.method import Method
 from conddiffusion_uad.model import precision as precisions
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.fast.inference import accelerated
-from conddiffusion_uad.protocol.bundle_folders import imported_bundles
+from conddiffusion_uad.protocol.bundle_folders import imported_bundles, present_name
 from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
 from conddiffusion_uad.protocol.explanation import first_line, is_out_of_memory
 from conddiffusion_uad.protocol.failures import BundleFailure, shown
+from conddiffusion_uad.protocol.job import USUAL_BUNDLE
 
 METADATA = "configs/metadata.json"
 CALIBRATION = "configs/calibration.json"
@@ -138,13 +139,13 @@ def _names(models: Path) -> list[str]:
 
 
 def locate(name_or_path: str) -> Path:
-    """The folder of a shipped or imported bundle, or of the one at a path.
+    """The folder of a shipped or imported bundle, by its present or its former name, or of the one at a path.
 
     Raises:
         BundleFailure: ``bundle_not_found``.
     """
     homes = (resources() / "Models", imported_bundles(), Path())
-    for folder in (home / name_or_path for home in homes if home is not None):
+    for folder in (home / present_name(name_or_path) for home in homes if home is not None):
         if os.path.isfile(folder / METADATA):  # unlike Path.is_file, also of a name that is too long
             return folder
     names = ", ".join(available()) or "none"
@@ -172,8 +173,8 @@ def digest(folder: Path) -> str:
     return total.hexdigest()
 
 
-def load(name_or_path: str) -> Bundle:
-    """Load a bundle onto the CPU and check that it is whole.
+def load(name_or_path: str = USUAL_BUNDLE) -> Bundle:
+    """Load a bundle, the usual one if none is named, onto the CPU and check that it is whole.
 
     Raises:
         BundleFailure: ``bundle_not_found``, ``bundle_pickled``, ``bundle_too_new`` or ``bundle_damaged``.

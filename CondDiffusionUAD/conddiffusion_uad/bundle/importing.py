@@ -22,7 +22,7 @@ from typing import IO
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.io.output_failure import as_output_failure
-from conddiffusion_uad.protocol.bundle_folders import VARIABLE, imported_bundles
+from conddiffusion_uad.protocol.bundle_folders import VARIABLE, imported_bundles, present_name
 from conddiffusion_uad.protocol.failures import BundleFailure, OutputFailure
 
 MOST_FILES = 100
@@ -92,7 +92,7 @@ def _require_name(name: str) -> str:
             f"A bundle cannot be called {name[:80]!r}.",
             "Choose a --name of at most 64 letters, digits, dots, hyphens and underscores.",
         )
-    if name in bundles.shipped():
+    if present_name(name) in bundles.shipped():
         raise BundleFailure("bundle_exists", f"{name} is the name of a shipped bundle.", "Choose another --name.")
     return name
 

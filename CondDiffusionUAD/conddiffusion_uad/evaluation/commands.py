@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from conddiffusion_uad.protocol.failures import EXIT_DONE
-from conddiffusion_uad.protocol.job import CONTRASTS, PRECISIONS, USUAL_FLAGGED
+from conddiffusion_uad.protocol.job import CONTRASTS, PRECISIONS, USUAL_BUNDLE, USUAL_FLAGGED
 
 HELP = "measure how well a model finds lesions, with plain baselines beside it"
 DESCRIPTION = (
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bundle",
         action="append",
         metavar="NAME|PATH",
-        help="model bundle (default: default); --protocol paper takes several, one for each fold",
+        help=f"model bundle (default: {USUAL_BUNDLE}); --protocol paper takes several, one for each fold",
     )
     add("--protocol", choices=PROTOCOLS, default=PROTOCOLS[0], help="whose rules (default: %(default)s)")
     add("--contrast", action="append", choices=CONTRASTS, help="only scans of this contrast; may be repeated")

@@ -23,7 +23,7 @@ from conddiffusion_uad.evaluation.settings import NATIVE, PUBLISHED, SHIFTS, Rul
 from conddiffusion_uad.evaluation.shifts.corruption import SEVERITIES
 from conddiffusion_uad.evaluation.tasks import Show
 from conddiffusion_uad.protocol.failures import RESEARCH_USE, BadInput
-from conddiffusion_uad.protocol.job import USUAL_FLAGGED
+from conddiffusion_uad.protocol.job import USUAL_BUNDLE, USUAL_FLAGGED
 from conddiffusion_uad.training.data.data_checks import failure, told
 
 COSTLESS = "rank-normalized intensity"
@@ -59,7 +59,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         raise BadInput("bad_option", f"--severities cannot be {arguments.severities!r}.", "Such as 1,3,5.") from None
     usual = COSTLESS if _changes(arguments) else "all"
     return Settings(
-        bundles=tuple(arguments.bundle or ["default"]),
+        bundles=tuple(arguments.bundle or [USUAL_BUNDLE]),
         protocol=arguments.protocol,
         baselines=() if published else _baselines(arguments.baselines or usual),
         rule=Rule(arguments.healthy_flagged, arguments.min_volume_ml),

@@ -21,7 +21,7 @@ from conddiffusion_uad.method.calibration import threshold
 from conddiffusion_uad.model import precision as precisions
 from conddiffusion_uad.model.device import choose
 from conddiffusion_uad.protocol.failures import BadInput
-from conddiffusion_uad.protocol.job import USUAL_FLAGGED
+from conddiffusion_uad.protocol.job import USUAL_BUNDLE, USUAL_FLAGGED
 
 NATIVE, PUBLISHED = "native", "paper"
 """Native grid and a threshold that no label has chosen; or the published rules, not to be mixed with those."""
@@ -100,7 +100,7 @@ class Settings:
         adversarial: Whether the changes are looked for that move residuals most.
     """
 
-    bundles: tuple[str, ...] = ("default",)
+    bundles: tuple[str, ...] = (USUAL_BUNDLE,)
     protocol: str = NATIVE
     baselines: tuple[str, ...] = ()
     rule: Rule = field(default_factory=Rule)

@@ -19,6 +19,9 @@ MOST_VOLUME_ML = 10_000.0  # no head is larger
 
 MOST_EXPECTED = 1000.0  # findings in a healthy brain
 
+USUAL_BUNDLE = "learned"
+"""The shipped bundle that examines a scan when none is named."""
+
 USUAL_FLAGGED = 0.01
 """Share of healthy tissue that the threshold may flag where a bundle promises no number of findings."""
 
@@ -57,7 +60,7 @@ class DetectionJob:
 
     inputs: tuple[str, ...]
     output: str
-    bundle: str = "default"
+    bundle: str = USUAL_BUNDLE
     contrast: str = "auto"
     device: str = "auto"
     levels: tuple[int, ...] | None = None

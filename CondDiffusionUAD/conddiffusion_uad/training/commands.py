@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         for name, text in (("pretrain", PRETRAIN), ("fit", FIT))
     )
     for parser in (pretrain, fit):
-        parser.add_argument("--recipe", default="default", help="name of a shipped recipe or path of a TOML file")
+        parser.add_argument("--recipe", default="residual", help="name of a shipped recipe or path of a TOML file")
         parser.add_argument(
             "--set",
             action="append",

@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="folder of prepared cases")
     parser.add_argument("--run", type=Path, required=True, help="folder of the training")
     parser.add_argument("--every", type=float, default=0.0, help="seconds between judgements; 0 for one only")
-    parser.add_argument("--bundle", default="default")
+    parser.add_argument("--bundle", default="residual")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

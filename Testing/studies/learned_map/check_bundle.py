@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True, help="folder of prepared cases")
     parser.add_argument("--cases", default="", help="only those whose names begin so")
-    parser.add_argument("--denoiser", default="default", help="bundle that made the reconstructions of the cases")
+    parser.add_argument("--denoiser", default="residual", help="bundle that made the reconstructions of the cases")
     parser.add_argument("bundle")
     options = parser.parse_args()
     torch.set_num_threads(1)

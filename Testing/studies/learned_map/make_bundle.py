@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="folder of prepared cases")
     parser.add_argument("--weights", type=Path, required=True, help="what a training exported")
     parser.add_argument("--recipe", type=Path, required=True, help="parts of the method")
-    parser.add_argument("--denoiser", default="default", help="bundle whose denoiser reconstructs")
+    parser.add_argument("--denoiser", default="residual", help="bundle whose denoiser reconstructs")
     parser.add_argument("--license", type=Path, help="of what it was trained on (default: the denoiser's)")
     parser.add_argument("--only-tried", nargs="*", default=[], metavar="PART", help="of the names of healthy cases")
     parser.add_argument("--output", type=Path, required=True)

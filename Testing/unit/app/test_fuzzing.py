@@ -89,7 +89,7 @@ REPORT: dict[str, Any] = {
     "software": {"torch": "2"},
     "computer": {"threads": 1},
     "device": "cpu",
-    "bundle": {"name": "default", "sha256": "0" * 64},
+    "bundle": {"name": "residual", "sha256": "0" * 64},
     "parameters": {
         "contrast": "T1",
         "levels": [100],

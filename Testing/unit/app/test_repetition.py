@@ -138,7 +138,7 @@ def test_another_bundle_is_refused(
 ) -> None:
     options = [scan_file, "--repeat", first / result_files.REPORT, "--output", tmp_path / "out"]
     assert refused(capsys, *options) == (EXIT_BUNDLE, "another_bundle")
-    shipped = resources() / "Models" / "default"
+    shipped = resources() / "Models" / "residual"
     assert refused(capsys, *options, "--bundle", shipped) == (EXIT_BUNDLE, "another_bundle")
     assert not (tmp_path / "out").exists()
 
@@ -146,7 +146,7 @@ def test_another_bundle_is_refused(
 def test_an_installed_bundle_is_found_by_its_hash(first: Path, small_bundle: Path, monkeypatch: Any) -> None:
     from conddiffusion_uad.bundle import bundle
 
-    monkeypatch.setattr(bundle, "available", lambda: ["default", str(small_bundle)])
+    monkeypatch.setattr(bundle, "available", lambda: ["residual", str(small_bundle)])
     assert repetition.read(str(first / result_files.REPORT)).locate_bundle() == str(small_bundle)
 
 

@@ -144,6 +144,6 @@ def test_healthy_features_are_part_of_the_bundle(small_bundle: Path, healthy: He
 
 
 def test_the_shipped_bundle_knows_healthy_features() -> None:
-    bundle = bundles.load("default")
+    bundle = bundles.load("residual")
     assert set(bundle.gate) == set(bundle.config.contrasts)
     assert all(1 < healthy.usual < 3 for healthy in bundle.gate.values())

@@ -56,7 +56,7 @@ def test_a_damaged_bundle_does_not_replace_a_whole_one(source: Path, home: Path)
     assert bundles.load("small").sha256 == first and os.listdir(home) == ["small"]
 
 
-@pytest.mark.parametrize("name", ["default", "../up", "a/b", ".hidden", "x" * 65, "naïve", "a\nb"])
+@pytest.mark.parametrize("name", ["residual", "default", "../up", "a/b", ".hidden", "x" * 65, "naïve", "a\nb"])
 def test_names_that_cannot_be(name: str, source: Path, home: Path) -> None:
     assert refused(source, home, name=name).code in ("bundle_bad_name", "bundle_exists")
 
@@ -124,7 +124,7 @@ def test_a_calibration_that_is_not_finite_is_damage(source: Path, home: Path) ->
 def test_the_command(source: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bundle", "import", str(archive(source)), "--name", "mine"]) == EXIT_DONE
     assert cli.main(["bundle", "list"]) == EXIT_DONE
-    assert capsys.readouterr().out.splitlines()[-3:] == ["default", "learned", "mine"]
+    assert capsys.readouterr().out.splitlines()[-3:] == ["learned", "residual", "mine"]
     assert cli.main(["bundle", "import", str(source), "--name", "mine"]) == EXIT_BUNDLE
     assert cli.main(["bundle", "import", str(source), "--name", "mine", "--force"]) == EXIT_DONE
 

@@ -44,7 +44,7 @@ def test_monai_bundle_run(
     output = tmp_path / "score.nii.gz"
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(config)]
     command += ["--image", str(prepared), "--contrast", "T1", "--precision", "fp32", "--seed", "4"]
-    elsewhere = bundles.locate("default")  # the folder that it is run in is another bundle's
+    elsewhere = bundles.locate("residual")  # the folder that it is run in is another bundle's
     done = subprocess.run(
         [*command, "--output", str(output)], env=environment, cwd=elsewhere, capture_output=True, text=True, timeout=300
     )

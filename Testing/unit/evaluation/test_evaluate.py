@@ -157,7 +157,7 @@ def test_the_published_protocol_has_figures_of_its_own(data: Path, small_bundle:
         (["--baselines", "magic"], "magic"),
         (["--maps-threshold", "2"], "--maps"),
         (["--healthy-flagged", "2"], "--healthy-flagged"),
-        (["--bundle", "default"], "paper"),
+        (["--bundle", "residual"], "paper"),
         (["--jobs", "0"], "--jobs"),
         (["--robustness", "--severities", "few"], "few"),
         (["--robustness", "--severities", "9"], "9"),

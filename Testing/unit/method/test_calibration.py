@@ -94,7 +94,7 @@ def test_negative_values_and_no_numbers_are_no_calibration(scores: list[float], 
 
 
 def test_the_usual_calibration_is_not_flattened() -> None:
-    for calibration in bundles.load("default").calibration.values():
+    for calibration in bundles.load("residual").calibration.values():
         points, scores = np.array(calibration.residuals), np.array(calibration.scores)
         last = np.searchsorted(scores, scores[-1] - 1)
         slope = (scores[-1] - scores[last]) / (points[-1] - points[last])

@@ -38,7 +38,7 @@ def test_the_examples_do_what_they_say(shown: dict[str, Any], tmp_path: Path) ->
     with pytest.raises(ValueError, match="power"):
         shown["Edges"](power=9)
 
-    loaded = uad.load_bundle("default")
+    loaded = uad.load_bundle("residual")
     changed = Method.from_json({**loaded.method.to_json(), "anomaly_map": {"T2": {"kind": "learned_example"}}})
     config = replace(loaded.config, method=changed)
     model = config.build()

@@ -31,7 +31,7 @@ def alone_and_without_gradients() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def shipped() -> ConditionedDiffusion:
     """The shipped network."""
-    return bundles.load("default").model
+    return bundles.load("residual").model
 
 
 def arguments(model: ConditionedDiffusion, height: int, width: int) -> tuple[Any, ...]:
@@ -84,6 +84,6 @@ def test_samples_that_do_not_fit_the_cache_together_are_launched_in_parts(shippe
 
 
 def test_weights_on_disk_take_two_bytes_each(shipped: ConditionedDiffusion) -> None:
-    stored = (bundles.locate("default") / bundles.WEIGHTS).stat().st_size
+    stored = (bundles.locate("residual") / bundles.WEIGHTS).stat().st_size
     values = sum(value.numel() for value in shipped.state_dict().values())
     assert stored < 2.02 * values + 32_768

@@ -33,7 +33,7 @@ def test_the_example_in_its_docstring_runs(environment: dict[str, str], scan_fil
     example = textwrap.dedent(uad.__doc__.partition("::\n")[2].partition("\n\nThe images")[0]).strip("\n")
     assert f"```python\n{example}\n```" in README.read_text(encoding="utf-8")
     code = example.replace("scan_T2.nii.gz", str(scan_file)).replace('"T2"', '"T1"')
-    code = code.replace('"default"', repr(str(small_bundle)))
+    code = code.replace('"learned"', repr(str(small_bundle)))
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     number, volume, peak = done.stdout.splitlines()[0].split()

@@ -26,7 +26,7 @@ def made(tmp_path_factory: pytest.TempPathFactory):
     torch.manual_seed(3)
     weights = LearnedWeights()
     save_file({name: value.half() for name, value in weights.state_dict().items()}, folder / "map.safetensors")
-    base = bundles.load("default")
+    base = bundles.load("residual")
     texts = make_bundle.Texts(base.path / bundles.GATE, base.path / "LICENSE", RECIPE)
     bundle = make_bundle.assembled(base, folder / "map.safetensors", folder / "new", texts)
     return bundle, weights, folder / "new"
@@ -34,7 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory):
 
 def test_it_has_the_denoiser_of_another_bundle_and_the_map_that_was_exported(made):
     bundle, weights, folder = made
-    base, own = bundles.load("default").trainable.state_dict(), bundle.trainable.state_dict()
+    base, own = bundles.load("residual").trainable.state_dict(), bundle.trainable.state_dict()
     for name, value in base.items():
         assert torch.equal(own[name], value), name
     for name, value in weights.state_dict().items():
@@ -42,7 +42,7 @@ def test_it_has_the_denoiser_of_another_bundle_and_the_map_that_was_exported(mad
     assert bundle.config.timesteps == (100, 300)
     assert set(bundle.gate) == {"T1", "T2", "FLAIR"} and not bundle.calibration
     assert (folder / bundles.RECIPE).read_text() == RECIPE.read_text()
-    assert (folder / "LICENSE").read_text() == (bundles.load("default").path / "LICENSE").read_text()
+    assert (folder / "LICENSE").read_text() == (bundles.load("residual").path / "LICENSE").read_text()
 
 
 def test_a_case_is_shown_as_a_detection_shows_a_scan(made):

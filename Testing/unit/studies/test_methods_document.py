@@ -45,7 +45,7 @@ def test_the_document_is_what_the_script_writes() -> None:
 def test_the_table_shows_what_was_measured_and_names_what_was_not() -> None:
     of = {"parameters": 1_230_000, "samples": 8000, "groups": [rows._group(group())]}
     other = {**of, "groups": [rows._group(group(None))]}
-    text = "\n".join(document._table({"default": {**of, "samples": None}, "trial": of, "dae": other}))
+    text = "\n".join(document._table({rows.SHIPPED: {**of, "samples": None}, "trial": of, "dae": other}))
     assert "| `trial` | 8,000 | 0.500 | 1.20% | 3.4 | 12.3 | 900 | 1.23 M |" in text
     assert "| `dae` | 8,000 |  | 1.20% |" in text and "### mslub T2" in text and "2.1% of the brain" in text
     (missing,) = (line for line in text.splitlines() if line.startswith("Not measured yet"))
@@ -85,7 +85,7 @@ def test_a_row_that_has_its_figures_is_left_alone_and_others_go_on(
     rows.main(common)
     assert len(asked) == 6
     figures = json.loads((tmp_path / rows.FIGURES).read_text())
-    assert list(figures) == ["default", "pddpm", "dae"] and figures["dae"]["samples"] == 16
+    assert list(figures) == [rows.SHIPPED, "pddpm", "dae"] and figures["dae"]["samples"] == 16
     assert figures["dae"]["parameters"] == 3
     assert figures["dae"]["groups"][0]["methods"]["model"]["average_precision"] == 0.5
     with pytest.raises(SystemExit):
@@ -96,4 +96,4 @@ def test_a_step_that_fails_ends_the_study(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(rows, "program", lambda arguments: 2)
     with pytest.raises(SystemExit):
         rows.main(["--data", "d", "--val", "v", "--work", str(tmp_path)])
-    assert not (tmp_path / "default" / rows.FIGURES).exists()
+    assert not (tmp_path / rows.SHIPPED / rows.FIGURES).exists()

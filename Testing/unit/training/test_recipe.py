@@ -83,7 +83,7 @@ def test_assignments_that_lead_nowhere_are_refused(wrong: str) -> None:
         override({"seed": 0, "fit": {}, "source": [{"weight": 1.0}]}, [wrong])
 
 
-@pytest.mark.parametrize("name", ["default", "learned", "paper", "starter"])
+@pytest.mark.parametrize("name", ["learned", "paper", "residual", "starter"])
 def test_a_changed_recipe_is_read_as_it_was_written(name: str) -> None:
     changed = recipes.load(name, ["fit.batch=7"])
     assert changed.fit.batch == 7

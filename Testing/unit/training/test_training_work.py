@@ -51,7 +51,7 @@ def alone() -> Iterator[None]:
 
 
 def test_flop_and_launches_of_a_step_of_the_shipped_training() -> None:
-    fit = training.synthetic_training(recipes.load("default"), CPU, "bf16", SLICES)
+    fit = training.synthetic_training(recipes.load("residual"), CPU, "bf16", SLICES)
     example = fit._ahead(0)
     assert counted_flop(lambda: fit.learn(example)) / SLICES / 1e9 == pytest.approx(10.38, abs=0.03)
     with Launches() as seen:

@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="checkpoint and learning curve")
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--last", type=float, default=float("inf"), help="step to stop before")
-    parser.add_argument("--bundle", default="default", help="whose denoiser reconstructs")
+    parser.add_argument("--bundle", default="residual", help="whose denoiser reconstructs")
     parser.add_argument("--reconstructed", type=int, default=Settings.reconstructed, help="every how many-th batch")
     parser.add_argument("--cool-down", type=int, nargs=2, metavar=("STEP", "STEPS"), default=None)
     parser.add_argument("--threads", type=int, default=1)
