@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--jobs", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
     add("--seed", type=int, default=0, metavar="N", help="of the noise, 0 or more (default: %(default)s)")
     add("--robustness", action="store_true", help="also scans with simulated faults: how the figures change")
-    add("--severities", default="1,2,3,4,5", metavar="N,...", help="of these faults (default: %(default)s)")
+    add("--severities", metavar="N,...", help="of these faults, from 1 to 5 (default: all)")
     add("--dose-response", action="store_true", help="also healthy scans with synthetic lesions: which are found")
     add(
         "--adversarial",

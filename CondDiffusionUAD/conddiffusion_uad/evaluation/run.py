@@ -20,6 +20,7 @@ from conddiffusion_uad.evaluation.data.trained_on import TrainedOn
 from conddiffusion_uad.evaluation.methods import BASELINES
 from conddiffusion_uad.evaluation.report import report
 from conddiffusion_uad.evaluation.settings import NATIVE, PUBLISHED, SHIFTS, Rule, Settings
+from conddiffusion_uad.evaluation.shifts.corruption import SEVERITIES
 from conddiffusion_uad.evaluation.tasks import Show
 from conddiffusion_uad.protocol.failures import RESEARCH_USE, BadInput
 from conddiffusion_uad.protocol.job import USUAL_BUNDLE, USUAL_FLAGGED
@@ -52,7 +53,8 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     _check(arguments)
     published = arguments.protocol == PUBLISHED
     try:
-        severities = tuple(int(each) for each in arguments.severities.split(","))
+        asked = arguments.severities
+        severities = SEVERITIES if asked is None else tuple(int(each) for each in asked.split(","))
     except ValueError:
         raise BadInput("bad_option", f"--severities cannot be {arguments.severities!r}.", "Such as 1,3,5.") from None
     usual = COSTLESS if _changes(arguments) else "all"
@@ -84,6 +86,11 @@ def _check(arguments: argparse.Namespace) -> None:
             not (_changes(arguments) and (maps or published)),
             f"--robustness, --dose-response and --adversarial run the bundle, by the protocol {NATIVE}.",
             "Leave the other out.",
+        ),
+        (
+            arguments.severities is None or arguments.robustness,
+            "--severities are those of --robustness.",
+            "Say both, or neither.",
         ),
         (not (published and maps), f"--maps are judged by the protocol {NATIVE}.", "Leave the other out."),
         (maps is None or Path(maps).is_dir(), f"There is no folder {maps}.", "--maps is a folder of heatmaps."),

@@ -16,6 +16,7 @@ from conddiffusion_uad.method.run import score
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.training.data.anatomy_sampler import AnatomySampler
 from conddiffusion_uad.training.data.corpus import Anatomy, Part
+from conddiffusion_uad.training.data.prepared import Scan
 from conddiffusion_uad.training.data.scan_sampler import ScanSampler
 from conddiffusion_uad.training.data.slabs import View
 
@@ -51,16 +52,18 @@ def healthy_brains(part: Part, contrast: str, grid: Grid, seed: int, *, fitted: 
     items = part.fit if fitted else part.held_out
     sampler = (AnatomySampler if part.source.kind == "labels" else ScanSampler)(items, torch.device("cpu"), View(grid))
     for index, item in enumerate(items):
-        if isinstance(item, Anatomy):
-            first, thin = 0, False
-        elif item.contrast == contrast or item.tissues:
-            first, thin = item.first, item.thin
-        else:
+        if not can_show(item, contrast):
             continue
+        first, thin = (0, False) if isinstance(item, Anatomy) else (item.first, item.thin)
         volume, mask = (values[:, 0].numpy() for values in sampler.volume(index, contrast, generator))
         x, y, z = grid.origin
         there = replace(grid, size=(*grid.size[:2], len(volume)), origin=(x, y, z + first * grid.spacing[2]))
         yield Healthy(item.name, Volume(volume, mask, there), thin)
+
+
+def can_show(item: Anatomy | Scan, contrast: str) -> bool:
+    """Whether prepared data can show a contrast."""
+    return isinstance(item, Anatomy) or item.contrast == contrast or bool(item.tissues)
 
 
 def calibrate(bundle: Bundle, corpus: Sequence[Part], seed: int, log: Log) -> Mapping[str, Calibration]:

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     drift.add_argument("--output", type=Path, required=True, metavar="DIR", help="the copy to make")
     drift.add_argument("--contrast", default="auto", metavar="|".join(("auto", *CONTRASTS)), help="of the scans")
     severity = subparsers.add_parser("severity", help=SEVERITY, description=f"{SEVERITY.capitalize()}.")
-    severity.add_argument("bundle", metavar="PATH", help="folder that `train fit` made")
+    severity.add_argument("bundle", metavar="NAME|PATH", help="folder that `train fit` made; with --labels, any bundle")
     severity.add_argument("--output", type=Path, required=True, metavar="DIR", help="the copy to make")
     severity.add_argument(
         "--labels",
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="CSV table with the columns scan (a path below --data) and sick (0 or 1) to learn from instead",
     )
-    severity.add_argument("--contrast", default="auto", metavar="|".join(("auto", *CONTRASTS)), help="of those scans")
+    severity.add_argument("--contrast", metavar="|".join(("auto", *CONTRASTS)), help="of those scans (default: auto)")
     for parser in (calibrate, drift):
         parser.add_argument(
             "--precision", default="auto", metavar="|".join(PRECISIONS), help="number format (default: auto)"
@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             type=Path,
             required=True,
             metavar="DIR|FILE",
-            help="folder of the recipe's sources, or a datalist (.json, .csv); for drift, a folder of scans",
+            help="folder of the recipe's sources, or a datalist (.json, .csv); for drift and labels, of scans",
         )
         parser.add_argument(
             "--cache", type=Path, metavar="DIR", help="where prepared scans are kept (default: .cache beside the data)"

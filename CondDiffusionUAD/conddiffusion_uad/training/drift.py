@@ -23,7 +23,7 @@ from conddiffusion_uad.preprocessing.preparation import prepare
 from conddiffusion_uad.protocol.events import Quiet
 from conddiffusion_uad.protocol.failures import BadInput, Failure
 from conddiffusion_uad.training.copies import copy_with, require_apart
-from conddiffusion_uad.training.data.data_checks import Problem, failure
+from conddiffusion_uad.training.data.data_checks import Problem, leave_out
 from conddiffusion_uad.training.environment import TrainingEnvironment
 from conddiffusion_uad.training.progress import TrainingLog
 
@@ -102,8 +102,7 @@ def local_brains(
             brains.append(_brain(file, contrast, bundle))
         except Failure as error:
             problems.append(Problem(file, error.message, error.hint))
-    if problems and not (environment.skip_bad and brains):
-        raise failure(problems, "drift")
+    leave_out(problems, "drift", log, skip_bad=environment.skip_bad and bool(brains))
     return brains
 
 

@@ -20,7 +20,7 @@ from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.device import choose
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.training import recipe as recipes
-from conddiffusion_uad.training.calibration import healthy_brains
+from conddiffusion_uad.training.calibration import can_show, healthy_brains
 from conddiffusion_uad.training.copies import copy_with, require_apart
 from conddiffusion_uad.training.data.corpus import Part
 from conddiffusion_uad.training.distributed import Processes
@@ -39,7 +39,7 @@ def severity_bundle(
     environment: TrainingEnvironment,
     log: TrainingLog,
     labels: Path | None = None,
-    contrast: str = "auto",
+    contrast: str | None = None,
 ) -> None:
     """Write a copy of a bundle that tells how sick a scan looks.
 
@@ -50,13 +50,15 @@ def severity_bundle(
         log: Told what is found.
         labels: Table that says which scans are sick, see :mod:`conddiffusion_uad.training.weak_labels`; None to learn
             from synthetic anomalies.
-        contrast: Of the labeled scans, or "auto" for what their names and tags say.
+        contrast: Of the labeled scans; "auto" or None for what their names and tags say.
 
     Raises:
-        BadInput: ``recipe_not_found``, ``no_encoder``, ``no_healthy_scan``, ``bad_option`` for such an output, or the
-            data cannot be used.
+        BadInput: ``recipe_not_found``, ``no_encoder``, ``no_healthy_scan``, ``bad_option`` for such an output or for a
+            contrast without ``labels``, or the data cannot be used.
         BundleFailure, DeviceFailure, OutputFailure: The bundle, the device or the output cannot be used.
     """
+    if labels is None and contrast is not None:
+        raise BadInput("bad_option", "--contrast is that of scans with --labels.", "Leave it out, or say --labels.")
     environment.require_new([output])
     bundle = bundles.load(name).to(choose(environment.device), "fp32")
     require_apart(bundle, output)
@@ -72,8 +74,9 @@ def severity_bundle(
         recipe = recipes.load(str(bundle.path / bundles.RECIPE))
         told = learn_severity(model, graded, environment.corpus(recipe, log, Processes()), recipe.seed, log)
     else:
-        known = read_weak_labels(labels, environment.data, skip_bad=environment.skip_bad)
-        told = _take_plane(model, part, *weak_pairs(bundle, known, contrast, log, skip_bad=environment.skip_bad), log)
+        known = read_weak_labels(labels, environment.data, log, skip_bad=environment.skip_bad)
+        found = weak_pairs(bundle, known, contrast or "auto", log, skip_bad=environment.skip_bad)
+        told = _take_plane(model, part, *found, log)
     copy_with(bundle, graded.method, output, told, model=model.cpu())
     log(f"Wrote {output}")
 
@@ -96,11 +99,28 @@ def learn_severity(
     Raises:
         BadInput: ``no_healthy_scan``.
     """
-    part = next((part for part in config.method.measures if isinstance(part, Severity)), None)
+    part = _measure(config)
     if part is None:
         return {}
     fitted, unseen = (list(pairs(model, config, corpus, seed, fitted=of_fit)) for of_fit in (True, False))
     return _take_plane(model, part, fitted, unseen, log)
+
+
+def require_healthy(config: BundleConfig, corpus: Sequence[Part]) -> None:
+    """Check before a fit whether :func:`learn_severity` can follow it. Raises BadInput("no_healthy_scan")."""
+    for side in ("fit", "held_out") if _measure(config) else ():
+        items = [item for part in corpus for item in getattr(part, side)]
+        if not any(can_show(item, contrast) for item in items for contrast in config.contrasts):
+            raise _no_healthy_scan()
+
+
+def _measure(config: BundleConfig) -> Severity | None:
+    return next((part for part in config.method.measures if isinstance(part, Severity)), None)
+
+
+def _no_healthy_scan() -> BadInput:
+    message = "The measure severity needs healthy scans, held-out ones too."
+    return BadInput("no_healthy_scan", message, "Add a source, or scans.")
 
 
 def _take_plane(
@@ -111,7 +131,7 @@ def _take_plane(
     log: Callable[[str], None],
 ) -> dict[str, Any]:
     if not all(any(len(pair[side]) for pair in each) for each in (fitted, unseen) for side in (0, 1)):
-        raise BadInput("no_healthy_scan", "Healthy scans are needed, held-out ones too.", "Add a source, or scans.")
+        raise _no_healthy_scan()
     plane = fit_plane(fitted, unseen)
     told = {"auroc": round(auroc(plane, unseen), 4), "scans": len(unseen)}
     log(f"Slices of sick scans are told from others with an AUROC of {told['auroc']:.3f} in held-out scans")

@@ -29,7 +29,7 @@ from conddiffusion_uad.training.objectives.masked_patches import MaskedPatches
 from conddiffusion_uad.training.progress import TrainingLog
 from conddiffusion_uad.training.recipe import Recipe
 from conddiffusion_uad.training.settings import LearningSettings
-from conddiffusion_uad.training.severity import learn_severity
+from conddiffusion_uad.training.severity import learn_severity, require_healthy
 from conddiffusion_uad.training.validation import Validation, can_judge
 
 CHECKPOINT = "checkpoint.pt"  # of an unfinished training, beside the bundle's folders
@@ -126,6 +126,7 @@ def fit_bundle(
         together.check(recipe.fit.batch)
         log = log if together.first else TrainingLog()
         corpus = environment.corpus(recipe, log, together)
+        require_healthy(recipe.bundle, corpus)
         model = model.to(device)
         plan = _plan(recipe, recipe.fit, corpus, device, together, origins=(digest, earlier and earlier.sha256))
         around = getattr(recipe.fit.objective, "around", None)

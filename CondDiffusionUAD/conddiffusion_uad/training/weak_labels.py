@@ -7,7 +7,7 @@ and sick scans should come from the same scanners: otherwise those are what is l
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,19 +23,22 @@ from conddiffusion_uad.preprocessing import atlas
 from conddiffusion_uad.preprocessing.preparation import prepare
 from conddiffusion_uad.protocol.events import Quiet
 from conddiffusion_uad.protocol.failures import BadInput, Failure
-from conddiffusion_uad.training.data.data_checks import Problem, failure
+from conddiffusion_uad.training.data.data_checks import Problem, leave_out
 
 COLUMNS = ("scan", "sick")
 LEAST = 3  # scans of a kind
 HELD_OUT = 3  # one of so many scans of a kind is not learned from
 
 
-def read_weak_labels(table: Path, folder: Path, *, skip_bad: bool = False) -> dict[Path, bool]:
+def read_weak_labels(
+    table: Path, folder: Path, log: Callable[[str], None], *, skip_bad: bool = False
+) -> dict[Path, bool]:
     """Whether each scan of a table is sick.
 
     Args:
         table: The CSV file.
         folder: Of the scans.
+        log: Told which lines are left out.
         skip_bad: Whether to go on without lines that are wrong.
 
     Raises:
@@ -61,12 +64,16 @@ def read_weak_labels(table: Path, folder: Path, *, skip_bad: bool = False) -> di
             problems.append(Problem(file, f"Its label is {sick!r}.", "It is 0 (healthy) or 1 (sick)."))
         elif labels.setdefault(file, sick == "1") != (sick == "1"):
             problems.append(Problem(file, "It is healthy in one line and sick in another."))
-    if problems and not skip_bad:
-        raise failure(problems, "training")
-    for name, kind in (("healthy", False), ("sick", True)):
-        if (count := list(labels.values()).count(kind)) < LEAST:
-            raise BadInput("too_few_scans", f"{table} has {count} {name} scans.", f"Give {LEAST} or more of each kind.")
+    leave_out(problems, "training", log, skip_bad=skip_bad)
+    _require_both(list(labels.values()))
     return labels
+
+
+def _require_both(sick: Sequence[bool]) -> None:
+    for name, kind in (("healthy", False), ("sick", True)):
+        if (count := sick.count(kind)) < LEAST:
+            message = f"There are {count} {name} scans that can be used."
+            raise BadInput("too_few_scans", message, f"Give {LEAST} or more of each kind.")
 
 
 def weak_pairs(
@@ -85,10 +92,12 @@ def weak_pairs(
         Those to learn from, and every third of each kind, in the order of their names, to judge by.
 
     Raises:
-        BadInput: ``bad_training_data``, with a list of what is wrong with the scans.
+        BadInput: ``bad_training_data``, with a list of what is wrong with the scans; ``too_few_scans`` when less than
+            :data:`LEAST` of a kind can be used.
     """
     pairs: tuple[list[tuple[np.ndarray, np.ndarray]], list[tuple[np.ndarray, np.ndarray]]] = ([], [])
-    problems, seen = [], {False: 0, True: 0}
+    problems: list[Problem] = []
+    seen: list[bool] = []
     for number, (file, sick) in enumerate(sorted(labels.items())):
         log(f"Preparing {file.name} ({number + 1} of {len(labels)})")
         try:
@@ -96,11 +105,11 @@ def weak_pairs(
         except Failure as error:
             problems.append(Problem(file, error.message, error.hint))
             continue
-        seen[sick] += 1
+        seen.append(sick)
         nothing = features[:0]
-        pairs[seen[sick] % HELD_OUT == 0].append((nothing, features) if sick else (features, nothing))
-    if problems and not skip_bad:
-        raise failure(problems, "training")
+        pairs[seen.count(sick) % HELD_OUT == 0].append((nothing, features) if sick else (features, nothing))
+    leave_out(problems, "training", log, skip_bad=skip_bad)
+    _require_both(seen)
     return pairs
 
 

@@ -19,6 +19,8 @@ from conddiffusion_uad.app.computer import Memory
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.detection import pipeline
 from conddiffusion_uad.detection.recorder import Recorder
+from conddiffusion_uad.method.anomaly_map.mahalanobis import Mahalanobis
+from conddiffusion_uad.method.restore.one_step import OneStep
 from conddiffusion_uad.method.restore.patched import Patched
 from conddiffusion_uad.protocol import result_files
 from conddiffusion_uad.protocol.events import STAGES, Event, Quiet
@@ -101,6 +103,16 @@ def test_a_slice_of_many_passes_is_not_reckoned_with_their_square(
     config = replace(bundle.config, method=replace(bundle.method, restore=squares))
     seconds = needs.estimate(scan, replace(bundle, config=config), levels=None, batch=16).seconds
     assert seconds is not None and seconds["reconstruct"] == pytest.approx(8.0 * 2 * slices)  # two timesteps
+
+
+def test_a_map_that_needs_several_levels_is_not_tried_with_one(small_bundle: Path) -> None:
+    bundle, scan = bundles.load(str(small_bundle)), sitk.Image([100, 100, 100], sitk.sitkUInt8)
+    maps = {contrast: Mahalanobis() for contrast in bundle.config.contrasts}
+    method = replace(bundle.method, restore=OneStep((250, 500)), anomaly_map=maps)
+    seconds = needs.estimate(
+        scan, replace(bundle, config=replace(bundle.config, method=method)), levels=None, batch=16
+    ).seconds
+    assert seconds is not None and seconds["reconstruct"] > 0
 
 
 def test_a_slice_is_tried_with_a_few_levels_and_what_other_programs_take_does_not_count(

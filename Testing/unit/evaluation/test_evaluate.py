@@ -161,6 +161,7 @@ def test_the_published_protocol_has_figures_of_its_own(data: Path, small_bundle:
         (["--jobs", "0"], "--jobs"),
         (["--robustness", "--severities", "few"], "few"),
         (["--robustness", "--severities", "9"], "9"),
+        (["--dose-response", "--severities", "3"], "--severities are those of --robustness"),
         (["--robustness", "--protocol", "paper"], "--robustness"),
         (["--dose-response", "--protocol", "paper"], "--dose-response"),
         (["--protocol", "paper", "--maps", "."], "--maps"),

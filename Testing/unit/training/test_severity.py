@@ -88,5 +88,19 @@ def test_a_copy_of_the_bundle_grades_scans(fitted: tuple[Path, Path], tmp_path: 
     assert severity(data, tmp_path / "bare", tmp_path / "second") != 0
 
 
+def test_a_fit_that_could_not_be_graded_does_not_begin(
+    fitted: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, _ = fitted
+    values = recipes.tomllib.loads((data / "recipe.toml").read_text())
+    values["measures"] = [{"kind": "severity", "features": 8}]
+    values["source"][0]["held_out"] = 0
+    (tmp_path / "recipe.toml").write_text(tomli_w.dumps(values))
+    output = ["--output", str(tmp_path / "graded"), "--data", str(data), "--device", "cpu"]
+    assert main(["train", "fit", "--recipe", str(tmp_path / "recipe.toml"), *output]) == EXIT_BAD_INPUT
+    assert "severity needs healthy scans" in capsys.readouterr().err
+    assert not list((tmp_path / "graded").glob("checkpoint*"))
+
+
 def test_a_bundle_without_recipe_is_refused(fitted: tuple[Path, Path], small_bundle: Path, tmp_path: Path) -> None:
     assert severity(fitted[0], small_bundle, tmp_path / "graded") == EXIT_BAD_INPUT

@@ -11,7 +11,7 @@ from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.protocol.failures import BadInput, OutputFailure
 from conddiffusion_uad.training.data import prepared, splits
 from conddiffusion_uad.training.data.cache import Cache
-from conddiffusion_uad.training.data.data_checks import Problem, duplicates, failure, fingerprint, inconsistent
+from conddiffusion_uad.training.data.data_checks import Problem, duplicates, fingerprint, inconsistent, leave_out
 from conddiffusion_uad.training.data.datalist import Entry, find
 from conddiffusion_uad.training.data.prepared import Anatomy, Scan
 from conddiffusion_uad.training.data.source import Source
@@ -125,10 +125,7 @@ class _Loader:
         self._prepared[entry] = stored[0]
 
     def _judge(self, problems: Sequence[Problem]) -> None:
-        if problems and not self._skip_bad:
-            raise failure(problems, "training")
-        for problem in problems:
-            self._log(f"Leaving out {problem.file}: {problem.message}")
+        leave_out(problems, "training", self._log, skip_bad=self._skip_bad)
         self._bad |= {problem.file for problem in problems}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -133,6 +133,14 @@ def failure(problems: Iterable[Problem], what: str) -> BadInput:
         "Mend or remove them, or go on without them: --skip-bad.",
         told(fatal),
     )
+
+
+def leave_out(problems: Sequence[Problem], what: str, log: Callable[[str], None], *, skip_bad: bool) -> None:
+    """Tell what is left out, or raise the :func:`failure` unless that was asked for."""
+    if problems and not skip_bad:
+        raise failure(problems, what)
+    for problem in problems:
+        log(f"Leaving out {problem.file}: {problem.message}")
 
 
 def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
