@@ -52,6 +52,10 @@ def test_the_readme_discloses_licenses_and_patents() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for words in ("CC BY-SA 4.0", "Apache License 2.0", "LGPL", "cc3d", "fill_voids", "fastremap", "patent"):
         assert words in readme, words
+    for model in (ROOT / "Resources" / "Models").iterdir():
+        terms = (model / "LICENSE").read_text(encoding="utf-8")
+        assert "(CC BY-SA 4.0)" in terms and "NonCommercial" not in terms, model.name
+        assert f"[{model.name}](Resources/Models/{model.name}/LICENSE)" in readme, model.name
 
 
 @pytest.mark.parametrize("name", ["EXTENSION_ICONURL", "EXTENSION_SCREENSHOTURLS"])

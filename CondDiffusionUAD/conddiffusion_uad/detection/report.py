@@ -84,6 +84,7 @@ def build(
             job.expected_findings,
             job.min_volume_ml,
             float(sitk.GetArrayViewFromImage(detection.heatmap).max()),
+            job.levels,
         ),
         "measures": dict(detection.measures),
         "warnings": recorder.warnings,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from conddiffusion_uad.bundle.bundle import Bundle
@@ -44,7 +45,13 @@ def threshold(
 
 
 def promise(
-    bundle: Bundle, contrast: str, limit: float, asked: float | None, min_volume_ml: float, largest: float
+    bundle: Bundle,
+    contrast: str,
+    limit: float,
+    asked: float | None,
+    min_volume_ml: float,
+    largest: float,
+    timesteps: Sequence[int] | None = None,
 ) -> dict[str, Any] | None:
     """What the report says of false findings; None when the bundle promises nothing for the contrast.
 
@@ -55,11 +62,13 @@ def promise(
         asked: Findings in a healthy brain that the user asked for; None when the user did not.
         min_volume_ml: Of a finding. The promise holds for no smaller ones than were counted.
         largest: The scan's largest score.
+        timesteps: The scan was scored with. The promise holds for the bundle's own, which None stands for.
     """
     known = bundle.expected.get(contrast)
     if known is None:
         return None
-    holds = min_volume_ml >= known.smallest_ml - 1e-9
+    as_counted = timesteps is None or set(timesteps) == set(bundle.config.timesteps)
+    holds = as_counted and min_volume_ml >= known.smallest_ml - 1e-9
     return {
         "asked": asked,
         "at_threshold": round(known.at(limit), 4) if holds else None,

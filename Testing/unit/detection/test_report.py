@@ -133,6 +133,10 @@ def test_the_report_says_how_many_findings_a_healthy_scan_has(summary: dict[str,
     jsonschema.Draft202012Validator(published).validate({**json.loads(json.dumps(summary)), "expected_findings": told})
     smaller = sensitivity.promise(trusted, "T1", 2.0, None, 0.01, 2.5)
     assert smaller is not None and smaller["at_threshold"] is None, "smaller findings were not counted"
+    own = tuple(trusted.config.timesteps)
+    for levels, holds in ((own, True), (own[::-1], True), (own[:1], len(own) == 1), ((own[0] + 1,), False)):
+        other = sensitivity.promise(trusted, "T1", 2.0, 1.0, 0.05, 2.5, levels)
+        assert other is not None and (other["at_threshold"] is not None) == holds, "counted with other levels"
     assert sensitivity.promise(trusted, "T2", 2.0, None, 0.05, 2.5) is None
 
 
