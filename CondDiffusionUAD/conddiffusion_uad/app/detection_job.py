@@ -188,7 +188,8 @@ class Examination:
         from conddiffusion_uad.detection import pipeline
 
         pipeline.require_contrast(bundle, contrast)
-        expected = needs.estimate(scan, bundle, levels=self.job.levels, batch=self.job.batch)
+        asked = {"levels": self.job.levels, "batch": self.job.batch, "uncertainty": self.job.uncertainty}
+        expected = needs.estimate(scan, bundle, **asked)
         expected.require(folder, self.recorder)
         if expected.seconds is not None:
             self.recorder.expect(expected.seconds)

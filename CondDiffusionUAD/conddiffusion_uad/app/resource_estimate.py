@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -15,8 +15,8 @@ from torch import nn
 from conddiffusion_uad.app import computer
 from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.method.brain import Volume
-from conddiffusion_uad.method.run import restore
-from conddiffusion_uad.protocol.events import STAGES, Progress
+from conddiffusion_uad.method.run import restore, score
+from conddiffusion_uad.protocol.events import STAGES, Progress, Quiet
 from conddiffusion_uad.protocol.failures import DeviceFailure, OutputFailure
 
 BYTES_PER_VOXEL = 45.0  # of the scan; measured with 9 to 48 million voxels, with and without skull
@@ -87,7 +87,9 @@ class Needs:
         )
 
 
-def estimate(scan: sitk.Image, bundle: Bundle, *, levels: Sequence[int] | None, batch: int) -> Needs:
+def estimate(
+    scan: sitk.Image, bundle: Bundle, *, levels: Sequence[int] | None, batch: int, uncertainty: bool = False
+) -> Needs:
     """What a detection will need.
 
     Args:
@@ -95,12 +97,13 @@ def estimate(scan: sitk.Image, bundle: Bundle, *, levels: Sequence[int] | None, 
         bundle: Loaded, on the device that will compute.
         levels: Noise levels; None for the bundle's own.
         batch: Slices at once.
+        uncertainty: Whether that of the score is told, which takes a map more for each reconstruction.
     """
     voxels = float(scan.GetNumberOfPixels())
     memory, seconds = SKULL_BYTES + BYTES_PER_VOXEL * voxels, None
     if next(bundle.model.parameters()).device.type == "cpu":
         memory += batch * _bytes_per_slice(bundle)
-        seconds = _seconds(voxels, bundle, levels or bundle.config.timesteps)
+        seconds = _seconds(voxels, bundle, levels or bundle.config.timesteps, uncertainty)
     return Needs(memory / 1e6, DISK_BYTES_PER_VOXEL * voxels / 1e6, seconds)
 
 
@@ -111,18 +114,21 @@ def _bytes_per_slice(bundle: Bundle) -> float:
     return MAPS * 4.0 * denoiser["base"] * columns * rows / denoiser.get("patch", 1) ** 2
 
 
-def _seconds(voxels: float, bundle: Bundle, levels: Sequence[int]) -> dict[str, float]:
-    """Expected seconds of each stage: the usual ones for this size, and the reconstruction by trying one slice."""
+def _seconds(voxels: float, bundle: Bundle, levels: Sequence[int], uncertainty: bool) -> dict[str, float]:
+    """Expected seconds of each stage: the usual ones for this size; reconstruction and map by trying one slice."""
     more = voxels / USUAL_VOXELS - 1.0
     seconds = {name: usual * (1.0 + GROWING.get(name, 0.0) * more) for name, usual in STAGES.items()}
     columns, rows, slices = bundle.config.grid.size
     few, all_of_them = (bundle.method.at(some).restore.passes(rows, columns) for some in (levels[:FEW], levels))
     if bundle.model not in _tried:
-        _tried[bundle.model] = _one_slice(bundle, levels[:FEW]) / few
-    return {**seconds, "reconstruct": _tried[bundle.model] * slices * all_of_them}
+        _tried[bundle.model] = _one_slice(bundle, levels[:FEW]) / few, _one_map(bundle, levels[:FEW])
+    a_pass, a_map = (each * slices for each in _tried[bundle.model])
+    maps = 1 + (bundle.method.at(levels).restore.samples if uncertainty else 0)
+    return {**seconds, "reconstruct": a_pass * all_of_them, "score": max(seconds["score"], a_map * maps)}
 
 
-_tried: WeakKeyDictionary[nn.Module, float] = WeakKeyDictionary()  # seconds of one pass over a slice, by the network
+_tried: WeakKeyDictionary[nn.Module, tuple[float, float]] = WeakKeyDictionary()
+"""Seconds of one pass over a slice, and of its map, by the network."""
 
 
 def _one_slice(bundle: Bundle, levels: Sequence[int]) -> float:
@@ -135,3 +141,23 @@ def _one_slice(bundle: Bundle, levels: Sequence[int]) -> float:
         restore(bundle, blank, bundle.config.contrasts[0], timesteps=levels)
         seconds = time.thread_time() - begin
     return seconds
+
+
+def _one_map(bundle: Bundle, levels: Sequence[int]) -> float:
+    """Seconds, as :func:`_one_slice` has them, of the map of one slice."""
+    grid = bundle.config.grid
+    columns, rows, _ = grid.size
+    noise = np.random.default_rng(0).uniform(0.1, 0.9, (1, rows, columns)).astype(np.float32)
+    slab = Volume(noise, np.ones(noise.shape, bool), replace(grid, size=(columns, rows, 1)))
+    reached = _Reached()
+    score(bundle, slab, bundle.config.contrasts[0], timesteps=levels, progress=reached)
+    return time.thread_time() - reached.began
+
+
+class _Reached(Quiet):
+    """Knows when the last stage began, in seconds that this thread computed."""
+
+    began = 0.0
+
+    def stage(self, name: str) -> None:
+        self.began = time.thread_time()

@@ -210,8 +210,11 @@ def _scored(bundle: Trained, method: Method, restored: Restored, model: Conditio
 def _with_uncertainty(scored: Scored, method: Method, model: ConditionedDiffusion, progress: Progress) -> Scored:
     part = method.anomaly_map[scored.restored.contrast]
 
+    count = 1 + len(scored.restored.samples)
+    made = iter(range(1, count))  # the map of all samples is there
+
     def score(restored: Restored) -> np.ndarray:
-        progress.advance(0.0)  # here the run may end
+        progress.advance(next(made) / count)  # here the run may end
         return scored.score_of(finite(part(restored.at(getattr(part, "spacing", None)), model)))
 
     return replace(scored, uncertainty=uncertainties.uncertainty(score, scored.restored))

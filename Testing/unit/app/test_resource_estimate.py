@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
@@ -22,6 +23,7 @@ from conddiffusion_uad.detection.recorder import Recorder
 from conddiffusion_uad.method.anomaly_map.mahalanobis import Mahalanobis
 from conddiffusion_uad.method.restore.one_step import OneStep
 from conddiffusion_uad.method.restore.patched import Patched
+from conddiffusion_uad.method.restored import Restored
 from conddiffusion_uad.protocol import result_files
 from conddiffusion_uad.protocol.events import STAGES, Event, Quiet
 from conddiffusion_uad.protocol.failures import EXIT_DEVICE, EXIT_DONE, EXIT_OUTPUT, DeviceFailure, OutputFailure
@@ -77,6 +79,16 @@ def test_a_system_that_tells_nothing_is_believed_to_have_enough(monkeypatch: pyt
     NEEDS.require(Path("out"), Quiet())
 
 
+class Slow:
+    """A map that takes long to compute."""
+
+    def __call__(self, restored: Restored, model: Any) -> np.ndarray:
+        begin = time.thread_time()
+        while time.thread_time() < begin + 0.03:
+            pass
+        return restored.volume
+
+
 def test_larger_scans_batches_and_more_levels_need_more(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(needs, "_one_slice", lambda bundle, levels: 0.01 * len(levels))
     bundle = bundles.load(str(small_bundle))
@@ -113,6 +125,16 @@ def test_a_map_that_needs_several_levels_is_not_tried_with_one(small_bundle: Pat
         scan, replace(bundle, config=replace(bundle.config, method=method)), levels=None, batch=16
     ).seconds
     assert seconds is not None and seconds["reconstruct"] > 0
+
+
+def test_a_map_that_takes_long_counts_and_an_uncertainty_takes_one_more_for_each_sample(small_bundle: Path) -> None:
+    bundle, scan = bundles.load(str(small_bundle)), sitk.Image([100, 100, 100], sitk.sitkUInt8)
+    maps = {contrast: Slow() for contrast in bundle.config.contrasts}
+    slow = replace(bundle, config=replace(bundle.config, method=replace(bundle.method, anomaly_map=maps)))
+    one, more = (needs.estimate(scan, slow, levels=None, batch=16, uncertainty=asked).seconds for asked in (0, 1))
+    assert one is not None and more is not None
+    slices, samples = bundle.config.grid.size[2], bundle.method.restore.samples
+    assert one["score"] > 0.03 * slices and more["score"] == pytest.approx(one["score"] * (1 + samples))
 
 
 def test_a_slice_is_tried_with_a_few_levels_and_what_other_programs_take_does_not_count(
