@@ -72,6 +72,8 @@ def test_a_dragged_slider_shows_its_steps_coarsely_and_faster(
 ) -> None:
     live = LiveFindings.fromScene(mrml.logics.segmentations, whole_brain)
     Views(mrml.scene).show(whole_brain)
+    for view in views.values():
+        view.picture()  # drawn for the first time before anybody can drag
     before, clock, spent = live.selection, fair_clock(), []
     for threshold in (1.0, 1.5, 3.0):
         begin = clock()

@@ -48,7 +48,7 @@ def test_the_command_bundle_and_protocol_of_an_evaluation_are_told(summary: Valu
     text, about = rendered(summary), synthetic_evaluation.about()
     assert f"```\n{about['commands'][0]}\n```" in text
     assert f"`{about['bundles'][0]['sha256']}`" in text
-    assert "## default, protocol: native" in text
+    assert "## residual, protocol: native" in text
 
 
 def test_model_and_baselines_stand_in_one_table_with_the_prevalence(summary: Values) -> None:
@@ -79,7 +79,7 @@ def test_protocols_have_a_section_each(summary: Values) -> None:
     text = results_document.document(
         [(about, summary), ({**about, "bundles": [{"name": "other", "sha256": "1"}]}, summary)], ["a", "b"], "R.md"
     )
-    first, second = text.index("## default, protocol: native"), text.index("## other, protocol: native")
+    first, second = text.index("## residual, protocol: native"), text.index("## other, protocol: native")
     assert text[first:second].count("| **model** ") == text[second:].count("| **model** ") == 4
 
 
