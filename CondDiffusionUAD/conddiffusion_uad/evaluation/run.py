@@ -92,6 +92,11 @@ def _check(arguments: argparse.Namespace) -> None:
             "--severities are those of --robustness.",
             "Say both, or neither.",
         ),
+        (
+            not published or (flagged is None and arguments.baselines in (None, "none")),
+            f"--baselines and --healthy-flagged are for the protocol {NATIVE}.",
+            "Leave the other out.",
+        ),
         (not (published and maps), f"--maps are judged by the protocol {NATIVE}.", "Leave the other out."),
         (maps is None or Path(maps).is_dir(), f"There is no folder {maps}.", "--maps is a folder of heatmaps."),
         (

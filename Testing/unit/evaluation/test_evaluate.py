@@ -165,6 +165,8 @@ def test_the_published_protocol_has_figures_of_its_own(data: Path, small_bundle:
         (["--robustness", "--protocol", "paper"], "--robustness"),
         (["--dose-response", "--protocol", "paper"], "--dose-response"),
         (["--protocol", "paper", "--maps", "."], "--maps"),
+        (["--protocol", "paper", "--baselines", "all"], "--baselines"),
+        (["--protocol", "paper", "--healthy-flagged", "0.02"], "--healthy-flagged"),
         (["--maps", "nowhere"], "nowhere"),
         (["--seed", "-1"], "--seed"),
         (["--precision", "fp64"], "fp64"),
