@@ -45,7 +45,7 @@ def measure(
     """
     voxel_ml = volume_ml(spacing)
     counts = count(scored.raw[brain], truth[brain])
-    flagged = finding_mask(scored.score, scored.threshold, spacing, rule.min_volume_ml)
+    flagged = findings_of(scored, spacing, rule)
     healthy = brain & ~truth
     oracle_dice, oracle_threshold = counts.best_dice() or (None, None)
     false, false_ml = false_findings(flagged, truth, voxel_ml)
@@ -72,13 +72,18 @@ def measure(
     return record, counts
 
 
+def findings_of(scored: Scored, spacing: Sequence[float], rule: Rule) -> np.ndarray:
+    """Where a method has its findings, boolean (z, y, x); the spacing is (z, y, x) in mm."""
+    return finding_mask(scored.score, scored.threshold, spacing, rule.min_volume_ml)
+
+
 def compared(
     record: MethodRecord, after: Scored, before: Scored, brain: np.ndarray, spacing: Sequence[float], rule: Rule
 ) -> MethodRecord:
     """The figures of a changed scan, with how its map agrees with that of the scan as it was, on the same grid."""
     scores, former = after.score[brain], before.score[brain]
     varied = scores.std() > 0 and former.std() > 0
-    findings = (finding_mask(each.score, each.threshold, spacing, rule.min_volume_ml) for each in (after, before))
+    findings = (findings_of(each, spacing, rule) for each in (after, before))
     return replace(
         record,
         correlation=float(np.corrcoef(scores, former)[0, 1]) if varied else None,
@@ -116,7 +121,7 @@ def doses(
         spacing: (z, y, x) in mm.
         rule: When a voxel belongs to a finding.
     """
-    findings = [finding_mask(each.score, each.threshold, spacing, rule.min_volume_ml) for each in (after, before)]
+    findings = [findings_of(each, spacing, rule) for each in (after, before)]
     return [
         {
             "diameter_mm": lesion.diameter_mm,

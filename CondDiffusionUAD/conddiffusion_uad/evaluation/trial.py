@@ -18,10 +18,9 @@ from PIL import Image
 from conddiffusion_uad.detection.report import peak_memory_mb
 from conddiffusion_uad.evaluation import record as records
 from conddiffusion_uad.evaluation.data.cases import Examined
-from conddiffusion_uad.evaluation.measure import compared, doses, latent_auroc, measure, volume_ml
+from conddiffusion_uad.evaluation.measure import compared, doses, findings_of, latent_auroc, measure, volume_ml
 from conddiffusion_uad.evaluation.methods import Scored
 from conddiffusion_uad.evaluation.metrics.fidelity import fidelity, histogram_kl
-from conddiffusion_uad.evaluation.metrics.lesions import finding_mask
 from conddiffusion_uad.evaluation.protocols import published
 from conddiffusion_uad.evaluation.record import Record
 from conddiffusion_uad.evaluation.reporting import gallery
@@ -215,7 +214,7 @@ def _views(result: Result, rule: Rule) -> gallery.Views:
     """What is drawn of a scan, its axes turned to L, P, S."""
     examined, first = result.examined, result.first
     estimate = examined.native_intensity(result.made.restored.mean) if result.made else None
-    findings = finding_mask(first.score, first.threshold, examined.spacing, rule.min_volume_ml)
+    findings = findings_of(first, examined.spacing, rule)
     truth = examined.native_truth & examined.native_mask
     arrays = (examined.native_intensity(examined.volume), estimate, first.score, findings, truth, examined.native_mask)
     place = examined.prepared.reference
