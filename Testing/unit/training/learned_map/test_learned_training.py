@@ -97,7 +97,7 @@ def test_a_small_lesion_weighs_more_than_as_many_voxels_of_a_large_one():
 
 def test_real_batches_train(tmp_path):
     labels = head()
-    material = Material({"head.nii.gz": labels, "slices.npz": slices_of_heads()}, [], priors([labels]))
+    material = Material({"head.nii.gz": labels, "slices": slices_of_heads()}, [], priors([labels]))
     batches = Batches(material, 0)
     training = Training(batches, Settings(reconstructed=0), tmp_path)
     assert np.isfinite(training.advance(batches[0]))
