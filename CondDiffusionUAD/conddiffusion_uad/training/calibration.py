@@ -42,10 +42,7 @@ def healthy_brains(part: Part, contrast: str, grid: Grid, seed: int, *, fitted: 
     """All that a part can show of a contrast in the data that it holds out.
 
     Args:
-        part: Of the corpus.
         contrast: Wanted. Label maps can show each, and so can T1-weighted scans.
-        grid: Of the bundle.
-        seed: Of what is synthetic.
         fitted: Whether to show the data that was learned from instead.
     """
     generator = torch.Generator().manual_seed(seed)

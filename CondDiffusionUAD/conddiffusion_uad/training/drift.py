@@ -55,11 +55,8 @@ def drift_bundle(name: str, contrast: str, output: Path, environment: TrainingEn
     """Write a copy of a bundle whose noise drifts so that it fits the healthy scans of a folder.
 
     Args:
-        name: Name or folder of a bundle.
         contrast: Of the scans, or "auto" for what their names and tags say.
-        output: Folder of the copy.
         environment: The folder of the scans, and the device.
-        log: Told what is found.
 
     Raises:
         BadInput: ``no_healthy_scan``, ``bad_drift_data``, ``adapts_already`` or ``bad_option`` for such an output.
@@ -110,7 +107,6 @@ def find_shift(restored: Callable[[float], Iterator[Restored]], shifts: Sequence
     """The shift with the smallest difference of histograms; the one nearest to 0 of equal ones.
 
     Args:
-        restored: Scans and their reconstructions with a shift.
         shifts: To try; 0 is among them.
     """
     tried = {shift: [histogram_difference(of_scan) for of_scan in restored(shift)] for shift in shifts}

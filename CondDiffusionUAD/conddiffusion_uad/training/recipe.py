@@ -89,7 +89,6 @@ def load(name_or_path: str, assignments: Sequence[str] = ()) -> Recipe:
     """Load a shipped recipe by its name, or the one at a path.
 
     Args:
-        name_or_path: Of the recipe.
         assignments: Values that are changed, see :func:`override`; the recipe's text then has them.
 
     Raises:
@@ -151,11 +150,6 @@ def _bad(path: Path, why: str) -> BadInput:
 
 def parse(values: Mapping[str, Any], text: str = "", folder: Path = Path()) -> Recipe:
     """The recipe from its TOML values.
-
-    Args:
-        values: What the TOML says.
-        text: The TOML itself.
-        folder: What relative paths in it start from.
 
     Raises:
         KeyError, TypeError or ValueError: Something is missing, unknown or wrong.

@@ -40,10 +40,7 @@ def pretrain_encoder(recipe: Recipe, output: Path, environment: TrainingEnvironm
     """Pre-train the encoder of a recipe and write its weights; resumes from the checkpoint beside them.
 
     Args:
-        recipe: Says everything about the training.
         output: A .safetensors file, or a folder for one.
-        environment: Data and device.
-        log: Told what happens.
 
     Raises:
         BadInput: The recipe or the data cannot be used.
@@ -101,10 +98,6 @@ def fit_bundle(
     """Fit the model of a recipe and write it as a bundle; resumes from the checkpoint in ``output``.
 
     Args:
-        recipe: Says everything about the training.
-        output: Folder of the bundle.
-        environment: Data and device.
-        log: Told what happens.
         encoder: Pre-trained weights to start from instead of those that the recipe names.
         start: Name or folder of a bundle with the same network, whose weights the training goes on from.
 
@@ -148,12 +141,6 @@ def calibrate_bundle(
     folder: Path, environment: TrainingEnvironment, log: TrainingLog, *, gate_only: bool = False
 ) -> None:
     """Calibrate a bundle on the data that its recipe holds out, measure what its input gate compares with, seal it.
-
-    Args:
-        folder: The bundle's.
-        environment: Data, device and number format.
-        log: Told what happens.
-        gate_only: Whether the calibration stays as it is.
 
     Raises:
         BadInput: ``recipe_not_found`` when the folder has no recipe, or the data cannot be used.

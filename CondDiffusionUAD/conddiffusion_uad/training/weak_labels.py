@@ -35,12 +35,6 @@ def read_weak_labels(
 ) -> dict[Path, bool]:
     """Whether each scan of a table is sick.
 
-    Args:
-        table: The CSV file.
-        folder: Of the scans.
-        log: Told which lines are left out.
-        skip_bad: Whether to go on without lines that are wrong.
-
     Raises:
         BadInput: ``bad_labels`` when it is no such table; ``bad_training_data`` with a list of all that is wrong with
             its lines; ``too_few_scans`` when a kind has less than :data:`LEAST`.
@@ -80,13 +74,6 @@ def weak_pairs(
     bundle: Bundle, labels: Mapping[Path, bool], contrast: str, log: Callable[[str], None], *, skip_bad: bool = False
 ) -> tuple[list[tuple[np.ndarray, np.ndarray]], list[tuple[np.ndarray, np.ndarray]]]:
     """Features of the slices of scans, as ``training.severity`` takes them: (healthy, sick) of each, one of them empty.
-
-    Args:
-        bundle: Whose encoder looks at them.
-        labels: Whether each scan is sick.
-        contrast: Of the scans, or "auto".
-        log: Told how far it is.
-        skip_bad: Whether to go on without scans that cannot be used.
 
     Returns:
         Those to learn from, and every third of each kind, in the order of their names, to judge by.

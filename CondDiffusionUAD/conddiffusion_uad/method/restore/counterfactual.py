@@ -118,13 +118,7 @@ class Counterfactual:
 
 
 def saliency(model: ConditionedDiffusion, slices: Slices, weights: str) -> torch.Tensor:
-    """How much the severity of each slice depends on each pixel, (B, 1, H, W), not negative.
-
-    Args:
-        model: In its plain form.
-        slices: On its device.
-        weights: Name of the network that keeps the plane of the severity.
-    """
+    """How much the severity of each slice depends on each pixel, (B, 1, H, W), not negative."""
     with torch.enable_grad():
         image = slices.image.detach().clone().requires_grad_(True)
         severity = model.networks[weights](model.encoder(slices.with_image(image)).float()).sum()
@@ -136,9 +130,6 @@ class Walk:
     """Steps of MONAI's DDIM scheduler between timesteps at equal distances: ``FIRST``, ``FIRST + stride``, ...
 
     Args:
-        model: Trained.
-        slices: Where the walk begins.
-        condition: Of the slices.
         steps: That the whole way would have.
     """
 

@@ -96,10 +96,7 @@ def deal(shape: torch.Size, side: int, passes: int, generator: torch.Generator) 
     """In which pass each patch of an image is visible, whole numbers (1, H, W); about as many in each.
 
     Args:
-        shape: H and W.
         side: Of a patch in pixels.
-        passes: How many.
-        generator: Source of the randomness.
     """
     rows, columns = (-(-extent // side) for extent in shape)
     order = torch.randperm(rows * columns, generator=generator).view(rows, columns) % passes

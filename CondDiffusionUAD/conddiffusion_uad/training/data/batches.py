@@ -42,13 +42,7 @@ class Sampler(Protocol):
 
 
 class Mixture:
-    """Slabs of all sources according to their weights, synthesized and augmented as :mod:`sampling` does.
-
-    Args:
-        sampler: Draws the slabs.
-        size: Slabs in a batch.
-        scans: How many there are.
-    """
+    """Slabs of all sources according to their weights, synthesized and augmented as :mod:`sampling` does."""
 
     def __init__(self, sampler: Sampler, size: int, scans: int = 0) -> None:
         self.size = size
@@ -66,10 +60,7 @@ class Epochs:
 
     Args:
         scans: To go through, each with the position of its source; they stay on disk.
-        size: Slabs in a batch.
-        seed: Of the order.
         augmentation: Of the volumes before the slice is taken.
-        view: What is looked at.
 
     Raises:
         BadInput: ``no_training_data`` when there are fewer scans than slabs in a batch.
@@ -113,10 +104,7 @@ def batches(
     """The batches of a recipe. Raises BadInput("no_training_data") when there is nothing to fill one with.
 
     Args:
-        recipe: Says how they are drawn.
         corpus: What is learned from; sources without weight are not.
-        size: Slabs in a batch.
-        device: Where images are made.
         augment: Whether scans that are gone through epoch by epoch are augmented.
     """
     corpus = [part for part in corpus if part.source.weight]
@@ -138,7 +126,6 @@ class Ahead(Generic[Drawn]):
         draw: What to draw for a step; called from several threads.
         threads: How many, and how many steps ahead; none where drawing and computing would only take the processor
             from each other.
-        steps: In all.
     """
 
     def __init__(self, draw: Callable[[int], Drawn], threads: int, steps: int) -> None:

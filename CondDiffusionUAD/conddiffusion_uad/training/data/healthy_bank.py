@@ -60,8 +60,6 @@ def cached(source: Path, folder: Path, prepared: Callable[[Path], Inputs]) -> In
 
     Args:
         source: File, or folder of thin volumes.
-        folder: Cache, made if needed.
-        prepared: What prepares the source.
     """
     kept = folder / f"{_digest(source, prepared)[:24]}.npz"
     if kept.is_file():
@@ -156,7 +154,6 @@ def fine_volume(
     """A scan prepared as in a detection, but on the fine grid.
 
     Args:
-        image: As :func:`volumes.read` returns it.
         limits: Percentiles of the intensities in the brain that become 0 and 1.
 
     Returns:
@@ -181,7 +178,6 @@ def slices(contrast: str, known_height: bool, pattern: str, folder: Path) -> Inp
     """The single axial slices that the thin volumes of a folder show.
 
     Args:
-        contrast: Theirs.
         known_height: Whether they lie where their files say, or anywhere.
         pattern: Which files, within the folder.
         folder: Of thin volumes in the atlas' space, 1 mm in plane, 0 outside the brain.

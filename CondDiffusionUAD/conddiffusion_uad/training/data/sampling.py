@@ -18,10 +18,7 @@ class BatchSampler:
 
     Args:
         corpus: What is drawn from; sources without weight are not.
-        device: Where images are made.
-        view: What is looked at.
         contrasts: What label maps, and T1 scans, are turned into.
-        ghosting: Share of the scans from label maps with ghosts.
     """
 
     def __init__(

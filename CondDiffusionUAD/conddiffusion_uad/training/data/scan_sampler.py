@@ -44,8 +44,6 @@ class ScanSampler:
 
     Args:
         scans: They stay where they are, mapped from disk; what is drawn goes to the device.
-        device: Where images are made.
-        view: What is looked at.
         contrasts: That T1-weighted scans are turned into.
         seed: Of the choice of voxels whose percentiles scale the intensities.
     """

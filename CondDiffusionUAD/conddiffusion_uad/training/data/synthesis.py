@@ -99,7 +99,6 @@ def render(
     Args:
         fractions: (B, tissues, H, W), each between 0 and 1.
         intensities: (B, tissues).
-        generator: Source of randomness.
         per_scan: How many slices in a row are of one scan, and share what is random.
         texture: Largest relative standard deviation of a smooth field inside each tissue.
 
@@ -133,7 +132,6 @@ def degrade(
 
     Args:
         images: (B, 1, H, W), intensities of about 0 to 1.
-        generator: Source of randomness.
         per_scan: How many slices in a row are of one scan, and share what is random but noise.
         strength: Scales all the effects; 0 leaves the images alone.
     """
@@ -152,8 +150,6 @@ def ghosted(images: torch.Tensor, share: float, generator: torch.Generator, *, p
 
     Args:
         images: (B, 1, H, W).
-        share: Of the scans that get ghosts, 0 to 1.
-        generator: Source of randomness.
         per_scan: How many slices in a row are of one scan.
     """
     if not share:

@@ -42,12 +42,7 @@ class Batch:
 
 
 class Batches:
-    """Batches by number.
-
-    Args:
-        material: Healthy inputs and lesion shapes.
-        seed: Of the whole training.
-    """
+    """Batches by number."""
 
     def __init__(self, material: Material, seed: int) -> None:
         self._material, self._seed, self.priors = material, seed, material.priors
