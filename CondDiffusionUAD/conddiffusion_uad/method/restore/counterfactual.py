@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
-from conddiffusion_uad.method.checks import require_timesteps, require_whole
+from conddiffusion_uad.method.checks import require_whole
 from conddiffusion_uad.method.measures.severity import Severity
+from conddiffusion_uad.method.restore.each_timestep import EachTimestep
 from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.schedule import STEPS, CosineSchedule
@@ -40,7 +41,7 @@ FIRST = 1  # the timestep that a clean slice is said to have: there, the noise h
 
 
 @dataclass(frozen=True)
-class Counterfactual:
+class Counterfactual(EachTimestep):
     """One sample for each timestep.
 
     Attributes:
@@ -58,7 +59,7 @@ class Counterfactual:
     saliency: str = ""
 
     def __post_init__(self) -> None:
-        require_timesteps(self.timesteps)
+        super().__post_init__()
         require_whole(self, steps=STEPS)
         if Walk.length(min(self.timesteps), self.steps) < 1:
             raise ValueError(f"with {self.steps} steps, timesteps begin at {FIRST + STEPS // self.steps}")
@@ -76,10 +77,6 @@ class Counterfactual:
     def plain(self) -> bool:
         """Whether it needs networks that gradients can follow; see ``Method.plain``."""
         return bool(self.saliency)
-
-    @property
-    def samples(self) -> int:
-        return len(self.timesteps)
 
     def passes(self, height: int, width: int) -> int:
         """See ``Restorer``."""
