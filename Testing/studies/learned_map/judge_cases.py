@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 from scipy import ndimage
+from second_opinion import implant
 
 from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.evaluation.methods import smoothing_of
@@ -26,7 +27,6 @@ from conddiffusion_uad.training.data.synthesis import INTENSITIES
 from conddiffusion_uad.training.learned_map.material import HELD_OUT_SLICES
 from conddiffusion_uad.training.learned_map.reconstructions import RESTORE
 from conddiffusion_uad.training.learned_map.scans import axis
-from conddiffusion_uad.training.synthetic_anomalies.second_opinion import implant
 
 _SPACING = (2.0, 1.0, 1.0)
 _LGG, _STROKE, _SOOP = 8, 40, 24  # how many of each are judged
