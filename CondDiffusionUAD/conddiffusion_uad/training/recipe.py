@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.training import table
 from conddiffusion_uad.training.data.source import Source
 from conddiffusion_uad.training.objectives.variance_aware import VarianceAware
-from conddiffusion_uad.training.overrides import override
 from conddiffusion_uad.training.settings import (
     LearningSettings,
     PretrainSettings,
@@ -132,6 +132,42 @@ def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
         return _merged(base[key], own[key]) if tables and KIND not in own[key] else own[key]
 
     return {**base, **{key: value(key) for key in own}}
+
+
+def override(values: dict[str, Any], assignments: Sequence[str]) -> None:
+    """Change values of a recipe in place.
+
+    Args:
+        values: The recipe's TOML values.
+        assignments: Such as ``fit.betas=[0.9,0.99]`` or ``source.0.weight=0.5``: keys and positions that lead to the
+            value, and the value as JSON, or as it stands when it is none.
+
+    Raises:
+        ValueError: An assignment has no ``=`` or leads nowhere.
+    """
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        *parents, last = path.strip().split(".")
+        try:
+            place: Any = values
+            for key in parents:
+                place = place[_step(place, key)]
+            if not equals:
+                raise KeyError(path)
+            place[_step(place, last)] = _value(text.strip())
+        except (KeyError, IndexError, TypeError) as error:
+            raise ValueError(f"--set {assignment} leads nowhere") from error
+
+
+def _step(place: Any, key: str) -> str | int:
+    return int(key) if isinstance(place, list) and key.isdecimal() else key
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _require_same_noise(fit: LearningSettings, bundle: BundleConfig) -> None:

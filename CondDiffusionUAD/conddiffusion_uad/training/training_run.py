@@ -17,12 +17,11 @@ from conddiffusion_uad.model.encoder import build_encoder
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.training import encoder_file, metadata
 from conddiffusion_uad.training import recipe as recipes
-from conddiffusion_uad.training.calibration import calibrate
+from conddiffusion_uad.training.calibration import calibrate, measure_features
 from conddiffusion_uad.training.data.batches import batches
 from conddiffusion_uad.training.data.corpus import Part
 from conddiffusion_uad.training.distributed import Processes, processes
 from conddiffusion_uad.training.environment import TrainingEnvironment, made
-from conddiffusion_uad.training.healthy_features import measure_features
 from conddiffusion_uad.training.loop import Plan, Training
 from conddiffusion_uad.training.networks.masked_autoencoder import MaskedAutoencoder, patch_grid, seen_patches
 from conddiffusion_uad.training.objectives.masked_patches import MaskedPatches

@@ -8,13 +8,16 @@ import numpy as np
 import torch
 
 from conddiffusion_uad.protocol.job import CONTRASTS
-from conddiffusion_uad.training.data.choices import PROBE, normalized, one_of, random_contrast
 from conddiffusion_uad.training.data.prepared import Anatomy
 from conddiffusion_uad.training.data.slabs import Slabs, View
 from conddiffusion_uad.training.data.synthesis import (
+    PROBE,
     degrade,
     gamma,
     ghosted,
+    normalized,
+    one_of,
+    random_contrast,
     random_grid,
     render,
     tissue_intensities,

@@ -11,9 +11,11 @@ import torch
 
 from conddiffusion_uad.model.fast.parallel import single_threads
 from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.protocol.job import CONTRASTS
+from conddiffusion_uad.training.data.anatomy_sampler import AnatomySampler
 from conddiffusion_uad.training.data.augmentation import Augmentation
 from conddiffusion_uad.training.data.corpus import Part, Scan
-from conddiffusion_uad.training.data.sampling import BatchSampler
+from conddiffusion_uad.training.data.scan_sampler import ScanSampler
 from conddiffusion_uad.training.data.slabs import Slabs, View, around
 from conddiffusion_uad.training.recipe import Recipe
 
@@ -41,8 +43,41 @@ class Sampler(Protocol):
     def draw(self, count: int, generator: torch.Generator) -> Slabs: ...
 
 
+class BatchSampler:
+    """Batches mixed from the parts of a corpus according to the weights of their sources.
+
+    Args:
+        corpus: What is drawn from; sources without weight are not.
+        contrasts: What label maps, and T1 scans, are turned into.
+    """
+
+    def __init__(
+        self,
+        corpus: Sequence[Part],
+        device: torch.device,
+        view: View,
+        contrasts: Sequence[str] = CONTRASTS,
+        ghosting: float = 0.0,
+    ) -> None:
+        corpus = [part for part in corpus if part.source.weight]
+        self._weights = torch.tensor([part.source.weight for part in corpus])
+        self._samplers = [
+            AnatomySampler(part.fit, device, view, contrasts, ghosting)
+            if part.source.kind == "labels"
+            else ScanSampler(part.fit, device, view, contrasts)
+            for part in corpus
+        ]
+
+    def draw(self, count: int, generator: torch.Generator) -> Slabs:
+        """A batch of slabs."""
+        chosen = torch.multinomial(self._weights, count, replacement=True, generator=generator)
+        counts = torch.bincount(chosen, minlength=len(self._samplers)).tolist()
+        drawn = enumerate(zip(self._samplers, counts, strict=True))
+        return Slabs.cat([sampler.draw(n, generator).of_source(place) for place, (sampler, n) in drawn if n])
+
+
 class Mixture:
-    """Slabs of all sources according to their weights, synthesized and augmented as :mod:`sampling` does."""
+    """Batches that a sampler draws without end."""
 
     def __init__(self, sampler: Sampler, size: int, scans: int = 0) -> None:
         self.size = size

@@ -10,10 +10,20 @@ import torch
 
 from conddiffusion_uad.protocol.job import CONTRASTS
 from conddiffusion_uad.training.data.anatomy import TISSUES
-from conddiffusion_uad.training.data.choices import PROBE, normalized, one_of, random_contrast
 from conddiffusion_uad.training.data.prepared import Scan
 from conddiffusion_uad.training.data.slabs import Slabs, View, around
-from conddiffusion_uad.training.data.synthesis import degrade, gamma, random_grid, remap, tissue_intensities, warp
+from conddiffusion_uad.training.data.synthesis import (
+    PROBE,
+    degrade,
+    gamma,
+    normalized,
+    one_of,
+    random_contrast,
+    random_grid,
+    remap,
+    tissue_intensities,
+    warp,
+)
 
 # Set by hand for this project.
 _REMAP_SHARE = 0.65  # of T1 scans that become another contrast: few real scans have another one

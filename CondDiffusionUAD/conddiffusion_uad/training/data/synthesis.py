@@ -6,14 +6,18 @@ resolution, bias field and noise are random too. Anatomy comes as tissue fractio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
+import numpy as np
 import torch
 from torch.nn import functional
 
 from conddiffusion_uad.training.data.anatomy import INTENSITIES, TISSUES
 
 RANDOM = "random"  # a contrast of its own: every tissue anywhere between black and white
+PROBE = 4096  # voxels of a volume that its percentiles are estimated from
+_RANDOM_SHARE = 0.1  # of scans with a contrast of their own, so that none is learned by heart; set by hand
 
 
 def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> torch.Tensor:
@@ -198,3 +202,22 @@ def remap(images: torch.Tensor, sources: torch.Tensor, targets: torch.Tensor) ->
     y0, y1 = targets.gather(1, upper - 1), targets.gather(1, upper)
     weight = ((flat - x0) / (x1 - x0).clamp(min=1e-6)).clamp(0, 1)  # two points may be one
     return (y0 + weight * (y1 - y0)).view_as(images)
+
+
+def random_contrast(contrasts: Sequence[str], generator: torch.Generator) -> str:
+    """One of the contrasts, or now and then one of its own."""
+    if torch.rand(1, generator=generator) < _RANDOM_SHARE:
+        return RANDOM
+    return contrasts[int(torch.randint(len(contrasts), (1,), generator=generator))]
+
+
+def one_of(values: np.ndarray, generator: torch.Generator) -> int:
+    """One of the values, each as likely."""
+    return int(values[int(torch.randint(len(values), (1,), generator=generator))])
+
+
+def normalized(images: torch.Tensor, probe: torch.Tensor) -> torch.Tensor:
+    """Bring the 1st and 99th percentile of the probe, (B, voxels), to 0 and 1 in the images, (B, 1, H, W), and clip."""
+    percentiles = torch.quantile(probe.float(), torch.tensor([0.01, 0.99], device=probe.device), dim=1)
+    low, high = percentiles[:, :, None, None, None]
+    return ((images - low) / (high - low).clamp(min=1e-3)).clamp(0, 1)
