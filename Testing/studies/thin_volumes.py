@@ -1,8 +1,8 @@
 """Turn an .npz archive of single axial slices into thin volumes, which `train` and `evaluate` read as volumes.
 
-    PYTHONPATH=CondDiffusionUAD:Testing python -m studies.thin_volumes soop_flair_z18.npz thin/soop_flair_z18 \\
+    PYTHONPATH=CondDiffusionUAD python Testing/studies/thin_volumes.py soop_flair_z18.npz thin/soop_flair_z18 \\
         --contrast FLAIR --z 18 --cleanest 0.4
-    PYTHONPATH=CondDiffusionUAD:Testing python -m studies.thin_volumes ixi_t2_slices.npz thin/ixi_t2_slices \\
+    PYTHONPATH=CondDiffusionUAD python Testing/studies/thin_volumes.py ixi_t2_slices.npz thin/ixi_t2_slices \\
         --contrast T2 --turns 3 --skull --pixel 0.94 1.2
 
 The archive holds ``image`` (slices, y, x), and optionally ``mask`` of the same shape (lesions), ``id`` (who is shown)
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
-from studies.slice_outline import outline
+from slice_outline import outline
 
 from conddiffusion_uad.io import volume as volumes
 from conddiffusion_uad.io.scan_checks import MIN_SIZE

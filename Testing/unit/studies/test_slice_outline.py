@@ -1,5 +1,5 @@
 import numpy as np
-from studies.slice_outline import outline
+from slice_outline import outline
 from synthetic_slice import head
 
 
