@@ -1,4 +1,4 @@
-"""The subcommands of ``train``: ``pretrain``, ``fit``, ``calibrate``, ``drift`` and ``severity``."""
+"""The subcommands of ``train``: ``lesions``, ``pretrain``, ``fit``, ``calibrate``, ``drift`` and ``severity``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from conddiffusion_uad.protocol.job import CONTRASTS, PRECISIONS
 HELP = "train a model on healthy scans"
 DESCRIPTION = "Train a model on healthy scans: pre-train its encoder, fit it, calibrate it."
 PRETRAIN = "let the encoder learn what healthy brains look like, by guessing masked patches"
+LESIONS = "teach a diffusion model to draw lesions, from scans with outlined ones"
 FIT = "fit a model to healthy scans"
 DRIFT = "fit a copy of a bundle to another scanner, by one number found on a few healthy scans"
 SEVERITY = "make a copy of a bundle that tells how sick a scan looks, learned from synthetic anomalies"
@@ -24,12 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommands of ``train``; each sets `command`, a function that takes the parsed arguments."""
     parser.set_defaults(command=_train)
     subparsers = parser.add_subparsers(dest="step", required=True, metavar="STEP")
-    pretrain, fit = (
+    lesions, pretrain, fit = (
         subparsers.add_parser(name, help=text, description=f"{text.capitalize()}; {RESUMES}.")
-        for name, text in (("pretrain", PRETRAIN), ("fit", FIT))
+        for name, text in (("lesions", LESIONS), ("pretrain", PRETRAIN), ("fit", FIT))
     )
-    for parser in (pretrain, fit):
-        parser.add_argument("--recipe", default="residual", help="name of a shipped recipe or path of a TOML file")
+    for parser, recipe in ((lesions, "lesion-simulator"), (pretrain, "residual"), (fit, "residual")):
+        parser.add_argument(
+            "--recipe", default=recipe, help="name of a shipped recipe or path of a TOML file (default: %(default)s)"
+        )
         parser.add_argument(
             "--set",
             action="append",
@@ -37,15 +40,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="KEY=VALUE",
             help="change a value of the recipe, such as fit.batch=8 or source.0.weight=0.5; may be repeated",
         )
-    pretrain.add_argument(
-        "--output", type=Path, required=True, metavar="FILE", help="the .safetensors file to make, or a folder for it"
+    lesions.add_argument(
+        "--labels",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="CSV table with the columns scan and lesions (paths below --data), and contrast if names do not tell it",
     )
+    for parser in (lesions, pretrain):
+        parser.add_argument(
+            "--output",
+            type=Path,
+            required=True,
+            metavar="FILE",
+            help="the .safetensors file to make, or a folder for it",
+        )
     fit.add_argument("--output", type=Path, required=True, metavar="DIR", help="the bundle to make")
     fit.add_argument(
         "--encoder", type=Path, metavar="FILE", help="weights from `train pretrain` to start from (default: none)"
     )
     fit.add_argument(
         "--from", dest="start", metavar="NAME|PATH", help="bundle with the same network to go on from (default: none)"
+    )
+    fit.add_argument(
+        "--lesions", type=Path, metavar="FILE", help="what `train lesions` made, to draw anomalies by (default: none)"
     )
     calibrate = subparsers.add_parser("calibrate", help=CALIBRATE, description=f"{CALIBRATE.capitalize()}.")
     calibrate.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that `train fit` made")
@@ -70,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--precision", default="auto", metavar="|".join(PRECISIONS), help="number format (default: auto)"
         )
-    for parser in (pretrain, fit, calibrate, drift, severity):
+    for parser in (lesions, pretrain, fit, calibrate, drift, severity):
         parser.add_argument("--force", action="store_true", help="replace what is there already")
         parser.add_argument(
             "--data",
@@ -86,7 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--skip-bad", action="store_true", help="go on without files that cannot be used, instead of listing them"
         )
-    for parser in (pretrain, fit):
+    for parser in (lesions, pretrain, fit):
         parser.add_argument(
             "--checkpoint-seconds",
             type=float,
@@ -101,6 +119,7 @@ def _train(arguments: argparse.Namespace) -> int:
     from conddiffusion_uad.training import recipe as recipes
     from conddiffusion_uad.training.drift import drift_bundle
     from conddiffusion_uad.training.environment import TrainingEnvironment
+    from conddiffusion_uad.training.lesions import train_lesions
     from conddiffusion_uad.training.progress import ConsoleLog
     from conddiffusion_uad.training.severity import severity_bundle
     from conddiffusion_uad.training.training_run import calibrate_bundle, fit_bundle, pretrain_encoder
@@ -128,9 +147,11 @@ def _train(arguments: argparse.Namespace) -> int:
     environment = replace(environment, checkpoint_seconds=arguments.checkpoint_seconds)
     board = arguments.tensorboard if int(os.environ.get("RANK", "0")) == 0 else None  # of torchrun's processes
     recipe = recipes.load(arguments.recipe, arguments.set)
-    if arguments.step == "pretrain":
+    if arguments.step == "lesions":
+        train_lesions(recipe, arguments.labels, arguments.output, environment, ConsoleLog("Learning", board))
+    elif arguments.step == "pretrain":
         pretrain_encoder(recipe, arguments.output, environment, ConsoleLog("Pre-training", board))
     else:
         log = ConsoleLog("Fitting", board)
-        fit_bundle(recipe, arguments.output, environment, log, arguments.encoder, arguments.start)
+        fit_bundle(recipe, arguments.output, environment, log, arguments.encoder, arguments.start, arguments.lesions)
     return EXIT_DONE
