@@ -12,7 +12,7 @@ from conddiffusion_uad.io import dicom_file, scan_checks
 from conddiffusion_uad.io.dicom_file import text, unreadable
 from conddiffusion_uad.io.reading import Reading
 from conddiffusion_uad.protocol import result_files
-from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.protocol.failures import BadInput, shown
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -142,7 +142,7 @@ def choose(found: list[Series], path: Path, reading: Reading) -> Series:
             fitting = [series for series in found if getattr(series, key) == reading.series]
             if len(fitting) == 1:
                 return fitting[0]
-        message = f"There is no single series {reading.series!r} in {path}: {_listed(found)}."
+        message = f"There is no single series {shown(reading.series)} in {path}: {_listed(found)}."
         raise BadInput("bad_option", message, "Choose one by its number, description or UID.")
     if len(found) == 1:
         return found[0]

@@ -11,7 +11,7 @@ from conddiffusion_uad.io import geometry
 from conddiffusion_uad.io.dicom_frames import Frame
 from conddiffusion_uad.io.grid import Grid
 from conddiffusion_uad.io.reading import Reading
-from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.protocol.failures import BadInput, shown
 from conddiffusion_uad.protocol.stacks import EVERY, SAME_PLACE_MM, split
 
 _SAME_PLANE = 0.01  # largest difference of direction cosines within a stack
@@ -74,12 +74,13 @@ def choose(frames: Sequence[Frame], name: str, reading: Reading) -> Stack:
 
 
 def _chosen(stacks: list[Stack], name: str, wanted: str) -> Stack:
-    if wanted.isdecimal() and 1 <= int(wanted) <= len(stacks):
-        return stacks[int(wanted) - 1]
+    numbered = {str(number): stack for number, stack in enumerate(stacks, 1)}
+    if wanted in numbered:
+        return numbered[wanted]
     fitting = [stack for stack in stacks if wanted in stack.told.split(", ")]
     if len(fitting) == 1:
         return fitting[0]
-    message = f"There is no stack {wanted!r} in the series in {name}: {_listed(stacks)}."
+    message = f"There is no stack {shown(wanted)} in the series in {name}: {_listed(stacks)}."
     only = "Leave out --echo: there is one stack only."
     several = f"Choose one by its number, from --echo 1 to --echo {len(stacks)}."
     raise BadInput("bad_option", message, several if len(stacks) > 1 else only)

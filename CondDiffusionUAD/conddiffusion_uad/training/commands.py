@@ -1,4 +1,4 @@
-"""The subcommands of ``train``: ``pretrain``, ``fit``, ``calibrate``, ``drift`` and ``severity``."""
+"""The subcommands of ``train``: ``lesions``, ``pretrain``, ``fit``, ``calibrate``, ``drift`` and ``severity``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from conddiffusion_uad.protocol.job import CONTRASTS, PRECISIONS
 HELP = "train a model on healthy scans"
 DESCRIPTION = "Train a model on healthy scans: pre-train its encoder, fit it, calibrate it."
 PRETRAIN = "let the encoder learn what healthy brains look like, by guessing masked patches"
+LESIONS = "teach a diffusion model to draw lesions, from scans with outlined ones"
 FIT = "fit a model to healthy scans"
 DRIFT = "fit a copy of a bundle to another scanner, by one number found on a few healthy scans"
 SEVERITY = "make a copy of a bundle that tells how sick a scan looks, learned from synthetic anomalies"
@@ -26,18 +27,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommands of ``train``; each sets `command`, a function that takes the parsed arguments."""
     parser.set_defaults(command=_train)
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
+    lesions = _step(steps, "lesions", LESIONS, f"; {RESUMES}")
     pretrain = _step(steps, "pretrain", PRETRAIN, f"; {RESUMES}")
     fit = _step(steps, "fit", FIT, f"; {RESUMES}")
     calibrate = _step(steps, "calibrate", CALIBRATE)
     drift = _step(steps, "drift", DRIFT)
     severity = _step(steps, "severity", SEVERITY)
-    for step in (pretrain, fit):
-        _add_recipe(step.add_argument)
-    add = pretrain.add_argument
-    add("--output", type=Path, required=True, metavar="FILE", help="the .safetensors file to make, or its folder")
+    for step, usual in ((lesions, "lesion-simulator"), (pretrain, "residual"), (fit, "residual")):
+        _add_recipe(step.add_argument, usual)
+    table = "CSV table with the columns scan and lesions (paths below --data), and contrast if names do not tell it"
+    lesions.add_argument("--labels", type=Path, required=True, metavar="FILE", help=table)
+    for step in (lesions, pretrain):
+        made = "the .safetensors file to make, or a folder for it"
+        step.add_argument("--output", type=Path, required=True, metavar="FILE", help=made)
     add = fit.add_argument
     add("--output", type=Path, required=True, metavar="DIR", help="the bundle to make")
     add("--encoder", type=Path, metavar="FILE", help="weights from `train pretrain` to start from (default: none)")
+    drawn = "what `train lesions` made, to draw anomalies by (default: none)"
+    add("--lesions", type=Path, metavar="FILE", help=drawn)
     same = "bundle with the same network to go on from (default: none)"
     add("--from", dest="start", metavar="NAME|PATH", help=same)
     add = calibrate.add_argument
@@ -56,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for step in (calibrate, drift):
         known = "|".join(PRECISIONS)
         step.add_argument("--precision", default="auto", metavar=known, help="number format (default: auto)")
-    for step in (pretrain, fit, calibrate, drift, severity):
+    for step in (lesions, pretrain, fit, calibrate, drift, severity):
         _add_environment(step.add_argument)
 
 
@@ -64,9 +71,9 @@ def _step(steps: Any, name: str, text: str, more: str = "") -> argparse.Argument
     return steps.add_parser(name, help=text, description=f"{text.capitalize()}{more}.")
 
 
-def _add_recipe(add: Callable[..., Any]) -> None:
+def _add_recipe(add: Callable[..., Any], usual: str) -> None:
     """The options of what learns step by step."""
-    add("--recipe", default="residual", help="name of a shipped recipe or path of a TOML file")
+    add("--recipe", default=usual, help="name of a shipped recipe or path of a TOML file (default: %(default)s)")
     change = "change a value of the recipe, such as fit.batch=8 or source.0.weight=0.5; may be repeated"
     add("--set", action="append", default=[], metavar="KEY=VALUE", help=change)
     between = "between two checkpoints (default: %(default)g)"
@@ -88,6 +95,7 @@ def _train(arguments: argparse.Namespace) -> int:
     from conddiffusion_uad.training import recipe as recipes
     from conddiffusion_uad.training.drift import drift_bundle
     from conddiffusion_uad.training.environment import TrainingEnvironment
+    from conddiffusion_uad.training.lesions import train_lesions
     from conddiffusion_uad.training.progress import ConsoleLog
     from conddiffusion_uad.training.severity import severity_bundle
     from conddiffusion_uad.training.training_run import calibrate_bundle, fit_bundle, pretrain_encoder
@@ -113,9 +121,13 @@ def _train(arguments: argparse.Namespace) -> int:
         environment = replace(environment, checkpoint_seconds=arguments.checkpoint_seconds)
         board = arguments.tensorboard if int(os.environ.get("RANK", "0")) == 0 else None  # of torchrun's processes
         recipe = recipes.load(arguments.recipe, arguments.set)
-        if arguments.step == "pretrain":
+        if arguments.step == "lesions":
+            log = ConsoleLog("Learning", board)
+            train_lesions(recipe, arguments.labels, arguments.output, environment, log)
+        elif arguments.step == "pretrain":
             pretrain_encoder(recipe, arguments.output, environment, ConsoleLog("Pre-training", board))
         else:
             log = ConsoleLog("Fitting", board)
-            fit_bundle(recipe, arguments.output, environment, log, arguments.encoder, arguments.start)
+            start = (arguments.encoder, arguments.start, arguments.lesions)
+            fit_bundle(recipe, arguments.output, environment, log, *start)
     return EXIT_DONE

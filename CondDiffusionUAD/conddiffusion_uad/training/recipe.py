@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from conddiffusion_uad.method.parts import KIND, Particular, require_known
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.training import table
 from conddiffusion_uad.training.data.source import Source
+from conddiffusion_uad.training.objectives.diffused_anomalies import DiffusedAnomalies
 from conddiffusion_uad.training.objectives.variance_aware import VarianceAware
 from conddiffusion_uad.training.settings import (
     LearningSettings,
+    LesionSettings,
     PretrainSettings,
     SamplingSettings,
     ValidationSettings,
@@ -36,7 +38,7 @@ else:
 
 SHIPPED = Path(__file__).parent / "recipes"
 BASE = "based_on"  # key of a recipe that says only in what it differs from a shipped one
-_TABLES = ("pretrain", "fit", "sampling", "validation", "source")
+_TABLES = ("lesions", "pretrain", "fit", "sampling", "validation", "source")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,7 @@ class Recipe:
         validation: The loss on held-out slices.
         sources: Where the data come from.
         encoder: File of pre-trained weights that the encoder starts from, if any.
+        lesions: How a lesion diffusion learns, if the recipe says that.
         text: The recipe as it was written.
     """
 
@@ -82,6 +85,7 @@ class Recipe:
     validation: ValidationSettings
     sources: tuple[Source, ...]
     encoder: Path | None
+    lesions: LesionSettings | None
     text: str
 
 
@@ -195,6 +199,8 @@ def parse(values: Mapping[str, Any], text: str = "", folder: Path = Path()) -> R
     heading = table.read(_Heading, {key: values[key] for key in _HEADING if key in values}, "the recipe")
     bundle = BundleConfig.from_recipe(values)
     fit = read_fit(values["fit"])
+    if isinstance(fit.objective, DiffusedAnomalies):
+        fit = replace(fit, objective=fit.objective.beside(folder))
     _require_same_noise(fit, bundle)
     if isinstance(fit.objective, Particular):
         fit.objective.require(bundle.method)
@@ -214,6 +220,7 @@ def parse(values: Mapping[str, Any], text: str = "", folder: Path = Path()) -> R
         validation=table.read(ValidationSettings, validation, "validation"),
         sources=sources,
         encoder=folder / heading.encoder if heading.encoder else None,
+        lesions=LesionSettings.read(values["lesions"]) if "lesions" in values else None,
         text=text,
     )
     if recipe.sampling.order == "epochs" and any(source.kind != "scans" for source in recipe.sources):

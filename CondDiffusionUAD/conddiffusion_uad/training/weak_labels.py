@@ -33,15 +33,7 @@ def read_weak_labels(
         BadInput: ``bad_labels`` when it is no such table; ``bad_training_data`` with a list of all that is wrong with
             its lines; ``too_few_scans`` when a kind has less than :data:`LEAST`.
     """
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadInput("bad_labels", f"{table} cannot be read: {error}.", "Give a CSV file.") from error
-    if not rows or not set(COLUMNS) <= set(rows[0]):
-        raise BadInput(
-            "bad_labels", f"{table} has no columns {' and '.join(COLUMNS)}.", "Write them in its first line."
-        )
+    rows = rows_of(table, COLUMNS)
     labels: dict[Path, bool] = {}
     problems = []
     for row in rows:
@@ -55,6 +47,24 @@ def read_weak_labels(
     leave_out(problems, "training", log, skip_bad=skip_bad)
     _require_both(list(labels.values()))
     return labels
+
+
+def rows_of(table: Path, columns: Sequence[str]) -> list[dict[str, str | None]]:
+    """The lines of a CSV table with some columns, at least one.
+
+    Raises:
+        BadInput: ``bad_labels`` when it cannot be read, or lacks a column or lines.
+    """
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows: list[dict[str, str | None]] = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadInput("bad_labels", f"{table} cannot be read: {error}.", "Give a CSV file.") from error
+    if not rows or not set(columns) <= set(rows[0]):
+        raise BadInput(
+            "bad_labels", f"{table} has no columns {' and '.join(columns)}.", "Write them in its first line."
+        )
+    return rows
 
 
 def _require_both(sick: Sequence[bool]) -> None:
