@@ -39,15 +39,6 @@ def build(
     """The report as JSON values, as `report.schema.json` describes them.
 
     It holds no path and no name of the input, because file names often name patients.
-
-    Args:
-        job: What was asked for.
-        contrast: The scan's contrast.
-        scan: As it was read.
-        bundle: What was computed with.
-        detection: What was found.
-        recorder: What happened.
-        folder: Where the other files lie already.
     """
     recorder.stop()
     return {

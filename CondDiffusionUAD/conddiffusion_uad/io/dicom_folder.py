@@ -47,7 +47,6 @@ def series_in(path: Path, reading: Reading) -> list[Series]:
     """All series with images in a file, or in a folder and those in it.
 
     Args:
-        path: Of the file or the folder.
         reading: Is told which files are not DICOM.
 
     Raises:

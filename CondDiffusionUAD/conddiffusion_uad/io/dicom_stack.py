@@ -44,8 +44,6 @@ def choose(frames: Sequence[Frame], name: str, reading: Reading) -> Stack:
     """The stack that is meant.
 
     Args:
-        frames: All images of a series.
-        name: What the series is called in messages.
         reading: Says which, if there are several.
 
     Raises:
@@ -190,7 +188,6 @@ def grid_of(stack: Stack, name: str, reading: Reading) -> tuple[Grid, tuple[floa
 
     Args:
         stack: The images, in their order.
-        name: What the series is called in messages.
         reading: Is told when the images are shifted, as with a tilted gantry.
 
     Raises:

@@ -15,14 +15,14 @@ from safetensors.torch import save_file
 from conddiffusion_uad.bundle.limits import require_finite
 
 
-def write(file: Path, weights: Mapping[str, torch.Tensor], key: str, told: Mapping[str, Any]) -> None:
+def write(file: Path, weights: Mapping[str, torch.Tensor], key: str, told: Any) -> None:
     """Write weights, replacing the file in one move.
 
     Args:
         file: A safetensors file.
         weights: By name.
         key: Under which the file's metadata tell what they are of.
-        told: What that is, JSON values.
+        told: What that is, a JSON value.
     """
     partial = file.with_suffix(".part")
     save_file({name: value.contiguous().cpu() for name, value in weights.items()}, partial, {key: canonical(told)})
@@ -46,6 +46,6 @@ def read(file: Path, key: str) -> tuple[dict[str, torch.Tensor], str | None, str
     return weights, told, hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def canonical(told: Mapping[str, Any]) -> str:
-    """JSON values as one text, always the same."""
+def canonical(told: Any) -> str:
+    """A JSON value as one text, always the same."""
     return json.dumps(told, sort_keys=True)
