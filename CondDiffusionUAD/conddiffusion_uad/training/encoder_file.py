@@ -19,8 +19,6 @@ def save_encoder(file: Path, encoder: ResidualNetwork, config: Mapping[str, Any]
     """Write the weights of an encoder without its head, in full precision.
 
     Args:
-        file: A safetensors file.
-        encoder: What was pre-trained.
         config: Of :func:`build_encoder`; stored beside the weights, so that a mismatch can be told.
     """
     weights = {name: value for name, value in encoder.state_dict().items() if not name.startswith(_HEAD)}

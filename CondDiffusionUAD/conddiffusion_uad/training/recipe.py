@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,6 @@ from conddiffusion_uad.training import table
 from conddiffusion_uad.training.data.source import Source
 from conddiffusion_uad.training.objectives.diffused_anomalies import DiffusedAnomalies
 from conddiffusion_uad.training.objectives.variance_aware import VarianceAware
-from conddiffusion_uad.training.overrides import override
 from conddiffusion_uad.training.settings import (
     LearningSettings,
     LesionSettings,
@@ -93,7 +93,6 @@ def load(name_or_path: str, assignments: Sequence[str] = ()) -> Recipe:
     """Load a shipped recipe by its name, or the one at a path.
 
     Args:
-        name_or_path: Of the recipe.
         assignments: Values that are changed, see :func:`override`; the recipe's text then has them.
 
     Raises:
@@ -139,6 +138,42 @@ def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     return {**base, **{key: value(key) for key in own}}
 
 
+def override(values: dict[str, Any], assignments: Sequence[str]) -> None:
+    """Change values of a recipe in place.
+
+    Args:
+        values: The recipe's TOML values.
+        assignments: Such as ``fit.betas=[0.9,0.99]`` or ``source.0.weight=0.5``: keys and positions that lead to the
+            value, and the value as JSON, or as it stands when it is none.
+
+    Raises:
+        ValueError: An assignment has no ``=`` or leads nowhere.
+    """
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        *parents, last = path.strip().split(".")
+        try:
+            place: Any = values
+            for key in parents:
+                place = place[_step(place, key)]
+            if not equals:
+                raise KeyError(path)
+            place[_step(place, last)] = _value(text.strip())
+        except (KeyError, IndexError, TypeError) as error:
+            raise ValueError(f"--set {assignment} leads nowhere") from error
+
+
+def _step(place: Any, key: str) -> str | int:
+    return int(key) if isinstance(place, list) and key.isdecimal() else key
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 def _require_same_noise(fit: LearningSettings, bundle: BundleConfig) -> None:
     """Raise ValueError unless the network is trained for what the method asks of it."""
     learned, asked = (getattr(part, "noised", "everywhere") for part in (fit.objective, bundle.method.restore))
@@ -155,11 +190,6 @@ def _bad(path: Path, why: str) -> BadInput:
 
 def parse(values: Mapping[str, Any], text: str = "", folder: Path = Path()) -> Recipe:
     """The recipe from its TOML values.
-
-    Args:
-        values: What the TOML says.
-        text: The TOML itself.
-        folder: What relative paths in it start from.
 
     Raises:
         KeyError, TypeError or ValueError: Something is missing, unknown or wrong.

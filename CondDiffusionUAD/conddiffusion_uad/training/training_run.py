@@ -19,12 +19,11 @@ from conddiffusion_uad.model.encoder import build_encoder
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.training import encoder_file, metadata
 from conddiffusion_uad.training import recipe as recipes
-from conddiffusion_uad.training.calibration import calibrate
+from conddiffusion_uad.training.calibration import calibrate, measure_features
 from conddiffusion_uad.training.data.batches import batches
 from conddiffusion_uad.training.data.corpus import Part
 from conddiffusion_uad.training.distributed import Processes, processes
 from conddiffusion_uad.training.environment import TrainingEnvironment, made
-from conddiffusion_uad.training.healthy_features import measure_features
 from conddiffusion_uad.training.loop import Plan, Training
 from conddiffusion_uad.training.networks.masked_autoencoder import MaskedAutoencoder, patch_grid, seen_patches
 from conddiffusion_uad.training.objectives.diffused_anomalies import DiffusedAnomalies
@@ -43,10 +42,7 @@ def pretrain_encoder(recipe: Recipe, output: Path, environment: TrainingEnvironm
     """Pre-train the encoder of a recipe and write its weights; resumes from the checkpoint beside them.
 
     Args:
-        recipe: Says everything about the training.
         output: A .safetensors file, or a folder for one.
-        environment: Data and device.
-        log: Told what happens.
 
     Raises:
         BadInput: The recipe or the data cannot be used.
@@ -105,10 +101,6 @@ def fit_bundle(
     """Fit the model of a recipe and write it as a bundle; resumes from the checkpoint in ``output``.
 
     Args:
-        recipe: Says everything about the training.
-        output: Folder of the bundle.
-        environment: Data and device.
-        log: Told what happens.
         encoder: Pre-trained weights to start from instead of those that the recipe names.
         start: Name or folder of a bundle with the same network, whose weights the training goes on from.
         lesions: File of a lesion diffusion that draws anomalies instead of the one that the recipe names.
@@ -157,12 +149,6 @@ def calibrate_bundle(
     folder: Path, environment: TrainingEnvironment, log: TrainingLog, *, gate_only: bool = False
 ) -> None:
     """Calibrate a bundle on the data that its recipe holds out, measure what its input gate compares with, seal it.
-
-    Args:
-        folder: The bundle's.
-        environment: Data, device and number format.
-        log: Told what happens.
-        gate_only: Whether the calibration stays as it is.
 
     Raises:
         BadInput: ``recipe_not_found`` when the folder has no recipe, or the data cannot be used.

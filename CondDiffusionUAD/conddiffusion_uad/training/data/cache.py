@@ -51,10 +51,6 @@ class Cache:
     An entry appears in one move when it is whole, so a killed preparation goes on where it was. An entry whose content
     does not agree with its hashes counts as missing.
 
-    Args:
-        folder: Made if needed.
-        grid: Of the bundle.
-
     Raises:
         OutputFailure: ``cannot_write`` when the folder cannot be made.
     """

@@ -87,11 +87,8 @@ class Training:
     """A training that can be stopped after any step and goes on as if it had not been.
 
     Args:
-        batches: Synthetic slices by number.
-        settings: How to train.
         folder: For the checkpoint and the learning curve; made if needed.
         denoiser: Frozen, on the device; None to train without reconstructions.
-        device: That trains.
         workers: Processes that make batches beside the training; 0 makes them in between. The batches are the same.
     """
 
@@ -129,9 +126,6 @@ class Training:
 
         Args:
             seconds: Wall time.
-            last: Step to stop before.
-            keep_every: Seconds between checkpoints.
-            report: Steps between lines of the learning curve.
             exported: File for :meth:`export`, written with every checkpoint.
         """
         start = kept = time.monotonic()
