@@ -99,10 +99,11 @@ def test_the_views_offer_it_where_it_is_there(desk: Desk, mrml: MrmlApplication,
     assert ui.compareBox.currentText == "Scan with heatmap", "what a reader first wants to see"
     choose(ui.compareBox, "uncertainty")
     desk.settle()
-    assert desk.panel._parameters.comparison == "uncertainty" and ui.heatmapBox.checked
+    assert desk.panel._parameters.comparison == "uncertainty"
+    assert ui.heatmapBox.checked and ui.heatmapBox.text == "Uncertainty", "what the box takes off the scan"
     ui.detectionBox.currentIndex = 0  # the first result, which has none
     desk.settle()
-    assert ui.compareBox.currentText == "Scan with heatmap"
+    assert ui.compareBox.currentText == "Scan with heatmap" and ui.heatmapBox.text == "Heatmap"
     assert "Scan with uncertainty" not in desk.texts(ui.compareBox)
     ui.detectionBox.currentIndex = 1
     choose(ui.compareBox, "uncertainty")

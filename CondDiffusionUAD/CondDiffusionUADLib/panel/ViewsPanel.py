@@ -185,7 +185,9 @@ class ViewsPanel:
     def _enable(self) -> None:
         ui, nodes = self._ui, self._nodes
         complete = nodes is not None and nodes.input is not None and nodes.reconstruction is not None
-        fading = chosen(ui.compareBox) == FADE
+        mode = chosen(ui.compareBox)
+        fading = mode == FADE
+        ui.heatmapBox.text = _("Uncertainty") if mode == UNCERTAINTY else _("Heatmap")
         for widget in (ui.opacitySlider, ui.heatmapBox, ui.legendBox):
             widget.enabled = nodes is not None
         for widget in (ui.compareBox, ui.flickerButton):
