@@ -92,13 +92,20 @@ def write_results(order: dict) -> Path:
     write_nifti(output / "heatmap.nii.gz", score, matrix)
     (output / "overview.png").write_bytes(base64.b64decode(PICTURE))
     write_nifti(output / "reconstruction.nii.gz", scan.astype(np.float32), matrix)
+    if order["uncertainty"]:
+        write_nifti(output / "uncertainty.nii.gz", score / 10, matrix)
     write_nifti(output / "segmentation.nii.gz", (score > 2).astype(np.uint16), matrix)
     header = "number,volume_ml,peak_score,mean_score,centre_r_mm,centre_a_mm,centre_s_mm\n"
     (output / "findings.csv").write_text(header + "1,7.0,3.5,3.5,0,0,0\n")
     report = {
         "software": {"conddiffusion_uad": "0"},
         "bundle": {"name": "fake"},
-        "parameters": {"contrast": "T1", "threshold": 2.0, "min_volume_ml": 0.05},
+        "parameters": {
+            "contrast": "T1",
+            "threshold": 2.0,
+            "min_volume_ml": 0.05,
+            "uncertainty": order["uncertainty"],
+        },
     }
     if MODE == "several" and len(sys.argv) > 2:
         report.update(json.loads(sys.argv[2]))

@@ -73,6 +73,7 @@ def test_another_choice_was_not_refused(desk: Desk, wait_until: Wait) -> None:
         ("bundle_not_found", "Choose another model"),
         ("bundle_damaged", "Install the extension again"),
         ("contrast_not_in_bundle", "right contrast"),
+        ("too_few_samples", "without the uncertainty"),
         ("unforeseen", "Copy the diagnostics"),
         ("something_new", ""),  # the engine's hint speaks of --device
     ],

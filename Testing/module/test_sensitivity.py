@@ -70,7 +70,7 @@ def test_how_usual_the_largest_score_is(app: Application, largest: float, says: 
 def test_a_report_without_such_numbers_promises_nothing(app: Application, report: str) -> None:
     from CondDiffusionUADLib.panel.Sensitivity import expectedIn
 
-    assert expectedIn(report) is None
+    assert expectedIn(report) == (None, None)
 
 
 def test_the_slider_promises_what_the_report_tells(desk: Desk) -> None:
@@ -94,7 +94,7 @@ def test_the_slider_promises_what_the_report_tells(desk: Desk) -> None:
 
 
 def test_a_panel_that_opens_over_a_scan_begins_where_the_usual_model_promises_one(desk: Desk) -> None:
-    ui, expected = desk.ui, desk.panel.input.expected
+    ui, (expected, _) = desk.ui, desk.panel.input.expected
     assert ui.bundleBox.currentText == USUAL_BUNDLE and expected is not None
     assert ui.sensitivitySlider.value == pytest.approx(100 * expected.threshold(1.0), abs=1)
     assert ui.expectedLabel.visible and "in a healthy brain" in ui.expectedLabel.text
@@ -123,10 +123,28 @@ def test_before_a_detection_the_slider_stands_where_the_model_promises_one(
     assert desk.panel._request()[1].healthyFlagged == pytest.approx(0.001)
 
 
+def test_where_findings_were_counted_otherwise_nothing_is_promised(desk: Desk) -> None:
+    """With the quality Fast the usual model scores with other noise levels than it was counted with."""
+    ui = desk.ui
+    begins = ui.sensitivitySlider.value
+    assert ui.expectedLabel.visible
+    ui.qualityBox.currentIndex = ui.qualityBox.findData("fast")
+    assert not ui.expectedLabel.visible and "flagged" in ui.sensitivityLabel.text
+    assert "counted" not in ui.expectedLabel.toolTip
+    assert ui.sensitivitySlider.value == begins, "what is usual for the model is still the best guess"
+    ui.qualityBox.currentIndex = ui.qualityBox.findData("full")
+    assert ui.expectedLabel.visible
+    warnings = [{"code": "other_levels", "message": "", "hint": ""}]
+    desk.detect("several", json.dumps({"expected_findings": COUNTED.to_json(), "warnings": warnings}))
+    assert not ui.expectedLabel.visible and ui.sensitivityLabel.text == "1 % flagged"
+    ui.minVolumeBox.value = 90
+    assert ui.findingsLabel.text.startswith("The largest score is > 4. ")
+
+
 def test_the_slider_reaches_as_far_as_the_numbers_of_the_report(desk: Desk) -> None:
     far = ExpectedFindings((2.0, 4.604, 5.2236), (9.0, 0.1, 0.0), 8, 0.05)
     slider = desk.ui.sensitivitySlider
-    desk.panel.findings.offer(None)
+    desk.panel.findings.offer(None, None)
     assert slider.maximum == 400
     desk.detect("several", json.dumps({"expected_findings": far.to_json()}))
     assert slider.maximum == 523
@@ -137,12 +155,13 @@ def test_the_slider_reaches_as_far_as_the_numbers_of_the_report(desk: Desk) -> N
     assert live.nodes.heatmap.GetDisplayNode().GetWindowLevelMax() == 4.0, "the colors keep their scale"
     desk.panel.findings.refresh()
     assert slider.value == 461, "the threshold is kept"
-    desk.panel.findings.offer(None)
+    desk.panel.findings.offer(None, None)
     desk.detect("several")
     assert slider.maximum == 400 and slider.value == 200, "the other result knows nothing"
 
 
 def test_the_slider_stands_where_no_more_is_promised_than_asked_for(desk: Desk) -> None:
-    desk.panel.findings.offer(ExpectedFindings((2.0, 2.6, 2.603, 4.9), (9.0, 1.4, 1.0, 0.0), 8, 0.05))
+    counted = ExpectedFindings((2.0, 2.6, 2.603, 4.9), (9.0, 1.4, 1.0, 0.0), 8, 0.05)
+    desk.panel.findings.offer(counted, counted)
     assert desk.ui.sensitivitySlider.value == 261 and desk.ui.sensitivitySlider.maximum == 490
     assert desk.ui.expectedLabel.text == "about 1 false finding in a healthy brain"

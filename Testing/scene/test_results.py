@@ -15,6 +15,7 @@ from mrml_application import MrmlApplication, create_mrml_application, load_scen
 from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput
 from CondDiffusionUADLib.run.Problems import ProblemError
 from CondDiffusionUADLib.scene.CandidateSegmentation import segmentIds
+from CondDiffusionUADLib.scene.Colors import legendOf, setThreshold
 from CondDiffusionUADLib.scene.Decisions import (
     ACCEPTED,
     DECISIONS_ATTRIBUTE,
@@ -22,7 +23,7 @@ from CondDiffusionUADLib.scene.Decisions import (
     MIN_VOLUME_ATTRIBUTE,
     REJECTED,
 )
-from CondDiffusionUADLib.scene.Heatmap import legendOf, setThreshold, thresholdOf
+from CondDiffusionUADLib.scene.Heatmap import thresholdOf
 from CondDiffusionUADLib.scene.InputVolume import checkScan, preselected, seriesSlice
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import (

@@ -14,16 +14,9 @@ from mrml_application import MrmlApplication, create_mrml_application, load_scen
 from vtk.util import numpy_support
 
 from CondDiffusionUADLib.scene.CandidateSegmentation import CANDIDATE_ANOMALY, SEGMENT_ID, labelmapOf, segmentIds
+from CondDiffusionUADLib.scene.Colors import NUMBER_OF_COLORS, legendOf, setThreshold
 from CondDiffusionUADLib.scene.Decisions import ACCEPTED
-from CondDiffusionUADLib.scene.Heatmap import (
-    LEGEND_TITLE,
-    NUMBER_OF_COLORS,
-    SCORE_RANGE,
-    legendOf,
-    scoreColor,
-    setThreshold,
-    thresholdOf,
-)
+from CondDiffusionUADLib.scene.Heatmap import SCORE, SCORE_RANGE, thresholdOf
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections, voxels
 
@@ -82,12 +75,12 @@ def test_colors_and_threshold_are_kept(loaded: DetectionNodes) -> None:
     for index in (0, 100, NUMBER_OF_COLORS - 1):
         shown = [0.0] * 4
         table.GetColor(index, shown)
-        np.testing.assert_allclose(shown[:3], scoreColor(index / (NUMBER_OF_COLORS - 1)), atol=1 / 255)
+        np.testing.assert_allclose(shown[:3], SCORE.color(index / (NUMBER_OF_COLORS - 1)), atol=1 / 255)
 
 
 def test_legend_is_kept_with_its_scale(loaded: DetectionNodes) -> None:
     legend = legendOf(loaded.heatmap)
-    assert legend.GetTitleText() == LEGEND_TITLE
+    assert legend.GetTitleText() == SCORE.title
     scale = legend.GetPrimaryDisplayNode()
     assert scale.IsA("vtkMRMLModelDisplayNode") and scale.GetScalarRange() == SCORE_RANGE
     assert scale.GetColorNode() is loaded.heatmap.GetDisplayNode().GetColorNode()

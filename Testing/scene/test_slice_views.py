@@ -13,7 +13,7 @@ from scipy import ndimage
 from slice_views import VIEWS, SliceView
 
 from CondDiffusionUADLib.run.DetectionOutput import readDetectionOutput
-from CondDiffusionUADLib.scene import Heatmap
+from CondDiffusionUADLib.scene import Colors
 from CondDiffusionUADLib.scene.CandidateSegmentation import OPEN_COLOR
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
 from CondDiffusionUADLib.scene.Scene import addDetection
@@ -127,7 +127,7 @@ def test_nothing_is_colored_below_the_threshold(
 ) -> None:
     nodes = show(mrml, case)
     only_heatmap(nodes)
-    Heatmap.setThreshold(nodes.heatmap, threshold)
+    Colors.setThreshold(nodes.heatmap, threshold)
     views["Coronal"].look_at(world_center(nodes, case))
     assert colored(views["Coronal"].picture()).any() == pixels
 
@@ -165,7 +165,7 @@ def legend_pixels(view: SliceView) -> np.ndarray:
 def test_legend_is_drawn_once_below_the_brain(views: dict[str, SliceView], mrml: MrmlApplication, case: Any) -> None:
     nodes = show(mrml, case, legend=True)
     nodes.segmentation.GetDisplayNode().SetVisibility(False)
-    Heatmap.setThreshold(nodes.heatmap, 9.0)
+    Colors.setThreshold(nodes.heatmap, 9.0)
     for view in views.values():
         view.look_at(world_center(nodes, case))
     bar = legend_pixels(views["Axial"])
@@ -181,7 +181,7 @@ def test_text_of_the_legend_is_as_large_in_any_view(mrml: MrmlApplication, case:
     view = SliceView(mrml, "Red", size)
     nodes = show(mrml, case, legend=True)
     nodes.segmentation.GetDisplayNode().SetVisibility(False)
-    Heatmap.setThreshold(nodes.heatmap, 9.0)
+    Colors.setThreshold(nodes.heatmap, 9.0)
     view.look_at(world_center(nodes, case))
     lit = np.argwhere(view.picture()[-44:].max(axis=2) > 150)  # below the brain
     view.close()

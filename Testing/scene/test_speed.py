@@ -10,8 +10,9 @@ from scipy import ndimage
 from slice_views import SliceView
 from vtk.util import numpy_support
 
+from CondDiffusionUADLib.scene.Colors import showColored
 from CondDiffusionUADLib.scene.Decisions import ACCEPTED, REJECTED
-from CondDiffusionUADLib.scene.Heatmap import showAsHeatmap
+from CondDiffusionUADLib.scene.Heatmap import SCORE
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, matrixOf
 from CondDiffusionUADLib.scene.Views import Views
@@ -35,7 +36,7 @@ def whole_brain(mrml: MrmlApplication, nodes: DetectionNodes) -> DetectionNodes:
         image = node.GetImageData()
         image.SetDimensions(197, 233, 189)
         image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(scores.ravel(), deep=True))
-    showAsHeatmap(mrml.scene, nodes.heatmap, 2.0)
+    showColored(mrml.scene, nodes.heatmap, SCORE, 2.0)
     nodes.segmentation.GetSegmentation().RemoveAllSegments()  # they are of the volume that was there before
     nodes.segmentation.SetReferenceImageGeometryParameterFromVolumeNode(nodes.input)
     return nodes

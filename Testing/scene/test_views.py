@@ -13,11 +13,12 @@ from mrml_application import MrmlApplication, create_mrml_application, load_scen
 from slice_views import VIEWS, SliceView
 
 from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput
-from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE, legendOf
+from CondDiffusionUADLib.scene.Colors import legendOf
+from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
 from CondDiffusionUADLib.scene.Scene import addDetection
-from CondDiffusionUADLib.scene.Views import FADE, HEATMAP, MODES, SIDE_BY_SIDE, THREE_UP, Views
+from CondDiffusionUADLib.scene.Views import FADE, HEATMAP, MODES, SIDE_BY_SIDE, THREE_UP, UNCERTAINTY, Views
 from CondDiffusionUADLib.scene.ViewsState import TOP_LAYER, seenOf, setTop
 
 FOUR_UP, BESIDE = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView, slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView
@@ -77,6 +78,7 @@ def test_each_mode_shows_what_it_says(shown: Views, views: dict[str, SliceView],
         FADE: [(scan, healthy)] * 3,
         SIDE_BY_SIDE: [(scan, None), (scan, None), (healthy, None)],
         THREE_UP: [(scan, None), (scan, heatmap), (healthy, None)],
+        UNCERTAINTY: [(scan, heatmap)] * 3,  # this detection has none
     }
     assert set(expected) == set(MODES)
     for mode, contents in expected.items():

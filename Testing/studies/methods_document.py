@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from methods_rows import SHIPPED, rows
 
+from conddiffusion_uad.evaluation.record import MODEL
 from conddiffusion_uad.training import catalogue
 
 HERE = Path(__file__).parent
@@ -53,31 +54,45 @@ def _table(figures: Mapping[str, Any]) -> Iterator[str]:
         yield f"Not measured yet: {', '.join(f'`{row}`' for row in missing)}."
     if not figures:
         return
-    groups = [(of["dataset"], of["contrast"]) for of in figures[SHIPPED]["groups"]]
-    for place, (dataset, contrast) in enumerate(groups):
-        yield "\n".join(_of_group(figures, place, f"{dataset} {contrast}"))
+    first = figures[SHIPPED[0]]["groups"]
+    yield "### Average precision\n\n" + _grid(figures, [each for each in first if each["prevalence"]], _precision)
+    yield "### Healthy scans\n\n" + _grid(figures, [each for each in first if each["healthy_scans"]], _healthy)
+    yield "### Cost\n\n" + _costs(figures)
 
 
-def _of_group(figures: Mapping[str, Any], place: int, title: str) -> Iterator[str]:
-    first = figures[SHIPPED]["groups"][place]
-    prevalence = "" if first["prevalence"] is None else f", {first['prevalence']:.1%} of the brain is lesion"
-    yield f"### {title}\n"
-    yield f"{first['scans']} scans{prevalence}.\n"
-    yield (
-        "| | slices learned from | average precision | healthy scans: flagged | findings | seconds | memory, MB | "
-        "parameters |"
-    )
-    yield "|---" * 8 + "|"
+def _grid(figures: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], cell: Callable[[Mapping], str]) -> str:
+    """A row for each bundle and baseline, a column for each of these data sets and contrasts."""
+    lines = [["", *(f"{each['dataset']} {each['contrast']} ({each['scans']})" for each in groups)]]
+    lines.append(["---"] * len(lines[0]))
+    prevalence = [_number(each["prevalence"], ".3f") for each in groups]
+    lines += [["*share of the brain that is lesion*", *prevalence]] if any(prevalence) else []
     for row, of in figures.items():
-        group = of["groups"][place]
-        size = f"{of['parameters'] / 1e6:.2f} M"
-        cost = [_number(group["seconds"], ".1f"), _number(group["peak_memory_mb"], ".0f"), size]
-        for method, judged in group["methods"].items():
-            name = f"`{row}`" if method == "model" else method
-            shown = [_number(judged["average_precision"], ".3f"), _number(judged["flagged"], ".2%")]
-            own = cost if method == "model" else ["", "", ""]
-            learned = _number(of["samples"], ",d") if method == "model" else ""
-            yield f"| {' | '.join([name, learned, *shown, _number(judged['findings'], '.1f'), *own])} |"
+        known = {(each["dataset"], each["contrast"]): each["methods"] for each in of["groups"]}
+        for name in of["groups"][0]["methods"]:
+            cells = [cell(known[each["dataset"], each["contrast"]][name]) for each in groups]
+            lines.append([f"`{row}`" if name == MODEL else name, *cells])
+    return _rendered(lines)
+
+
+def _precision(judged: Mapping[str, Any]) -> str:
+    return _number(judged["average_precision"], ".3f")
+
+
+def _healthy(judged: Mapping[str, Any]) -> str:
+    return f"{_number(judged['findings'], '.1f')} ({_number(judged['flagged'], '.2%')})"
+
+
+def _costs(figures: Mapping[str, Any]) -> str:
+    """What a detection with each bundle takes."""
+    lines = [["", "slices learned from", "parameters", "seconds of a detection", "memory, MB"], ["---"] * 5]
+    for row, of in figures.items():
+        cost = [_number(of["seconds"], ".1f"), _number(of["peak_memory_mb"], ".0f")]
+        lines.append([f"`{row}`", _number(of["samples"], ",d"), f"{of['parameters'] / 1e6:.2f} M", *cost])
+    return _rendered(lines)
+
+
+def _rendered(lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _number(value: float | None, form: str) -> str:

@@ -53,7 +53,8 @@ class FindingsPanel:
         self._live: LiveFindings | None = None
         self._problem = ""
         self._expected: ExpectedFindings | None = None  # in healthy scans, of the detection or of the chosen model
-        self._offered: ExpectedFindings | None = None  # of the chosen model
+        self._promised = self._expected  # the same, but None where the scan is not scored as they were counted
+        self._offered = (self._expected, self._promised)  # of the chosen model
         self._moved = False
         self._steps = Steps()
         self._rest = timer(self._follow)
@@ -109,7 +110,7 @@ class FindingsPanel:
         self._stop()
         self._live, self._problem = None, ""
         report = nodes.report.GetText() if nodes is not None and nodes.report is not None else ""
-        self._expected = Sensitivity.expectedIn(report or "") if nodes is not None else self._offered
+        self._expected, self._promised = Sensitivity.expectedIn(report or "") if nodes is not None else self._offered
         self._table.forget()
         self._button.setSegmentationNode(None)
         if nodes is None:
@@ -126,15 +127,16 @@ class FindingsPanel:
             pass
         self._onOpened(result, None)
 
-    def offer(self, expected: ExpectedFindings | None) -> None:
+    def offer(self, expected: ExpectedFindings | None, promised: ExpectedFindings | None) -> None:
         """Before there is a detection, say what the chosen model promises, and begin where it is usual to.
 
         Args:
             expected: Findings that it has in healthy scans of the chosen contrast; None when it does not know.
+            promised: The same, or None where it would not score the scan as they were counted.
         """
-        self._offered = expected
+        self._offered = (expected, promised)
         if self._live is None and not self._steps.busy:
-            self._expected = expected
+            self._expected, self._promised = self._offered
             self._stand(self.threshold if self._moved else Sensitivity.usualThreshold(expected))
 
     def chooseFirst(self) -> None:
@@ -190,11 +192,10 @@ class FindingsPanel:
 
     def _showSensitivity(self) -> None:
         ui, threshold = self._ui, self.threshold
-        told = Sensitivity.falseFindings(self._expected, threshold, self.minVolumeMl)
+        told = Sensitivity.falseFindings(self._promised, threshold, self.minVolumeMl)
         ui.sensitivityLabel.text = "" if told else Sensitivity.share(threshold)
         ui.expectedLabel.text, ui.expectedLabel.visible = told, bool(told)
-        for widget in (ui.expectedLabel, ui.sensitivityLabel):
-            widget.toolTip = Sensitivity.explained(self._expected, threshold)
+        ui.expectedLabel.toolTip = ui.sensitivityLabel.toolTip = Sensitivity.explained(self._promised, threshold)
 
     def _onSliders(self, *_value: Any) -> None:
         self._showSensitivity()
@@ -230,8 +231,7 @@ class FindingsPanel:
         self._table.show(findings)
         self._enableDecisions()
         notices = self._notices(findings)
-        self._ui.findingsLabel.text = notices
-        self._ui.findingsLabel.visible = bool(notices)
+        self._ui.findingsLabel.text, self._ui.findingsLabel.visible = notices, bool(notices)
         self._ui.followButton.visible = self._live is not None and canFollow(self._live.nodes)
         self._changed(self.summary)
 
@@ -251,7 +251,7 @@ class FindingsPanel:
         said = list(self._live.notices())
         if not findings:
             said.insert(0, _("That nothing was found does not mean that the brain is healthy."))
-            said.insert(0, Sensitivity.howUsual(self._expected, self._live.largestScore))
+            said.insert(0, Sensitivity.howUsual(self._promised, self._live.largestScore))
         if len(findings) > MOST_ROWS:
             said.append(_("The table shows the first {count}.").format(count=MOST_ROWS))
         return " ".join(said)

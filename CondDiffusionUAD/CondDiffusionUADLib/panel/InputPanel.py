@@ -8,9 +8,9 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from conddiffusion_uad.protocol.contrast_names import Told
 from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
 from conddiffusion_uad.protocol.job import CONTRASTS
+from CondDiffusionUADLib.panel.UncertaintyChoice import UncertaintyChoice
 from CondDiffusionUADLib.panel.Widgets import CardBrowser, choose, chosen, fill, quiet, setQuietly, toolTipText
 from CondDiffusionUADLib.run import Problems
 from CondDiffusionUADLib.run.Application import dicomValue, imagesOf, moduleLogics, settingsFor, whyNotExamined
@@ -19,7 +19,7 @@ from CondDiffusionUADLib.run.DetectionRun import Settings
 from CondDiffusionUADLib.run.Problems import ProblemError
 from CondDiffusionUADLib.run.Readiness import Devices
 from CondDiffusionUADLib.scene.Images import Image, imagesLeftOut, takeOut
-from CondDiffusionUADLib.scene.InputVolume import guessContrast, preselected, toldContrast
+from CondDiffusionUADLib.scene.InputVolume import contrastDoubt, guessContrast, preselected, toldContrast
 from CondDiffusionUADLib.scene.Nodes import nodesOf, notScans
 
 
@@ -51,6 +51,7 @@ class InputPanel:
         for box in (ui.deviceBox, ui.qualityBox, ui.skullBox):
             box.currentIndexChanged.connect(self._onOptions)
         ui.seedBox.valueChanged.connect(self._onOptions)
+        self._uncertainty = UncertaintyChoice(ui.uncertaintyBox, self._bundle, lambda: self._parameters, changed)
         ui.cardButton.toggled.connect(self._onCard)
 
     def setParameters(self, parameters: Any) -> None:
@@ -122,10 +123,11 @@ class InputPanel:
         return str(bundle.folder) if bundle is not None else ""
 
     @property
-    def expected(self) -> ExpectedFindings | None:
-        """Findings that the chosen model has in healthy scans of the chosen contrast; None when it does not know."""
-        bundle = self._bundle() if self._parameters is not None else None
-        return bundle.expected.get(self._parameters.contrast) if bundle is not None else None
+    def expected(self) -> tuple[ExpectedFindings | None, ExpectedFindings | None]:
+        """See `BundleInfo.expectedWith`."""
+        chosenOnes = self._parameters
+        bundle = self._bundle() if chosenOnes is not None else None
+        return bundle.expectedWith(chosenOnes.quality, chosenOnes.contrast) if bundle is not None else (None, None)
 
     def settings(self, healthyFlagged: float, minVolumeMl: float) -> Settings:
         """The settings of a run. Raises ProblemError."""
@@ -147,6 +149,7 @@ class InputPanel:
             minVolumeMl=minVolumeMl,
             skull=chosenOnes.skull,
             seed=chosenOnes.seed,
+            uncertainty=self._uncertainty.wanted,
         )
 
     def setEnabled(self, enabled: bool) -> None:
@@ -246,6 +249,7 @@ class InputPanel:
         offered = [contrast, *known] if contrast and contrast not in known else list(known)
         entries = [(_("Choose..."), ""), *((name, name) for name in offered)]
         fill(self._ui.contrastBox, entries, contrast)
+        self._uncertainty.show()
 
     def _onContrast(self, *_index: Any) -> None:
         if self._parameters is not None:
@@ -253,6 +257,7 @@ class InputPanel:
             if self.volume is not None:
                 self._corrections[self.volume.GetID()] = self._parameters.contrast
             self._ui.contrastHint.text = _("as you chose") if self._parameters.contrast else _("please choose")
+            self._uncertainty.show()
             self._changed(False)
 
     def _bundle(self) -> BundleInfo | None:
@@ -283,12 +288,5 @@ class InputPanel:
             self._parameters.quality = chosen(self._ui.qualityBox)
             self._parameters.skull = chosen(self._ui.skullBox)
             self._parameters.seed = int(self._ui.seedBox.value)
+            self._uncertainty.show()
             self._changed(False)
-
-
-def contrastDoubt(told: Told) -> str:
-    """What a scan seems to be, and why, if that is no contrast a model knows: after contrast agent, a TIRM, a map."""
-    if not told.other:
-        return ""
-    doubt = _("It seems to be {kind} ({source}: {value}). Please check, and choose the contrast if it can be examined.")
-    return doubt.format(kind=told.other, source=told.source, value=told.value[:80])

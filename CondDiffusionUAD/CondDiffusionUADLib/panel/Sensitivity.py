@@ -17,15 +17,23 @@ from CondDiffusionUADLib.scene.Decisions import ACCEPTED, REJECTED
 from CondDiffusionUADLib.scene.Findings import Finding
 from CondDiffusionUADLib.scene.Heatmap import HIGHEST_THRESHOLD, SCORE_RANGE, scoreText
 
+OTHER_LEVELS = "other_levels"  # code of the engine's warning
 _ROUNDING_ML = 1e-9
 
 
-def expectedIn(report: str) -> ExpectedFindings | None:
-    """What the report (JSON) of a detection says of healthy scans; None when it says nothing that is understood."""
+def expectedIn(report: str) -> tuple[ExpectedFindings | None, ExpectedFindings | None]:
+    """What the report (JSON) of a detection says of healthy scans, and what of it holds for the scan.
+
+    Both are None when it says nothing that is understood; the second one also when the scan was scored with other noise
+    levels than the healthy scans.
+    """
     try:
-        return ExpectedFindings.from_json(json.loads(report)["expected_findings"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
+        told = json.loads(report)
+        expected = ExpectedFindings.from_json(told["expected_findings"])
+        warned = any(warning["code"] == OTHER_LEVELS for warning in told.get("warnings", ()))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None, None
+    return expected, None if warned else expected
 
 
 def usualThreshold(expected: ExpectedFindings | None) -> float:

@@ -13,7 +13,7 @@ from CondDiffusionUADLib.run.Steps import Steps, timer
 from CondDiffusionUADLib.scene.BrainSurface import hideBrain, showingBrainSteps
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections, resultTitle
-from CondDiffusionUADLib.scene.Views import FADE, HEATMAP, SIDE_BY_SIDE, THREE_UP, Views
+from CondDiffusionUADLib.scene.Views import FADE, HEATMAP, SIDE_BY_SIDE, THREE_UP, UNCERTAINTY, Views, canShow
 
 
 class ResultsPanel:
@@ -76,13 +76,7 @@ class ViewsPanel:
         self._views = Views(scene, lambda: self._aligning.start(0))
         self._nodes: DetectionNodes | None = None
         self._parameters: Any = None
-        modes = [
-            (_("Scan with heatmap"), HEATMAP),
-            (_("Scan fading to reconstruction"), FADE),
-            (_("Scan, reconstruction"), SIDE_BY_SIDE),
-            (_("Scan, reconstruction, heatmap"), THREE_UP),
-        ]
-        fill(ui.compareBox, modes, HEATMAP)
+        self._offerModes()
         ui.opacitySlider.valueChanged.connect(self._onOpacity)
         ui.fadeSlider.valueChanged.connect(self._onFade)
         ui.compareBox.currentIndexChanged.connect(self._onMode)
@@ -113,15 +107,41 @@ class ViewsPanel:
     def setDetection(self, nodes: DetectionNodes | None, *, show: bool) -> None:
         """Work on this detection from now on; show it in the views at once, or leave the views alone."""
         self._nodes = nodes
+        self._offerModes()
         if nodes is not None and show:
             self._show()
         elif nodes is not None and self._views.resume(nodes, *self._choices):
             self._shown()
         self._enable()
 
+    def _offerModes(self) -> None:
+        """Offer what the detection can show; without a detection, what every one can."""
+        modes = [
+            (_("Scan with heatmap"), HEATMAP),
+            (_("Scan fading to reconstruction"), FADE),
+            (_("Scan, reconstruction"), SIDE_BY_SIDE),
+            (_("Scan, reconstruction, heatmap"), THREE_UP),
+        ]
+        nodes, parameters = self._nodes, self._parameters
+        if nodes is not None:
+            modes.append((_("Scan with uncertainty"), UNCERTAINTY))
+            modes = [(text, mode) for text, mode in modes if canShow(nodes, mode)]
+        fill(self._ui.compareBox, modes, parameters.comparison if parameters is not None else HEATMAP)
+
+    def renew(self, nodes: DetectionNodes | None) -> None:
+        """A node went: if it was a part of the detection, offer and show what is left."""
+        if nodes is None or nodes == self._nodes:
+            return
+        mode, self._nodes = chosen(self._ui.compareBox), nodes
+        self._offerModes()
+        if not canShow(nodes, mode) and self._views.canRestore:
+            self._show()
+        self._enable()
+
     def showHeatmap(self, nodes: DetectionNodes) -> None:
         """Show a new result as a reader first wants to see it: the heatmap over the scan."""
-        choose(self._ui.compareBox, HEATMAP)
+        if self._parameters is not None:
+            self._parameters.comparison = HEATMAP
         self.setDetection(nodes, show=True)
 
     def forget(self) -> None:
@@ -165,7 +185,9 @@ class ViewsPanel:
     def _enable(self) -> None:
         ui, nodes = self._ui, self._nodes
         complete = nodes is not None and nodes.input is not None and nodes.reconstruction is not None
-        fading = chosen(ui.compareBox) == FADE
+        mode = chosen(ui.compareBox)
+        fading = mode == FADE
+        ui.heatmapBox.text = _("Uncertainty") if mode == UNCERTAINTY else _("Heatmap")
         for widget in (ui.opacitySlider, ui.heatmapBox, ui.legendBox):
             widget.enabled = nodes is not None
         for widget in (ui.compareBox, ui.flickerButton):

@@ -81,9 +81,8 @@ class Panel(VTKObservationMixin):
         for event in (slicer.vtkMRMLScene.EndCloseEvent, slicer.vtkMRMLScene.EndImportEvent):
             self.addObserver(scene, event, self._onSceneChanged)
         self.addObserver(scene, slicer.vtkMRMLScene.NodeAddedEvent, self._onNodeAdded)
-        self.addObserver(
-            scene, slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self._onNodeAboutToBeRemoved, priority=_FIRST
-        )
+        leaving = slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent
+        self.addObserver(scene, leaving, self._onNodeAboutToBeRemoved, priority=_FIRST)
         self.addObserver(scene, slicer.vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved)
 
     def enter(self) -> None:
@@ -138,7 +137,7 @@ class Panel(VTKObservationMixin):
     def _onBusy(self) -> None:
         self.ui.detectButton.enabled = not self.run.busy and self.input.canExamine
         self.input.setEnabled(not self.run.busy)
-        self.findings.offer(self.input.expected)
+        self.findings.offer(*self.input.expected)
         self.settings.show()
 
     def _onEngineChanged(self) -> None:
@@ -282,6 +281,7 @@ class Panel(VTKObservationMixin):
             self.results.list(None)
             self._showChosen(show=False)
         else:
+            self.views.renew(self.results.nodes)
             self._onMoved()
         self.input.offerScans()
         self._onBusy()

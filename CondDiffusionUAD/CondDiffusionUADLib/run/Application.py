@@ -146,7 +146,8 @@ def settingsFor(
         bundle: Name or folder of a model; empty for the usual one.
         quality: "full", or "fast" for one noise level only.
         healthyFlagged: Fraction of healthy tissue that may be flagged, 1e-10 to 0.1; None to go by `expectedFindings`.
-        others: Further fields of `Settings`: device, expectedFindings, minVolumeMl, skull, seed, acceptAnyScan.
+        others: Further fields of `Settings`: device, expectedFindings, minVolumeMl, skull, seed, uncertainty,
+            acceptAnyScan.
 
     Raises:
         ProblemError: An option or the volume is not acceptable.

@@ -11,7 +11,15 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from conddiffusion_uad.protocol.bundle_folders import imported_bundles
-from conddiffusion_uad.protocol.bundle_section import SECTION, contrasts, kind, maps, timesteps
+from conddiffusion_uad.protocol.bundle_section import (
+    SECTION,
+    contrasts,
+    draws,
+    kind,
+    maps,
+    samples_for_uncertainty,
+    timesteps,
+)
 from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
 from conddiffusion_uad.protocol.job import USUAL_BUNDLE
 from CondDiffusionUADLib.run.Folders import resource
@@ -28,6 +36,8 @@ class BundleInfo:
         folder: Where it lies.
         contrasts: The contrasts that it is made for.
         levels: The noise levels it averages over.
+        draws: Samples of the reconstruction at each of them.
+        maps: The kind of anomaly map of each contrast.
         version: Of the model.
         description: In a sentence.
         method: What it makes its heatmap with, in a sentence.
@@ -39,6 +49,8 @@ class BundleInfo:
     folder: Path
     contrasts: tuple[str, ...]
     levels: tuple[int, ...]
+    draws: int
+    maps: Mapping[str, str]
     version: str
     description: str
     method: str
@@ -48,6 +60,34 @@ class BundleInfo:
     def levelsFor(self, quality: str) -> tuple[int, ...] | None:
         """The noise levels for a quality: the middle one when it shall be fast; None for all of them."""
         return (self.levels[len(self.levels) // 2],) if quality == FAST and self.levels else None
+
+    def expectedWith(self, quality: str, contrast: str) -> tuple[ExpectedFindings | None, ExpectedFindings | None]:
+        """Findings in healthy scans of a contrast, None when nobody counted; and the same where they hold, else None.
+
+        They hold for the noise levels that they were counted with, which are those of the quality `FULL`.
+        """
+        expected, levels = self.expected.get(contrast), self.levelsFor(quality)
+        return expected, expected if levels is None or set(levels) == set(self.levels) else None
+
+    def whyNoUncertainty(self, quality: str, contrast: str) -> str:
+        """Why it cannot tell how sure its score is, in a sentence; empty when it can.
+
+        Args:
+            quality: `FULL` or `FAST`.
+            contrast: Of the scan; empty for any.
+        """
+        samples = self.draws * len(self.levelsFor(quality) or self.levels)
+        kinds = [kind for name, kind in self.maps.items() if contrast in ("", name)]
+        least = max(map(samples_for_uncertainty, kinds), default=2)
+        if samples >= least:
+            return ""
+        if self.draws * len(self.levels) >= least:
+            return _("It takes {least} samples of the reconstruction; the quality Fast makes {samples}.").format(
+                least=least, samples=samples
+            )
+        return _("It takes {least} samples of the reconstruction; the model {name} makes {samples}.").format(
+            least=least, name=self.name, samples=samples
+        )
 
 
 def shippedBundles(models: Path | None = None) -> list[BundleInfo]:
@@ -82,6 +122,8 @@ def readBundle(folder: Path) -> BundleInfo | None:
             folder=folder,
             contrasts=contrasts(section),
             levels=timesteps(section),
+            draws=draws(section),
+            maps=maps(section),
             version=str(metadata.get("version", "")),
             description=str(metadata.get("description", "")),
             method=methodOf(section),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import slicer
 
-from conddiffusion_uad.protocol.result_files import HEATMAP, OVERVIEW, RECONSTRUCTION, REPORT
+from conddiffusion_uad.protocol.result_files import HEATMAP, OVERVIEW, RECONSTRUCTION, REPORT, UNCERTAINTY
 from CondDiffusionUADLib.scene.Components import Components, linkComponents, linkingSteps
 from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE
 from CondDiffusionUADLib.scene.Nodes import matrixOf, voxels, vtkMatrix
@@ -53,6 +53,16 @@ class DetectionOutput:
     def reconstruction(self) -> Path:
         """What the model thinks this brain would look like healthy, in the intensities of the input."""
         return self.folder / RECONSTRUCTION
+
+    @property
+    def uncertainty(self) -> Path:
+        """Standard error of the anomaly score, float32, on the grid of the input; missing unless it was asked for."""
+        return self.folder / UNCERTAINTY
+
+    @property
+    def volumes(self) -> list[Path]:
+        """The files of :class:`ResultVolumes`, in its order."""
+        return [path for path in (self.heatmap, self.reconstruction, self.uncertainty) if path.is_file()]
 
     @property
     def overview(self) -> Path:
@@ -101,6 +111,17 @@ class ResultVolumes:
     heatmap: Any
     reconstruction: Any
     components: Components
+    uncertainty: Any = None
+
+    @classmethod
+    def of(cls, nodes: Sequence[Any], components: Components) -> ResultVolumes:
+        """From the nodes of `DetectionOutput.volumes`."""
+        return cls(nodes[0], nodes[1], components, *nodes[2:])
+
+    @property
+    def nodes(self) -> list[Any]:
+        """The volumes that there are."""
+        return [node for node in (self.heatmap, self.reconstruction, self.uncertainty) if node is not None]
 
 
 def readResults(output: DetectionOutput, scan: Any) -> ResultVolumes:
@@ -113,10 +134,10 @@ def readResults(output: DetectionOutput, scan: Any) -> ResultVolumes:
     Raises:
         UnreadableVolumeError: A file is damaged.
     """
-    heatmap, reconstruction = (readVolume(path) for path in (output.heatmap, output.reconstruction))
-    for node in (heatmap, reconstruction):
+    nodes = [readVolume(path) for path in output.volumes]
+    for node in nodes:
         takeHandedness(node, scan)
-    return ResultVolumes(heatmap, reconstruction, linkComponents(voxels(heatmap), SCORE_RANGE[0]))
+    return ResultVolumes.of(nodes, linkComponents(voxels(nodes[0]), SCORE_RANGE[0]))
 
 
 def readingSteps(output: DetectionOutput, scan: Any, scratch: Path, result: list[ResultVolumes]) -> Iterator[None]:
@@ -133,7 +154,7 @@ def readingSteps(output: DetectionOutput, scan: Any, scratch: Path, result: list
         OSError: The scratch folder cannot be written to.
     """
     nodes = []
-    for packed in (output.heatmap, output.reconstruction):
+    for packed in output.volumes:
         unpacked = scratch / packed.name.removesuffix(".gz")
         yield from _unpack(packed, unpacked, _MOST_HEADER + _MOST_VOXEL * scan.GetImageData().GetNumberOfPoints())
         nodes.append(readVolume(unpacked))
@@ -145,7 +166,7 @@ def readingSteps(output: DetectionOutput, scan: Any, scratch: Path, result: list
         yield
     components: list[Components] = []
     yield from linkingSteps(voxels(nodes[0]), SCORE_RANGE[0], components)
-    result.append(ResultVolumes(nodes[0], nodes[1], components[0]))
+    result.append(ResultVolumes.of(nodes, components[0]))
 
 
 def readVolume(path: Path) -> Any:

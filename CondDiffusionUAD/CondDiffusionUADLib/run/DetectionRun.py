@@ -30,6 +30,7 @@ class Settings:
         minVolumeMl: Smallest volume of a finding, ml.
         skull: "on" (it is there), "off" (already stripped) or "auto".
         seed: Of the noise.
+        uncertainty: Whether to tell how sure the score is, too.
         acceptAnyScan: Whether to go on with a scan that would be refused.
     """
 
@@ -42,6 +43,7 @@ class Settings:
     minVolumeMl: float = 0.05
     skull: str = "auto"
     seed: int = 0
+    uncertainty: bool = False
     acceptAnyScan: bool = False
 
     def job(self, scan: Path, output: Path) -> DetectionJob:
@@ -59,6 +61,7 @@ class Settings:
                 min_volume_ml=self.minVolumeMl,
                 skull=self.skull,
                 seed=self.seed,
+                uncertainty=self.uncertainty,
                 accept_any_scan=self.acceptAnyScan,
             )
         except BadInput as failure:

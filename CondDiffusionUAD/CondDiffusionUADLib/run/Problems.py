@@ -224,6 +224,9 @@ def _panelHints() -> dict[str, str]:
         "device_unsupported": _("Choose the device CPU, or repair the installation in the settings below."),
         "device_lost": _("Choose the device CPU, or restart the computer, and detect again."),
         "other_levels": _("Choose the quality Full for scores that can be compared."),
+        "too_few_samples": _(
+            "Choose the quality Full or another model, or detect without the uncertainty of the score."
+        ),
         "registration_poor": _("Look at the scan's orientation, or tell in the panel whether the skull is removed."),
         "memory_scarce": _("Close other programs."),
         "no_such_device": _("Choose another device and detect again."),

@@ -123,3 +123,11 @@ def _header(volumeNode: Any, array: np.ndarray) -> str:
         "",
     )
     return "\n".join(lines)
+
+
+def contrastDoubt(told: Told) -> str:
+    """What a scan seems to be, and why, if that is no contrast a model knows: after contrast agent, a TIRM, a map."""
+    if not told.other:
+        return ""
+    doubt = _("It seems to be {kind} ({source}: {value}). Please check, and choose the contrast if it can be examined.")
+    return doubt.format(kind=told.other, source=told.source, value=told.value[:80])

@@ -17,6 +17,7 @@ from slicer.i18n import tr as _
 
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
 from CondDiffusionUADLib.scene.CandidateSegmentation import createSegmentation, isShownInThreeD, showInThreeD
+from CondDiffusionUADLib.scene.Colors import setThreshold
 from CondDiffusionUADLib.scene.Components import Components, linkingSteps
 from CondDiffusionUADLib.scene.Decisions import (
     ACCEPTED,
@@ -31,7 +32,7 @@ from CondDiffusionUADLib.scene.Decisions import (
     Voxel,
 )
 from CondDiffusionUADLib.scene.Findings import Finding, FindingsModel, Selection, setFindings
-from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE, setThreshold
+from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE
 from CondDiffusionUADLib.scene.Nodes import (
     DetectionNodes,
     heatmapName,
@@ -203,8 +204,8 @@ class LiveFindings:
 
     def numbers(self, statuses: Iterable[str] = NOT_REJECTED) -> np.ndarray:
         """The number of the finding of each voxel, uint16, axes (z, y, x); 0 where none with these statuses is."""
-        shape = voxels(self.nodes.heatmap).shape
-        return self.selection.labels(shape, [finding.number for finding in self.chosen(statuses)])
+        chosen = [finding.number for finding in self.chosen(statuses)]
+        return self.selection.labels(voxels(self.nodes.heatmap).shape, chosen)
 
     def chosen(self, statuses: Iterable[str] = STATUSES) -> tuple[Finding, ...]:
         """The findings with these statuses."""
@@ -284,11 +285,10 @@ class LiveFindings:
 
     def _placed(self) -> Selection:
         """The findings now, with the user's own segments, and with the places where the views show them."""
-        heatmap = self.nodes.heatmap
         selection = self._model.withOwn(self._model.select(self.threshold, self.minVolumeMl), self._segments.own)
-        if heatmap.GetParentTransformNode() is None:
+        if self.nodes.heatmap.GetParentTransformNode() is None:
             return selection
-        findings = tuple(replace(f, centerRas=toWorld(heatmap, f.centerRas)) for f in selection.findings)
+        findings = tuple(replace(f, centerRas=toWorld(self.nodes.heatmap, f.centerRas)) for f in selection.findings)
         return replace(selection, findings=findings)
 
     def _write(self) -> None:

@@ -38,12 +38,13 @@ _PARTS = (
     ("findings", "CondDiffusionUAD.Findings", "vtkMRMLTableNode"),
     ("report", "CondDiffusionUAD.Report", "vtkMRMLTextNode"),
     ("overview", "CondDiffusionUAD.Overview", "vtkMRMLTextNode"),
+    ("uncertainty", "CondDiffusionUAD.Uncertainty", "vtkMRMLScalarVolumeNode"),
 )
 
 
 @dataclass(frozen=True)
 class DetectionNodes:
-    """The nodes of one detection; all but the heatmap are None when they were deleted."""
+    """The nodes of one detection; all but the heatmap are None when they were deleted, or never made."""
 
     input: Any
     heatmap: Any
@@ -52,6 +53,7 @@ class DetectionNodes:
     findings: Any
     report: Any
     overview: Any = None
+    uncertainty: Any = None
 
     @property
     def hasScores(self) -> bool:
@@ -190,7 +192,7 @@ def canFollow(nodes: DetectionNodes) -> bool:
 
 def followScan(nodes: DetectionNodes) -> None:
     """Bring the results to where the scan is now: under the same transform."""
-    for node in (nodes.heatmap, nodes.reconstruction, nodes.segmentation):
+    for node in (nodes.heatmap, nodes.reconstruction, nodes.segmentation, nodes.uncertainty):
         if node is not None:
             node.SetAndObserveTransformNodeID(nodes.input.GetTransformNodeID())
 

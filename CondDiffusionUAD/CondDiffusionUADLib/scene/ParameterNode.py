@@ -30,6 +30,7 @@ class ParameterNode:
         quality: "full" or "fast".
         skull: "auto", "on" or "off".
         seed: Of the noise.
+        uncertainty: Whether detections tell how sure the score is, too.
         opacity: Of the heatmap, 0..1.
         comparison: What the slice views show, one of `Views.MODES`.
         fade: Of the reconstruction over the scan, 0..1.
@@ -45,6 +46,7 @@ class ParameterNode:
     quality: str = FULL
     skull: str = "auto"
     seed: int = 0
+    uncertainty: bool = False
     opacity: float = DEFAULT_OPACITY
     comparison: str = "heatmap"
     fade: float = 0.0
@@ -80,6 +82,7 @@ _ACCEPTABLE: dict[str, Callable[[str], bool]] = {
     "quality": lambda text: text in (FULL, FAST),
     "skull": lambda text: text in ("auto", "on", "off"),
     "seed": _isSeed,
+    "uncertainty": _isTruth,
     "opacity": _isFraction,
     "comparison": lambda text: text in MODES,
     "fade": _isFraction,

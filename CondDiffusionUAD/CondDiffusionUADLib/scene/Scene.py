@@ -15,9 +15,10 @@ import numpy as np
 from conddiffusion_uad.protocol.failures import RESEARCH_USE
 from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput, ResultVolumes, UnreadableVolumeError, readResults
 from CondDiffusionUADLib.scene.CandidateSegmentation import createSegmentation
+from CondDiffusionUADLib.scene.Colors import addLegend, showColored
 from CondDiffusionUADLib.scene.Decisions import ALGORITHM_ATTRIBUTE, Decisions
 from CondDiffusionUADLib.scene.Findings import FindingsModel
-from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE, addLegend, showAsHeatmap
+from CondDiffusionUADLib.scene.Heatmap import SCORE, SCORE_RANGE
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import (
     DetectionNodes,
@@ -31,6 +32,7 @@ from CondDiffusionUADLib.scene.Nodes import (
     resultName,
     voxels,
 )
+from CondDiffusionUADLib.scene.Uncertainty import LEAST_SHOWN, UNCERTAINTY
 from CondDiffusionUADLib.scene.Views import showOnly
 from CondDiffusionUADLib.scene.ViewsState import copyWindow
 
@@ -53,7 +55,8 @@ class Logics:
 def addDetection(
     scene: Any, logics: Logics, inputNode: Any, output: DetectionOutput, volumes: ResultVolumes | None = None
 ) -> DetectionNodes:
-    """Add the results of a detection: heatmap, segmentation, reconstruction, findings and report, in one folder.
+    """Add the results of a detection, in one folder: heatmap, segmentation, reconstruction, findings and report, and
+    the uncertainty if there is one.
 
     The nodes get the exact geometry and the parent transform of the input. They are not bound to the files they were
     read from, so that Slicer saves them and the files may go.
@@ -72,14 +75,16 @@ def addDetection(
         volumes = volumes or readResults(output, inputNode)
     except UnreadableVolumeError as error:
         raise SceneError(str(error)) from error
-    for node in (volumes.heatmap, volumes.reconstruction):
+    for node in volumes.nodes:
         _takeGrid(node, inputNode)
     with _allOrNothing(scene):
         nodes = _addNodes(scene, logics, inputNode, output, volumes)
         decisions = Decisions(volumes.components)
         model = FindingsModel(volumes.components, matrixOf(nodes.heatmap), decisions, voxels(nodes.heatmap))
         LiveFindings(logics.segmentations, nodes, model).show(max(output.threshold, SCORE_RANGE[0]), output.minVolumeMl)
-        addLegend(logics.colors, nodes.heatmap)
+        addLegend(logics.colors, nodes.heatmap, SCORE)
+        if nodes.uncertainty is not None:
+            addLegend(logics.colors, nodes.uncertainty, UNCERTAINTY)
         showOnly(scene, nodes)
         name = nodes.heatmap.GetName().removesuffix(heatmapName(""))
         folder = createResultFolder(scene, inputNode, f"{name} anomalies")
@@ -87,6 +92,7 @@ def addDetection(
             nodes.heatmap,
             nodes.segmentation,
             nodes.reconstruction,
+            nodes.uncertainty,
             nodes.findings,
             nodes.report,
             nodes.overview,
@@ -103,21 +109,33 @@ def _addNodes(
 ) -> DetectionNodes:
     name = resultName(scene, inputNode.GetName() or "scan")
     heatmap = _addVolume(scene, volumes.heatmap, inputNode, heatmapName(name))
-    showAsHeatmap(scene, heatmap, output.threshold)
+    showColored(scene, heatmap, SCORE, output.threshold)
     heatmap.SetAttribute(ALGORITHM_ATTRIBUTE, f"CondDiffusionUAD {output.version} ({output.bundle})")
     heatmap.SetDescription(f"Anomaly score, -log10(p) of healthy tissue. {RESEARCH_USE}.")
     reconstruction = _addVolume(scene, volumes.reconstruction, inputNode, f"{name} reconstruction")
     reconstruction.SetDescription(f"The scan as a model of healthy brains would draw it. {RESEARCH_USE}.")
     copyWindow(inputNode, reconstruction)
+    uncertainty = _addUncertainty(scene, volumes.uncertainty, inputNode, f"{name} uncertainty")
     segmentation = createSegmentation(scene, inputNode, heatmap, f"{name} candidate anomalies")
     segmentation.SetDescription(f"Candidate anomalies, unconfirmed. {RESEARCH_USE}.")
     findings = scene.AddNewNodeByClass("vtkMRMLTableNode", f"{name} findings")
     report = scene.AddNewNodeByClass("vtkMRMLTextNode", f"{name} report")
     report.SetText(output.report)
     overview = addOverview(scene, output.overview, f"{name} overview")
-    nodes = DetectionNodes(inputNode, heatmap, reconstruction, segmentation, findings, report, overview)
+    nodes = DetectionNodes(inputNode, heatmap, reconstruction, segmentation, findings, report, overview, uncertainty)
     linkNodes(nodes)
     return nodes
+
+
+def _addUncertainty(scene: Any, volume: Any, inputNode: Any, name: str) -> Any:
+    if volume is None:
+        return None
+    node = _addVolume(scene, volume, inputNode, name)
+    showColored(scene, node, UNCERTAINTY, LEAST_SHOWN)
+    node.SetDescription(
+        f"Standard error of the anomaly score, from how far samples of the reconstruction disagree. {RESEARCH_USE}."
+    )
+    return node
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What the slice views show: scan and heatmap, scan and reconstruction, one over the other or side by side.
+"""What the slice views show: scan and heatmap, or its uncertainty; scan and reconstruction, fading or side by side.
 
 The heatmap and the fading reconstruction lie on a layer above the classic three where Slicer has one (from 5.10 on), so
 that a drag with the mouse changes the window of the scan and never theirs.
@@ -10,10 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from CondDiffusionUADLib.scene.BrainSurface import hideBrain
-from CondDiffusionUADLib.scene.Heatmap import DEFAULT_OPACITY, legendOf, pinScale, showLegend
+from CondDiffusionUADLib.scene.Colors import Scale, legendOf, pin, showLegend
+from CondDiffusionUADLib.scene.Heatmap import DEFAULT_OPACITY, SCORE
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes, findDetections
 from CondDiffusionUADLib.scene.Outlines import bringOut, putAway
 from CondDiffusionUADLib.scene.SideBySide import SideBySide
+from CondDiffusionUADLib.scene.Uncertainty import UNCERTAINTY as UNCERTAINTY_SCALE
 from CondDiffusionUADLib.scene.ViewsState import (
     ViewsState,
     copyWindow,
@@ -25,7 +27,7 @@ from CondDiffusionUADLib.scene.ViewsState import (
     sliceViews,
 )
 
-HEATMAP, FADE, SIDE_BY_SIDE, THREE_UP = MODES = ("heatmap", "fade", "sideBySide", "threeUp")
+HEATMAP, FADE, SIDE_BY_SIDE, THREE_UP, UNCERTAINTY = MODES = ("heatmap", "fade", "sideBySide", "threeUp", "uncertainty")
 _VIEWS_BESIDE = {SIDE_BY_SIDE: 2, THREE_UP: 3}  # each other
 
 
@@ -67,9 +69,9 @@ class Views:
         meanwhile stays hidden.
 
         Args:
-            nodes: Of the detection; without input or reconstruction, the heatmap is shown whatever the mode.
+            nodes: Of the detection; without what the mode takes, the heatmap is shown.
             mode: One of `MODES`.
-            opacity: Of the heatmap, 0..1.
+            opacity: Of the heatmap or the uncertainty, 0..1.
             fade: Of the reconstruction over the scan, 0..1.
         """
         another = self._shown is None or self._shown.heatmap is not nodes.heatmap
@@ -80,10 +82,10 @@ class Views:
         """Bring a detection into the slice views."""
         if self._before is None:
             self._before = look(self._scene)
-        complete = nodes.input is not None and nodes.reconstruction is not None
-        self._shown, self._mode = nodes, mode if complete and mode in MODES else HEATMAP
+        self._shown, self._mode = nodes, mode if canShow(nodes, mode) else HEATMAP
         self._opacity, self._fade, self._flickering, self._hidden = opacity, fade, False, False
-        pinScale(nodes.heatmap)
+        for volume, scale in _scales(nodes):
+            pin(volume, scale)
         if self._mode in _VIEWS_BESIDE:
             self._beside.arrange(_VIEWS_BESIDE[self._mode], nodes.input)
         else:
@@ -97,7 +99,8 @@ class Views:
         Outlines that the user had hidden stay hidden.
         """
         showOnly(self._scene, nodes, asked=False)
-        ours = {node.GetID() for node in (nodes.heatmap, nodes.reconstruction) if node is not None}
+        volumes = (nodes.heatmap, nodes.reconstruction, nodes.uncertainty)
+        ours = {node.GetID() for node in volumes if node is not None}
         shown = look(self._scene).views.values()
         if not any(ours & {view.background, view.foreground, view.top} for view in shown):
             return False
@@ -106,7 +109,7 @@ class Views:
         return True
 
     def setOpacity(self, opacity: float) -> None:
-        """Set the opacity (0..1) of the heatmap."""
+        """Set the opacity (0..1) of the heatmap and of the uncertainty."""
         self._opacity = opacity
         self._layers()
 
@@ -116,12 +119,12 @@ class Views:
         self._layers()
 
     def setLegendVisible(self, visible: bool) -> None:
-        """Show the color legend where the heatmap is, or not."""
+        """Show the color legend where the heatmap or the uncertainty is, or not."""
         self._legend = visible
         self._layers()
 
     def toggleHeatmap(self) -> bool:
-        """Take the heatmap off the scan, or put it back; returns whether it is shown now."""
+        """Take the heatmap, or the uncertainty, off the scan, or put it back; returns whether it is shown now."""
         self._hidden = not self._hidden
         self._layers()
         return not self._hidden
@@ -173,7 +176,7 @@ class Views:
         nodes = self._shown
         if nodes is None or nodes.heatmap.GetScene() is not self._scene:
             return
-        shown = []
+        tops = []
         for sliceNode, composite in sliceViews(self._scene):
             background, top, opacity = self._content(sliceNode.GetLayoutName())
             modifying = composite.StartModify()
@@ -181,10 +184,11 @@ class Views:
             composite.SetForegroundVolumeID(None)
             setTop(composite, top.GetID() if top is not None else None, opacity)
             composite.EndModify(modifying)
-            if top is nodes.heatmap:
-                shown.append(sliceNode)
-        shown.sort(key=lambda sliceNode: not sliceNode.IsMappedInLayout())
-        showLegend(nodes.heatmap, shown[0] if shown and self._legend else None)
+            tops.append((sliceNode, top))
+        tops.sort(key=lambda view: not view[0].IsMappedInLayout())
+        for volume, _scale in _scales(nodes):
+            shown = (sliceNode for sliceNode, top in tops if top is volume)
+            showLegend(volume, next(shown, None) if self._legend else None)
 
     def _content(self, view: str) -> tuple[Any, Any, float]:
         """Background, top layer and its opacity of a view."""
@@ -192,17 +196,17 @@ class Views:
         scan = nodes.input
         if self._flickering and nodes.reconstruction is not None:
             scan = nodes.reconstruction
-        heatmap = None if self._hidden else nodes.heatmap
+        top = nodes.uncertainty if self._mode == UNCERTAINTY else nodes.heatmap
         if self._mode == FADE:
             return scan, nodes.reconstruction, self._fade
         if self._mode == SIDE_BY_SIDE:
             return (nodes.reconstruction, None, 0.0) if view == "Yellow" else (scan, None, 0.0)
         if self._mode == THREE_UP and view != "Green":
             return (nodes.reconstruction, None, 0.0) if view == "Yellow" else (scan, None, 0.0)
-        return scan, heatmap, self._opacity
+        return scan, None if self._hidden else top, self._opacity
 
     def _follow(self) -> None:
-        """Keep the heatmap's scale, the reconstruction as bright as the scan, the legend's size, the views aligned."""
+        """Keep the colors' scales, the reconstruction as bright as the scan, the legend's size, the views aligned."""
         self._unobserve()
         nodes = self._shown
         if nodes is None:
@@ -210,8 +214,9 @@ class Views:
         if nodes.input is not None and nodes.reconstruction is not None and nodes.input.GetDisplayNode() is not None:
             self._observe(nodes.input.GetDisplayNode(), lambda *_: copyWindow(nodes.input, nodes.reconstruction))
             copyWindow(nodes.input, nodes.reconstruction)
-        if nodes.heatmap.GetDisplayNode() is not None:
-            self._observe(nodes.heatmap.GetDisplayNode(), lambda *_: pinScale(nodes.heatmap))
+        for volume, scale in _scales(nodes):
+            if volume.GetDisplayNode() is not None:
+                self._observe(volume.GetDisplayNode(), lambda *_, volume=volume, scale=scale: pin(volume, scale))
         sizes = {}
         for sliceNode, _composite in sliceViews(self._scene):
             sizes[sliceNode.GetID()] = tuple(sliceNode.GetDimensions()[:2])
@@ -229,9 +234,10 @@ class Views:
         size = tuple(sliceNode.GetDimensions()[:2])
         if sizes.get(sliceNode.GetID()) != size:
             sizes[sliceNode.GetID()] = size
-            legend = legendOf(self._shown.heatmap) if self._shown is not None else None
-            if legend is not None and legend.GetVisibility() and legend.GetNthViewNodeID(0) == sliceNode.GetID():
-                showLegend(self._shown.heatmap, sliceNode)  # as large as before, in pixels
+            for volume, _scale in _scales(self._shown) if self._shown is not None else ():
+                legend = legendOf(volume)
+                if legend is not None and legend.GetVisibility() and legend.GetNthViewNodeID(0) == sliceNode.GetID():
+                    showLegend(volume, sliceNode)  # as large as before, in pixels
             self._resized()
 
 
@@ -251,5 +257,20 @@ def showOnly(scene: Any, shown: DetectionNodes | None, *, asked: bool = True) ->
             else:
                 putAway(nodes.segmentation, forAnother=shown is not None)
         if not chosen:
-            showLegend(nodes.heatmap, None)
+            for volume, _scale in _scales(nodes):
+                showLegend(volume, None)
             hideBrain(nodes)
+
+
+def canShow(nodes: DetectionNodes, mode: str) -> bool:
+    """Whether a detection has what a mode takes."""
+    if mode == UNCERTAINTY:
+        return nodes.uncertainty is not None
+    complete = nodes.input is not None and nodes.reconstruction is not None
+    return mode == HEATMAP or (mode in MODES and complete)
+
+
+def _scales(nodes: DetectionNodes) -> list[tuple[Any, Scale]]:
+    """The colored volumes of a detection, each with what its colors mean."""
+    volumes = ((nodes.heatmap, SCORE), (nodes.uncertainty, UNCERTAINTY_SCALE))
+    return [(volume, scale) for volume, scale in volumes if volume is not None]

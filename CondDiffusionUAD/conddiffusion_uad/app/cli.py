@@ -72,11 +72,7 @@ def _way_on(given: Sequence[str]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code.
-
-    Args:
-        arguments: Without the program's name; None for those of the process.
-    """
+    """Run the command line and return its exit code."""
     open_standard_streams()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:

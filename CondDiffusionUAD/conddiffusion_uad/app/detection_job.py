@@ -68,10 +68,8 @@ def run(
     """Run a job, input by input; one that fails does not keep the others from running.
 
     Args:
-        job: What to do.
         emit: Receives the events of one input after the other; those of each end with "done" or "error".
         cancelled: Set from any thread to end the run.
-        models: Where loaded bundles are kept.
         repetition: The run that the job repeats, if it does.
 
     Returns:

@@ -50,8 +50,6 @@ class Preparing(threading.Thread):
     """A scan that is being read and prepared on a thread of its own, which does not keep the program alive.
 
     Args:
-        path: The scan.
-        read: Gives the scan and its contrast.
         options: Keyword arguments of `preparation.prepare`, but `progress`.
 
     Attributes:
@@ -104,12 +102,7 @@ def settled(future: Future[Result], progress: Progress) -> Future[Result]:
 
 
 class Ahead:
-    """Prepares one scan after the other, each a turn before it is wanted.
-
-    Args:
-        paths: The scans, in the order in which they are wanted.
-        read: Gives a scan, its contrast and what was told.
-    """
+    """Prepares one scan after the other, each a turn before it is wanted."""
 
     def __init__(self, paths: tuple[str, ...], read: Read) -> None:
         self._following = dict(pairwise(paths))
@@ -131,10 +124,7 @@ class Ahead:
         """The scan at a path prepared, already or now; then the one after it begins.
 
         Args:
-            path: Of the scan.
-            scan: As it was read.
             options: Keyword arguments of `preparation.prepare`, but `progress`.
-            recorder: Told how it goes.
 
         Raises:
             Failure, Cancelled: See `preparation.prepare`.

@@ -31,9 +31,7 @@ def prepare(models: Models, bundle: str, device: str) -> Event:
     """Load the libraries, the weights of a bundle and those that find the brain; nothing where memory is scarce.
 
     Args:
-        models: Where loaded bundles are kept.
         bundle: Name or folder of a bundle; empty for none.
-        device: As `--device` takes it.
 
     Returns:
         The event "ready": the memory that this process holds in MB, None where the system does not tell it; PyTorch's

@@ -41,10 +41,7 @@ class Repetition:
         """The job that repeats the run.
 
         Args:
-            path: The scan.
-            output: Folder for the results.
             device: What computes; None for what computed then.
-            force: Replace results that are there already.
 
         Raises:
             BadInput: "report_unusable".
@@ -122,7 +119,6 @@ def read(path: str, bundle: str | None = None) -> Repetition:
     """The run that a report tells of.
 
     Args:
-        path: A `report.json`.
         bundle: See `Repetition`.
 
     Raises:

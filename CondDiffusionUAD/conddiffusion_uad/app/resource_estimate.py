@@ -55,10 +55,6 @@ class Needs:
     def require(self, folder: Path, progress: Progress) -> None:
         """Warn when the memory is scarce, and refuse to begin what cannot end well.
 
-        Args:
-            folder: Where the results go.
-            progress: Receives the warning.
-
         Raises:
             DeviceFailure: "out_of_memory" when the computer has less memory than is needed.
             OutputFailure: "disk_full" when there is less room than is needed.
@@ -93,10 +89,7 @@ def estimate(
     """What a detection will need.
 
     Args:
-        scan: As it was read.
-        bundle: Loaded, on the device that will compute.
         levels: Noise levels; None for the bundle's own.
-        batch: Slices at once.
         uncertainty: Whether that of the score is told, which takes a map more for each reconstruction.
     """
     voxels = float(scan.GetNumberOfPixels())

@@ -16,7 +16,6 @@ class EventWriter:
     """Writes events to a stream, one a line, from any thread.
 
     Args:
-        stream: Where to.
         gone: Called once when nobody reads the stream any more.
     """
 

@@ -39,11 +39,7 @@ Work = Callable[[Emit, threading.Event], object]
 
 
 class Worker:
-    """Takes orders on one thread and runs jobs on another.
-
-    Args:
-        emit: Receives the events, from both threads.
-    """
+    """Takes orders on one thread and runs jobs on another."""
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit

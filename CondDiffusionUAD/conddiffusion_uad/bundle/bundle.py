@@ -100,7 +100,6 @@ class Bundle:
         This bundle stays as it is.
 
         Args:
-            device: That will compute.
             precision: "auto", "fp32" or "bf16": see :func:`precision.choose`.
 
         Raises:
@@ -211,11 +210,8 @@ def save(
     """Write configuration and weights of a bundle; its calibration and card come later, then :func:`seal` it.
 
     Args:
-        folder: The bundle's folder, made if needed.
-        config: How it is run.
         model: The trained network in its plain form; its weights are stored in half precision where that can hold
             them, else in single precision.
-        metadata: Further fields of MONAI's metadata.json.
 
     Raises:
         BundleFailure: ``weights_unusable`` when the weights are not numbers, and nothing is written then; or when they
@@ -246,7 +242,6 @@ def save_calibration(
     """Store the calibration of a bundle and seal it.
 
     Args:
-        folder: The bundle's.
         calibration: By contrast.
         measured_with: Device and number format that it holds for, for the metadata.
     """

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from conddiffusion_uad.protocol.expected_findings import MOST, ExpectedFindings
 
-_LEVELS = 60  # thresholds at which findings are counted
+_LEVELS = 120  # thresholds at which findings are counted
 _SHARES = (0.1, 1e-6)  # of the healthy voxels above the lowest and the highest of them
 
 
@@ -50,12 +50,30 @@ def promised(
 
     Lowering a threshold lets findings flow together, so that there may be fewer of them. What counts at a threshold
     is the largest number at it or above, which can only grow as the threshold falls.
+
+    The lowest threshold where few scans have a wanted mean number suits these scans better than others. So what is
+    told is what a scan has where the *other* scans have that mean, if it is more (leave-one-out cross-validation).
     """
-    highest = np.maximum.accumulate(counted[:, ::-1], axis=1)[:, ::-1]
-    mean = np.minimum(highest, MOST).mean(0)
+    highest = np.minimum(_falling(counted), MOST)
+    mean = highest.mean(0)
+    if len(counted) > 1:
+        mean = _falling(np.maximum(mean, _left_out(highest, mean)))
     return ExpectedFindings(
         tuple(thresholds.tolist()), tuple(mean.tolist()), len(counted), float(least_ml), tuple(sorted(largest))
     )
+
+
+def _falling(counted: np.ndarray) -> np.ndarray:
+    """The largest number at a threshold, along the last axis, or at a higher one."""
+    return np.maximum.accumulate(counted[..., ::-1], axis=-1)[..., ::-1]
+
+
+def _left_out(counted: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Mean number of findings of each scan at the lowest threshold where all others have a mean, for each of them."""
+    scans, levels = counted.shape
+    others = (counted.sum(0) - counted) / (scans - 1)  # never increasing with the threshold
+    places = [np.searchsorted(-other, -mean).clip(max=levels - 1) for other in others]
+    return np.mean([own[place] for own, place in zip(counted, places, strict=True)], axis=0)
 
 
 def findings(found: np.ndarray, threshold: float, voxel_ml: float, least_ml: float) -> np.ndarray:

@@ -53,7 +53,6 @@ def import_bundle(source: Path, *, name: str | None = None, force: bool = False)
     Args:
         source: Folder of a bundle, or a ZIP archive of one.
         name: What it shall be called; None for the name of its folder or of the archive.
-        force: Replace one of that name.
 
     Returns:
         The bundle, loaded from its new place.

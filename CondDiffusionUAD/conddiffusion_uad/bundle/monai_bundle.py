@@ -61,12 +61,10 @@ def infer(bundle: Bundle, image: str, contrast: str, output: str, *, seed: int =
     """Write the anomaly score of a prepared brain.
 
     Args:
-        bundle: Trained, on the device that shall compute.
         image: A file with a brain as ``preparation.prepare`` makes it: in the atlas' space, axial slices of a size that
             the network can divide, intensities in [0, 1], 0 outside the brain.
         contrast: One that the bundle is calibrated for.
         output: File for the score, on the same grid unless the method's map is finer; 0 outside the brain.
-        seed: The seed of the noise.
 
     Raises:
         Failure: The image cannot be read, the bundle is not calibrated, or the output cannot be written.

@@ -31,7 +31,6 @@ def save(folder: Path, model: ConditionedDiffusion) -> None:
 
     Args:
         folder: The bundle's folder; weights that lie there are replaced.
-        model: In its plain form.
 
     Raises:
         ValueError: Some weights are not numbers; nothing is written then.

@@ -89,10 +89,6 @@ def draw(scan: sitk.Image, detection: Detection) -> Image.Image:
     Columns are the axial, coronal and sagittal cut through the first finding (the middle of the brain when there is
     none) and axial slices through the brain; rows are the scan, its reconstruction, and the heatmap over the scan with
     the findings' contours. In radiological convention: the patient's right is on the left.
-
-    Args:
-        scan: The scan that was given.
-        detection: What was found in it.
     """
     volumes = _prepare(scan, detection)
     cuts = [*_cuts_through(_place(volumes, detection), volumes), *_levels(volumes)]

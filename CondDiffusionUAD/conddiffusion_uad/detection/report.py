@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import re
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +24,7 @@ from conddiffusion_uad.protocol.failures import RESEARCH_USE
 from conddiffusion_uad.protocol.job import DetectionJob
 
 LIBRARIES = ("torch", "monai", "SimpleITK", "numpy", "scikit-image", "safetensors", "deepbet")
+_STATUS, _HELD = Path("/proc/self/status"), re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
 
 
 def build(
@@ -37,15 +39,6 @@ def build(
     """The report as JSON values, as `report.schema.json` describes them.
 
     It holds no path and no name of the input, because file names often name patients.
-
-    Args:
-        job: What was asked for.
-        contrast: The scan's contrast.
-        scan: As it was read.
-        bundle: What was computed with.
-        detection: What was found.
-        recorder: What happened.
-        folder: Where the other files lie already.
     """
     recorder.stop()
     return {
@@ -145,6 +138,8 @@ def peak_memory_mb() -> float | None:
         import resource
     except ImportError:
         return None
+    if _STATUS.is_file():  # Linux, where getrusage counts what the parent held when it started this program
+        return round(float(_HELD.findall(_STATUS.read_text("utf-8"))[0]) * 1024 / 1e6, 1)
     unit = 1 if sys.platform == "darwin" else 1024
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
 

@@ -18,8 +18,6 @@ def threshold(
     """The smallest score of a finding.
 
     Args:
-        bundle: What makes the scores.
-        contrast: The scan's.
         healthy_flagged: Fraction of healthy tissue that may be flagged; decides when it is given.
         expected_findings: False findings that may be expected in a healthy brain; None for the usual number.
 
@@ -56,12 +54,8 @@ def promise(
     """What the report says of false findings; None when the bundle promises nothing for the contrast.
 
     Args:
-        bundle: What made the scores.
-        contrast: The scan's.
-        limit: Smallest score of a finding.
         asked: Findings in a healthy brain that the user asked for; None when the user did not.
         min_volume_ml: Of a finding. The promise holds for no smaller ones than were counted.
-        largest: The scan's largest score.
         timesteps: The scan was scored with. The promise holds for the bundle's own, which None stands for.
     """
     known = bundle.expected.get(contrast)

@@ -76,10 +76,6 @@ def evaluate(cases: Sequence[Case], settings: Settings, folder: Path, *, jobs: i
 
     Args:
         cases: With ids of their own.
-        settings: How.
-        folder: That :func:`open_folder` made.
-        jobs: Number of processes.
-        show: Told after each scan.
 
     Raises:
         Failure: Of the bundle, the device or the output.

@@ -31,11 +31,9 @@ def measure(
     """Judge the map of one method.
 
     Args:
-        scored: The map.
         brain: Where it is judged, boolean (z, y, x).
         truth: Lesion inside the brain, same shape.
         spacing: (z, y, x) mm.
-        rule: When a voxel belongs to a finding.
 
     Returns:
         The figures, and the counts of the raw map.
@@ -116,10 +114,8 @@ def doses(
     """What a method makes of implanted lesions; see :class:`MethodRecord`.
 
     Args:
-        implanted: The lesions.
         after, before: Its maps of the scan with them and without them.
         spacing: (z, y, x) in mm.
-        rule: When a voxel belongs to a finding.
     """
     findings = [findings_of(each, spacing, rule) for each in (after, before)]
     return [

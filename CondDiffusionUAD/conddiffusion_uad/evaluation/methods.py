@@ -172,7 +172,6 @@ def existing_map(examined: Examined, settings: Settings) -> Scored:
     """The map that other software made of a scan, resampled (linear) to the scan's grid.
 
     Args:
-        examined: The scan.
         settings: Its ``maps`` hold it under one of the names in :func:`map_files`. Its ``maps_threshold`` is the value
             from which on a voxel is flagged, and becomes the threshold of the score; None ranks the values in their own
             brain instead.

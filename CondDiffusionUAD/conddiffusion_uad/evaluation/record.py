@@ -138,11 +138,6 @@ class Record:
 def save(folder: Path, record: Record, arrays: Mapping[str, np.ndarray] | None = None) -> None:
     """Write a record and its arrays; the record last and in one move, so that what can be read is whole.
 
-    Args:
-        folder: Of the evaluation.
-        record: What was measured.
-        arrays: What else is kept of the scan, such as :func:`count_arrays`.
-
     Raises:
         OSError: They cannot be written.
     """

@@ -39,6 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     cases, noted = _checked(find.some(found, arguments.most), loaded, arguments)
     if settings.dose_response and all(case.truth is not None for case in cases):
         raise BadInput("no_cases", "--dose-response needs healthy scans, and all have labels.", "Add healthy ones.")
+    settings.require_thresholds(loaded, {case.contrast for case in cases})
     if noted:
         line.say("\n".join(["To be known before the evaluation:", *noted]))
     command = shlex.join(["conddiffusion-uad", *sys.argv[1:]])
@@ -79,36 +80,26 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
 def _check(arguments: argparse.Namespace) -> None:
     published, few = arguments.protocol == PUBLISHED, len(arguments.bundle or ()) < 2
     threshold, maps, flagged = arguments.maps_threshold, arguments.maps, arguments.healthy_flagged
+    changed, other = _changes(arguments), "Leave the other out."
+    _require(few or published, f"Several bundles are for --protocol {PUBLISHED}.", "Evaluate one bundle at a time.")
+    running = f"--robustness, --dose-response and --adversarial run the bundle, by the protocol {NATIVE}."
+    _require(not (changed and (maps or published)), running, other)
+    of_faults = arguments.severities is None or arguments.robustness
+    _require(of_faults, "--severities are those of --robustness.", "Say both, or neither.")
+    plain = flagged is None and arguments.baselines in (None, "none")
+    _require(not published or plain, f"--baselines and --healthy-flagged are for the protocol {NATIVE}.", other)
+    _require(not (published and maps), f"--maps are judged by the protocol {NATIVE}.", other)
+    _require(maps is None or Path(maps).is_dir(), f"There is no folder {maps}.", "--maps is a folder of heatmaps.")
+    together = threshold is None or (maps is not None and threshold > 0)
+    _require(together, "--maps-threshold is above 0 and goes with --maps.", "Say both, or neither.")
+    _require(flagged is None or 0 < flagged < 1, "--healthy-flagged is between 0 and 1.", f"Such as {USUAL_FLAGGED}.")
     whole = arguments.jobs >= 1 and arguments.min_volume_ml >= 0 and (arguments.most is None or arguments.most >= 1)
-    for sound, message, hint in (
-        (few or published, f"Several bundles are for --protocol {PUBLISHED}.", "Evaluate one bundle at a time."),
-        (
-            not (_changes(arguments) and (maps or published)),
-            f"--robustness, --dose-response and --adversarial run the bundle, by the protocol {NATIVE}.",
-            "Leave the other out.",
-        ),
-        (
-            arguments.severities is None or arguments.robustness,
-            "--severities are those of --robustness.",
-            "Say both, or neither.",
-        ),
-        (
-            not published or (flagged is None and arguments.baselines in (None, "none")),
-            f"--baselines and --healthy-flagged are for the protocol {NATIVE}.",
-            "Leave the other out.",
-        ),
-        (not (published and maps), f"--maps are judged by the protocol {NATIVE}.", "Leave the other out."),
-        (maps is None or Path(maps).is_dir(), f"There is no folder {maps}.", "--maps is a folder of heatmaps."),
-        (
-            threshold is None or (maps is not None and threshold > 0),
-            "--maps-threshold is above 0 and goes with --maps.",
-            "Say both, or neither.",
-        ),
-        (flagged is None or 0 < flagged < 1, "--healthy-flagged is between 0 and 1.", f"Such as {USUAL_FLAGGED}."),
-        (whole, "--jobs and --most are 1 or more, --min-volume-ml is not negative.", ""),
-    ):
-        if not sound:
-            raise BadInput("bad_option", message, hint)
+    _require(whole, "--jobs and --most are 1 or more, --min-volume-ml is not negative.", "")
+
+
+def _require(sound: bool, message: str, hint: str) -> None:
+    if not sound:
+        raise BadInput("bad_option", message, hint)
 
 
 def _changes(arguments: argparse.Namespace) -> bool:

@@ -51,9 +51,7 @@ def run_tasks(tasks: Sequence[Task], jobs: int, show: Show, done: int = 0) -> li
     """Do all tasks.
 
     Args:
-        tasks: In any order.
         jobs: Number of processes; 1 does them here.
-        show: Told after each.
         done: How many scans were done earlier and count, too.
 
     Returns:

@@ -46,11 +46,6 @@ Kept = tuple[Record, Mapping[str, np.ndarray] | None, Image.Image | None]
 def evaluate(trial: Trial, settings: Settings, folder: Path) -> None:
     """Evaluate a scan and keep its record, and what else the protocol needs of it; a changed scan may be refused.
 
-    Args:
-        trial: Which scan, and how it is changed.
-        settings: How.
-        folder: Of the evaluation.
-
     Raises:
         Failure: The scan as it is, the bundle, the device, a map of other software or the folder cannot be used.
     """

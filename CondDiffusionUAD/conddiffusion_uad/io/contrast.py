@@ -19,7 +19,6 @@ def choose(asked: str, path: str, scan: sitk.Image, warn: Warn = silent) -> str:
 
     Args:
         asked: "auto" or a contrast, which is then believed; what tells otherwise is a warning.
-        path: Where the scan was read from.
         scan: The scan, with what its header tells of its contrast as metadata.
         warn: Is told of what speaks against the contrast that was asked for.
 

@@ -12,7 +12,7 @@ from conddiffusion_uad.io import dicom_file, scan_checks
 from conddiffusion_uad.io.dicom_file import text, unreadable
 from conddiffusion_uad.io.reading import Reading
 from conddiffusion_uad.protocol import result_files
-from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.protocol.failures import BadInput, shown
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -47,7 +47,6 @@ def series_in(path: Path, reading: Reading) -> list[Series]:
     """All series with images in a file, or in a folder and those in it.
 
     Args:
-        path: Of the file or the folder.
         reading: Is told which files are not DICOM.
 
     Raises:
@@ -142,7 +141,7 @@ def choose(found: list[Series], path: Path, reading: Reading) -> Series:
             fitting = [series for series in found if getattr(series, key) == reading.series]
             if len(fitting) == 1:
                 return fitting[0]
-        message = f"There is no single series {reading.series!r} in {path}: {_listed(found)}."
+        message = f"There is no single series {shown(reading.series)} in {path}: {_listed(found)}."
         raise BadInput("bad_option", message, "Choose one by its number, description or UID.")
     if len(found) == 1:
         return found[0]

@@ -71,10 +71,6 @@ class Frame:
 def frames_of(path: Path, dataset: Dataset) -> list[Frame]:
     """The images of a file.
 
-    Args:
-        path: Of the file.
-        dataset: Its header.
-
     Raises:
         BadInput: is_rgb, not_3d or bad_tag.
     """

@@ -33,8 +33,6 @@ def values_of(frames: Sequence[Frame], name: str, reading: Reading) -> tuple[np.
     """The values of images, one behind the other.
 
     Args:
-        frames: The images.
-        name: What the series is called in messages.
         reading: Whether bits that no tag names may be taken for values; is told then.
 
     Returns:

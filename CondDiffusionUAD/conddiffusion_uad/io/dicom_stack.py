@@ -11,7 +11,7 @@ from conddiffusion_uad.io import geometry
 from conddiffusion_uad.io.dicom_frames import Frame
 from conddiffusion_uad.io.grid import Grid
 from conddiffusion_uad.io.reading import Reading
-from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.protocol.failures import BadInput, shown
 from conddiffusion_uad.protocol.stacks import EVERY, SAME_PLACE_MM, split
 
 _SAME_PLANE = 0.01  # largest difference of direction cosines within a stack
@@ -44,8 +44,6 @@ def choose(frames: Sequence[Frame], name: str, reading: Reading) -> Stack:
     """The stack that is meant.
 
     Args:
-        frames: All images of a series.
-        name: What the series is called in messages.
         reading: Says which, if there are several.
 
     Raises:
@@ -74,12 +72,13 @@ def choose(frames: Sequence[Frame], name: str, reading: Reading) -> Stack:
 
 
 def _chosen(stacks: list[Stack], name: str, wanted: str) -> Stack:
-    if wanted.isdecimal() and 1 <= int(wanted) <= len(stacks):
-        return stacks[int(wanted) - 1]
+    numbered = {str(number): stack for number, stack in enumerate(stacks, 1)}
+    if wanted in numbered:
+        return numbered[wanted]
     fitting = [stack for stack in stacks if wanted in stack.told.split(", ")]
     if len(fitting) == 1:
         return fitting[0]
-    message = f"There is no stack {wanted!r} in the series in {name}: {_listed(stacks)}."
+    message = f"There is no stack {shown(wanted)} in the series in {name}: {_listed(stacks)}."
     only = "Leave out --echo: there is one stack only."
     several = f"Choose one by its number, from --echo 1 to --echo {len(stacks)}."
     raise BadInput("bad_option", message, several if len(stacks) > 1 else only)
@@ -189,7 +188,6 @@ def grid_of(stack: Stack, name: str, reading: Reading) -> tuple[Grid, tuple[floa
 
     Args:
         stack: The images, in their order.
-        name: What the series is called in messages.
         reading: Is told when the images are shifted, as with a tilted gantry.
 
     Raises:

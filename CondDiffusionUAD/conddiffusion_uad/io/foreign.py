@@ -45,7 +45,6 @@ def failure(path: Path, otherwise: str, hint: str) -> BadInput:
     """The failure for a file that is none of the formats that are read.
 
     Args:
-        path: Of the file.
         otherwise: What to say when it is not known, either.
         hint: What to do then.
     """

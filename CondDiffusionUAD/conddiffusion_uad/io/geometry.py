@@ -26,7 +26,6 @@ def grid_of(affine: np.ndarray, size: tuple[int, ...], name: str, sheared: str =
     Args:
         affine: 4x4 matrix from voxel indices (x, y, z) to LPS mm.
         size: Voxels along x, y, z.
-        name: What the scan is called in messages.
         sheared: What to say of axes that are not at right angles; empty for the usual sentence.
         reading: Whether it may be thin, or anything.
 

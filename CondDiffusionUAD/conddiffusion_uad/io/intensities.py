@@ -17,7 +17,6 @@ def as_float32(values: np.ndarray, name: str, reading: Reading) -> np.ndarray:
 
     Args:
         values: As they are stored and scaled; what is no number stays. The largest floats that there are become NaN.
-        name: What the scan is called in messages.
         reading: Is told when the smallest value is taken off.
 
     Raises:

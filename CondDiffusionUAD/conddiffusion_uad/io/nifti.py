@@ -57,7 +57,6 @@ def read(path: Path, reading: Reading) -> sitk.Image:
 
     Args:
         path: Of the file; of two (.hdr and .img), either.
-        reading: How.
 
     Returns:
         float32 image in LPS mm; `nifti_geometry.FIELDS` of its header are its metadata. What is outside of the field

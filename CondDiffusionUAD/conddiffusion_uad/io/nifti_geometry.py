@@ -38,7 +38,6 @@ def affine(header: Any, size: tuple[int, ...], name: str, reading: Reading) -> n
     Args:
         header: nibabel's, as it is stored.
         size: Voxels along x, y, z.
-        name: What the scan is called in messages.
         reading: Is told contradictions, or accepts grave ones.
 
     Raises:

@@ -18,7 +18,6 @@ def filled(image: sitk.Image, name: str, reading: Reading, padding: np.ndarray |
 
     Args:
         image: float32.
-        name: What the scan is called in messages.
         reading: Is told when a few voxels inside are filled, too.
         padding: bool (z, y, x), the voxels that hold the value that a tag calls padding; inside of the head it may be
             an intensity like any other.

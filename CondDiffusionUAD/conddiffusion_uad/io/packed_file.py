@@ -12,9 +12,6 @@ class PackedFile(gzip.GzipFile):
 
     It looks for runs of equal bytes only: among the digits of noisy intensities longer repetitions are found by chance,
     seldom, and at the price of half the time.
-
-    Args:
-        stream: Receives the file; it stays open.
     """
 
     def __init__(self, stream: BinaryIO) -> None:

@@ -55,7 +55,6 @@ def read(
     """The values, in the order of the files.
 
     Args:
-        path: Of the file with the header.
         parts: Where the voxels are, as many in each.
         dtype: Of a voxel.
         count: Voxels of all parts.

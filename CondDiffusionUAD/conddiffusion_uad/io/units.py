@@ -23,7 +23,6 @@ def in_mm(affine: np.ndarray, unit: str, name: str, reading: Reading) -> np.ndar
     Args:
         affine: In the header's unit.
         unit: As the header has it; nothing is converted for mm, and when it is empty.
-        name: What the scan is called in messages.
         reading: Is told of any other unit. Lengths that no head has in it are taken as mm.
     """
     if unit.lower() in ("", *MM):

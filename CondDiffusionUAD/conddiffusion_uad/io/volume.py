@@ -69,7 +69,6 @@ def write(image: sitk.Image, path: str | os.PathLike[str], like: sitk.Image | No
 
     Args:
         image: On the grid of `like`.
-        path: Of the file.
         like: The scan that it belongs to, as it was read: when that was NIfTI, the file says in the same words where
             it lies, so that every program lays them onto each other, whatever it makes of these words.
 

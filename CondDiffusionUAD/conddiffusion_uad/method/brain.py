@@ -73,7 +73,6 @@ def slices_of(brain: Brain, context: Sequence[Context], contrast: str | None, in
     """Some axial slices of a brain, on the CPU.
 
     Args:
-        brain: Prepared.
         context: What the denoiser sees beside the noisy slice.
         contrast: The scan's; None when it is not told.
         index: Positions of the slices along z, whole numbers.

@@ -177,7 +177,6 @@ def restore(
     Args:
         bundle, brain, contrast, timesteps, seed: See :func:`score`.
         batch: Slices at once. Their number decides the last digits of the result.
-        progress: Told after every batch; may end the run.
 
     Raises:
         BadInput, BundleFailure, MemoryError, RuntimeError, Cancelled: See :func:`score`.

@@ -29,3 +29,13 @@ def maps(section: Mapping[str, Any]) -> dict[str, str]:
 def timesteps(section: Mapping[str, Any]) -> tuple[int, ...]:
     """The timesteps that its reconstruction uses. Raises KeyError, TypeError or ValueError."""
     return tuple(map(int, section["levels"] if section["format"] == 1 else section["restore"]["timesteps"]))
+
+
+def draws(section: Mapping[str, Any]) -> int:
+    """The samples of the reconstruction at each timestep. Raises KeyError, TypeError or ValueError."""
+    return 1 if section["format"] == 1 else int(section["restore"].get("draws", 1))
+
+
+def samples_for_uncertainty(map_kind: str) -> int:
+    """The least samples of a reconstruction that tell how sure a map of this kind is: it has to do without each."""
+    return 3 if map_kind == "mahalanobis" else 2

@@ -1,4 +1,4 @@
-"""Calibration: how large anomaly maps get in healthy scans that the model has not seen."""
+"""What healthy scans are measured for: how large anomaly maps get in unseen ones, and what their features are like."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.bundle.healthy_features import HealthyFeatures, slice_features
 from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.method.brain import Volume
 from conddiffusion_uad.method.calibration import Calibration
@@ -42,10 +43,7 @@ def healthy_brains(part: Part, contrast: str, grid: Grid, seed: int, *, fitted: 
     """All that a part can show of a contrast in the data that it holds out.
 
     Args:
-        part: Of the corpus.
         contrast: Wanted. Label maps can show each, and so can T1-weighted scans.
-        grid: Of the bundle.
-        seed: Of what is synthetic.
         fitted: Whether to show the data that was learned from instead.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -95,3 +93,37 @@ def _groups(bundle: Bundle, part: Part, contrast: str, seed: int) -> list[list[n
         scored = score(bundle, healthy.brain, contrast, seed=seed)
         (thin if healthy.thin else whole).append(scored.anomaly_map[scored.mask])
     return [*([scan] for scan in whole), *([thin] if thin else [])]
+
+
+def measure_features(bundle: Bundle, corpus: Sequence[Part], seed: int, log: Log) -> Mapping[str, HealthyFeatures]:
+    """Measure the features of healthy scans of each contrast, fitted and held out; none for a model without encoder.
+
+    A contrast that is shown by the data of one kind only is left out.
+    """
+    if not bundle.method.condition.features:
+        return {}
+    result = {}
+    for contrast in bundle.config.contrasts:
+        fitted, unseen = (
+            [scan for part in corpus for scan in _features(bundle, part, contrast, seed, fitted)]
+            for fitted in (True, False)
+        )
+        if unseen and sum(map(len, fitted)) > 1:
+            result[contrast] = measured = HealthyFeatures.measure(fitted, unseen)
+            log(f"{contrast}: features of {measured.scans} healthy scans; others are up to {measured.usual:.2f} away")
+    return result
+
+
+def _features(bundle: Bundle, part: Part, contrast: str, seed: int, fitted: bool) -> Iterator[np.ndarray]:
+    """Features (slices, features) of each scan of a part, and of all its thin volumes together."""
+    grid, thin = bundle.config.grid, []
+    for healthy in healthy_brains(part, contrast, grid, seed, fitted=fitted):
+        middle = len(healthy.brain.volume) // 2
+        shown = slice(middle, middle + 1) if healthy.thin else slice(None)  # the slices of a thin volume are alike
+        features = slice_features(healthy.brain.volume[shown], healthy.brain.mask[shown], grid.spacing, bundle.model)
+        if len(features) and healthy.thin:
+            thin.append(features)
+        elif len(features):
+            yield features
+    if thin:
+        yield np.concatenate(thin)

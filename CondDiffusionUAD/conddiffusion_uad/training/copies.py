@@ -28,10 +28,7 @@ def copy_with(
     """Write the copy and seal it.
 
     Args:
-        bundle: To copy.
-        method: Of the copy.
         output: Its folder; what is there is replaced.
-        told: Further fields of its metadata.
         model: In the plain form, if the method has networks that the bundle does not have.
 
     Raises:

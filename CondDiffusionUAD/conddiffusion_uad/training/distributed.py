@@ -23,12 +23,7 @@ _PATIENCE = timedelta(days=2)  # others wait for the first process to prepare th
 
 
 class Processes:
-    """The processes of a training.
-
-    Args:
-        rank: Number of this one.
-        count: How many there are.
-    """
+    """The processes of a training."""
 
     def __init__(self, rank: int = 0, count: int = 1) -> None:
         self.rank, self.count = rank, count

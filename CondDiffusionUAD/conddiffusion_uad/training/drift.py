@@ -11,19 +11,15 @@ import numpy as np
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.bundle import Bundle
-from conddiffusion_uad.io import contrast as contrasts
 from conddiffusion_uad.io import volume as volumes
 from conddiffusion_uad.method.adapt.drift import Drift
 from conddiffusion_uad.method.brain import Volume
 from conddiffusion_uad.method.restored import Restored
-from conddiffusion_uad.method.run import require_contrast, restore
+from conddiffusion_uad.method.run import restore
 from conddiffusion_uad.model.device import choose
-from conddiffusion_uad.preprocessing import atlas
-from conddiffusion_uad.preprocessing.preparation import prepare
-from conddiffusion_uad.protocol.events import Quiet
-from conddiffusion_uad.protocol.failures import BadInput, Failure
+from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.training.copies import copy_with, require_apart
-from conddiffusion_uad.training.data.data_checks import Problem, leave_out
+from conddiffusion_uad.training.data.loose_scans import prepared_scans
 from conddiffusion_uad.training.environment import TrainingEnvironment
 from conddiffusion_uad.training.progress import TrainingLog
 
@@ -55,11 +51,8 @@ def drift_bundle(name: str, contrast: str, output: Path, environment: TrainingEn
     """Write a copy of a bundle whose noise drifts so that it fits the healthy scans of a folder.
 
     Args:
-        name: Name or folder of a bundle.
         contrast: Of the scans, or "auto" for what their names and tags say.
-        output: Folder of the copy.
         environment: The folder of the scans, and the device.
-        log: Told what is found.
 
     Raises:
         BadInput: ``no_healthy_scan``, ``bad_drift_data``, ``adapts_already`` or ``bad_option`` for such an output.
@@ -95,22 +88,14 @@ def local_brains(
         raise BadInput("no_healthy_scan", f"{folder} holds no scans.", f"Put healthy ones there: {volumes.FORMATS}.")
     if len(files) < FEW:
         log(f"{len(files)} scans are few: what is found may be theirs rather than the scanner's; {FEW} are better")
-    brains, problems = [], []
-    for number, file in enumerate(files):
-        log(f"Preparing {file.name} ({number + 1} of {len(files)})")
-        try:
-            brains.append(_brain(file, contrast, bundle))
-        except Failure as error:
-            problems.append(Problem(file, error.message, error.hint))
-    leave_out(problems, "drift", log, skip_bad=environment.skip_bad and bool(brains))
-    return brains
+    scans = prepared_scans(files, contrast, bundle, "drift", log, skip_bad=environment.skip_bad)
+    return [(_thinned(brain), chosen) for _, brain, chosen in scans]
 
 
 def find_shift(restored: Callable[[float], Iterator[Restored]], shifts: Sequence[float]) -> Found:
     """The shift with the smallest difference of histograms; the one nearest to 0 of equal ones.
 
     Args:
-        restored: Scans and their reconstructions with a shift.
         shifts: To try; 0 is among them.
     """
     tried = {shift: [histogram_difference(of_scan) for of_scan in restored(shift)] for shift in shifts}
@@ -135,14 +120,10 @@ def _restored(bundle: Bundle, brains: Sequence[tuple[Volume, str]], shift: float
         yield restore(drifting, brain, contrast)
 
 
-def _brain(file: Path, contrast: str, bundle: Bundle) -> tuple[Volume, str]:
-    scan = volumes.read(file)
-    chosen = contrasts.choose(contrast, str(file), scan)
-    require_contrast(bundle, chosen)
-    device = bundle.model.device
-    prepared = prepare(scan, grid=bundle.config.grid, atlas=atlas.load(), device=device, progress=Quiet())
-    shown = np.flatnonzero(prepared.mask.any(axis=(1, 2)))
+def _thinned(brain: Volume) -> Volume:
+    """The brain of which only some slices count."""
+    shown = np.flatnonzero(brain.mask.any(axis=(1, 2)))
     kept = shown[np.linspace(0, len(shown) - 1, min(SLICES, len(shown))).round().astype(int)]
-    mask = np.zeros_like(prepared.mask)
-    mask[kept] = prepared.mask[kept]
-    return Volume(prepared.volume, mask, prepared.grid), chosen
+    mask = np.zeros_like(brain.mask)
+    mask[kept] = brain.mask[kept]
+    return replace(brain, mask=mask)

@@ -83,9 +83,6 @@ class Training:
 
     Args:
         network: To be trained, on its device.
-        settings: How long, how fast and by which objective.
-        plan: How it goes on from step to step.
-        judge: Of the network, if there is something to judge it on.
     """
 
     def __init__(self, network: nn.Module, settings: LearningSettings, plan: Plan, judge: Judge | None = None) -> None:
@@ -156,11 +153,6 @@ class Training:
 
     def run(self, checkpoint: Path, log: TrainingLog, every: float = CHECKPOINT_SECONDS) -> None:
         """Train to the end; resumes from the checkpoint if there is one.
-
-        Args:
-            checkpoint: Its file.
-            log: Told how far it is.
-            every: Seconds between two checkpoints.
 
         Raises:
             BadInput: ``other_checkpoint``.

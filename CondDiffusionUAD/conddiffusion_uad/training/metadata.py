@@ -33,8 +33,6 @@ def metadata(recipe: Recipe, corpus: Sequence[Part], encoder: str | None, earlie
     """The fields that MONAI's bundle schema asks for, and what was trained on and what was not.
 
     Args:
-        recipe: Of the training.
-        corpus: That it learned from.
         encoder: Hash of the pre-trained weights that it started from, if any.
         earlier: Bundle that it went on from, if any.
     """

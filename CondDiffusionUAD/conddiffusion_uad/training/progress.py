@@ -55,12 +55,7 @@ class TrainingLog:
 
 
 class ConsoleLog(TrainingLog):
-    """Tells a person on stderr, with a bar if it is a terminal; and TensorBoard, if a folder is given.
-
-    Args:
-        title: Of the bar.
-        board: Folder for TensorBoard's log.
-    """
+    """Tells a person on stderr, with a bar if it is a terminal; and TensorBoard, if a folder is given."""
 
     def __init__(self, title: str, board: Path | None = None) -> None:
         self._title = title

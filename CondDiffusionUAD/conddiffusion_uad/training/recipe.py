@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from conddiffusion_uad.method.parts import KIND, Particular, require_known
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.training import table
 from conddiffusion_uad.training.data.source import Source
+from conddiffusion_uad.training.objectives.diffused_anomalies import DiffusedAnomalies
 from conddiffusion_uad.training.objectives.variance_aware import VarianceAware
-from conddiffusion_uad.training.overrides import override
 from conddiffusion_uad.training.settings import (
     LearningSettings,
+    LesionSettings,
     PretrainSettings,
     SamplingSettings,
     ValidationSettings,
@@ -36,7 +38,7 @@ else:
 
 SHIPPED = Path(__file__).parent / "recipes"
 BASE = "based_on"  # key of a recipe that says only in what it differs from a shipped one
-_TABLES = ("pretrain", "fit", "sampling", "validation", "source")
+_TABLES = ("lesions", "pretrain", "fit", "sampling", "validation", "source")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,7 @@ class Recipe:
         validation: The loss on held-out slices.
         sources: Where the data come from.
         encoder: File of pre-trained weights that the encoder starts from, if any.
+        lesions: How a lesion diffusion learns, if the recipe says that.
         text: The recipe as it was written.
     """
 
@@ -82,6 +85,7 @@ class Recipe:
     validation: ValidationSettings
     sources: tuple[Source, ...]
     encoder: Path | None
+    lesions: LesionSettings | None
     text: str
 
 
@@ -89,7 +93,6 @@ def load(name_or_path: str, assignments: Sequence[str] = ()) -> Recipe:
     """Load a shipped recipe by its name, or the one at a path.
 
     Args:
-        name_or_path: Of the recipe.
         assignments: Values that are changed, see :func:`override`; the recipe's text then has them.
 
     Raises:
@@ -135,6 +138,42 @@ def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     return {**base, **{key: value(key) for key in own}}
 
 
+def override(values: dict[str, Any], assignments: Sequence[str]) -> None:
+    """Change values of a recipe in place.
+
+    Args:
+        values: The recipe's TOML values.
+        assignments: Such as ``fit.betas=[0.9,0.99]`` or ``source.0.weight=0.5``: keys and positions that lead to the
+            value, and the value as JSON, or as it stands when it is none.
+
+    Raises:
+        ValueError: An assignment has no ``=`` or leads nowhere.
+    """
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        *parents, last = path.strip().split(".")
+        try:
+            place: Any = values
+            for key in parents:
+                place = place[_step(place, key)]
+            if not equals:
+                raise KeyError(path)
+            place[_step(place, last)] = _value(text.strip())
+        except (KeyError, IndexError, TypeError) as error:
+            raise ValueError(f"--set {assignment} leads nowhere") from error
+
+
+def _step(place: Any, key: str) -> str | int:
+    return int(key) if isinstance(place, list) and key.isdecimal() else key
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 def _require_same_noise(fit: LearningSettings, bundle: BundleConfig) -> None:
     """Raise ValueError unless the network is trained for what the method asks of it."""
     learned, asked = (getattr(part, "noised", "everywhere") for part in (fit.objective, bundle.method.restore))
@@ -152,11 +191,6 @@ def _bad(path: Path, why: str) -> BadInput:
 def parse(values: Mapping[str, Any], text: str = "", folder: Path = Path()) -> Recipe:
     """The recipe from its TOML values.
 
-    Args:
-        values: What the TOML says.
-        text: The TOML itself.
-        folder: What relative paths in it start from.
-
     Raises:
         KeyError, TypeError or ValueError: Something is missing, unknown or wrong.
     """
@@ -165,6 +199,8 @@ def parse(values: Mapping[str, Any], text: str = "", folder: Path = Path()) -> R
     heading = table.read(_Heading, {key: values[key] for key in _HEADING if key in values}, "the recipe")
     bundle = BundleConfig.from_recipe(values)
     fit = read_fit(values["fit"])
+    if isinstance(fit.objective, DiffusedAnomalies):
+        fit = replace(fit, objective=fit.objective.beside(folder))
     _require_same_noise(fit, bundle)
     if isinstance(fit.objective, Particular):
         fit.objective.require(bundle.method)
@@ -184,6 +220,7 @@ def parse(values: Mapping[str, Any], text: str = "", folder: Path = Path()) -> R
         validation=table.read(ValidationSettings, validation, "validation"),
         sources=sources,
         encoder=folder / heading.encoder if heading.encoder else None,
+        lesions=LesionSettings.read(values["lesions"]) if "lesions" in values else None,
         text=text,
     )
     if recipe.sampling.order == "epochs" and any(source.kind != "scans" for source in recipe.sources):

@@ -12,6 +12,8 @@ from conddiffusion_uad.model.schedule import STEPS
 from conddiffusion_uad.training import table
 from conddiffusion_uad.training.data.augmentation import Augmentation
 from conddiffusion_uad.training.objectives import OBJECTIVES, Objective
+from conddiffusion_uad.training.synthetic_anomalies.diffused.learning import AreaWeighted
+from conddiffusion_uad.training.synthetic_anomalies.diffused.network import LesionNetwork
 from conddiffusion_uad.training.table import Table, require_range
 
 ORDERS = ("mixture", "epochs")
@@ -96,6 +98,27 @@ class PretrainSettings(LearningSettings):
         super().__post_init__()
         if self.width <= 0 or self.width % 32:
             raise ValueError("width is a multiple of 32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LesionSettings(LearningSettings):
+    """How a lesion diffusion learns.
+
+    Attributes:
+        network: What it is made of.
+    """
+
+    network: LesionNetwork
+
+    @classmethod
+    def read(cls, values: Any) -> LesionSettings:
+        """The table ``[lesions]``. Raises ValueError."""
+        if not isinstance(values, Mapping) or not isinstance(values.get("network"), Mapping):
+            raise ValueError("[lesions] lacks network")
+        if "objective" in values:
+            raise ValueError("[lesions] has an unknown key 'objective': there is one only")
+        network = table.read(LesionNetwork, values["network"], "lesions.network")
+        return table.read(cls, {**values, "network": network, "objective": AreaWeighted()}, "lesions")
 
 
 def read_fit(values: Any) -> LearningSettings:

@@ -45,9 +45,7 @@ def severity_bundle(
 
     Args:
         name: Name or folder of a bundle; without ``labels``, one that was fitted here.
-        output: Folder of the copy.
         environment: The data of its recipe, or the folder of the labeled scans, and the device.
-        log: Told what is found.
         labels: Table that says which scans are sick, see :mod:`conddiffusion_uad.training.weak_labels`; None to learn
             from synthetic anomalies.
         contrast: Of the labeled scans; "auto" or None for what their names and tags say.
@@ -88,10 +86,6 @@ def learn_severity(
 
     Args:
         model: Its encoder is what it will be.
-        config: Of its bundle.
-        corpus: What it was fitted to, and what was held out.
-        seed: Of what is synthetic.
-        log: Told how well the plane tells.
 
     Returns:
         What the metadata say of it, ``{"severity": {"auroc", "scans"}}``; empty without the measure.
@@ -162,7 +156,6 @@ def fit_plane(fitted: Sequence[Pair], unseen: Sequence[Pair]) -> Plane:
     """Fisher's discriminant: ``n ~ S^-1 (m_sick - m_healthy)``, and b half way between the means.
 
     Args:
-        fitted: What the plane is found on.
         unseen: Whose healthy halves say how severe healthy scans are.
     """
     healthy, sick = (np.concatenate([pair[side] for pair in fitted]) for side in (0, 1))

@@ -27,9 +27,7 @@ def read(table: type[TableT], values: Any, place: str) -> TableT:
     """A table from its TOML values.
 
     Args:
-        table: A dataclass.
         values: What the TOML says; what is a table of its own there is read already.
-        place: The table's name in the recipe.
 
     Raises:
         ValueError: A key is unknown or missing, or a value is of another type or out of range.

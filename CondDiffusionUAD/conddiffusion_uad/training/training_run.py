@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,20 +12,21 @@ import torch
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.method.condition.encoder import Encoder
+from conddiffusion_uad.method.measures.severity import Severity
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.device import choose
 from conddiffusion_uad.model.encoder import build_encoder
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.training import encoder_file, metadata
 from conddiffusion_uad.training import recipe as recipes
-from conddiffusion_uad.training.calibration import calibrate
+from conddiffusion_uad.training.calibration import calibrate, measure_features
 from conddiffusion_uad.training.data.batches import batches
 from conddiffusion_uad.training.data.corpus import Part
 from conddiffusion_uad.training.distributed import Processes, processes
 from conddiffusion_uad.training.environment import TrainingEnvironment, made
-from conddiffusion_uad.training.healthy_features import measure_features
 from conddiffusion_uad.training.loop import Plan, Training
 from conddiffusion_uad.training.networks.masked_autoencoder import MaskedAutoencoder, patch_grid, seen_patches
+from conddiffusion_uad.training.objectives.diffused_anomalies import DiffusedAnomalies
 from conddiffusion_uad.training.objectives.masked_patches import MaskedPatches
 from conddiffusion_uad.training.progress import TrainingLog
 from conddiffusion_uad.training.recipe import Recipe
@@ -40,10 +42,7 @@ def pretrain_encoder(recipe: Recipe, output: Path, environment: TrainingEnvironm
     """Pre-train the encoder of a recipe and write its weights; resumes from the checkpoint beside them.
 
     Args:
-        recipe: Says everything about the training.
         output: A .safetensors file, or a folder for one.
-        environment: Data and device.
-        log: Told what happens.
 
     Raises:
         BadInput: The recipe or the data cannot be used.
@@ -97,24 +96,24 @@ def fit_bundle(
     log: TrainingLog,
     encoder: Path | None = None,
     start: str | None = None,
+    lesions: Path | None = None,
 ) -> None:
     """Fit the model of a recipe and write it as a bundle; resumes from the checkpoint in ``output``.
 
     Args:
-        recipe: Says everything about the training.
-        output: Folder of the bundle.
-        environment: Data and device.
-        log: Told what happens.
         encoder: Pre-trained weights to start from instead of those that the recipe names.
         start: Name or folder of a bundle with the same network, whose weights the training goes on from.
+        lesions: File of a lesion diffusion that draws anomalies instead of the one that the recipe names.
 
     Raises:
-        BadInput: The recipe, the data, the pre-trained weights or the bundle to start from cannot be used.
+        BadInput: The recipe, the data, the pre-trained weights, the lesion diffusion or the bundle to start from
+            cannot be used.
         BundleFailure: The bundle to start from cannot be loaded, or what was learned cannot be used.
         DeviceFailure: The device is missing.
         OutputFailure: The bundle cannot be written, or is there already.
     """
     environment.require_new(output / name for name in (bundles.METADATA, bundles.WEIGHTS, bundles.RECIPE))
+    recipe, drawer = _with_lesions(recipe, lesions)
     torch.manual_seed(recipe.seed)
     model = recipe.bundle.build()
     model.networks.requires_grad_(False)  # parts of the method that are trained by themselves
@@ -125,10 +124,12 @@ def fit_bundle(
     with processes(environment.device) as (together, device):
         together.check(recipe.fit.batch)
         log = log if together.first else TrainingLog()
+        if others := _trained_apart(recipe):
+            log(others)
         corpus = environment.corpus(recipe, log, together)
         require_healthy(recipe.bundle, corpus)
         model = model.to(device)
-        plan = _plan(recipe, recipe.fit, corpus, device, together, origins=(digest, earlier and earlier.sha256))
+        plan = _plan(recipe, recipe.fit, corpus, device, together, origins=(digest, earlier and earlier.sha256, drawer))
         around = getattr(recipe.fit.objective, "around", None)
         network = model if around is None else around(model).to(device)
         training = Training(network, recipe.fit, plan, _judge(recipe, corpus, model, device, log))
@@ -136,24 +137,18 @@ def fit_bundle(
         if together.first:
             fitted = training.result() if around is None else training.result().model
             graded = learn_severity(fitted, recipe.bundle, corpus, recipe.seed, log)
-            told = metadata.metadata(recipe, corpus, digest, earlier) | graded
+            told = metadata.metadata(recipe, corpus, digest, earlier) | graded | {"lesion_drawer": drawer}
             bundles.save(output, recipe.bundle, fitted, told)
             (output / bundles.RECIPE).write_text(recipe.text, encoding="utf-8", newline="\n")
             bundles.load(str(output))  # only a bundle that can be loaded ends a training
             checkpoint.unlink()
-            log(f"Wrote {output}; now calibrate it")
+            log(f"Wrote {output}; {others or 'now calibrate it'}")
 
 
 def calibrate_bundle(
     folder: Path, environment: TrainingEnvironment, log: TrainingLog, *, gate_only: bool = False
 ) -> None:
     """Calibrate a bundle on the data that its recipe holds out, measure what its input gate compares with, seal it.
-
-    Args:
-        folder: The bundle's.
-        environment: Data, device and number format.
-        log: Told what happens.
-        gate_only: Whether the calibration stays as it is.
 
     Raises:
         BadInput: ``recipe_not_found`` when the folder has no recipe, or the data cannot be used.
@@ -190,6 +185,34 @@ def _encoder(recipe: Recipe) -> Encoder:
     if not isinstance(condition, Encoder):
         raise BadInput("no_encoder", "A model without condition has no encoder.", "Leave out --encoder.")
     return condition
+
+
+def _trained_apart(recipe: Recipe) -> str:
+    """What is to be told of networks of a method that a fit leaves as they are; empty when there is none."""
+    found_here = {part.weights for part in recipe.bundle.method.measures if isinstance(part, Severity)}
+    others = sorted(set(recipe.bundle.method.learned()) - found_here)
+    if not others:
+        return ""
+    return (
+        f"this fits the denoiser only, and {' and '.join(others)} after it: train the map with `python -m "
+        "conddiffusion_uad.training.learned_map` and put it beside the denoiser with make_bundle.py, which calibrates "
+        "the whole (docs/TRAINING.md, A learned anomaly map)"
+    )
+
+
+def _with_lesions(recipe: Recipe, lesions: Path | None) -> tuple[Recipe, str | None]:
+    """The recipe with what draws its anomalies, and the hash of that, if it is drawn. Raises BadInput."""
+    objective = recipe.fit.objective
+    if not isinstance(objective, DiffusedAnomalies):
+        if lesions:
+            raise BadInput(
+                "bad_option",
+                f"No anomaly of the recipe {recipe.name} is drawn by a diffusion model.",
+                "Leave out --lesions, or take the objective diffused_anomalies.",
+            )
+        return recipe, None
+    objective = replace(objective, lesions=str(lesions)) if lesions else objective
+    return replace(recipe, fit=replace(recipe.fit, objective=objective)), objective.drawer().digest
 
 
 def _go_on_from(start: str, model: ConditionedDiffusion, recipe: Recipe) -> Bundle:

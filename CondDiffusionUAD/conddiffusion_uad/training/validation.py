@@ -28,12 +28,6 @@ class Validation:
     """Judges a network by the objective that it is trained for.
 
     An objective with timesteps is asked for each of the validation's.
-
-    Args:
-        recipe: Says how slices are drawn, corrupted and judged.
-        corpus: What it holds out is judged on, see :func:`can_judge`.
-        noise: Makes the noise fields of the model.
-        device: Where the network is.
     """
 
     def __init__(self, recipe: Recipe, corpus: Sequence[Part], noise: Noise, device: torch.device) -> None:

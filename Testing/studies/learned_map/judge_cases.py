@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 from scipy import ndimage
+from second_opinion import implant
 
 from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.evaluation.methods import smoothing_of
@@ -26,7 +27,6 @@ from conddiffusion_uad.training.data.synthesis import INTENSITIES
 from conddiffusion_uad.training.learned_map.material import HELD_OUT_SLICES
 from conddiffusion_uad.training.learned_map.reconstructions import RESTORE
 from conddiffusion_uad.training.learned_map.scans import axis
-from conddiffusion_uad.training.synthetic_anomalies.second_opinion import implant
 
 _SPACING = (2.0, 1.0, 1.0)
 _LGG, _STROKE, _SOOP = 8, 40, 24  # how many of each are judged
@@ -87,7 +87,7 @@ def _recipes(data: Path, bundle: Bundle) -> Iterator[tuple[str, object]]:
     for folder in sorted((val / "lgg").iterdir())[:_LGG]:
         scan, truth = folder / "flair.nii.gz", folder / "seg.nii.gz"
         yield f"lgg_{folder.name}", lambda s=scan, t=truth: _real("lgg", "FLAIR", s, t, bundle)
-    yield "stroke", lambda: _stroke(val / "soop_stroke_flair_z18.npz", bundle)
+    yield "stroke", lambda: _stroke(val / "soop_stroke_flair_z18", bundle)
     for scan in sorted((val / "healthy" / "oasis_t1").glob("*_t1.nii.gz")):
         yield f"healthy_{scan.name[:4]}", lambda s=scan: _real("healthy", "T1", s, None, bundle)
     for scan in sorted((val / "healthy" / "oasis_t1").glob("*_t1.nii.gz"))[::2]:
@@ -100,8 +100,8 @@ def _recipes(data: Path, bundle: Bundle) -> Iterator[tuple[str, object]]:
     yield from _further_healthy(data, bundle)
     for lesions in (False, True):
         kind = "implanted" if lesions else "healthy"
-        yield f"{kind}_soop", lambda w=lesions: _slices(val / "healthy" / "soop_flair_z18.npz", "FLAIR", w, bundle)
-        yield f"{kind}_ixi_t2", lambda w=lesions: _slices(data / "train" / "ixi_t2_slices.npz", "T2", w, bundle)
+        yield f"{kind}_soop", lambda w=lesions: _slices(val / "healthy" / "soop_flair_z18", "FLAIR", w, bundle)
+        yield f"{kind}_ixi_t2", lambda w=lesions: _slices(data / "train" / "ixi_t2_slices", "T2", w, bundle)
 
 
 def _further_healthy(data: Path, bundle: Bundle) -> Iterator[tuple[str, object]]:
@@ -174,13 +174,13 @@ def _rendered(file: Path, contrast: str, lesions: bool, bundle: Bundle) -> Case:
     return _case(group, contrast, _normalized(image, mask), mask, numbers, bundle)
 
 
-def _slices(file: Path, contrast: str, lesions: bool, bundle: Bundle) -> Case:
+def _slices(folder: Path, contrast: str, lesions: bool, bundle: Bundle) -> Case:
     """Real held-out slices, each with its own lesions."""
     if contrast == "FLAIR":
-        inputs = healthy_bank.slices(contrast, 0, False, 18.0, 0.4, (1.0, 1.0), file)
+        inputs = healthy_bank.slices(contrast, True, "clean/*_flair.nii.gz", folder)
         chosen = range(_SOOP)
     else:
-        inputs = healthy_bank.slices(contrast, 3, True, float("nan"), 1.0, (0.94, 1.2), file)
+        inputs = healthy_bank.slices(contrast, False, "*_t2.nii.gz", folder)
         chosen = range(len(inputs.image) - HELD_OUT_SLICES, len(inputs.image))
     images, masks, numbers = [], [], []
     for k in chosen:
@@ -196,17 +196,17 @@ def _slices(file: Path, contrast: str, lesions: bool, bundle: Bundle) -> Case:
     return _case(group, contrast, *map(np.stack, (images, masks, numbers)), bundle, single=True)
 
 
-def _stroke(file: Path, bundle: Bundle) -> Case:
+def _stroke(folder: Path, bundle: Bundle) -> Case:
     images, masks, numbers = [], [], []
-    with np.load(file) as archive:
-        for image, truth in zip(archive["image"][:_STROKE], archive["mask"][:_STROKE], strict=True):
-            brain = ndimage.binary_fill_holes(image > 0)
-            placed, mask, seg = (
-                healthy_bank.centered(a.astype(np.float32), brain, 18.0) for a in (image * brain, brain, truth)
-            )
-            masks.append(mask > 0.5)
-            images.append(_normalized(placed[None], masks[-1][None])[0])
-            numbers.append(((seg > 0.5) & masks[-1]) * (1 + len(numbers)))
+    for file in sorted(folder.glob("*_flair.nii.gz"))[:_STROKE]:
+        image, height = healthy_bank.thin_slice(file)
+        truth = sitk.ReadImage(str(file).replace("_flair.nii.gz", "_flair_seg.nii.gz"))
+        seg = sitk.GetArrayFromImage(truth)[truth.GetDepth() // 2]
+        brain = ndimage.binary_fill_holes(image > 0)
+        placed, mask, lesion = (healthy_bank.centered(values, brain, height) for values in (image, brain, seg > 0))
+        masks.append(mask)
+        images.append(_normalized(placed[None], mask[None])[0])
+        numbers.append((lesion & mask) * (1 + len(numbers)))
     return _case("stroke", "FLAIR", *map(np.stack, (images, masks, numbers)), bundle, single=True)
 
 

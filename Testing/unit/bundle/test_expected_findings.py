@@ -1,10 +1,12 @@
 """What is promised about findings in healthy scans, and whether it holds."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from conddiffusion_uad.bundle.expected_findings import findings, measure
+from conddiffusion_uad.bundle.expected_findings import findings, measure, promised
 from conddiffusion_uad.protocol.expected_findings import MOST, ExpectedFindings
 
 
@@ -22,10 +24,35 @@ def test_scans_that_were_not_counted_have_as_many_findings_as_promised(expected)
     assert expected / 2 < made < expected * 1.6
 
 
+def test_few_scans_promise_what_each_has_where_the_others_have_so_many():
+    thresholds = np.array([1.0, 2.0, 3.0, 4.0])
+    counted = np.array([[4, 0, 0, 0], [2, 2, 1, 0], [3, 1, 0, 0]])
+    told = promised(thresholds, counted, 0.01)
+    # mean 1 at 2.0; where the others have 1 or less, the first has 0 (at 3.0), the second 2 (at 2.0), the third 1 (2.0)
+    assert told.counts == pytest.approx((3, 1, 1 / 3, 1 / 3))
+    assert promised(thresholds, counted[1:2], 0.01).counts == (2, 2, 1, 0), "nothing can be left out of one scan"
+
+
+@pytest.mark.parametrize("asked", [1.0, 3.0])
+def test_few_scans_promise_what_others_have_on_average(asked):
+    thresholds, made = np.linspace(0, 30, 600), []
+    rng = np.random.default_rng(0)
+    for _ in range(300):  # scans that differ in scale, each peak of which is a finding from its height down
+        peaks = [rng.exponential(rng.gamma(6, 0.2), 20) for _ in range(9)]
+        counted = (np.array(peaks)[:, None] >= thresholds[:, None]).sum(-1)
+        with suppress(ValueError):  # where one scan has so many more than all others that no threshold is left
+            limit = promised(thresholds, counted[:8], 0.01).threshold(asked)
+            made.append((peaks[8] >= limit).sum())
+    assert len(made) >= 297
+    assert 0.75 * asked < np.mean(made) < 1.15 * asked
+
+
 def test_fewer_findings_need_a_higher_threshold():
     counted = measure([healthy(seed) for seed in range(6)], 0.001, 0.005)
-    thresholds = [counted.threshold(expected) for expected in (4, 2, 1, 0.5, 0)]
+    thresholds = [counted.threshold(expected) for expected in (4, 2, 1, 0.5)]
     assert thresholds == sorted(thresholds) and thresholds[0] < thresholds[-1]
+    with pytest.raises(ValueError, match="6 healthy scans are too few"):
+        counted.threshold(0)
 
 
 def test_a_promise_that_so_few_scans_cannot_give_is_not_given():

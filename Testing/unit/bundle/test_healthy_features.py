@@ -16,8 +16,8 @@ from conddiffusion_uad.bundle.healthy_features import DIRECTIONS, HealthyFeature
 from conddiffusion_uad.method.condition.none import Unconditional
 from conddiffusion_uad.model.slices import Slices
 from conddiffusion_uad.protocol.failures import BundleFailure
+from conddiffusion_uad.training.calibration import measure_features
 from conddiffusion_uad.training.data.corpus import Part, Scan
-from conddiffusion_uad.training.healthy_features import measure_features
 from conddiffusion_uad.training.recipe import Source
 
 COUNT = 40

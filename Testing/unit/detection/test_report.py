@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -161,6 +163,13 @@ def test_two_reports_of_one_scan_know_each_other() -> None:
 def test_peak_memory_is_what_the_process_has_held() -> None:
     peak = report.peak_memory_mb()
     assert peak is None or 50 < peak < 64_000
+
+
+def test_peak_memory_is_not_that_of_the_program_that_started_the_process() -> None:
+    held = np.ones(250_000_000, np.float32)
+    code = "from conddiffusion_uad.detection.report import peak_memory_mb; print(peak_memory_mb())"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert held.nbytes == 1e9 and (told == "None" or float(told) < 900)
 
 
 def test_equal_steps_of_the_score_are_equal_steps_of_lightness() -> None:

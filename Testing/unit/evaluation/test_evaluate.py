@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 import SimpleITK as sitk
 
 from conddiffusion_uad.app.cli import main
+from conddiffusion_uad.bundle import bundle as bundles
+from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
 from conddiffusion_uad.protocol.failures import EXIT_BAD_INPUT, EXIT_DONE, EXIT_OUTPUT
 
 
@@ -95,6 +98,19 @@ def test_the_report_tells_what_computed_and_what_was_asked(evaluation: Path) -> 
         assert f"{name} {about['options'][name]}" in page or name == "baselines", name
     assert about["options"]["healthy_flagged"] is None and "<th>Threshold</th>" in page
     assert "Computed on" in page and "The bundle does not tell all" in page
+
+
+def test_a_bundle_that_cannot_promise_the_usual_number_is_told_before_any_scan(
+    data: Path, small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noisy = Path(shutil.copytree(small_bundle, tmp_path / "noisy"))
+    bundles.save_expected(noisy, {"T1": ExpectedFindings((1.0, 3.5), (40.0, 5.0), 9)})
+    assert run(data, noisy, tmp_path / "out", "--baselines", "none") == EXIT_BAD_INPUT
+    told = capsys.readouterr().err
+    assert "noisy cannot promise as few findings in healthy T1 scans" in told and "--healthy-flagged" in told
+    assert not (tmp_path / "out").exists()
+    options = ("--baselines", "none", "--healthy-flagged", "0.01", "--most", "1")
+    assert run(data, noisy, tmp_path / "out", *options) == EXIT_DONE
 
 
 def test_maps_of_other_software_are_judged_without_the_model(

@@ -13,7 +13,7 @@ from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.method import parts
 from conddiffusion_uad.method.anomaly_map import ANOMALY_MAPS
 from conddiffusion_uad.method.anomaly_map import learned_inputs as given
-from conddiffusion_uad.method.anomaly_map.combined import Combined
+from conddiffusion_uad.method.anomaly_map.combined import Combined, filled
 from conddiffusion_uad.method.anomaly_map.learned import Learned, LearnedMap
 from conddiffusion_uad.method.anomaly_map.learned_network import LearnedMapNetwork
 from conddiffusion_uad.method.brain import Volume
@@ -189,7 +189,8 @@ def healthy_values(learned: float, residual: float) -> dict[str, object]:
 
 def test_a_combined_map_adds_what_each_finds_unusual_by_its_weight(scene):
     restored, model = scene
-    options = {"residual": {"sign": "hyperintense", "smoothing": "none"}, "learned": {"reconstructed": False}}
+    residual, shown = {"sign": "hyperintense", "smoothing": "none"}, {"reconstructed": False}
+    options = {"residual": residual, "learned": shown, "filled": False}
     learned = Learned(reconstructed=False)(restored, model)
     with pytest.raises(BundleFailure, match="healthy brains"):
         Combined(**options)(restored, model)
@@ -211,10 +212,34 @@ def test_the_brain_itself_says_how_unusual_an_intensity_is(scene, sign):
     volume = np.random.default_rng(0).uniform(0.45, 0.55, restored.mask.shape).astype(np.float32) * restored.mask
     volume[2, 30, 10:22] = {"hyperintense": 0.9, "hypointense": 0.1, "absolute": 0.1}[sign]
     scan = replace(restored, brain=Volume(volume, restored.mask, restored.grid))
-    options = {"residual": {"sign": sign}, "learned": {"reconstructed": False}, "healthy": healthy_values(1.0, 1.0)}
+    options = {"residual": {"sign": sign}, "learned": {"reconstructed": False}, "filled": False}
+    options["healthy"] = healthy_values(1.0, 1.0)
     with_it, without = (Combined(**options, intensity_weight=w)(scan, model) for w in (1, 0))
     assert np.allclose((with_it - without)[2, 30, 10:22], np.log10(12288 / 6), atol=0.03)
     assert np.median((with_it - without)[restored.mask]) == pytest.approx(np.log10(2), abs=0.02)
+
+
+def test_what_is_enclosed_in_a_slice_is_raised_to_what_encloses_it(scene):
+    found = np.zeros((3, 12, 12), np.float32)
+    found[:2, 2:9, 2:9], found[:2, 3:8, 3:8] = 5, 1  # two rims
+    found[0, 2, 5], found[1, 2, 2] = 3, 0  # with a thinner place, and a gap at the corner
+    found[2, 4:6, 4:6] = 2
+    made = filled(found)
+    assert (made[0, 3:8, 3:8] == 3).all() and np.array_equal(made[0] > found[0], found[0] == 1)
+    assert np.array_equal(made[1:], found[1:]), "diagonal steps lead out of the second; the third encloses nothing"
+
+
+def test_a_combined_map_fills_inside_the_brain_alone(scene):
+    restored, model = scene
+    mask = restored.mask.copy()
+    mask[2, 30:34, 30:34] = False  # a gap in the mask, which the brain encloses
+    gap = replace(restored, brain=Volume(restored.volume * mask, mask, restored.grid))
+    healthy = healthy_values(0.5, 0.25)
+    open_map, found = (
+        Combined({"sign": "hyperintense"}, {"reconstructed": False}, healthy, filled=each)(gap, model)
+        for each in (False, True)
+    )
+    assert (found >= open_map).all() and (found > open_map).any() and not found[~mask].any()
 
 
 def test_a_combined_map_is_read_and_written_and_refuses_what_its_maps_do_not_know():
@@ -222,7 +247,11 @@ def test_a_combined_map_is_read_and_written_and_refuses_what_its_maps_do_not_kno
     values = {"kind": "combined", "residual": {"sign": "hypointense"}, "learned": {"twice": True}, "healthy": healthy}
     part = parts.read(ANOMALY_MAPS, values, "anomaly_map.T1")
     assert part == Combined({"sign": "hypointense"}, {"twice": True}, healthy) and part.spacing == Learned().spacing
-    assert parts.written(ANOMALY_MAPS, part) == values | {"residual_weight": 0.5, "intensity_weight": 0.5}
+    assert parts.written(ANOMALY_MAPS, part) == values | {
+        "residual_weight": 0.5,
+        "intensity_weight": 0.5,
+        "filled": True,
+    }
     assert isinstance(part, parts.Learned)
     decreasing = {"scores": [2, 1], "residuals": [1, 2], "scans": 1}
     for wrong in (

@@ -51,6 +51,11 @@ def test_layers_are_the_folders_of_the_engine() -> None:
     assert loose == {"__init__.py", "__main__.py", "py.typed"}
 
 
+def test_each_folder_says_what_lives_there() -> None:
+    for folder in {path.parent for path in ENGINE.rglob("*.py")}:
+        assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))), folder
+
+
 def test_every_import_points_down() -> None:
     upward = [
         f"{path.relative_to(ENGINE)} imports {name}"

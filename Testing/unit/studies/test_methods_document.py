@@ -1,4 +1,4 @@
-"""docs/METHODS.md is what its script writes, and the study does a row once."""
+"""docs/METHODS.md is what its script writes; the study does a row once, and a training once for all that share it."""
 
 from __future__ import annotations
 
@@ -13,27 +13,15 @@ import pytest
 from torch import nn
 
 
-def group(average_precision: float | None = 0.5) -> dict[str, Any]:
-    """Figures of a data set, as an evaluation's summary has them."""
+def scan(average_precision: float | None = 0.5, healthy: bool = False) -> dict[str, Any]:
+    """Figures of a scan."""
+    judged = {"average_precision": average_precision, "flagged_fraction": 0.012, "false_findings": 3}
+    methods = {"model": judged, "random": {**judged, "average_precision": None if healthy else 0.25}}
+    return {"healthy": healthy, "prevalence": None if healthy else 0.021, "seconds": 4.5, "methods": methods}
 
-    def interval(mean: float | None) -> dict[str, Any]:
-        return {"mean": mean, "low": None, "high": None, "n": 3}
 
-    method = {
-        "average_precision": interval(average_precision),
-        "healthy": {"flagged_fraction": interval(0.012), "false_findings": interval(3.4)},
-    }
-    return {
-        "dataset": "mslub",
-        "contrast": "T2",
-        "scans": 3,
-        "labeled_scans": 2,
-        "healthy_scans": 1,
-        "prevalence": interval(0.021),
-        "seconds": {"total": interval(12.3), "reconstruct": interval(4.5)},
-        "peak_memory_mb": 900.0,
-        "methods": {"model": method},
-    }
+def group(*scans: dict[str, Any]) -> dict[str, Any]:
+    return rows._group("mslub", "T2", scans)
 
 
 def test_the_document_is_what_the_script_writes() -> None:
@@ -42,58 +30,89 @@ def test_the_document_is_what_the_script_writes() -> None:
     )
 
 
+def test_a_group_is_the_mean_of_its_scans_and_what_is_not_known_is_left_out() -> None:
+    made = group(scan(0.5), scan(0.25), scan(None, healthy=True))
+    assert (made["scans"], made["healthy_scans"], made["prevalence"]) == (3, 1, pytest.approx(0.021))
+    assert made["methods"]["model"] == {"average_precision": 0.375, "flagged": 0.012, "findings": 3}
+    assert group(scan(None))["methods"]["model"] == {"average_precision": None, "flagged": None, "findings": None}
+
+
 def test_the_table_shows_what_was_measured_and_names_what_was_not() -> None:
-    of = {"parameters": 1_230_000, "samples": 8000, "groups": [rows._group(group())]}
-    other = {**of, "groups": [rows._group(group(None))]}
-    text = "\n".join(document._table({rows.SHIPPED: {**of, "samples": None}, "trial": of, "dae": other}))
-    assert "| `trial` | 8,000 | 0.500 | 1.20% | 3.4 | 12.3 | 900 | 1.23 M |" in text
-    assert "| `dae` | 8,000 |  | 1.20% |" in text and "### mslub T2" in text and "2.1% of the brain" in text
+    cost = {"parameters": 1_230_000, "samples": 8000, "seconds": 12.34, "peak_memory_mb": 899.6}
+    of = {**cost, "groups": [group(scan(), scan(None, healthy=True))]}
+    shipped, other = {**of, "samples": None}, {**of, "groups": [group(scan(None), scan(None, healthy=True))]}
+    text = "\n".join(document._table({rows.SHIPPED[0]: shipped, "trial": of, "dae": other}))
+    assert "| `trial` | 8,000 | 1.23 M | 12.3 | 900 |" in text and "| `residual` |  | 1.23 M |" in text
+    precision, healthy = text[text.index("### Average") : text.index("### Healthy")], text[text.index("### Healthy") :]
+    assert "mslub T2 (2)" in precision and "| 0.021 |" in precision
+    assert "| `trial` | 0.500 |" in precision and "| random | 0.250 |" in precision and "| `dae` |  |" in precision
+    assert "| `dae` | 3.0 (1.20%) |" in healthy
     (missing,) = (line for line in text.splitlines() if line.startswith("Not measured yet"))
     assert "`pddpm`" in missing and "`dae`" not in missing and "`trial`" not in missing
     assert "No figure" not in text and "No figure" in "\n".join(document._table({}))
 
 
-def test_a_row_that_has_its_figures_is_left_alone_and_others_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[str, ...]] = []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """The steps that are asked of the program, which does what one sees of them; nothing is detected or judged."""
+    known: list[tuple[str, ...]] = []
 
     def program(arguments: tuple[str, ...]) -> int:
-        asked.append(arguments)
-        if arguments[0] == "evaluate":
-            output = Path(arguments[arguments.index("--output") + 1])
-            output.mkdir(parents=True)
-            (output / "summary.json").write_text(json.dumps({"groups": [group()]}))
+        known.append(arguments)
+        folder = Path(arguments[arguments.index("--output") + 1] if arguments[1] == "fit" else arguments[2])
+        made = folder / (rows.bundles.RECIPE if arguments[1] == "fit" else rows.bundles.CALIBRATION)
+        made.parent.mkdir(parents=True, exist_ok=True)
+        made.touch()
         return 0
 
+    bundle = SimpleNamespace(model=nn.Linear(2, 1), trainable=nn.Linear(2, 1), metadata={"held_out": []})
+    bundle.to = lambda _: bundle
     monkeypatch.setattr(rows, "program", program)
-    monkeypatch.setattr(rows.bundles, "load", lambda _: SimpleNamespace(model=nn.Linear(2, 1)))
-    recipe = tmp_path / "pddpm" / "bundle" / "configs" / "recipe.toml"
+    monkeypatch.setattr(rows.bundles, "load", lambda _: bundle)
+    monkeypatch.setattr(rows.bundles, "save", lambda folder, *_: (folder / "configs").mkdir(parents=True))
+    monkeypatch.setattr(rows, "_detection", lambda *_: (1.5, 700.0))
+    monkeypatch.setattr(rows.Judge, "__call__", lambda self, bundle, baselines=(): [group(scan())])
+    return known
+
+
+def asking(work: Path, names: str) -> list[str]:
+    return f"--data d --val v --measured scan --work {work} --samples 16 --rows {names}".split()
+
+
+def test_a_row_that_has_its_figures_is_left_alone_and_others_go_on(tmp_path: Path, asked: list) -> None:
+    recipe = tmp_path / "pddpm" / "bundle" / rows.bundles.RECIPE
     recipe.parent.mkdir(parents=True)
     recipe.touch()  # fitted already
-    common = ["--data", "d", "--val", "v", "--work", str(tmp_path), "--rows", "pddpm,dae", "--samples", "16"]
-    rows.main(common)
-    steps = [(arguments[0], *arguments[1:2]) for arguments in asked]
-    assert steps == [
-        ("evaluate", "v"),
-        ("train", "calibrate"),
-        ("evaluate", "v"),
-        ("train", "fit"),
-        ("train", "calibrate"),
-        ("evaluate", "v"),
-    ]
-    rows.main(common)
-    assert len(asked) == 6
+    for row in rows.SHIPPED:
+        (tmp_path / row).mkdir()
+    rows.main(asking(tmp_path, "pddpm,dae"))
+    assert [arguments[1] for arguments in asked] == ["calibrate", "fit", "calibrate"]
+    rows.main(asking(tmp_path, "pddpm,dae"))
+    assert len(asked) == 3
     figures = json.loads((tmp_path / rows.FIGURES).read_text())
-    assert list(figures) == [rows.SHIPPED, "pddpm", "dae"] and figures["dae"]["samples"] == 16
-    assert figures["dae"]["parameters"] == 3
-    assert figures["dae"]["groups"][0]["methods"]["model"]["average_precision"] == 0.5
+    assert list(figures) == [*rows.SHIPPED, "pddpm", "dae"]
+    assert figures["dae"]["samples"] == 16 and figures["residual"]["samples"] is None
+    assert (figures["dae"]["parameters"], figures["dae"]["seconds"]) == (3, 1.5)
     with pytest.raises(SystemExit):
-        rows.main([*common[:-3], "diad"])
+        rows.main(asking(tmp_path, "diad"))
 
 
-def test_a_step_that_fails_ends_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_differ_only_in_restoring_and_scoring_share_a_training(tmp_path: Path, asked: list) -> None:
+    for row in rows.SHIPPED:
+        (tmp_path / row).mkdir()
+    rows.main(asking(tmp_path, "trial,cddpm,feature_space,mahalanobis,severity"))
+    steps = [
+        (arguments[1], arguments[arguments.index("--recipe") + 1]) for arguments in asked if "--recipe" in arguments
+    ]
+    assert steps == [("fit", "trial"), ("fit", "cddpm"), ("fit", "severity")]
+    written = (tmp_path / "mahalanobis" / "bundle" / rows.bundles.RECIPE).read_text("utf-8")
+    assert 'kind = "mahalanobis"' in written and "samples = 16" in written
+
+
+def test_a_step_that_fails_ends_the_study(tmp_path: Path, asked: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    for row in rows.SHIPPED:
+        (tmp_path / row).mkdir()
     monkeypatch.setattr(rows, "program", lambda arguments: 2)
     with pytest.raises(SystemExit):
-        rows.main(["--data", "d", "--val", "v", "--work", str(tmp_path)])
-    assert not (tmp_path / rows.SHIPPED / rows.FIGURES).exists()
+        rows.main(asking(tmp_path, "trial"))
+    assert not (tmp_path / "trial" / rows.FIGURES).exists()

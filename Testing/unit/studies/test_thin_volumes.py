@@ -17,6 +17,7 @@ from conddiffusion_uad.preprocessing import atlas
 from conddiffusion_uad.preprocessing.preparation import prepare
 from conddiffusion_uad.protocol.events import Quiet
 from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.training.data import healthy_bank
 
 
 def test_slices_of_heads_lie_where_the_command_says_without_their_skull(tmp_path: Path) -> None:
@@ -57,3 +58,19 @@ def test_subjects_lesions_and_the_cleanest_keep_their_names(tmp_path: Path) -> N
     scan = volumes.read(tmp_path / "out" / names[2], thin=True)
     assert Grid.of(truth).size == Grid.of(scan).size
     assert sitk.GetArrayFromImage(truth)[4].sum() == 25
+
+
+def test_thin_volumes_are_a_source_of_single_slices_at_their_height(tmp_path: Path) -> None:
+    image, brain = head()
+    half = np.array([2.0, 1.0])  # mm: rows and columns of a slice whose rows are half as many
+    stored = np.stack([image[::2], 0.5 * image[::2]]).astype(np.float32)
+    np.savez(tmp_path / "t2.npz", image=stored)
+    options = ["--contrast", "T2", "--skull", "--z", "18", "--pixel", *map(str, half)]
+    main([str(tmp_path / "t2.npz"), str(tmp_path / "out"), *options])
+    made = healthy_bank.slices("T2", True, "*_t2.nii.gz", tmp_path / "out")
+    assert made.kind == "slices" and made.heights.tolist() == [18.0, 18.0]
+    assert (made.tissue[0] > 0).sum() == pytest.approx(brain.sum(), rel=0.05)
+    assert np.array_equal(made.image[0], made.image[1]), "each slice is normalized by itself"
+    assert np.isnan(healthy_bank.slices("T2", False, "*_t2.nii.gz", tmp_path / "out").heights).all()
+    with pytest.raises(ValueError, match="holds no thin volumes"):
+        healthy_bank.slices("T2", True, "*_t2.nii.gz", tmp_path)

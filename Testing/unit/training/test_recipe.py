@@ -9,7 +9,7 @@ from tiny_recipe import TINY_MODEL
 
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.training import recipe as recipes
-from conddiffusion_uad.training.overrides import override
+from conddiffusion_uad.training.recipe import override
 
 RECIPE = (
     TINY_MODEL

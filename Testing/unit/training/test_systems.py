@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import SimpleITK as sitk
 import tomli_w
+from lesion_drawers import unlearned_drawer
 from thin_files import disks, write_thin
+from tiny_systems import TINY, tiny
 
 from conddiffusion_uad.app.cli import main
 from conddiffusion_uad.bundle import bundle as bundles
@@ -24,62 +26,10 @@ from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.training import recipe as recipes
 from conddiffusion_uad.training.table import Table
 
-TINY = {
-    "grid": {
-        "size": [24, 24, 24],
-        "spacing": [8.0, 8.0, 8.0],
-        "origin": [-92.0, -78.0, -90.0],
-        "direction": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
-    },
-    "denoiser": {"base": 8, "multipliers": [1, 2], "blocks": 1, "head_channels": 8, "groups": 4},
-    "source": [{"kind": "scans", "files": "t1/*.nii.gz", "contrast": "T1", "weight": 1.0, "held_out": 3}],
-    "validation": {"every": 0},
-}
-SMALLER = {"size": 12, "stride": 12, "side": 4, "draws": 3, "steps": 20, "cells": 4, "smallest": 2, "rank": 2}
-"""What parts say in pixels or passes, for slices of 24 x 24; used where a part has such a field."""
-
 
 def systems() -> list[str]:
     """The recipes that are based on another one."""
     return sorted(path.stem for path in recipes.SHIPPED.glob("*.toml") if recipes.BASE in path.read_text())
-
-
-def smaller(part: Any, keys: Callable[[str], bool] = lambda key: True) -> Any:
-    """A part of a recipe for tiny slices."""
-    if not isinstance(part, dict):
-        return part
-    return {key: SMALLER[key] if key in SMALLER and keys(key) else smaller(value, keys) for key, value in part.items()}
-
-
-def tiny(name: str) -> dict[str, Any]:
-    """The recipe of a system with another grid, a tiny network, and hardly anything to learn."""
-    values = recipes.tomllib.loads(recipes.load(name).text)
-    for key in ("restore", "noise", "adapt"):
-        if key in values:
-            values[key] = smaller(values[key])
-    if isinstance(values["noise"], dict) and values["noise"]["kind"] == "simplex":
-        values["noise"] |= {"octaves": 3, "wavelength": 16.0}
-    if isinstance(values["condition"], dict) and "block_inplanes" in values["condition"]:
-        values["condition"] |= {"features": 8, "block_inplanes": [8, 8, 16, 16]}
-    if values["condition"] != "none":
-        graded = [{**part, "features": 8} for part in values.get("measures", ()) if part["kind"] == "severity"]
-        values["measures"] = ["disagreement", "latent_dissimilarity", *graded]
-    map_of_t1 = values["anomaly_map"]["T1"]
-    if map_of_t1["kind"] == "residual":
-        map_of_t1 |= {"sign": "absolute", "tissue": "any"}  # the ball is bright
-    values["anomaly_map"] = {"T1": map_of_t1}
-    fit = values["fit"]
-    fit |= {"samples": 16, "batch": 8, "warm_up": 0, "precision": "fp32", "objective": smaller(fit["objective"])}
-    sources = TINY["source"]
-    if name == "vat":  # which wants to tell sources apart
-        parts = (("t1/0[0-3]*.nii.gz", 1), ("t1/0[4-8]*.nii.gz", 2))
-        sources = [{**sources[0], "files": files, "held_out": held_out} for files, held_out in parts]
-    grid = TINY["grid"]
-    if (
-        values["condition"] != "none" and values["condition"].get("norm") == "instance"
-    ):  # more than one pixel at the end
-        grid = {**grid, "size": [48, 48, 24], "spacing": [4.0, 4.0, 8.0]}
-    return {**values, **TINY, "grid": grid, "fit": fit, "source": sources}
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +61,10 @@ def test_a_system_is_trained_calibrated_and_used(
     (tmp_path / "recipe.toml").write_text(tomli_w.dumps(tiny(name)))
     bundle = tmp_path / name
     common = ["--data", str(data), "--device", "cpu"]
-    assert main(["train", "fit", "--recipe", str(tmp_path / "recipe.toml"), "--output", str(bundle), *common]) == 0
+    fit = ["train", "fit", "--recipe", str(tmp_path / "recipe.toml"), "--output", str(bundle), *common]
+    if name == "lesion-simulator":  # which draws by what `train lesions` made
+        fit += ["--lesions", str(unlearned_drawer(tmp_path / "lesions.safetensors", contrasts=("T1",)))]
+    assert main(fit) == 0
     assert main(["train", "calibrate", str(bundle), "--precision", "fp32", *common]) == 0
     loaded = bundles.load(str(bundle)).to("cpu", "fp32")
     scan, ready = prepared(loaded.config.grid)

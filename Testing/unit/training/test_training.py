@@ -106,6 +106,17 @@ def test_a_bundle_is_fitted_calibrated_and_tells_how(calibrated: Path, data: Pat
     assert told["calibrated_with"] == {"device": "cpu", "precision": "fp32"}
 
 
+def test_a_fit_tells_at_once_which_networks_it_leaves_as_they_are(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = ("--set", "fit.samples=8", "--set", "validation.every=0", "--output", tmp_path / "apart")
+    learned = '{"T2": {"kind": "learned", "mirrored": false}}'
+    assert train(data, "fit", *tiny, "--set", f"anomaly_map={learned}") == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert "fits the denoiser only, and learned_map after it" in lines[0] and "make_bundle.py" in lines[0]
+    assert "make_bundle.py" in lines[-1] and "now calibrate it" not in lines[-1]
+
+
 def test_the_threshold_flags_what_it_says(calibrated: Path, data: Path) -> None:
     bundle, recipe = bundles.load(str(calibrated)), recipe_of(data)
     head = Anatomy("spheres", tissue_fractions(label_map(), _enlarged(), recipe.bundle.grid))

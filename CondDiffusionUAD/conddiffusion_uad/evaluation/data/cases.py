@@ -118,13 +118,6 @@ def examine(
 ) -> Examined:
     """Bring a case to the grid of a bundle, as a detection does.
 
-    Args:
-        case: Which.
-        grid: Of the bundle.
-        skull: See :func:`prepare`.
-        device: That strips the skull.
-        progress: Told the steps.
-
     Raises:
         BadInput: What :func:`volumes.read` and :func:`prepare` raise.
     """

@@ -27,8 +27,6 @@ def problems(
     scan is found only when it is read.
 
     Args:
-        cases: All cases of an evaluation.
-        trained_on: What is known about the bundle's training.
         allow_trained: Whether a case that the bundle was trained on is only noted.
     """
     found = [problem for case in cases for problem in _missing(case)]

@@ -19,7 +19,6 @@ def find(places: Sequence[str | Path], contrasts: Sequence[str]) -> list[Case]:
 
     Args:
         places: Folders, whose layout is recognized or named as in ``wmh:PATH``, and datalists.
-        contrasts: Which scans are wanted.
 
     Raises:
         BadInput: ``no_data_set`` when a place does not exist, ``no_cases`` when it holds no scan of these contrasts,

@@ -20,12 +20,7 @@ _CUT = 0.01  # share of a lesion outside of the scan that is told
 
 
 def label_problems(cases: Sequence[Case], grids: Mapping[Path, Grid]) -> list[Problem]:
-    """Look at the label map of cases that share it, and its meaning.
-
-    Args:
-        cases: At least one.
-        grids: Of their scans.
-    """
+    """Look at the label map of cases that share it, and its meaning."""
     truth = cases[0].truth
     try:
         read_grid(truth)

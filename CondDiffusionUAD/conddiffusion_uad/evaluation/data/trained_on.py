@@ -51,10 +51,6 @@ class TrainedOn:
     def of(cls, bundle: Bundle, data: Path | None = None) -> TrainedOn:
         """What a bundle and, if they are at hand, its training data tell.
 
-        Args:
-            bundle: The bundle.
-            data: Folder or datalist that it was trained on.
-
         Raises:
             BadInput: The training data cannot be read, or the recipe, without which they tell nothing.
         """

@@ -63,8 +63,6 @@ def bootstrap_mean(
     Args:
         values: One a scan; None and NaN are not defined and left out.
         patients: Whose scan it is, same length.
-        resamples: How many sets of patients to draw.
-        seed: Of the draw; the same gives the same interval.
 
     Raises:
         ValueError: The lengths differ.
@@ -94,9 +92,6 @@ def bootstrap_pooled(
     Args:
         counts: One a scan, all in the same bins; see :meth:`ScoreCounts.merged`.
         patients: Whose scan it is, same length.
-        statistic: Computed from the sum of the counts.
-        resamples: How many sets of patients to draw.
-        seed: Of the draw; the same gives the same interval.
     """
     names = sorted(set(patients))
     if not names:
@@ -135,7 +130,6 @@ def permutation_test(
         a, b: One value of each method a scan; a scan that lacks either (None or NaN) is left out.
         patients: Whose scan it is, same length.
         permutations: The most sign changes to try.
-        seed: Of the draw; the same gives the same p.
 
     Raises:
         ValueError: The lengths differ.

@@ -33,7 +33,6 @@ def surface_figures(
         flagged: Boolean, (z, y, x).
         truth: Boolean, same shape.
         spacing: (z, y, x) in mm.
-        tolerance_mm: See :data:`TOLERANCE_MM`.
 
     Returns:
         Both None when either is empty.

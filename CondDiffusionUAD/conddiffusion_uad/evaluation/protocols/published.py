@@ -133,8 +133,6 @@ def summarize(records: Sequence[Record], load: Load, seed: int) -> dict[str, Any
 
     Args:
         records: Of all scans and bundles; a scan counts if all bundles have one of it.
-        load: The arrays of a record.
-        seed: Of the folds.
     """
     bundles = 1 + max(record.bundle for record in records)
     number = {case: sum(record.case == case for record in records) for case in {record.case for record in records}}

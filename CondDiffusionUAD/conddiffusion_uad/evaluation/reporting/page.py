@@ -49,7 +49,6 @@ def page(about: Values, records: Sequence[Record], summary: Values, picture: Loa
         about: What was asked, evaluation.json. "bundles" (each with "name" and "sha256"), "protocol", "options",
             "software", "commands", "date", "noted" and "failures" (each with "id", "code", "message") are shown as far
             as they are there.
-        records: Of all scans.
         summary: See :func:`conddiffusion_uad.evaluation.reporting.summary.summarize`, or of the published protocol
             :func:`conddiffusion_uad.evaluation.protocols.published.summarize`.
         picture: The strip of a record's id as PNG; None if there is none.

@@ -67,8 +67,6 @@ class Attack:
 
         Args:
             model: In its plain form, which gradients can follow.
-            restorer: Of its method.
-            slices: To change.
             seeds: Of the noise, the same in all steps.
             where: Whose residual counts, boolean (B, 1, H, W), not empty.
         """
@@ -106,11 +104,6 @@ def within(slices: Slices, change: torch.Tensor) -> torch.Tensor:
 
 def worst_cases(bundle: Bundle, examined: Examined, seed: int) -> Iterator[dict[str, Any]]:
     """How far changes of each aim and size move the residual in a scan.
-
-    Args:
-        bundle: Loaded, on the device that computes.
-        examined: The scan.
-        seed: Of the noise, and of the random changes.
 
     Yields:
         ``aim``, ``size``; ``usual``, ``random`` and ``worst``, the mean residuals of healthy tissue or of lesion in the

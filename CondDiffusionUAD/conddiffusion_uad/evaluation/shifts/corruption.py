@@ -184,9 +184,7 @@ def corrupt(scan: sitk.Image, brain: sitk.Image, name: str, severity: int, seed:
     Args:
         scan: float32, 3-D, any orientation.
         brain: Its brain mask on the same grid, not empty.
-        name: One of :data:`CORRUPTIONS`.
         severity: 1 (mild) to 5 (severe).
-        seed: Of the random pattern.
 
     Returns:
         float32 image on the same grid.

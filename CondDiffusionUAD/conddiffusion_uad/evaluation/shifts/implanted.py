@@ -62,9 +62,7 @@ def implant(
     Args:
         scan: float32, 3-D, any orientation.
         brain: Its brain mask on the same grid, not empty.
-        contrast: "T1", "T2" or "FLAIR".
         number: Of the round, from 1 to :data:`ROUNDS`.
-        seed: Of places and outlines.
 
     Returns:
         float32 image on the same grid, and the lesions for which there was a place, the largest first.

@@ -91,9 +91,6 @@ class LowRank:
         """What the steps lower, a scalar.
 
         Args:
-            model: With the changes.
-            slices: Some of the scan.
-            seeds: Of these slices.
             step: Each has noise of its own.
         """
         level = torch.full((len(slices),), self.timestep, device=slices.image.device)

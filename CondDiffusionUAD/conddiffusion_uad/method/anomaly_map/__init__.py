@@ -31,7 +31,6 @@ class AnomalyMap(Protocol):
         """The map on the grid of ``restored``: float32 (z, y, x), not negative, 0 outside the mask.
 
         Args:
-            restored: The scan and its reconstructions.
             model: What they were made with; ``model.networks`` holds the networks of the method's parts.
         """
 

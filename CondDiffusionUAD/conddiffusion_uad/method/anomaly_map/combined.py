@@ -2,6 +2,7 @@
 
 Each is wrong in its own way, so that what several of them find unusual stands out, and what one alone sees is not lost
 as it would be in a product. Adding ``-log p`` is Fisher's way to combine tests (1932), with the weights of Good (1955).
+What an unusual rim encloses in a slice, such as a cyst or the dead core of a tumor, is at least as unusual as the rim.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 from torch import nn
 
 from conddiffusion_uad.method.anomaly_map.learned import Learned
@@ -40,6 +42,7 @@ class Combined:
         healthy: A :class:`Calibration` for each of :data:`MAPS`; empty until they are measured.
         residual_weight: Of the residual; the learned map has 1.
         intensity_weight: Of the intensity.
+        filled: Whether what is enclosed in a slice is raised to what encloses it.
     """
 
     residual: Mapping[str, Any]
@@ -47,6 +50,7 @@ class Combined:
     healthy: Mapping[str, Any] = field(default_factory=dict)
     residual_weight: float = 0.5
     intensity_weight: float = 0.5
+    filled: bool = True
 
     def __post_init__(self) -> None:
         if not (self.residual_weight >= 0 and self.intensity_weight >= 0):
@@ -120,7 +124,8 @@ class Combined:
         """The map of :meth:`maps` that are there already."""
         scores = {name: self._calibrations[name].score(maps[name], restored.mask) for name in MAPS}
         unusual = scores["learned"] + np.float32(self.residual_weight) * scores["residual"]
-        return unusual + np.float32(self.intensity_weight) * self._intensity(restored)
+        unusual += np.float32(self.intensity_weight) * self._intensity(restored)
+        return np.where(restored.mask, filled(unusual), 0) if self.filled else unusual
 
     def _intensity(self, restored: Restored) -> np.ndarray:
         """``-log10`` of the share of the brain that is as bright, or as dark, or as far from the median."""
@@ -132,3 +137,15 @@ class Combined:
             values = np.abs(volume - np.median(volume)) if values is None else values
             found[mask] = -np.log10(1 - (ranked(values) - 0.5) / volume.size)
         return found
+
+
+def filled(found: np.ndarray) -> np.ndarray:
+    """What is enclosed in its slice by larger values, raised to the smallest that has to be passed on the way out.
+
+    That is morphological reconstruction by erosion from the border (Vincent 1993), where diagonal steps lead out, too.
+
+    Args:
+        found: float32 (z, y, x).
+    """
+    slices = (sitk.GrayscaleFillhole(sitk.GetImageFromArray(each), True) for each in found)
+    return np.stack([sitk.GetArrayFromImage(each) for each in slices])

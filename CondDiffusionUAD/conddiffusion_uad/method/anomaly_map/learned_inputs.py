@@ -78,7 +78,6 @@ def with_reconstruction(inputs: SliceInputs, samples: torch.Tensor) -> SliceInpu
     """The channels with what the denoiser made of the slices.
 
     Args:
-        inputs: From :func:`slice_inputs`.
         samples: Reconstructions at half size, 0 to 1, (samples, B, 1, H / 2, W / 2).
     """
     mean, spread = samples.mean(0), samples.amax(0) - samples.amin(0)

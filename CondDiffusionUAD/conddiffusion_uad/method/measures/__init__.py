@@ -19,12 +19,7 @@ class ScanMeasure(Protocol):
     """One or several figures, or curves. A measure with a network of its own is also ``parts.Learned``."""
 
     def __call__(self, restored: Restored, model: ConditionedDiffusion) -> Mapping[str, float | Sequence[float]]:
-        """The figures by their names, finite numbers or lists of them.
-
-        Args:
-            restored: The scan and its reconstructions.
-            model: What they were made with.
-        """
+        """The figures by their names, finite numbers or lists of them."""
 
 
 MEASURES: Mapping[str, type[ScanMeasure]] = {

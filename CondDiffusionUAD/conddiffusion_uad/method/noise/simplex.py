@@ -82,7 +82,6 @@ def simplex_noise(
     Args:
         seeds: One non-negative integer a field; the same seed gives the same field, whatever else is in the batch.
         height, width: Size of a field in pixels.
-        octaves: Number of scales.
         persistence: Amplitude ratio of an octave to the one before it.
         wavelength: Period of the first octave in pixels.
         device: Where the field is evaluated. The random numbers are drawn on the CPU, so devices agree.

@@ -45,11 +45,6 @@ class Restorer(Protocol):
         """Estimates of the healthy slices in [0, 1], not clamped, float32 (samples, B, 1, H, W).
 
         Their mean is the reconstruction, how far they disagree its uncertainty.
-
-        Args:
-            model: Trained.
-            slices: On the model's device.
-            seeds: The seeds of these slices.
         """
 
 

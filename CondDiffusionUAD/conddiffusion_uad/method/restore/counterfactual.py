@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
-from conddiffusion_uad.method.checks import require_timesteps, require_whole
+from conddiffusion_uad.method.checks import require_whole
 from conddiffusion_uad.method.measures.severity import Severity
+from conddiffusion_uad.method.restore.each_timestep import EachTimestep
 from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.schedule import STEPS, CosineSchedule
@@ -40,7 +41,7 @@ FIRST = 1  # the timestep that a clean slice is said to have: there, the noise h
 
 
 @dataclass(frozen=True)
-class Counterfactual:
+class Counterfactual(EachTimestep):
     """One sample for each timestep.
 
     Attributes:
@@ -58,7 +59,7 @@ class Counterfactual:
     saliency: str = ""
 
     def __post_init__(self) -> None:
-        require_timesteps(self.timesteps)
+        super().__post_init__()
         require_whole(self, steps=STEPS)
         if Walk.length(min(self.timesteps), self.steps) < 1:
             raise ValueError(f"with {self.steps} steps, timesteps begin at {FIRST + STEPS // self.steps}")
@@ -76,10 +77,6 @@ class Counterfactual:
     def plain(self) -> bool:
         """Whether it needs networks that gradients can follow; see ``Method.plain``."""
         return bool(self.saliency)
-
-    @property
-    def samples(self) -> int:
-        return len(self.timesteps)
 
     def passes(self, height: int, width: int) -> int:
         """See ``Restorer``."""
@@ -118,13 +115,7 @@ class Counterfactual:
 
 
 def saliency(model: ConditionedDiffusion, slices: Slices, weights: str) -> torch.Tensor:
-    """How much the severity of each slice depends on each pixel, (B, 1, H, W), not negative.
-
-    Args:
-        model: In its plain form.
-        slices: On its device.
-        weights: Name of the network that keeps the plane of the severity.
-    """
+    """How much the severity of each slice depends on each pixel, (B, 1, H, W), not negative."""
     with torch.enable_grad():
         image = slices.image.detach().clone().requires_grad_(True)
         severity = model.networks[weights](model.encoder(slices.with_image(image)).float()).sum()
@@ -136,9 +127,6 @@ class Walk:
     """Steps of MONAI's DDIM scheduler between timesteps at equal distances: ``FIRST``, ``FIRST + stride``, ...
 
     Args:
-        model: Trained.
-        slices: Where the walk begins.
-        condition: Of the slices.
         steps: That the whole way would have.
     """
 

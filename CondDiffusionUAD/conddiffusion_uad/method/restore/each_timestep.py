@@ -1,4 +1,4 @@
-"""What restorers have in common that make one sample for each timestep, from one pass of the network."""
+"""What restorers have in common that make one sample for each timestep."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ class EachTimestep:
         return len(self.timesteps)
 
     def passes(self, height: int, width: int) -> int:
-        """See ``Restorer``."""
-        return len(self.timesteps)
+        """See ``Restorer``; one a sample, unless a restorer says otherwise."""
+        return self.samples

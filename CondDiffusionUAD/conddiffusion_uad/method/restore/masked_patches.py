@@ -20,7 +20,7 @@ from typing import ClassVar
 
 import torch
 
-from conddiffusion_uad.method.checks import require_timesteps
+from conddiffusion_uad.method.restore.each_timestep import EachTimestep
 from conddiffusion_uad.method.restore.patched import count_squares, require_squares, squares
 from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
@@ -32,7 +32,7 @@ MOST_TURNS = 16
 
 
 @dataclass(frozen=True)
-class MaskedPatches:
+class MaskedPatches(EachTimestep):
     """One sample for each timestep, put together from windows whose patches were hidden in turn.
 
     Attributes:
@@ -51,16 +51,12 @@ class MaskedPatches:
     noised: ClassVar[str] = "in patches of a window"
 
     def __post_init__(self) -> None:
-        require_timesteps(self.timesteps)
+        super().__post_init__()
         require_squares(self.size, self.stride)
         if type(self.side) is not int or not is_number(self.side, 1, self.size):
             raise ValueError("side is a whole number of pixels from 1 to size")
         if type(self.turns) is not int or not is_number(self.turns, 2, MOST_TURNS):
             raise ValueError(f"turns is a whole number from 2 to {MOST_TURNS}")
-
-    @property
-    def samples(self) -> int:
-        return len(self.timesteps)
 
     def passes(self, height: int, width: int) -> int:
         """See ``Restorer``."""
@@ -96,10 +92,7 @@ def deal(shape: torch.Size, side: int, passes: int, generator: torch.Generator) 
     """In which pass each patch of an image is visible, whole numbers (1, H, W); about as many in each.
 
     Args:
-        shape: H and W.
         side: Of a patch in pixels.
-        passes: How many.
-        generator: Source of the randomness.
     """
     rows, columns = (-(-extent // side) for extent in shape)
     order = torch.randperm(rows * columns, generator=generator).view(rows, columns) % passes

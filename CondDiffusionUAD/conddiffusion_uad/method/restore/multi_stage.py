@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from conddiffusion_uad.method.checks import require_timesteps, require_whole
+from conddiffusion_uad.method.checks import require_whole
+from conddiffusion_uad.method.restore.each_timestep import EachTimestep
 from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.schedule import STEPS
@@ -30,7 +31,7 @@ MOST_ROUNDS = 20
 
 
 @dataclass(frozen=True)
-class MultiStage:
+class MultiStage(EachTimestep):
     """One sample for each timestep, the reconstruction of its last stage.
 
     Attributes:
@@ -50,15 +51,11 @@ class MultiStage:
     change: float = 0.01
 
     def __post_init__(self) -> None:
-        require_timesteps(self.timesteps)
+        super().__post_init__()
         for name, low, high in (("threshold", 1e-6, 1), ("sigma", 0.1, 64), ("change", 0, 1)):
             if not is_number(getattr(self, name), low, high):
                 raise ValueError(f"{name} is a number from {low:g} to {high}")
         require_whole(self, smallest=10**6, rounds=MOST_ROUNDS)
-
-    @property
-    def samples(self) -> int:
-        return len(self.timesteps)
 
     def passes(self, height: int, width: int) -> int:
         """See ``Restorer``."""

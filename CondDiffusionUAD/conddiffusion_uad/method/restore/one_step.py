@@ -42,9 +42,6 @@ def estimates(
     """What the model makes of slices in some passes, float32 (passes, B, 1, H, W).
 
     Args:
-        model: Trained.
-        slices: On its device.
-        seeds: Of these slices.
         passes: Timestep of each, and the stream of seeds that its noise comes from.
         condition: (B, D), if it is another than the encoder's.
     """

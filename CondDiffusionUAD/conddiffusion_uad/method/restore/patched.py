@@ -19,7 +19,7 @@ from typing import ClassVar
 
 import torch
 
-from conddiffusion_uad.method.checks import require_timesteps
+from conddiffusion_uad.method.restore.each_timestep import EachTimestep
 from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.slices import Slices
@@ -29,7 +29,7 @@ MOST = 1024  # pixels of a square's side
 
 
 @dataclass(frozen=True)
-class Patched:
+class Patched(EachTimestep):
     """One sample for each timestep, put together from squares that were noised one at a time.
 
     Attributes:
@@ -44,12 +44,8 @@ class Patched:
     noised: ClassVar[str] = "in one square"
 
     def __post_init__(self) -> None:
-        require_timesteps(self.timesteps)
+        super().__post_init__()
         require_squares(self.size, self.stride)
-
-    @property
-    def samples(self) -> int:
-        return len(self.timesteps)
 
     def passes(self, height: int, width: int) -> int:
         """See ``Restorer``."""

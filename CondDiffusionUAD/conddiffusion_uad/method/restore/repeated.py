@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import torch
 
-from conddiffusion_uad.method.checks import require_timesteps, require_whole
+from conddiffusion_uad.method.checks import require_whole
+from conddiffusion_uad.method.restore.each_timestep import EachTimestep
 from conddiffusion_uad.method.restore.one_step import estimates
 from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
@@ -23,7 +24,7 @@ MOST = 100  # draws
 
 
 @dataclass(frozen=True)
-class Repeated:
+class Repeated(EachTimestep):
     """Some samples at each timestep, each from one forward pass.
 
     Attributes:
@@ -35,16 +36,12 @@ class Repeated:
     draws: int = 10
 
     def __post_init__(self) -> None:
-        require_timesteps(self.timesteps)
+        super().__post_init__()
         require_whole(self, draws=MOST)
 
     @property
     def samples(self) -> int:
         return self.draws * len(self.timesteps)
-
-    def passes(self, height: int, width: int) -> int:
-        """See ``Restorer``."""
-        return self.samples
 
     def __call__(self, model: ConditionedDiffusion, slices: Slices, seeds: Seeds) -> torch.Tensor:
         """Estimates of the healthy slices, float32 (draws * timesteps, B, 1, H, W), draw by draw."""

@@ -8,13 +8,16 @@ import numpy as np
 import torch
 
 from conddiffusion_uad.protocol.job import CONTRASTS
-from conddiffusion_uad.training.data.choices import PROBE, normalized, one_of, random_contrast
 from conddiffusion_uad.training.data.prepared import Anatomy
 from conddiffusion_uad.training.data.slabs import Slabs, View
 from conddiffusion_uad.training.data.synthesis import (
+    PROBE,
     degrade,
     gamma,
     ghosted,
+    normalized,
+    one_of,
+    random_contrast,
     random_grid,
     render,
     tissue_intensities,
@@ -33,10 +36,6 @@ class AnatomySampler:
 
     Args:
         anatomies: They stay where they are, mapped from disk; what is drawn goes to the device.
-        device: Where images are made.
-        view: What is looked at.
-        contrasts: Of the scans.
-        ghosting: Share of the scans with ghosts.
         seed: Of the choice of voxels whose percentiles scale the intensities.
     """
 
@@ -117,9 +116,7 @@ def synthesize(
         fractions: (B, tissues + 1, H, W), see :class:`Anatomy`, each between 0 and 1.
         intensities: Mean of each tissue, (B, tissues).
         probes: Fractions of voxels of the whole brain, (B, voxels, tissues).
-        generator: Source of randomness.
         per_scan: How many slices in a row are of one scan, and share what is random but noise.
-        ghosting: Share of the scans with ghosts.
 
     Returns:
         (B, 1, H, W).

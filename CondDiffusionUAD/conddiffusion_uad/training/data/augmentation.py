@@ -54,7 +54,6 @@ class Augmentation(Table):
             volume: (depth, height, width) in [0, 1].
             z: Which; those beyond the volume are empty.
             spacing: Along x, y, z, mm.
-            generator: Source of randomness.
 
         Returns:
             float32 (slices, height, width).

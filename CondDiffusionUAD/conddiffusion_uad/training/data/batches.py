@@ -11,9 +11,11 @@ import torch
 
 from conddiffusion_uad.model.fast.parallel import single_threads
 from conddiffusion_uad.protocol.failures import BadInput
+from conddiffusion_uad.protocol.job import CONTRASTS
+from conddiffusion_uad.training.data.anatomy_sampler import AnatomySampler
 from conddiffusion_uad.training.data.augmentation import Augmentation
 from conddiffusion_uad.training.data.corpus import Part, Scan
-from conddiffusion_uad.training.data.sampling import BatchSampler
+from conddiffusion_uad.training.data.scan_sampler import ScanSampler
 from conddiffusion_uad.training.data.slabs import Slabs, View, around
 from conddiffusion_uad.training.recipe import Recipe
 
@@ -41,14 +43,41 @@ class Sampler(Protocol):
     def draw(self, count: int, generator: torch.Generator) -> Slabs: ...
 
 
-class Mixture:
-    """Slabs of all sources according to their weights, synthesized and augmented as :mod:`sampling` does.
+class BatchSampler:
+    """Batches mixed from the parts of a corpus according to the weights of their sources.
 
     Args:
-        sampler: Draws the slabs.
-        size: Slabs in a batch.
-        scans: How many there are.
+        corpus: What is drawn from; sources without weight are not.
+        contrasts: What label maps, and T1 scans, are turned into.
     """
+
+    def __init__(
+        self,
+        corpus: Sequence[Part],
+        device: torch.device,
+        view: View,
+        contrasts: Sequence[str] = CONTRASTS,
+        ghosting: float = 0.0,
+    ) -> None:
+        corpus = [part for part in corpus if part.source.weight]
+        self._weights = torch.tensor([part.source.weight for part in corpus])
+        self._samplers = [
+            AnatomySampler(part.fit, device, view, contrasts, ghosting)
+            if part.source.kind == "labels"
+            else ScanSampler(part.fit, device, view, contrasts)
+            for part in corpus
+        ]
+
+    def draw(self, count: int, generator: torch.Generator) -> Slabs:
+        """A batch of slabs."""
+        chosen = torch.multinomial(self._weights, count, replacement=True, generator=generator)
+        counts = torch.bincount(chosen, minlength=len(self._samplers)).tolist()
+        drawn = enumerate(zip(self._samplers, counts, strict=True))
+        return Slabs.cat([sampler.draw(n, generator).of_source(place) for place, (sampler, n) in drawn if n])
+
+
+class Mixture:
+    """Batches that a sampler draws without end."""
 
     def __init__(self, sampler: Sampler, size: int, scans: int = 0) -> None:
         self.size = size
@@ -66,10 +95,7 @@ class Epochs:
 
     Args:
         scans: To go through, each with the position of its source; they stay on disk.
-        size: Slabs in a batch.
-        seed: Of the order.
         augmentation: Of the volumes before the slice is taken.
-        view: What is looked at.
 
     Raises:
         BadInput: ``no_training_data`` when there are fewer scans than slabs in a batch.
@@ -113,10 +139,7 @@ def batches(
     """The batches of a recipe. Raises BadInput("no_training_data") when there is nothing to fill one with.
 
     Args:
-        recipe: Says how they are drawn.
         corpus: What is learned from; sources without weight are not.
-        size: Slabs in a batch.
-        device: Where images are made.
         augment: Whether scans that are gone through epoch by epoch are augmented.
     """
     corpus = [part for part in corpus if part.source.weight]
@@ -138,7 +161,6 @@ class Ahead(Generic[Drawn]):
         draw: What to draw for a step; called from several threads.
         threads: How many, and how many steps ahead; none where drawing and computing would only take the processor
             from each other.
-        steps: In all.
     """
 
     def __init__(self, draw: Callable[[int], Drawn], threads: int, steps: int) -> None:

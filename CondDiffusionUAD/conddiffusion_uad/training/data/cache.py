@@ -17,6 +17,7 @@ from conddiffusion_uad.io.resources import resources
 from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.preprocessing import atlas as atlases
 from conddiffusion_uad.protocol.failures import OutputFailure
+from conddiffusion_uad.training.data.data_checks import hash_of
 from conddiffusion_uad.training.data.prepared import Anatomy, Scan
 from conddiffusion_uad.training.data.source import Source
 
@@ -50,10 +51,6 @@ class Cache:
 
     An entry appears in one move when it is whole, so a killed preparation goes on where it was. An entry whose content
     does not agree with its hashes counts as missing.
-
-    Args:
-        folder: Made if needed.
-        grid: Of the bundle.
 
     Raises:
         OutputFailure: ``cannot_write`` when the folder cannot be made.
@@ -110,11 +107,7 @@ class Cache:
 
 
 def _about(array: np.ndarray) -> dict[str, Any]:
-    return {"shape": array.shape, "dtype": array.dtype.name, "sha256": _digest(array)}
-
-
-def _digest(array: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+    return {"shape": array.shape, "dtype": array.dtype.name, "sha256": hash_of(array)}
 
 
 def _mapped(path: Path, shape: list[int], dtype: str, sha256: str) -> np.ndarray:
@@ -123,6 +116,6 @@ def _mapped(path: Path, shape: list[int], dtype: str, sha256: str) -> np.ndarray
         raise ValueError(f"{path} is not whole")
     flat = torch.from_file(str(path), shared=False, size=int(np.prod(shape)), dtype=_DTYPES[dtype])
     array = flat.numpy().reshape(shape)
-    if _digest(array) != sha256:
+    if hash_of(array) != sha256:
         raise ValueError(f"{path} is damaged")
     return array

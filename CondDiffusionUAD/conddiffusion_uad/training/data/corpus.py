@@ -47,12 +47,7 @@ def load_corpus(
     """Find, check and prepare all sources; what is in the cache already is taken from there.
 
     Args:
-        sources: Of the recipe.
         data: A folder or a datalist, see :func:`find`.
-        grid: Of the bundle.
-        cache: Folder of prepared data.
-        log: Told what happens.
-        skip_bad: Whether to go on without files that cannot be used.
 
     Raises:
         BadInput: ``no_training_data`` when the data are missing, or a source leaves nothing to learn from;

@@ -62,7 +62,7 @@ def _check_scan(entry: Entry) -> str:
     size = _head_ml(scan)
     if not HEAD_ML[0] <= size <= HEAD_ML[1] and not is_thin(scan):
         raise BadInput("not_a_brain", f"What it shows measures {size:.0f} ml: that is no brain and no head.")
-    return _hash(sitk.GetArrayViewFromImage(scan))
+    return hash_of(sitk.GetArrayViewFromImage(scan))
 
 
 def _head_ml(scan: sitk.Image) -> float:
@@ -77,10 +77,11 @@ def _check_labels(entry: Entry) -> str:
     tissue_ml = np.count_nonzero(tissue_labels(labels)) * np.prod(labels.GetSpacing()) / 1000
     if tissue_ml < LEAST_TISSUE_ML:
         raise BadInput("no_brain", f"Its FreeSurfer labels mark only {tissue_ml:.0f} ml of brain.")
-    return _hash(sitk.GetArrayViewFromImage(labels))
+    return hash_of(sitk.GetArrayViewFromImage(labels))
 
 
-def _hash(values: np.ndarray) -> str:
+def hash_of(values: np.ndarray) -> str:
+    """SHA-256 of an array's values."""
     return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
 
 

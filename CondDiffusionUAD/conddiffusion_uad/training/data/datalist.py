@@ -50,7 +50,6 @@ def find(sources: Sequence[Source], data: Path) -> list[list[Entry]]:
     """The files of each source.
 
     Args:
-        sources: Of the recipe.
         data: A folder, in which the sources' patterns are looked for; or a datalist, of which each source gets the
             entries of its kind and contrast.
 

@@ -25,7 +25,6 @@ from conddiffusion_uad.preprocessing.registration import register
 from conddiffusion_uad.protocol.events import Quiet
 from conddiffusion_uad.training.data.anatomy import TISSUES, brain_of, tissue_labels
 from conddiffusion_uad.training.data.crop import crop_to
-from conddiffusion_uad.training.data.slice_outline import outline
 from conddiffusion_uad.training.data.synthesis import INTENSITIES
 
 VERSION = 1  # of what the cache holds; raise it when a preparation changes
@@ -56,18 +55,16 @@ class Inputs:
     heights: np.ndarray
 
 
-def cached(file: Path, folder: Path, prepared: Callable[[Path], Inputs]) -> Inputs:
-    """Prepare a file, or take what was prepared from the same bytes before.
+def cached(source: Path, folder: Path, prepared: Callable[[Path], Inputs]) -> Inputs:
+    """Prepare a source, or take what was prepared from the same bytes before.
 
     Args:
-        file: Source file.
-        folder: Cache, made if needed.
-        prepared: What prepares the file.
+        source: File, or folder of thin volumes.
     """
-    kept = folder / f"{_digest(file, prepared)[:24]}.npz"
+    kept = folder / f"{_digest(source, prepared)[:24]}.npz"
     if kept.is_file():
         return read(kept)
-    inputs = prepared(file)
+    inputs = prepared(source)
     folder.mkdir(parents=True, exist_ok=True)
     write(kept, inputs)
     return inputs
@@ -96,10 +93,14 @@ def packed(inputs: Inputs) -> Inputs:
     return replace(inputs, image=np.rint(255 * inputs.image.astype(np.float32)).astype(np.uint8))
 
 
-def _digest(file: Path, prepared: Callable[[Path], Inputs]) -> str:
-    """Hash of a file's bytes and of how it is prepared."""
+def _digest(source: Path, prepared: Callable[[Path], Inputs]) -> str:
+    """Hash of the bytes of a file, or of a folder's files, and of how it is prepared."""
     function, given = (prepared.func, prepared.args) if isinstance(prepared, partial) else (prepared, ())
-    return hashlib.sha256(file.read_bytes() + f"{VERSION} {function.__name__} {given}".encode()).hexdigest()
+    content = hashlib.sha256()
+    for file in sorted(source.rglob("*.nii.gz")) if source.is_dir() else [source]:
+        content.update(file.read_bytes())
+    content.update(f"{VERSION} {function.__name__} {given}".encode())
+    return content.hexdigest()
 
 
 _ARRAYS = ("image", "tissue", "heights")
@@ -153,7 +154,6 @@ def fine_volume(
     """A scan prepared as in a detection, but on the fine grid.
 
     Args:
-        image: As :func:`volumes.read` returns it.
         limits: Percentiles of the intensities in the brain that become 0 and 1.
 
     Returns:
@@ -174,35 +174,38 @@ def fine_volume(
     return volume, mask, prepared.registration.to_atlas
 
 
-def slices(
-    contrast: str, turns: int, skull: bool, height: float, cleanest: float, pixel: tuple[float, float], file: Path
-) -> Inputs:
-    """Single axial slices.
+def slices(contrast: str, known_height: bool, pattern: str, folder: Path) -> Inputs:
+    """The single axial slices that the thin volumes of a folder show.
 
     Args:
-        contrast: Theirs.
-        turns: Quarter turns counterclockwise that bring anterior up.
-        skull: Whether it is there.
-        height: Of the slices in the atlas, mm; NaN when unknown.
-        cleanest: Share of the slices with the fewest white-matter hyperintensities (``bright``) that is taken.
-        pixel: Size of the turned slices' pixels, mm (rows, columns).
-        file: Archive with ``image`` (n, rows, columns), perhaps ``bright`` (n,).
+        known_height: Whether they lie where their files say, or anywhere.
+        pattern: Which files, within the folder.
+        folder: Of thin volumes in the atlas' space, 1 mm in plane, 0 outside the brain.
+
+    Raises:
+        ValueError: There are none.
     """
-    with np.load(file) as archive:
-        images = archive["image"].astype(np.float32)
-        bright = archive["bright"] if "bright" in archive else np.zeros(len(images))
-    stack, tissues = [], []
-    for position in np.sort(np.argsort(bright, kind="stable")[: round(cleanest * len(images))]):
-        image = np.rot90(images[position], turns)
-        image = image if pixel == (1.0, 1.0) else np.clip(ndimage.zoom(image, pixel, order=1), 0, None)
-        brain = outline(image) if skull else ndimage.binary_fill_holes(image > 0)
-        if brain is None or not brain.any():
-            continue
-        placed, mask = (centered(values, brain, height) for values in (image * brain, brain.astype(np.float32)))
-        low, high = np.percentile(placed[mask > 0.5], _LIMITS)
-        stack.append(np.where(mask > 0.5, np.clip((placed - low) / (high - low), 0, 1), 0).astype(np.float16))
-        tissues.append(_tissues(stack[-1][None], mask[None] > 0.5, contrast)[0])
-    return Inputs("slices", contrast, np.stack(stack), np.stack(tissues), np.full(len(stack), height, np.float32))
+    files = sorted(folder.glob(pattern))
+    if not files:
+        raise ValueError(f"{folder} holds no thin volumes {pattern}")
+    stack, tissues, heights = [], [], []
+    for file in files:
+        image, height = thin_slice(file)
+        brain = ndimage.binary_fill_holes(image > 0)
+        heights.append(height if known_height else float("nan"))
+        placed, mask = (centered(values, brain, heights[-1]) for values in (image, brain))
+        low, high = np.percentile(placed[mask], _LIMITS)
+        stack.append(np.where(mask, np.clip((placed - low) / (high - low), 0, 1), 0).astype(np.float16))
+        tissues.append(_tissues(stack[-1][None], mask[None], contrast)[0])
+    return Inputs("slices", contrast, np.stack(stack), np.stack(tissues), np.array(heights, np.float32))
+
+
+def thin_slice(file: Path) -> tuple[np.ndarray, float]:
+    """What a thin volume shows, float32 (y, x), and how high it lies in its space, mm."""
+    volume = volumes.read(file, thin=True)
+    middle = (volume.GetDepth() - 1) / 2
+    height = volume.TransformContinuousIndexToPhysicalPoint((0.0, 0.0, middle))[2]
+    return sitk.GetArrayViewFromImage(volume)[int(middle)].copy(), round(height, 3)
 
 
 def centered(image: np.ndarray, brain: np.ndarray, height: float) -> np.ndarray:
@@ -233,15 +236,15 @@ def _tissues(volume: np.ndarray, mask: np.ndarray, contrast: str) -> np.ndarray:
 
 
 def recipe(data: Path) -> Mapping[Path, Callable[[Path], Inputs]]:
-    """Which files of the development data are healthy inputs, and how each is prepared."""
+    """Which files and folders of the development data are healthy inputs, and how each is prepared."""
     train = data / "train"
     found: dict[Path, Callable[[Path], Inputs]] = {}
     for folder in ("labels_synthseg", "labels_synthsr"):
         found.update(dict.fromkeys(sorted((train / folder).glob("*.nii.gz")), labels))
     for folder, pattern in (("oasis_t1", "*_t1.nii.gz"), ("ixi_t1_2mm", "*.nii.gz")):
         found.update(dict.fromkeys(sorted((train / folder).glob(pattern)), partial(scan, "T1")))
-    found[train / "soop_flair_z18.npz"] = partial(slices, "FLAIR", 0, False, 18.0, 0.45, (1.0, 1.0))
-    found[train / "ixi_t2_slices.npz"] = partial(slices, "T2", 3, True, float("nan"), 1.0, (0.94, 1.2))
+    found[train / "soop_flair_z18"] = partial(slices, "FLAIR", True, "clean/*_flair.nii.gz")
+    found[train / "ixi_t2_slices"] = partial(slices, "T2", False, "*_t2.nii.gz")
     for name, contrast in (("p01_s1", "T1"), ("p01_s1", "T2"), ("p01_s1", "FLAIR")):
         found[train / "ms_mild_raw" / f"{name}_{contrast.lower()}.nii.gz"] = partial(scan, contrast)
     for contrast in ("T1", "T2", "FLAIR"):

@@ -98,11 +98,8 @@ def textured(
     """Smooth variation inside tissue: one slow field for each of fluid, gray and white, and a fine one for all.
 
     Args:
-        sampled: Healthy tissue.
         fields: Three slow channels, and a fine one.
-        lattice: Where it was sampled.
         strengths: Relative standard deviations of fluid, gray, white and of the fine field.
-        palette: Of the scan.
     """
     slow = fields[0].on(lattice)
     spread = abs(palette.white - palette.fluid)

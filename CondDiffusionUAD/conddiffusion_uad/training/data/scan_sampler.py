@@ -10,10 +10,20 @@ import torch
 
 from conddiffusion_uad.protocol.job import CONTRASTS
 from conddiffusion_uad.training.data.anatomy import TISSUES
-from conddiffusion_uad.training.data.choices import PROBE, normalized, one_of, random_contrast
 from conddiffusion_uad.training.data.prepared import Scan
 from conddiffusion_uad.training.data.slabs import Slabs, View, around
-from conddiffusion_uad.training.data.synthesis import degrade, gamma, random_grid, remap, tissue_intensities, warp
+from conddiffusion_uad.training.data.synthesis import (
+    PROBE,
+    degrade,
+    gamma,
+    normalized,
+    one_of,
+    random_contrast,
+    random_grid,
+    remap,
+    tissue_intensities,
+    warp,
+)
 
 # Set by hand for this project.
 _REMAP_SHARE = 0.65  # of T1 scans that become another contrast: few real scans have another one
@@ -44,8 +54,6 @@ class ScanSampler:
 
     Args:
         scans: They stay where they are, mapped from disk; what is drawn goes to the device.
-        device: Where images are made.
-        view: What is looked at.
         contrasts: That T1-weighted scans are turned into.
         seed: Of the choice of voxels whose percentiles scale the intensities.
     """

@@ -6,14 +6,18 @@ resolution, bias field and noise are random too. Anatomy comes as tissue fractio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
+import numpy as np
 import torch
 from torch.nn import functional
 
 from conddiffusion_uad.training.data.anatomy import INTENSITIES, TISSUES
 
 RANDOM = "random"  # a contrast of its own: every tissue anywhere between black and white
+PROBE = 4096  # voxels of a volume that its percentiles are estimated from
+_RANDOM_SHARE = 0.1  # of scans with a contrast of their own, so that none is learned by heart; set by hand
 
 
 def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> torch.Tensor:
@@ -99,7 +103,6 @@ def render(
     Args:
         fractions: (B, tissues, H, W), each between 0 and 1.
         intensities: (B, tissues).
-        generator: Source of randomness.
         per_scan: How many slices in a row are of one scan, and share what is random.
         texture: Largest relative standard deviation of a smooth field inside each tissue.
 
@@ -133,7 +136,6 @@ def degrade(
 
     Args:
         images: (B, 1, H, W), intensities of about 0 to 1.
-        generator: Source of randomness.
         per_scan: How many slices in a row are of one scan, and share what is random but noise.
         strength: Scales all the effects; 0 leaves the images alone.
     """
@@ -152,8 +154,6 @@ def ghosted(images: torch.Tensor, share: float, generator: torch.Generator, *, p
 
     Args:
         images: (B, 1, H, W).
-        share: Of the scans that get ghosts, 0 to 1.
-        generator: Source of randomness.
         per_scan: How many slices in a row are of one scan.
     """
     if not share:
@@ -202,3 +202,22 @@ def remap(images: torch.Tensor, sources: torch.Tensor, targets: torch.Tensor) ->
     y0, y1 = targets.gather(1, upper - 1), targets.gather(1, upper)
     weight = ((flat - x0) / (x1 - x0).clamp(min=1e-6)).clamp(0, 1)  # two points may be one
     return (y0 + weight * (y1 - y0)).view_as(images)
+
+
+def random_contrast(contrasts: Sequence[str], generator: torch.Generator) -> str:
+    """One of the contrasts, or now and then one of its own."""
+    if torch.rand(1, generator=generator) < _RANDOM_SHARE:
+        return RANDOM
+    return contrasts[int(torch.randint(len(contrasts), (1,), generator=generator))]
+
+
+def one_of(values: np.ndarray, generator: torch.Generator) -> int:
+    """One of the values, each as likely."""
+    return int(values[int(torch.randint(len(values), (1,), generator=generator))])
+
+
+def normalized(images: torch.Tensor, probe: torch.Tensor) -> torch.Tensor:
+    """Bring the 1st and 99th percentile of the probe, (B, voxels), to 0 and 1 in the images, (B, 1, H, W), and clip."""
+    percentiles = torch.quantile(probe.float(), torch.tensor([0.01, 0.99], device=probe.device), dim=1)
+    low, high = percentiles[:, :, None, None, None]
+    return ((images - low) / (high - low).clamp(min=1e-3)).clamp(0, 1)

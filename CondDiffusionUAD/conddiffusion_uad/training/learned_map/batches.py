@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from conddiffusion_uad.method.anomaly_map.learned import whole_place
 from conddiffusion_uad.method.anomaly_map.learned_inputs import NEIGHBORS, SliceInputs, slice_inputs
-from conddiffusion_uad.training.data.healthy_bank import FINE
+from conddiffusion_uad.training.data.healthy_bank import FINE, Inputs
 from conddiffusion_uad.training.learned_map.material import HELD_OUT_SLICES, Material
 from conddiffusion_uad.training.learned_map.scans import Slab, synthesize
 
@@ -41,21 +42,12 @@ class Batch:
 
 
 class Batches:
-    """Batches by number.
-
-    Args:
-        material: Healthy inputs and lesion shapes.
-        seed: Of the whole training.
-    """
+    """Batches by number."""
 
     def __init__(self, material: Material, seed: int) -> None:
         self._material, self._seed, self.priors = material, seed, material.priors
         self._place = whole_place(FINE, material.priors)
-        groups: dict[str, list[str]] = {name: [] for name in _SOURCES}
-        for name, inputs in material.sources.items():
-            other = inputs.kind == "scan" and (inputs.contrast != "T1" or name.startswith("p0"))
-            groups["other scans" if other else "T1 scans" if inputs.kind == "scan" else inputs.kind].append(name)
-        self._groups = {name: members for name, members in groups.items() if members}
+        self._groups = groups(material.sources)
 
     def __getitem__(self, number: int) -> Batch:
         """Batch ``number``."""
@@ -90,6 +82,16 @@ class Batches:
         chosen = torch.arange(NEIGHBORS, last)
         inputs = slice_inputs(slab.volume, slab.rank, slab.mask, chosen, contrast, place)
         return Batch(inputs, slab.label[chosen, None].float(), slab.weight[chosen, None] * inputs.brain)
+
+
+def groups(sources: Mapping[str, Inputs]) -> dict[str, list[str]]:
+    """Names of the sources by what is drawn alike; of single slices the largest source first, which is drawn most."""
+    found: dict[str, list[str]] = {name: [] for name in _SOURCES}
+    for name, inputs in sources.items():
+        other = inputs.kind == "scan" and (inputs.contrast != "T1" or name.startswith("p0"))
+        found["other scans" if other else "T1 scans" if inputs.kind == "scan" else inputs.kind].append(name)
+    found["slices"].sort(key=lambda name: len(sources[name].image), reverse=True)
+    return {name: members for name, members in found.items() if members}
 
 
 def _joined(parts: list[Batch]) -> Batch:

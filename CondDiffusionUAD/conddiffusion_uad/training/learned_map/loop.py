@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from conddiffusion_uad.method.anomaly_map.learned_inputs import COARSE_CHANNELS, FINE_CHANNELS, with_reconstruction
 from conddiffusion_uad.method.anomaly_map.learned_network import LearnedMapNetwork
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
+from conddiffusion_uad.training import weights_file
 from conddiffusion_uad.training.learned_map.batches import Batch, Batches
 from conddiffusion_uad.training.learned_map.reconstructions import reconstructions
 
@@ -87,11 +86,8 @@ class Training:
     """A training that can be stopped after any step and goes on as if it had not been.
 
     Args:
-        batches: Synthetic slices by number.
-        settings: How to train.
         folder: For the checkpoint and the learning curve; made if needed.
         denoiser: Frozen, on the device; None to train without reconstructions.
-        device: That trains.
         workers: Processes that make batches beside the training; 0 makes them in between. The batches are the same.
     """
 
@@ -129,9 +125,6 @@ class Training:
 
         Args:
             seconds: Wall time.
-            last: Step to stop before.
-            keep_every: Seconds between checkpoints.
-            report: Steps between lines of the learning curve.
             exported: File for :meth:`export`, written with every checkpoint.
         """
         start = kept = time.monotonic()
@@ -218,20 +211,16 @@ class Training:
     def export(self, file: Path) -> None:
         """Write the running mean of the weights and the priors, in half precision: all that a detection needs."""
         state = self.mean.state_dict()
-        weights = {f"network.{key}": value.half().cpu().contiguous() for key, value in state.items()}
-        weights["priors"] = self._batches.priors.half()
-        partial = file.with_suffix(".partial")
-        save_file(weights, partial, {"step": str(self.step)})
-        partial.chmod(0o644)  # safetensors lets nobody else read what it writes
-        partial.replace(file)
+        weights = {f"network.{key}": value.half() for key, value in state.items()}
+        weights_file.write(file, {**weights, "priors": self._batches.priors.half()}, "step", self.step)
 
     def start_from(self, file: Path) -> None:
         """Start from weights that :meth:`export` wrote, at their step, with a fresh optimizer that warms up again."""
-        weights = {k[8:]: value.float() for k, value in load_file(file).items() if k.startswith("network.")}
+        stored, step, _ = weights_file.read(file, "step")
+        weights = {k.removeprefix("network."): value.float() for k, value in stored.items() if k != "priors"}
         self.model.load_state_dict(weights)
         self.mean.load_state_dict(weights)
-        with safe_open(file, "pt") as opened:
-            self.step = self._warm_from = int(opened.metadata()["step"])
+        self.step = self._warm_from = int(step or 0)
 
     def resume(self) -> bool:
         """Go on from the folder's checkpoint; False when there is none. Its settings do not override the given ones."""

@@ -20,7 +20,7 @@ HELD_OUT = (
     "training_seg_18.nii.gz", "training_seg_19.nii.gz", "training_seg_20.nii.gz", "brain5_labels.nii.gz",
     "IXI048-HH-1326-T1.nii.gz", "IXI049-HH-1358-T1.nii.gz",
 )  # fmt: skip
-HELD_OUT_SLICES = 4  # last ones of each archive of slices
+HELD_OUT_SLICES = 4  # last ones of each folder of thin volumes
 _SHAPES = "shapes.npz"
 _PRIORS = (
     ("ventricles", "choroid plexus"), ("subarachnoid fluid",), ("cortex", "cerebellar cortex", "hippocampus"),
@@ -33,7 +33,7 @@ class Material:
     """What is trained on.
 
     Attributes:
-        sources: Prepared healthy inputs by file name.
+        sources: Prepared healthy inputs by the name of their file or folder.
         shapes: Real lesions: uint8 masks (z, y, x), 1 mm, and the place of their first voxel, mm (z, y, x).
         priors: How often each of four groups of tissue is found at a place, float32 (4, 40, 48, 40), 4 mm.
     """
@@ -46,9 +46,9 @@ class Material:
 def load(data: Path, cache: Path) -> Material:
     """Prepare the development data, or take it from the cache."""
     sources = {
-        file.name: healthy_bank.cached(file, cache, prepared)
-        for file, prepared in healthy_bank.recipe(data).items()
-        if file.name not in HELD_OUT
+        source.name: healthy_bank.cached(source, cache, prepared)
+        for source, prepared in healthy_bank.recipe(data).items()
+        if source.name not in HELD_OUT
     }
     folder = data / "train" / "lesion_shapes"
     shapes = [_shape(file) for kind in ("ms", "stroke") for file in sorted((folder / kind).glob("*.nii.gz"))]

@@ -61,10 +61,7 @@ def synthesize(
     """Make a slab of ``count`` slices (one for a single-slice source) and its neighbors.
 
     Args:
-        inputs: Healthy source.
         contrast: Of the scan to be made; for a source of single slices its own.
-        shapes: Real lesions.
-        rng: Source of all randomness.
         count: Slices that will be looked at.
         index: Which one of a source of single slices.
     """

@@ -36,7 +36,6 @@ class WithAdversary(nn.Module):
 
     Args:
         model: Its encoder is a residual network.
-        strength: Of the reversed gradient.
     """
 
     def __init__(self, model: ConditionedDiffusion, strength: float) -> None:

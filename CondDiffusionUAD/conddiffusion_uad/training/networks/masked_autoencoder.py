@@ -21,12 +21,7 @@ _TOKEN_STD = 0.02
 
 
 class DecoderStage(nn.Module):
-    """Double the resolution, then two convolutions, the second to another number of channels.
-
-    Args:
-        inputs: Channels of the features that come in.
-        outputs: Channels of those that go out.
-    """
+    """Double the resolution, then two convolutions, the second to another number of channels."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -48,8 +43,6 @@ class Densify(nn.Module):
     """Features of one scale made dense for the decoder: normalized, a learned token where nothing was seen, projected.
 
     Args:
-        inputs: Channels of the features.
-        outputs: Channels of the decoder at this scale.
         side: Of the projection's kernel.
     """
 
@@ -133,7 +126,6 @@ def random_patches(slices: torch.Tensor, ratio: float, generator: torch.Generato
     Args:
         slices: (B, 1, H, W).
         ratio: Share of the patches that is masked; at least one is seen, and one masked.
-        generator: Source of randomness.
 
     Returns:
         Boolean, (B, 1, rows, columns) of :func:`patch_grid`, on the slices' device.

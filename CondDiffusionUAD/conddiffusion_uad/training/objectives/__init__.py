@@ -16,6 +16,7 @@ from conddiffusion_uad.model.cddpm import Noise
 from conddiffusion_uad.training.data.slabs import Slabs
 from conddiffusion_uad.training.objectives.coarse_noise import CoarseNoise
 from conddiffusion_uad.training.objectives.denoising import Denoising
+from conddiffusion_uad.training.objectives.diffused_anomalies import DiffusedAnomalies
 from conddiffusion_uad.training.objectives.masked_patches import MaskedPatches
 from conddiffusion_uad.training.objectives.masked_windows import MaskedWindows
 from conddiffusion_uad.training.objectives.patched import PatchedDenoising
@@ -56,6 +57,7 @@ class Objective(Protocol):
 OBJECTIVES: Mapping[str, type[Objective]] = {
     "denoising": Denoising,
     "synthetic_anomalies": SyntheticAnomalies,
+    "diffused_anomalies": DiffusedAnomalies,
     "masked_patches": MaskedPatches,
     "patched": PatchedDenoising,
     "masked_windows": MaskedWindows,

@@ -40,6 +40,10 @@ class SyntheticAnomalies(Denoising):
 
     def corrupt(self, slabs: Slabs, noise: Noise, generator: torch.Generator) -> NoisySlices:
         """The slices with anomalies under noise; see :class:`Objective`."""
-        corrupted, where = corrupt(slabs.volume, self.share, generator, reach=slabs.view.reach)
+        corrupted, where = self._with_anomalies(slabs, generator)
         seen = replace(slabs, volume=corrupted).slices()
         return self._noisy(slabs.middle, seen, 1 + self.weight * where, noise, generator)
+
+    def _with_anomalies(self, slabs: Slabs, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """The volumes with anomalies, (B, D, H, W), and where in the middle slices they are, 0 to 1, (B, 1, H, W)."""
+        return corrupt(slabs.volume, self.share, generator, reach=slabs.view.reach)

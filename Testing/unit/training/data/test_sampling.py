@@ -17,12 +17,12 @@ from conddiffusion_uad.protocol.job import CONTRASTS
 from conddiffusion_uad.training.data import anatomy_sampler, scan_sampler
 from conddiffusion_uad.training.data.anatomy import TISSUES, tissue_fractions
 from conddiffusion_uad.training.data.anatomy_sampler import AnatomySampler
-from conddiffusion_uad.training.data.choices import normalized
+from conddiffusion_uad.training.data.batches import BatchSampler
 from conddiffusion_uad.training.data.corpus import Anatomy, Part, Scan
-from conddiffusion_uad.training.data.sampling import BatchSampler
 from conddiffusion_uad.training.data.scan_sampler import ScanSampler
 from conddiffusion_uad.training.data.slabs import Slabs, View, around
 from conddiffusion_uad.training.data.source import Source
+from conddiffusion_uad.training.data.synthesis import normalized
 
 NAMES = list(TISSUES)
 CPU = torch.device("cpu")

@@ -6,6 +6,7 @@ import torch
 from made_up_head import head, slices_of_heads
 
 from conddiffusion_uad.training.data import healthy_bank
+from conddiffusion_uad.training.learned_map.batches import groups
 from conddiffusion_uad.training.learned_map.material import Material, pack, priors, unpacked
 
 
@@ -62,3 +63,10 @@ def test_a_slice_is_centered_as_the_atlas_is():
     assert placed.shape == healthy_bank.FINE.size[1::-1] and placed.sum() == image.sum()
     assert abs(columns.mean() - (healthy_bank.FINE.size[0] - 1) / 2) < 2, "the mid-plane is in the middle"
     assert 70 < rows.mean() < 110
+
+
+def test_of_single_slices_the_larger_source_is_drawn_most_packed_or_not(tmp_path):
+    sources = {"b_many": slices_of_heads(4), "a_few": slices_of_heads(2)}
+    material = Material(sources, [], torch.zeros(4, 40, 48, 40))
+    pack(material, tmp_path, 10_000_000)
+    assert groups(material.sources) == groups(unpacked(tmp_path).sources) == {"slices": ["b_many", "a_few"]}

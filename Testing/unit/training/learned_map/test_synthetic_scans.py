@@ -110,7 +110,7 @@ def test_a_blur_keeps_the_mean():
 
 
 def test_batches_are_a_function_of_their_number(labels):
-    material = Material({"head.nii.gz": labels, "slices.npz": slices_of_heads()}, [], priors([labels]))
+    material = Material({"head.nii.gz": labels, "slices": slices_of_heads()}, [], priors([labels]))
     first, again = Batches(material, 1)[5], Batches(material, 1)[5]
     assert first.inputs.fine.shape == (SCANS * SLICES, 5, 192, 160) and first.label.shape == (
         SCANS * SLICES,

@@ -1,7 +1,6 @@
 import numpy as np
+from slice_outline import outline
 from synthetic_slice import head
-
-from conddiffusion_uad.training.data.slice_outline import outline
 
 
 def test_brain_is_cut_out_of_the_ring_of_bone() -> None:
