@@ -16,7 +16,8 @@ from conddiffusion_uad.app.cli import main
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.protocol.failures import EXIT_BAD_INPUT, EXIT_DONE, EXIT_OUTPUT
 from conddiffusion_uad.protocol.job import CONTRASTS
-from conddiffusion_uad.training.synthetic_anomalies.diffused import lesion_file
+from conddiffusion_uad.training import recipe as recipes
+from conddiffusion_uad.training.synthetic_anomalies.diffused import lesion_file, pairs
 
 SPOTS = (8, 15)  # first row or column of a lesion, and one after its last
 
@@ -48,13 +49,26 @@ def fit(data: Path, *more: str) -> int:
     return main(["train", "fit", *files, "--device", "cpu", *more])
 
 
+def test_scans_of_one_name_in_different_folders_are_different_scans(data: Path) -> None:
+    lines = ["scan,lesions,contrast"]
+    for number in range(2):
+        (data / f"patient{number}").mkdir()
+        for name in ("", "_seg"):
+            (data / "sick" / f"0{number}{name}.nii.gz").rename(data / f"patient{number}" / f"t1{name}.nii.gz")
+        lines.append(f"patient{number}/t1.nii.gz,patient{number}/t1_seg.nii.gz,T1")
+    (data / "lesions.csv").write_text("\n".join(lines))
+    grid = recipes.load(str(data / "recipe.toml")).bundle.grid
+    shown = pairs.lesion_slices(data / "lesions.csv", data, grid, lambda _: None)
+    assert [each.scan for each in shown] == ["patient0/t1.nii.gz", "patient1/t1.nii.gz"]
+
+
 def test_a_bundle_learns_from_lesions_that_were_learned(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert learn(data) == EXIT_DONE
     said = capfd.readouterr().err
     assert "Learning from 9 slices" in said and "--lesions" in said
     drawer = lesion_file.load(data / "drawer.safetensors")
     assert drawer.learned.contrasts == (CONTRASTS.index("T1"),)
-    assert drawer.learned.scans == tuple(f"{number:02d}.nii.gz" for number in range(9))
+    assert drawer.learned.scans == tuple(f"sick/{number:02d}.nii.gz" for number in range(9))
     assert drawer.learned.largest_mm2 == (SPOTS[1] - SPOTS[0]) ** 2 * 64  # pixels of 8 mm
     assert not list(data.glob("*checkpoint*"))
     assert fit(data, "--lesions", str(data / "drawer.safetensors")) == EXIT_DONE

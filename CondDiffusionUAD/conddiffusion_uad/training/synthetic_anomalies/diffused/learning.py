@@ -12,6 +12,7 @@ the mask says already what may change.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -75,8 +76,8 @@ class LesionBatches:
         self._images = torch.stack([torch.from_numpy(each.image) for each in slices]).unsqueeze(1)
         self._masks = torch.stack([torch.from_numpy(each.mask) for each in slices]).unsqueeze(1)
         self._contrasts = torch.tensor([each.contrast for each in slices])
-        counts = [sum(other.scan == each.scan for other in slices) for each in slices]
-        self._chances = 1 / torch.tensor(counts, dtype=torch.float)
+        counts = Counter(each.scan for each in slices)
+        self._chances = torch.tensor([1 / counts[each.scan] for each in slices])
 
     def at(self, step: int, generator: torch.Generator) -> Lesions:
         """The batch of a step; lesions that a deformation leaves nothing of stay as they are."""

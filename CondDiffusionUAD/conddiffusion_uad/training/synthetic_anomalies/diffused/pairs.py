@@ -6,7 +6,7 @@ a lesion map is lesion) and, where scans do not tell it by their names, ``contra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +39,7 @@ class LesionSlice:
         image: float32 (y, x) in [0, 1] on the recipe's grid, 0 outside the brain.
         mask: Where lesions are, boolean, same shape.
         contrast: Position in ``protocol.job.CONTRASTS``.
-        scan: Name of its file.
+        scan: Its file, as the table names it.
     """
 
     image: np.ndarray
@@ -79,7 +79,7 @@ def lesion_slices(
             continue
         log(f"Preparing {scan.name} ({number} of {len(rows)})")
         try:
-            found += _slices(scan, lesions, (row.get("contrast") or "auto").strip(), grid)
+            found += _slices(folder, row, grid)
         except Failure as error:
             problems.append(Problem(scan, error.message, error.hint))
     leave_out(problems, "training", log, skip_bad=skip_bad)
@@ -88,7 +88,9 @@ def lesion_slices(
     return found
 
 
-def _slices(file: Path, lesions: Path, asked: str, grid: Grid) -> Sequence[LesionSlice]:
+def _slices(folder: Path, row: Mapping[str, str | None], grid: Grid) -> Sequence[LesionSlice]:
+    name, asked = row["scan"] or "", (row.get("contrast") or "auto").strip()
+    file, lesions = folder / name, folder / (row["lesions"] or "")
     if asked not in ("auto", *CONTRASTS):
         raise BadInput("bad_labels", f"Its contrast is {asked!r}.", f"It is one of {', '.join(CONTRASTS)}.")
     scan = volumes.read(file, thin=True)
@@ -103,4 +105,4 @@ def _slices(file: Path, lesions: Path, asked: str, grid: Grid) -> Sequence[Lesio
     areas = mask.sum(axis=(1, 2))
     shown = [int(areas.argmax())] if is_thin(scan) else np.flatnonzero(areas >= LEAST_PIXELS).tolist()
     image = np.where(brain, np.clip(volume, 1e-3, 1), 0).astype(np.float32)
-    return [LesionSlice(image[z], mask[z], contrast, file.name) for z in shown if areas[z] >= LEAST_PIXELS]
+    return [LesionSlice(image[z], mask[z], contrast, name) for z in shown if areas[z] >= LEAST_PIXELS]
