@@ -138,8 +138,10 @@ def peak_memory_mb() -> float | None:
         import resource
     except ImportError:
         return None
-    if _STATUS.is_file():  # Linux, where getrusage counts what the parent held when it started this program
-        return round(float(_HELD.findall(_STATUS.read_text("utf-8"))[0]) * 1024 / 1e6, 1)
+    # Linux, where getrusage counts what the parent held when it started this program; some sandboxes leave the line out
+    held = _HELD.search(_STATUS.read_text("utf-8", "replace")) if _STATUS.is_file() else None
+    if held is not None:
+        return round(float(held[1]) * 1024 / 1e6, 1)
     unit = 1 if sys.platform == "darwin" else 1024
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
 

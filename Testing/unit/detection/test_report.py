@@ -165,6 +165,16 @@ def test_peak_memory_is_what_the_process_has_held() -> None:
     assert peak is None or 50 < peak < 64_000
 
 
+@pytest.mark.parametrize("told", [b"Name:\tpython\nVmRSS:\t  90000 kB\n", b"Name:\tpyth\xc3\nVmHWM:\t  90000 kB\n"])
+def test_peak_memory_is_known_whatever_the_system_tells(
+    told: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "status").write_bytes(told)
+    monkeypatch.setattr(report, "_STATUS", tmp_path / "status")
+    peak = report.peak_memory_mb()
+    assert peak is None or (peak == 92.2 if b"VmHWM" in told else peak > 50)
+
+
 def test_peak_memory_is_not_that_of_the_program_that_started_the_process() -> None:
     held = np.ones(250_000_000, np.float32)
     code = "from conddiffusion_uad.detection.report import peak_memory_mb; print(peak_memory_mb())"
