@@ -95,7 +95,7 @@ class BelowSurface:
         order = np.argsort(place, kind="stable")
         found, starts = np.unique(place[order], return_index=True)
         dips = []
-        parts = np.split(intensity[order], starts[1:])
+        parts = np.split(intensity[order], starts)[1:]  # nothing lies before the first; without voxels there is none
         for _, layers in groupby(zip(found, parts, strict=True), key=lambda entry: entry[0] // LAYERS):
             profile = np.array([np.median(part) for _, part in layers if part.size >= LEAST_VOXELS])
             if profile.size >= LEAST_LAYERS:

@@ -143,6 +143,13 @@ def test_no_brain_is_told(make: Callable[[], np.ndarray]) -> None:
     assert caught.value.hint
 
 
+def test_nothing_as_large_as_a_head_has_no_skull() -> None:
+    values = np.zeros((40, 60, 60), np.float32)
+    values[10:30, 20:40, 20:40] = 100  # no slice is large enough to be looked at
+    assert stripped.is_stripped(sitk.GetImageFromArray(values))
+    assert stripped.below_surface(stripped.level(sitk.GetImageFromArray(values))).dark_directions() == 0
+
+
 def test_deepbet_finds_the_brain_of_a_head() -> None:
     spacing = (2.0, 2.0, 4.0)
     _, mask, grid = brain("FLAIR", spacing)
