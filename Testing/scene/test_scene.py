@@ -144,6 +144,15 @@ def test_a_volume_that_does_not_fit_leaves_the_scene_as_it_was(
     assert not mrml.scene.IsBatchProcessing()
 
 
+def test_no_volume_is_taken_for_one_that_went_meanwhile(
+    mrml: MrmlApplication, scan: Any, case: Any, output: DetectionOutput
+) -> None:
+    shutil.copy(output.heatmap, output.uncertainty)
+    output.reconstruction.unlink()
+    with pytest.raises(SceneError):
+        addDetection(mrml.scene, mrml.logics, scan, output)
+
+
 @pytest.mark.parametrize("name", ["report.json", "reconstruction.nii.gz", "heatmap.nii.gz"])
 def test_an_unfinished_output_folder_is_refused(case: Any, name: str) -> None:
     (case.folder / name).unlink()

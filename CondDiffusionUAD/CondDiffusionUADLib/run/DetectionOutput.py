@@ -62,7 +62,7 @@ class DetectionOutput:
     @property
     def volumes(self) -> list[Path]:
         """The files of :class:`ResultVolumes`, in its order."""
-        return [path for path in (self.heatmap, self.reconstruction, self.uncertainty) if path.is_file()]
+        return [self.heatmap, self.reconstruction, *([self.uncertainty] if self.uncertainty.is_file() else [])]
 
     @property
     def overview(self) -> Path:
