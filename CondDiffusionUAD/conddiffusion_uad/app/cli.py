@@ -91,10 +91,11 @@ def program() -> NoReturn:
     """The program of this process: `main`, and the end of the process.
 
     After a detection that comes at once: taking everything apart that was imported, only to give its memory back, takes
-    Python as long as some of the stages.
+    Python as long as some of the stages. Not so after one that was cancelled: the scan after it may just be read on a
+    thread, and what that has in a temporary folder goes when Python ends.
     """
     code = main()
-    if sys.argv[1:2] != ["detect"]:
+    if sys.argv[1:2] != ["detect"] or code == EXIT_CANCELLED:
         sys.exit(code)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # closed, or nobody reads it

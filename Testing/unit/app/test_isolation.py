@@ -17,7 +17,7 @@ import conddiffusion_uad
 from conddiffusion_uad.app import output
 from conddiffusion_uad.io.resources import resources
 from conddiffusion_uad.protocol import result_files
-from conddiffusion_uad.protocol.failures import EXIT_DONE
+from conddiffusion_uad.protocol.failures import EXIT_CANCELLED, EXIT_DONE
 
 # Tells on stderr whatever must not happen, and goes on: each line is one event of Python's audit hooks.
 WATCHED = """
@@ -177,3 +177,20 @@ def test_the_private_folder_is_for_its_owner_only_whatever_the_mask(tmp_path: Pa
             assert stat.S_IMODE(private.stat().st_mode) == 0o700
     finally:
         os.umask(usual)
+
+
+def test_a_cancelled_run_leaves_no_temporary_folder_of_a_scan_that_was_being_read(environment: dict[str, str]) -> None:
+    code = "\n".join(
+        (
+            "import sys, tempfile",
+            "from conddiffusion_uad.app import cli",
+            "held = tempfile.TemporaryDirectory()",  # as the thread has that reads ahead, in the middle of a DICOM file
+            "print(held.name)",
+            "cli.main = lambda: cli.EXIT_CANCELLED",
+            "sys.argv[1:] = ['detect']",
+            "cli.program()",
+        )
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == EXIT_CANCELLED
+    assert done.stdout.strip() and not Path(done.stdout.strip()).exists()
