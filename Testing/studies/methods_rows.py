@@ -158,7 +158,7 @@ def _same_training(row: str, other: str, changes: Sequence[str]) -> bool:
 def _take_over(trained: Path, row: str, changes: Sequence[str], output: Path) -> None:
     """Write the bundle of a row with the networks of another one."""
     recipe, source = recipes.load(row, changes), bundles.load(str(trained))
-    output.mkdir(parents=True)
+    output.mkdir(parents=True, exist_ok=True)
     bundles.save(output, recipe.bundle, source.trainable, source.metadata)
     (output / bundles.RECIPE).write_text(recipe.text, encoding="utf-8", newline="\n")
 
