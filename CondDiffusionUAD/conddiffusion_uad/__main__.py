@@ -4,8 +4,8 @@ import sys
 
 if __name__ == "__main__":
     try:
-        from conddiffusion_uad.app.cli import main
+        from conddiffusion_uad.app.cli import program
 
-        sys.exit(main())
+        program()
     except KeyboardInterrupt:  # before the command line could take it, or after
         sys.exit(130)

@@ -9,7 +9,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from types import ModuleType
 from typing import Any, NoReturn
@@ -85,6 +85,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return failure.exit_code
     except KeyboardInterrupt:
         return EXIT_CANCELLED
+
+
+def program() -> NoReturn:
+    """The program of this process: `main`, and the end of the process.
+
+    After a detection that comes at once: taking everything apart that was imported, only to give its memory back, takes
+    Python as long as some of the stages.
+    """
+    code = main()
+    if sys.argv[1:2] != ["detect"]:
+        sys.exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # closed, or nobody reads it
+            stream.flush()
+    os._exit(code)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -119,6 +119,7 @@ def detect(
     # is it what the bundle was made for
     progress.stage("check")
     assessment = gate.check(prepared, bundle, contrast, progress, accept=accept_any_scan)
+    prepared = prepared.around_brain()
 
     # encode, noise, denoise, average over the timesteps; residual, smoothed; calibrated on healthy scans
     scored = run.score(

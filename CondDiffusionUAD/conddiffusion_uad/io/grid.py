@@ -49,6 +49,11 @@ class Grid:
             raise ValueError(f"An array of shape {array_zyx.shape} does not fit a grid of size {self.size} (x, y, z).")
         return self._place(sitk.GetImageFromArray(np.ascontiguousarray(array_zyx)))
 
+    def index(self, point: Iterable[float]) -> tuple[int, int, int]:
+        """Return the index (x, y, z) of the voxel of this lattice that is nearest to a point in mm."""
+        axes = np.reshape(self.direction, (3, 3)) * self.spacing
+        return three(int(n) for n in np.rint(np.linalg.solve(axes, np.subtract(three(point), self.origin))))
+
     def to_json(self) -> dict[str, Any]:
         """Return the grid as plain JSON values."""
         return {name: list(value) for name, value in asdict(self).items()}

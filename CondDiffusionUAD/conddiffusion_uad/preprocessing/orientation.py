@@ -20,12 +20,14 @@ class Oriented:
         axes: The source axis of each new axis.
         flips: Whether each new axis runs against its source axis.
         source: Grid of the scan as it was given.
+        grid: Grid of the turned scan.
     """
 
     image: sitk.Image
     axes: tuple[int, int, int]
     flips: tuple[bool, bool, bool]
     source: Grid
+    grid: Grid
 
     def undo(self, image: sitk.Image) -> sitk.Image:
         """Return an image on the turned grid turned back, on exactly the source grid; values are untouched."""
@@ -49,7 +51,7 @@ def orient(image: sitk.Image) -> Oriented:
     axes, flips = (x, y, z), (bool(direction[0, x] < 0), bool(direction[1, y] < 0), bool(direction[2, z] < 0))
     source = Grid.of(image)
     if axes == (0, 1, 2) and not any(flips):
-        return Oriented(image=image, axes=axes, flips=flips, source=source)
+        return Oriented(image, axes, flips, source, source)
     corner = [0, 0, 0]  # which voxel becomes the first
     for axis, flip in zip(axes, flips, strict=True):
         corner[axis] = source.size[axis] - 1 if flip else 0
@@ -57,7 +59,7 @@ def orient(image: sitk.Image) -> Oriented:
     turned.SetOrigin(image.TransformIndexToPhysicalPoint(corner))
     turned.SetSpacing([source.spacing[axis] for axis in axes])
     turned.SetDirection((direction[:, axes] * np.where(flips, -1.0, 1.0)).flatten())
-    return Oriented(image=turned, axes=axes, flips=flips, source=source)
+    return Oriented(turned, axes, flips, source, Grid.of(turned))
 
 
 def _turned(array: np.ndarray, axes: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> np.ndarray:

@@ -21,7 +21,10 @@ STAGES = ("orient", "strip", "register", "bias", "normalize", "resample")
 
 @dataclass(frozen=True)
 class Way:
-    """What each step left behind to undo it. From `corrected` on the images hold only the part around the brain."""
+    """What each step left behind to undo it. From `corrected` on the images hold only the part around the brain.
+
+    After `Prepared.around_brain` those before do, too, but for `source`.
+    """
 
     source: sitk.Image
     oriented: orientation.Oriented
@@ -84,6 +87,16 @@ class Prepared:
         way = replace(self.way, resampled=resampled)
         return replace(self, volume=resampled.volume, mask=resampled.mask, grid=resampled.grid, way=way)
 
+    def around_brain(self) -> Prepared:
+        """The same with no more of the turned and of the leveled scan than lies around the brain.
+
+        Nothing that leads back to the scan looks at the rest, which takes as much memory as the scan, twice.
+        """
+        part = Grid.of(self.way.normalized.image)
+        oriented = replace(self.way.oriented, image=part_of(self.way.oriented.image, part))
+        leveled = replace(self.way.leveled, image=part_of(self.way.leveled.image, part))
+        return replace(self, way=replace(self.way, oriented=oriented, leveled=leveled))
+
     def _to_scan(self, array: np.ndarray) -> sitk.Image:
         """Values (z, y, x) on `grid` on the turned scan's grid, around the brain."""
         return self.way.resampled.back_inside(array, Grid.of(self.way.normalized.image))
@@ -91,7 +104,7 @@ class Prepared:
     def _with(self, values: sitk.Image, others: np.ndarray) -> sitk.Image:
         """Values of the turned scan around the brain, within the brain, among others on the scan's own grid."""
         oriented = self.way.oriented
-        first = oriented.image.TransformPhysicalPointToIndex(values.GetOrigin())
+        first = oriented.grid.index(values.GetOrigin())
         x, y, z = (slice(start, start + n) for start, n in zip(first, values.GetSize(), strict=True))
         brain = oriented.turned(sitk.GetArrayViewFromImage(self.native_mask))[z, y, x] > 0
         oriented.turned(others)[z, y, x][brain] = sitk.GetArrayViewFromImage(values)[brain]

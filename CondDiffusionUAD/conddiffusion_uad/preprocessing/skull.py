@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import SimpleITK as sitk
 
 from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.preprocessing.background import Leveled, level
-from conddiffusion_uad.preprocessing.stripped import foreground, is_stripped, outline
+from conddiffusion_uad.preprocessing.stripped import LOOK_MM, SMOOTH_PIXELS, foreground, is_stripped, outline
 from conddiffusion_uad.protocol.events import Progress
 from conddiffusion_uad.protocol.failures import BadInput
 
@@ -76,19 +77,27 @@ def load(device: Any) -> None:
 def below_skull(mask: sitk.Image, image: sitk.Image) -> sitk.Image:
     """Return a brain mask without what lies less than SKULL_MM below the head's surface, nor in empty slices.
 
-    In the last slices of a stack that ends below the top of the head, deepbet reaches into the scalp and beyond.
+    In the last slices of a stack that ends below the top of the head, deepbet reaches into the scalp and beyond. The
+    head is looked at in steps of LOOK_MM: its outline is smooth.
     """
     kept = sitk.GetArrayFromImage(mask)
     values = sitk.GetArrayViewFromImage(image)
-    for z in np.flatnonzero(kept.any(axis=(1, 2))):
-        typical = float(np.median(values[z][kept[z] > 0]))
+    width, height, thickness = image.GetSpacing()
+    across, down, up = (max(1, int(LOOK_MM / size + 0.01)) for size in (width, height, thickness))
+    radii = math.ceil(SMOOTH_PIXELS / across), math.ceil(SMOOTH_PIXELS / down)
+    deep = SKULL_MM - (across - 1) * width / 2  # depth counts from the middle of the outermost pixels
+    for slab, part in ((kept[z : z + up], values[z : z + up, ::down, ::across]) for z in range(0, len(kept), up)):
+        brain, seen = slab[:, ::down, ::across].any(axis=0), part.mean(axis=0)
+        typical = float(np.median(seen[brain])) if brain.any() else 0.0
         if typical <= 0:
-            kept[z] = 0
+            slab[:] = 0
             continue
-        head, depth = outline(image[:, :, int(z)] > SCALP * typical)
-        brain = kept[z] > 0
+        bright = sitk.GetImageFromArray((seen > SCALP * typical).astype(np.uint8))
+        bright.SetSpacing((width * across, height * down))
+        head, depth = outline(bright, radii)
         if np.mean(head[brain]) >= LEAST_INSIDE:
-            kept[z][~head | (depth < SKULL_MM)] = 0
+            shallow = np.repeat(np.repeat(~head | (depth < deep), down, axis=0), across, axis=1)
+            slab[:, shallow[: kept.shape[1], : kept.shape[2]]] = 0
     result = sitk.GetImageFromArray(kept)
     result.CopyInformation(mask)
     return _largest(result)

@@ -6,6 +6,8 @@ as they do, and holds a dozen copies of the scan; here only the voxels that a ne
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -14,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 import torch
+
+from conddiffusion_uad.preprocessing.brain_network import BrainNetwork
 
 ROUGH, EXACT = 128, 256  # voxels along each side of what the two networks look at
 DARK, BRIGHT = 0.005, 0.995  # quantiles between which intensities are told apart
@@ -25,13 +29,15 @@ TURNED = (1, -1, -1)  # steps along z, y and x: the networks know axes near R, A
 Index = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Positions along z, y and x: a box of a volume, or voxels spread over it."""
 
+Network = Callable[[torch.Tensor], torch.Tensor]
+
 
 @dataclass(frozen=True)
 class Networks:
-    """The two networks, on a device."""
+    """The two networks, on a device; each tells which voxels (z, y, x) are brain."""
 
-    rough: torch.jit.ScriptModule
-    exact: torch.jit.ScriptModule
+    rough: Network
+    exact: Network
     device: str
 
 
@@ -42,7 +48,8 @@ def load(device: str) -> Networks:
     if package is None or package.origin is None:
         raise ImportError("deepbet is not installed")
     folder = Path(package.origin).parents[1] / "data" / "models"
-    rough, exact = (torch.jit.load(folder / name, device).eval() for name in ("bbox_model.pt", "model.pt"))
+    stored = (torch.jit.load(folder / name, device) for name in ("bbox_model.pt", "model.pt"))
+    rough, exact = (BrainNetwork(dict(network.named_parameters())) for network in stored)
     return Networks(rough, exact, device)
 
 
@@ -57,21 +64,21 @@ def mask(image: sitk.Image, networks: Networks) -> np.ndarray:
     found = np.zeros(values.shape, np.uint8)
     z, y, x = map(_whole, values.shape)
     seen = _taken(values, (z, y, x), ROUGH)
-    limits = torch.quantile(seen, torch.tensor([DARK, BRIGHT])).tolist()
+    limits = np.quantile(seen, [DARK, BRIGHT]).tolist()
     box = _box(_largest(_brain(networks.rough, seen, limits, networks.device)), values.shape)
     if box is None:
         return found
     exact = _brain(networks.exact, _taken(values, box, EXACT), limits, networks.device)
     back = np.ix_(*(_spread(EXACT, len(axis))[::step] for axis, step in zip(box, TURNED, strict=True)))
-    inside = sitk.BinaryFillhole(sitk.GetImageFromArray(_largest(exact.transpose(2, 1, 0)[back])))
+    inside = sitk.BinaryFillhole(sitk.GetImageFromArray(_largest(exact[back])))
     found[tuple(slice(axis[0], axis[-1] + 1) for axis in box)] = sitk.GetArrayViewFromImage(inside)
     return found
 
 
-def _taken(values: np.ndarray, box: Index, count: int) -> torch.Tensor:
-    """So many voxels along each axis of a box of a volume (z, y, x), as (x, y, z) to the right, to the front and up."""
+def _taken(values: np.ndarray, box: Index, count: int) -> np.ndarray:
+    """So many voxels along each axis of a box of a volume (z, y, x), their axes up, to the front and to the right."""
     z, y, x = (axis[::step][_spread(len(axis), count)] for axis, step in zip(box, TURNED, strict=True))
-    return torch.from_numpy(np.ascontiguousarray(values[np.ix_(z, y, x)].transpose(2, 1, 0)))
+    return values[np.ix_(z, y, x)]
 
 
 def _spread(length: int, count: int) -> np.ndarray:
@@ -84,14 +91,13 @@ def _whole(length: int) -> np.ndarray:
     return np.arange(length)
 
 
-def _brain(network: torch.jit.ScriptModule, seen: torch.Tensor, limits: list[float], device: str) -> np.ndarray:
-    """Where a network sees brain, uint8, in the axes of `seen`, whose values are changed."""
+def _brain(network: Network, values: np.ndarray, limits: list[float], device: str) -> np.ndarray:
+    """Where a network sees brain, uint8, in the axes of the values, which are changed."""
     low, high = limits
-    seen = seen.to(device).sub_(low).div_(high - low).clamp_(0, 1)
-    deviation, mean = torch.std_mean(seen)
-    seen.sub_(mean).mul_(DEVIATION / deviation).add_(MEAN)
-    with torch.no_grad():
-        return (network(seen[None, None])[0, 1] > 0.5).to(torch.uint8).cpu().numpy()
+    seen = torch.from_numpy(values).to(device).sub_(low).div_(high - low).clamp_(0, 1)
+    seen.sub_(seen.mean())
+    deviation = torch.linalg.vector_norm(seen) / math.sqrt(seen.numel())
+    return network(seen.mul_(DEVIATION / deviation).add_(MEAN)).to(torch.uint8).cpu().numpy()
 
 
 def _largest(found: np.ndarray) -> np.ndarray:
@@ -105,9 +111,9 @@ def _largest(found: np.ndarray) -> np.ndarray:
 
 
 def _box(brain: np.ndarray, shape: tuple[int, ...]) -> Index | None:
-    """The box (z, y, x) around a rough look (x, y, z; near R, A, S) in a volume of a shape (z, y, x), if it has one."""
+    """The box (z, y, x) around a rough look (z, y, x; near S, A, R) in a volume of a shape (z, y, x), if it has one."""
     box = []
-    for axis, (length, step) in enumerate(zip(shape[::-1], TURNED[::-1], strict=True)):
+    for axis, (length, step) in enumerate(zip(shape, TURNED, strict=True)):
         planes = np.flatnonzero(brain.mean(axis=tuple({0, 1, 2} - {axis})) > LEAST_SHARE)
         if not planes.size:
             return None
@@ -117,5 +123,5 @@ def _box(brain: np.ndarray, shape: tuple[int, ...]) -> Index | None:
         if low >= high:  # less than a voxel is no brain
             return None
         box.append(np.arange(length - high, length - low) if step < 0 else np.arange(low, high))
-    x, y, z = box
+    z, y, x = box
     return z, y, x

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import SimpleITK as sitk
@@ -88,11 +89,15 @@ class BelowSurface:
     def dark_directions(self) -> float:
         """Return the share (0..1) of directions with a dark layer between two bright ones; 0 if none can be judged."""
         layer = (self.depth / LOOK_MM).astype(int)
+        shallow = layer < LAYERS
+        direction, layer, intensity = (values[shallow] for values in (self.direction, layer, self.intensity))
+        place = direction.astype(int) * LAYERS + layer
+        order = np.argsort(place, kind="stable")
+        found, starts = np.unique(place[order], return_index=True)
         dips = []
-        for direction in np.unique(self.direction):
-            here = self.direction == direction
-            parts = [self.intensity[here & (layer == depth)] for depth in range(LAYERS)]
-            profile = np.array([np.median(part) for part in parts if part.size >= LEAST_VOXELS])
+        parts = np.split(intensity[order], starts[1:])
+        for _, layers in groupby(zip(found, parts, strict=True), key=lambda entry: entry[0] // LAYERS):
+            profile = np.array([np.median(part) for _, part in layers if part.size >= LEAST_VOXELS])
             if profile.size >= LEAST_LAYERS:
                 dips.append(_dip(profile))
         return float(np.mean(np.array(dips) < DARK)) if dips else 0.0
@@ -119,21 +124,26 @@ def below_surface(leveled: Leveled) -> BelowSurface:
     return BelowSurface(depth=depth, intensity=intensity, direction=direction, volume_ml=volume_ml)
 
 
-def outline(bright: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
-    """Return the largest solid part of a 2D mask (bool) and each of its pixels' distance below its surface, mm."""
+def outline(bright: sitk.Image, radii: tuple[int, int] = (SMOOTH_PIXELS,) * 2) -> tuple[np.ndarray, np.ndarray]:
+    """Return the largest solid part of a 2D mask (bool) and each of its pixels' distance below its surface, mm.
+
+    Args:
+        bright: The mask.
+        radii: By which it is closed and opened along x and y, pixels.
+    """
     shown = sitk.GetArrayViewFromImage(bright)
     inside, depth = np.zeros(shown.shape, bool), np.zeros(shown.shape, np.float32)
     for box in ndimage.find_objects(shown):  # there is one, unless nothing is bright; beyond it nothing changes
-        room = tuple(slice(max(side.start - SMOOTH_PIXELS - 1, 0), side.stop + SMOOTH_PIXELS + 1) for side in box)
-        inside[room], depth[room] = _outline(bright[room[::-1]])
+        sides = zip(box, radii[::-1], strict=True)
+        room = tuple(slice(max(side.start - radius - 1, 0), side.stop + radius + 1) for side, radius in sides)
+        inside[room], depth[room] = _outline(bright[room[::-1]], radii)
     return inside, depth
 
 
-def _outline(bright: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
-    radius = [SMOOTH_PIXELS] * 2
+def _outline(bright: sitk.Image, radii: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     with itk_threads(1):
-        filled = sitk.BinaryFillhole(sitk.BinaryMorphologicalClosing(bright, radius))
-        solid = sitk.BinaryMorphologicalOpening(filled, radius)
+        filled = sitk.BinaryFillhole(sitk.BinaryMorphologicalClosing(bright, radii))
+        solid = sitk.BinaryMorphologicalOpening(filled, radii)
         largest = sitk.RelabelComponent(sitk.ConnectedComponent(solid), sortByObjectSize=True) == 1
         depth = sitk.SignedMaurerDistanceMap(
             largest, insideIsPositive=True, squaredDistance=False, useImageSpacing=True

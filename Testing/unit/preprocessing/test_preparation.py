@@ -110,3 +110,16 @@ def test_only_the_part_around_the_brain_is_corrected_and_normalized() -> None:
     assert Grid.of(back) == Grid.of(padded)
     outside = sitk.GetArrayViewFromImage(result.native_mask) == 0
     np.testing.assert_array_equal(sitk.GetArrayFromImage(back)[outside], sitk.GetArrayFromImage(padded)[outside])
+
+
+def test_the_way_back_needs_no_more_of_the_scan_than_what_is_around_the_brain() -> None:
+    padded = sitk.Flip(sitk.ConstantPad(scan(), [20, 10, 5], [5, 10, 20], 0.0), [True, False, False])
+    whole = preparation.prepare(padded, grid=GRID, atlas=ATLAS, progress=Quiet())
+    lean = whole.around_brain()
+    part = whole.way.normalized.image.GetNumberOfPixels()
+    assert part < whole.way.oriented.image.GetNumberOfPixels()
+    assert [step.image.GetNumberOfPixels() for step in (lean.way.oriented, lean.way.leveled)] == [part] * 2
+    for way_back in ("score_to_native", "intensity_to_native"):
+        one, other = (getattr(prepared, way_back)(whole.volume) for prepared in (whole, lean))
+        assert Grid.of(one) == Grid.of(other) == Grid.of(padded)
+        np.testing.assert_array_equal(sitk.GetArrayViewFromImage(one), sitk.GetArrayViewFromImage(other))

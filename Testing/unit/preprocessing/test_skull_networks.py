@@ -53,12 +53,10 @@ def test_masks_are_those_of_the_package(grid: Grid) -> None:
 def test_what_is_thinner_than_a_voxel_is_no_brain() -> None:
     def sheet(seen: torch.Tensor) -> torch.Tensor:
         """Brain in three of 128 planes, of which a voxel is as thick as eight."""
-        found = torch.zeros(1, 2, *seen.shape[2:])
-        found[..., 60:63] = 1
-        return found
+        return torch.zeros(seen.shape, dtype=torch.bool).index_fill_(2, torch.arange(60, 63), True)
 
     scan = Grid((90, 90, 16), (2.0, 2.0, 10.0), (0.0, 0.0, 0.0)).with_array(np.ones((16, 90, 90), np.float32))
-    assert not skull_networks.mask(scan, skull_networks.Networks(sheet, sheet, "cpu")).any()  # type: ignore
+    assert not skull_networks.mask(scan, skull_networks.Networks(sheet, sheet, "cpu")).any()
 
 
 def test_nothing_else_of_the_package_is_imported_and_no_brain_is_an_empty_mask(environment: dict[str, str]) -> None:

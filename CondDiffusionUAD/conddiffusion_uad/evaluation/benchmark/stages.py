@@ -11,11 +11,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from conddiffusion_uad.app.detection_job import Models, run
 from conddiffusion_uad.io.resources import resources
@@ -24,8 +25,13 @@ from conddiffusion_uad.protocol.events import Event
 from conddiffusion_uad.protocol.failures import Failure
 from conddiffusion_uad.protocol.job import DetectionJob
 
+if TYPE_CHECKING:
+    from conddiffusion_uad.bundle.bundle import Bundle
+
 SAMPLE = "SampleData/synthetic_T2_brain.nii.gz"
 NETWORK = "reconstruct"  # the stage that is the network's
+SCORE = "score"  # the stage in which the network of a learned map computes
+MAP = "map network"  # its part of that stage
 
 
 @dataclass(frozen=True)
@@ -54,8 +60,42 @@ def sample_scan() -> str:
 
 
 def beside_network(seconds: Mapping[str, float]) -> float:
-    """How many times as long as the network everything else takes."""
-    return sum(seconds.values()) / seconds[NETWORK] - 1
+    """How many times as long as the networks, the denoiser's and a learned map's, everything else takes."""
+    return sum(seconds.values()) / (seconds[NETWORK] + seconds.get(MAP, 0.0)) - 1
+
+
+class WatchedModels(Models):
+    """Loaded bundles, the networks of whose maps tell how long they compute.
+
+    Args:
+        clock: Tells seconds.
+
+    Attributes:
+        spent: Seconds of these networks so far.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self.spent = 0.0
+        self._clock = clock
+        self._watched: set[int] = set()
+
+    def get(self, name: str, device: str, precision: str = "auto") -> Bundle:
+        """See :meth:`Models.get`."""
+        bundle = super().get(name, device, precision)
+        if id(bundle) not in self._watched:
+            self._watched.add(id(bundle))
+            for weights in bundle.model.networks.children():
+                for network in weights.children():
+                    network.register_forward_pre_hook(self._begin)
+                    network.register_forward_hook(self._end)
+        return bundle
+
+    def _begin(self, *_: object) -> None:
+        self.spent -= self._clock()
+
+    def _end(self, *_: object) -> None:
+        self.spent += self._clock()
 
 
 def measure(job: DetectionJob, rounds: int) -> Stages:
@@ -85,7 +125,7 @@ def measure(job: DetectionJob, rounds: int) -> Stages:
 def main() -> None:
     """Measure the job and the rounds that the arguments name."""
     job, rounds = DetectionJob.from_json(json.loads(sys.argv[1])), int(sys.argv[2])
-    models, seconds, report = Models(), [], {}
+    models, seconds, report = WatchedModels(_clock()), [], {}
     for _ in range(rounds + 1):
         seconds.append(taken := {})
         report = _run(job, models, taken)
@@ -96,23 +136,29 @@ def main() -> None:
     print(json.dumps({"seconds": seconds, **told}))
 
 
-def _run(job: DetectionJob, models: Models, seconds: dict[str, float]) -> dict[str, Any]:
+def _clock() -> Callable[[], float]:
+    return time.process_time if os.environ.get("OMP_NUM_THREADS") == "1" else time.perf_counter
+
+
+def _run(job: DetectionJob, models: WatchedModels, seconds: dict[str, float]) -> dict[str, Any]:
     """The report of a run, or the event of its failure; the seconds of each stage are added to `seconds`."""
-    clock = time.process_time if os.environ.get("OMP_NUM_THREADS") == "1" else time.perf_counter
-    marks: list[tuple[str, float]] = []
+    clock = _clock()
+    marks: list[tuple[str, float, float]] = []
     last: Event = {}
 
     def hear(event: Event) -> None:
         if event["event"] == "stage":
-            marks.append((event["name"], clock()))
+            marks.append((event["name"], clock(), models.spent))
         elif event["event"] == "error":
             last.update(event)
 
     with tempfile.TemporaryDirectory(prefix="conddiffusion-benchmark-") as folder:
         failed = run(replace(job, output=folder, force=True), hear, models=models)
-        ends = [at for _, at in marks[1:]] + [clock()]
-        for (name, begin), end in zip(marks, ends, strict=True):
-            seconds[name] = seconds.get(name, 0.0) + end - begin
+        for (name, begin, before), (_, end, after) in pairwise([*marks, ("", clock(), models.spent)]):
+            networks = after - before if name == SCORE else 0.0
+            seconds[name] = seconds.get(name, 0.0) + end - begin - networks
+            if networks:
+                seconds[MAP] = seconds.get(MAP, 0.0) + networks
         if failed:
             return last
         found: dict[str, Any] = json.loads((Path(folder) / result_files.REPORT).read_text(encoding="utf-8"))

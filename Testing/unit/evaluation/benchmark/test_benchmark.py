@@ -69,6 +69,8 @@ def test_a_whole_detection_is_measured_stage_by_stage(small_bundle: Path, scan_f
     assert found.first.keys() == found.again.keys() >= {"read", "strip", "register", "reconstruct", "report"}
     assert found.bundle == small_bundle.name and found.first["load"] > found.again["load"]
     assert stages.beside_network({"read": 2.0, "reconstruct": 4.0, "report": 1.0}) == 0.75
+    learned = {"read": 2.0, "reconstruct": 4.0, "score": 1.0, stages.MAP: 2.0}
+    assert stages.beside_network(learned) == 0.5
     table = tables.text({"machine": tables.machine(), "stages": [asdict(found)]})
     assert "Everything else takes" in table and all(stage in table for stage in found.first)
     with pytest.raises(Failure, match="There is no"):
