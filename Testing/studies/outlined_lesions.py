@@ -58,8 +58,8 @@ def convert(archive: Path, folder: Path, z: float) -> int:
         if lesions.sum() < _LEAST_IN_ALL_MM2:
             continue
         start = "_".join(filter(None, (f"{index:04d}", str(names[index]), "flair")))
-        volumes.write(thin_volume(image, z, 1.0), folder / f"{start}.nii.gz")
-        volumes.write(thin_volume(lesions.astype(np.uint8), z, 1.0), folder / f"{start}_seg.nii.gz")
+        volumes.write(thin_volume(image, z), folder / f"{start}.nii.gz")
+        volumes.write(thin_volume(lesions.astype(np.uint8), z), folder / f"{start}_seg.nii.gz")
         rows.append((f"{start}.nii.gz", f"{start}_seg.nii.gz", "FLAIR"))
     with (folder / TABLE).open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("scan", "lesions", "contrast"), *rows])

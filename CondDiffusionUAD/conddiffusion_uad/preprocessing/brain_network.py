@@ -18,7 +18,8 @@ from torch.nn import functional
 
 LAST = torch.channels_last_3d
 EPSILON = 1e-5  # of the normalization's variance
-DOUBLED = {"stride": 2, "padding": 1, "output_padding": 1}  # of transposed convolutions that double the voxels
+DOUBLED = (2, 1, 1)  # stride and paddings of transposed convolutions that double the voxels
+SAME = (1, 1, 0)  # and of those that do not
 
 
 class BrainNetwork:
@@ -44,9 +45,9 @@ class BrainNetwork:
             skips.append(self._down(skips[-1], level))
         h = skips.pop()
         for level in ("up0", "up1", "up2"):
-            h = self._up(h, level, DOUBLED).add_(skips.pop())
-        h = self._up(h, "up3", {"padding": 1}).add_(first)
-        h = functional.conv_transpose3d(h, self._of("tp_conv1.0"), self._weights["tp_conv1.0.bias"], **DOUBLED)
+            h = self._up(h, level, *DOUBLED).add_(skips.pop())
+        h = self._up(h, "up3", *SAME).add_(first)
+        h = functional.conv_transpose3d(h, self._of("tp_conv1.0"), self._weights["tp_conv1.0.bias"], *DOUBLED)
         h = functional.conv3d(_active(_normal(h)), self._of("conv.0"), self._weights["conv.0.bias"], padding=1)
         return self._classes(_active(_normal(h)))
 
@@ -71,9 +72,9 @@ class BrainNetwork:
         inner = _normal(functional.conv3d(inner, second, padding=1))
         return _active(inner.add_(h if shortcut is None else _normal(functional.conv3d(h, shortcut, stride=2))))
 
-    def _up(self, h: torch.Tensor, level: str, how: Mapping[str, int]) -> torch.Tensor:
+    def _up(self, h: torch.Tensor, level: str, *how: int) -> torch.Tensor:
         h = _active(_normal(functional.conv3d(h, self._of(f"{level}.conv1.0"))))
-        h = _active(_normal(functional.conv_transpose3d(h, self._of(f"{level}.tp_conv.0"), **how)))
+        h = _active(_normal(functional.conv_transpose3d(h, self._of(f"{level}.tp_conv.0"), None, *how)))
         return _active(_normal(functional.conv3d(h, self._of(f"{level}.conv2.0"))))
 
     def _classes(self, h: torch.Tensor) -> torch.Tensor:

@@ -93,9 +93,8 @@ class Prepared:
         Nothing that leads back to the scan looks at the rest, which takes as much memory as the scan, twice.
         """
         part = Grid.of(self.way.normalized.image)
-        oriented, leveled = (
-            replace(step, image=part_of(step.image, part)) for step in (self.way.oriented, self.way.leveled)
-        )
+        oriented = replace(self.way.oriented, image=part_of(self.way.oriented.image, part))
+        leveled = replace(self.way.leveled, image=part_of(self.way.leveled.image, part))
         return replace(self, way=replace(self.way, oriented=oriented, leveled=leveled))
 
     def _to_scan(self, array: np.ndarray) -> sitk.Image:

@@ -69,8 +69,11 @@ def test_a_case_is_shown_as_a_detection_shows_a_scan(made):
 
 
 def test_each_scan_is_tried_with_what_the_others_say():
-    """Three scans with spots of score 3 and one with twelve of score 5: only the last one breaks the promise."""
-    scores = [np.zeros((8, 60, 60), np.float32) for _ in range(4)]
+    """Scans with a spot of score 3 and one with twelve of score 5: only that one breaks the promise.
+
+    There are so many that a promise of half a finding bears the one that none of the others foretells.
+    """
+    scores = [np.zeros((8, 60, 60), np.float32) for _ in range(26)]
     rng = np.random.default_rng(0)
     for number, score in enumerate(scores):
         score += 0.5 + 0.1 * rng.random(score.shape, np.float32)
