@@ -159,7 +159,8 @@ def _take_over(trained: Path, row: str, changes: Sequence[str], output: Path) ->
     """Write the bundle of a row with the networks of another one."""
     recipe, source = recipes.load(row, changes), bundles.load(str(trained))
     output.mkdir(parents=True)
-    bundles.save(output, recipe.bundle, source.trainable, source.metadata)
+    told = {key: value for key, value in source.metadata.items() if key != "sha256"}  # of that bundle
+    bundles.save(output, recipe.bundle, source.trainable, told)
     (output / bundles.RECIPE).write_text(recipe.text, encoding="utf-8", newline="\n")
 
 

@@ -10,7 +10,10 @@ from typing import Any
 import methods_document as document
 import methods_rows as rows
 import pytest
+import torch
 from torch import nn
+
+from conddiffusion_uad.training import recipe as recipes
 
 
 def scan(average_precision: float | None = 0.5, healthy: bool = False) -> dict[str, Any]:
@@ -107,6 +110,17 @@ def test_rows_that_differ_only_in_restoring_and_scoring_share_a_training(tmp_pat
     assert steps == [("fit", "trial"), ("fit", "cddpm"), ("fit", "severity")]
     written = (tmp_path / "mahalanobis" / "bundle" / rows.bundles.RECIPE).read_text("utf-8")
     assert 'kind = "mahalanobis"' in written and "samples = 16" in written
+
+
+def test_a_bundle_with_the_networks_of_a_sealed_one_can_be_loaded(tmp_path: Path) -> None:
+    config = recipes.load("trial").bundle
+    rows.bundles.save(tmp_path / "trial", config, config.build(), {"held_out": ["a"], "name": "trial"})
+    rows.bundles.seal(tmp_path / "trial")
+    rows._take_over(tmp_path / "trial", "feature_space", ["fit.samples=16"], tmp_path / "taken")
+    (trial, taken) = (rows.bundles.load(str(tmp_path / name)) for name in ("trial", "taken"))
+    assert taken.metadata["held_out"] == ["a"] and taken.method.anomaly_map != trial.method.anomaly_map
+    state = trial.trainable.state_dict()
+    assert all(torch.equal(values, state[key]) for key, values in taken.trainable.state_dict().items())
 
 
 def test_a_step_that_fails_ends_the_study(tmp_path: Path, asked: list, monkeypatch: pytest.MonkeyPatch) -> None:
