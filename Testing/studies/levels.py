@@ -42,7 +42,8 @@ def measured(name: str, prepared: Prepared, contrast: str, lesion: np.ndarray, b
         with torch.no_grad():
             score = sitk.GetArrayFromImage(seen.brain.score_to_native(part(seen, bundle.model)))
         precision = count(score[brain], lesion[brain]).average_precision()
-        print(f"{name:10} {title:16} {precision:.3f} {level:6.2f} s a level {time.process_time() - began:6.2f} s the map")
+        seconds = time.process_time() - began
+        print(f"{name:10} {title:16} {precision:.3f} {level:6.2f} s a level {seconds:6.2f} s the map", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

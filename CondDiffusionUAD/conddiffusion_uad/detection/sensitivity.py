@@ -67,6 +67,6 @@ def promise(
         "asked": asked,
         "at_threshold": round(known.at(limit), 4) if holds else None,
         "bound": round(known.at(limit, bounded=True), 4) if holds else None,
-        "healthy_as_large": known.usual(largest),
+        "healthy_as_large": known.usual(largest) if as_counted else None,
         **known.to_json(),
     }
