@@ -190,8 +190,8 @@ class ViewsPanel:
         ui.heatmapBox.text = _("Uncertainty") if mode == UNCERTAINTY else _("Heatmap")
         for widget in (ui.opacitySlider, ui.heatmapBox, ui.legendBox):
             widget.enabled = nodes is not None
-        for widget in (ui.compareBox, ui.flickerButton):
-            widget.enabled = complete
+        ui.compareBox.enabled = complete or (nodes is not None and canShow(nodes, UNCERTAINTY))
+        ui.flickerButton.enabled = complete
         ui.fadeSlider.enabled = complete and fading
         ui.fadeSlider.visible = fading
         ui.restoreButton.enabled = self._views.canRestore

@@ -55,7 +55,7 @@ def train_lesions(
         slices = lesion_slices(labels, environment.data, grid, log, skip_bad=environment.skip_bad)
         log(f"Learning from {len(slices)} slices with lesions")
         source = LesionBatches(slices, settings.batch)
-        decides = (recipe.seed, grid, settings, [(each.scan, each.mask.sum()) for each in slices])
+        decides = (recipe.seed, grid, settings, [(each.scan, int(each.mask.sum())) for each in slices])
         identity = hashlib.sha256(repr(decides).encode()).hexdigest()
         plan = Plan(source, Gaussian(), settings.steps(source.per_epoch), recipe.seed, identity, together)
         training = Training(network.to(device), settings, plan)

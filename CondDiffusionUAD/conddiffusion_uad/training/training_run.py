@@ -137,7 +137,8 @@ def fit_bundle(
         if together.first:
             fitted = training.result() if around is None else training.result().model
             graded = learn_severity(fitted, recipe.bundle, corpus, recipe.seed, log)
-            told = metadata.metadata(recipe, corpus, digest, earlier) | graded | {"lesion_drawer": drawer}
+            told = metadata.metadata(recipe, corpus, digest, earlier) | graded
+            told |= {} if drawer is None else {"lesion_drawer": drawer}
             bundles.save(output, recipe.bundle, fitted, told)
             (output / bundles.RECIPE).write_text(recipe.text, encoding="utf-8", newline="\n")
             bundles.load(str(output))  # only a bundle that can be loaded ends a training
