@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import signal
@@ -307,3 +308,15 @@ def test_uv_is_unpacked_from_its_wheel_and_kept(site: Site, tmp_path: Path) -> N
     work.mkdir()
     with pytest.raises(CommandError):
         fetchUv(Commands(lambda line: None), site.engine, work, site.wheels, "", dict(os.environ))
+
+
+def test_the_engine_imports_nothing_that_its_environment_leaves_out() -> None:
+    from CondDiffusionUADLib.run import BuildEnvironment
+
+    modules = {name.replace("-", "_") for name in BuildEnvironment.NOT_NEEDED} | {"cc3d"}
+    engine = Path(BuildEnvironment.__file__).parents[2] / "conddiffusion_uad"
+    files = [file for file in engine.rglob("*.py") if not {"training", "evaluation"} & set(file.parts)]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text("utf-8")))]
+    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert "torch" in imported and not modules & {name.partition(".")[0] for name in imported}

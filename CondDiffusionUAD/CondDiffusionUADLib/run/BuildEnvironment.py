@@ -34,8 +34,8 @@ from CondDiffusionUADLib.run.InstallationPlan import Console, Order, Plan, Progr
 from CondDiffusionUADLib.run.PythonCandidates import Candidate, candidates
 from CondDiffusionUADLib.run.Uv import CanceledError, CommandError, Commands, fetchUv, isAppleSilicon, uvVariables
 
-NOT_NEEDED = ("customtkinter",)
-"""What packages ask for and the engine never loads: a graphical interface of deepbet's."""
+NOT_NEEDED = ("connected-components-3d", "customtkinter", "fill-voids", "pandas", "tqdm")
+"""What deepbet asks for around its networks; the engine loads nothing of it but their weights."""
 
 BOUNDS = ("numpy<2 ; sys_platform == 'darwin' and platform_machine == 'x86_64'",)
 """What packages do not say: the last PyTorch for Intel's Macs, 2.2, was built for numpy 1."""
