@@ -26,8 +26,9 @@ def tryOut(scan: str) -> dict[str, object]:
         raise RuntimeError("PyTorch computes wrongly.")
     if sitk.GetArrayFromImage(sitk.ReadImage(scan)).ndim != 3:
         raise RuntimeError("A scan is not read as it is.")
-    for name in ("deepbet.bet", "monai.networks.nets", "skimage", "conddiffusion_uad.detection.pipeline"):
+    for name in ("monai.networks.schedulers", "skimage", "conddiffusion_uad.detection.pipeline"):
         import_module(name)
+    import_module("conddiffusion_uad.preprocessing.skull_networks").load("cpu")  # deepbet's, whose code is not loaded
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),
