@@ -19,7 +19,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -148,11 +148,17 @@ def _done(options: argparse.Namespace) -> Iterator[str]:
 def _same_training(row: str, other: str, changes: Sequence[str]) -> bool:
     """Whether two recipes teach the same network the same thing from the same slices."""
     mine, its = (recipes.load(name, changes) for name in (row, other))
-    method = its.bundle.method
-    parts = {name: getattr(method, name) for name in ("restore", "anomaly_map", "adapt")}
-    alike = replace(mine.bundle, method=replace(mine.bundle.method, **parts))
-    validated = its.validation if mine.validation.every == 0 else mine.validation  # at 0 nothing is
-    return replace(mine, name=its.name, text=its.text, bundle=alike, validation=validated) == its
+    unvalidated = {"validation"} if mine.validation.every == its.validation.every == 0 else set()
+    return (
+        _differing(mine, its) <= {"name", "text", "bundle"} | unvalidated
+        and _differing(mine.bundle, its.bundle) <= {"method"}
+        and _differing(mine.bundle.method, its.bundle.method) <= {"restore", "anomaly_map", "adapt"}
+    )
+
+
+def _differing(first: Any, second: Any) -> set[str]:
+    """Names of the fields in which two dataclasses of a kind differ."""
+    return {field.name for field in fields(first) if getattr(first, field.name) != getattr(second, field.name)}
 
 
 def _take_over(trained: Path, row: str, changes: Sequence[str], output: Path) -> None:

@@ -104,11 +104,11 @@ def test_rows_that_differ_only_in_restoring_and_scoring_share_a_training(tmp_pat
     for row in rows.SHIPPED:
         (tmp_path / row).mkdir()
     (tmp_path / "mahalanobis" / "bundle").mkdir(parents=True)  # the study was stopped before anything was written there
-    rows.main(asking(tmp_path, "trial,cddpm,feature_space,mahalanobis,severity"))
+    rows.main(asking(tmp_path, "trial,cddpm,feature_space,mahalanobis,pddpm,severity"))
     steps = [
         (arguments[1], arguments[arguments.index("--recipe") + 1]) for arguments in asked if "--recipe" in arguments
     ]
-    assert steps == [("fit", "trial"), ("fit", "cddpm"), ("fit", "severity")]
+    assert steps == [("fit", "trial"), ("fit", "cddpm"), ("fit", "pddpm"), ("fit", "severity")]
     written = (tmp_path / "mahalanobis" / "bundle" / rows.bundles.RECIPE).read_text("utf-8")
     assert 'kind = "mahalanobis"' in written and "samples = 16" in written
 
