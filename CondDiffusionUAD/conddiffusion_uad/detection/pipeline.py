@@ -109,7 +109,7 @@ def detect(
 
     if uncertainty:
         require_samples(bundle, contrast, timesteps)
-    if timesteps is not None:
+    if timesteps is not None and not sensitivity.at_own_levels(bundle, timesteps):
         _warn_of_other_timesteps(timesteps, bundle, progress)
 
     # orient, strip the skull, register to the atlas, correct the bias field, normalize, slice
@@ -164,13 +164,12 @@ def require_samples(bundle: Bundle, contrast: str, timesteps: Sequence[int] | No
 
 def _warn_of_other_timesteps(timesteps: Sequence[int], bundle: Bundle, progress: Progress) -> None:
     """The calibration holds for the timesteps that it was made with."""
-    if set(timesteps) != set(bundle.config.timesteps):
-        asked, own = (", ".join(map(str, numbers)) for numbers in (timesteps, bundle.config.timesteps))
-        progress.warning(
-            "other_levels",
-            f"The noise levels are {asked}, but the bundle is calibrated for {own}: the scores are less exact.",
-            "Leave out --levels for scores that can be compared.",
-        )
+    asked, own = (", ".join(map(str, numbers)) for numbers in (timesteps, bundle.config.timesteps))
+    progress.warning(
+        "other_levels",
+        f"The noise levels are {asked}, but the bundle is calibrated for {own}: the scores are less exact.",
+        "Leave out --levels for scores that can be compared.",
+    )
 
 
 def require_contrast(bundle: Bundle, contrast: str) -> None:

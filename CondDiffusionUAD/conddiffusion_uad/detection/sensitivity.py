@@ -42,6 +42,11 @@ def threshold(
         ) from error
 
 
+def at_own_levels(bundle: Bundle, timesteps: Sequence[int] | None) -> bool:
+    """Whether a scan is scored with the noise levels that the bundle was calibrated with; None stands for them."""
+    return timesteps is None or set(timesteps) == set(bundle.config.timesteps)
+
+
 def promise(
     bundle: Bundle,
     contrast: str,
@@ -61,7 +66,7 @@ def promise(
     known = bundle.expected.get(contrast)
     if known is None:
         return None
-    as_counted = timesteps is None or set(timesteps) == set(bundle.config.timesteps)
+    as_counted = at_own_levels(bundle, timesteps)
     holds = as_counted and min_volume_ml >= known.smallest_ml - 1e-9
     return {
         "asked": asked,
