@@ -163,10 +163,12 @@ def test_a_result_is_read_and_decided_about(found: Laptop) -> None:
 
 
 def test_a_result_with_an_uncertainty(laptop: Laptop) -> None:
+    laptop.ui.advancedSection.collapsed = False
+    laptop.area.verticalScrollBar().value = 150
     laptop.ui.uncertaintyBox.click()
     laptop.desk.detect()
     laptop.ui.compareBox.currentIndex = laptop.ui.compareBox.findData("uncertainty")
-    assert not laptop.below("compareBox", "heatmapBox", "findingsTable", *TO_DECIDE)
+    assert not laptop.below("disclaimerLabel", "compareBox", "heatmapBox", "findingsTable", *TO_DECIDE)
     laptop.ui.compareBox.currentIndex = laptop.ui.compareBox.findData("fade")
     assert not laptop.below("fadeSlider", *TO_DECIDE)
 
@@ -205,6 +207,8 @@ def test_after_the_segment_editor(found: Laptop) -> None:
         found.desk.panel.enter()
         assert not found.below("findingsLabel", "findingsTable", "acceptButton", "rejectButton", "undoButton")
     assert "by hand" in ui.findingsLabel.text
+    assert found.desk.finding is not None and found.desk.finding.edited, "what is left of the chosen one"
+    assert ui.acceptButton.enabled
 
 
 def test_a_moved_scan_is_followed(found: Laptop, mrml: MrmlApplication) -> None:

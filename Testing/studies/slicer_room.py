@@ -145,7 +145,7 @@ class Room:
         self.session.picture("editor")
         self.session.open()
         self.session.pump(seconds=0.5)
-        assert "by hand" in ui.findingsLabel.text
+        assert "by hand" in ui.findingsLabel.text and ui.acceptButton.enabled
         told = [self.see("edited", "findingsLabel", "acceptButton", "rejectButton", "undoButton", "findingsTable")]
         ui.moreSection.collapsed = True
         ui.advancedSection.collapsed = False
@@ -168,12 +168,12 @@ class Room:
         return told
 
     def doubt(self) -> str:
-        """A second result, with its uncertainty."""
+        """A second result, with its uncertainty; the panel begins where it is said to be for research only."""
         self.ui.scanSection.collapsed = self.ui.advancedSection.collapsed = False
         self.ui.uncertaintyBox.click()
         self.detect("several", json.dumps({"expected_findings": COUNTED}))
         self.ui.compareBox.currentIndex = self.ui.compareBox.findData("uncertainty")
-        return self.see("uncertainty", "compareBox", "heatmapBox", *TO_DECIDE)
+        return self.see("uncertainty", "disclaimerLabel", "messageLabel", "compareBox", "heatmapBox", *TO_DECIDE)
 
     def load(self) -> str:
         """A scene that was saved."""
@@ -193,7 +193,7 @@ def inside() -> None:
     """The steps in Slicer."""
     session = Session()
     room = Room(session)
-    for name in ("begin", "fail", "read", "edit", "move", "doubt", "load"):
+    for name in ("begin", "fail", "read", "edit", "doubt", "load", "move"):
         session.step(name, getattr(room, name))
     session.end()
 

@@ -150,15 +150,16 @@ class FindingsPanel:
     def close(self) -> None:
         """The panel goes."""
         self._stop()
-        self._sight.stop()
-        self._table.close()
         self._live = None
         self._button.setSegmentationNode(None)
 
     def enter(self) -> None:
         """The panel is shown: take over what was changed, and let the findings be decided about."""
+        chosen = self.chosen
         self.refresh()
         if self._live is not None and self._live.selection.findings:
+            self._table.chooseAgain(chosen)
+            self._enableDecisions()
             self._sight.ask(beside=True)
 
     def refresh(self) -> None:
@@ -169,9 +170,8 @@ class FindingsPanel:
             self._refresh()
 
     def _stop(self) -> None:
-        self._steps.stop()
-        self._rest.stop()
-        self._surfaces.stop()
+        for part in (self._steps, self._rest, self._surfaces, self._sight, self._table):
+            part.stop()
 
     def _onOpened(self, result: list[LiveFindings], error: Exception | None) -> None:
         if error is not None and not isinstance(error, ProblemError):

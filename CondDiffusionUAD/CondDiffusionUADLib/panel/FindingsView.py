@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -91,12 +92,18 @@ class FindingsView:
                 self._peak = finding.peak
                 self._table.selectRow(finding.number - 1)
 
+    def chooseAgain(self, before: Finding | None) -> None:
+        """Choose what a hand left of a finding that it took the peak of: of those that it changed, the nearest."""
+        if before is not None and self.finding is None:
+            edited = (finding for finding in self._findings if finding.edited)
+            self.choose(min(edited, key=lambda f: math.dist(f.centerRas, before.centerRas), default=None))
+
     def forget(self) -> None:
         """Other findings come: none is chosen."""
         self._peak = None
 
-    def close(self) -> None:
-        """The panel goes."""
+    def stop(self) -> None:
+        """Other findings come, or the panel goes."""
         self._fitting.stop()
 
     def step(self, forward: bool) -> Finding | None:

@@ -26,7 +26,7 @@ def layOut() -> None:
 
 
 class Sight:
-    """Scrolls the panel, and no more than it takes, when what is needed next cannot be seen.
+    """Scrolls the panel when what is needed next cannot be seen: from its beginning on, no farther than it takes.
 
     Args:
         needed: Widgets of the panel; those that are shown have to be seen.
@@ -59,6 +59,7 @@ class Sight:
         needed, self._all = (*self._beside, *self._needed) if self._all else self._needed, False
         if area is None or all(_isSeen(widget, area) for widget in needed if widget.visible):
             return
+        area.verticalScrollBar().value = 0
         for widget in (*self._beside, *self._needed):
             if widget.visible:
                 top = _top(widget, area.widget())  # all of it: `ensureWidgetVisible` is content with a row of a table

@@ -55,7 +55,7 @@ class RunPanel:
         self._accepting = False  # a scan that was refused
         self._stage = ""
         self._warnings: Sequence[tuple[str, str]] | None = None  # of the result that the message is about
-        self._sight = Sight((ui.progressArea, ui.anywayButton, ui.messageLabel))
+        self._sight = Sight((ui.progressArea, ui.anywayButton, ui.messageLabel), beside=(ui.disclaimerLabel,))
         self.closed = False
         ui.detectButton.clicked.connect(self.detect)
         ui.detailsButton.toggled.connect(self._onDetails)
@@ -200,6 +200,7 @@ class RunPanel:
             summary = self._found(outcome)
             self._warnings = outcome.warnings
             self.summarize(summary)
+            self._sight.ask(beside=True)
         self._changed()
 
     # How an installation goes; see `InstallListener`.
