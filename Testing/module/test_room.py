@@ -231,9 +231,11 @@ def test_boxes_that_are_opened_give_way_to_the_next_candidate(found: Laptop) -> 
 
 def test_a_loaded_scene(found: Laptop, mrml: MrmlApplication, tmp_path: Path) -> None:
     save_scene(mrml, tmp_path / "scene.mrb")
+    found.ui.exportSection.collapsed = False
+    found.desk.settle()
+    found.area.verticalScrollBar().value = found.area.verticalScrollBar().maximum
     mrml.scene.Clear(False)
     found.desk.settle()
-    found.area.verticalScrollBar().value = 0
     assert not found.ui.scanSection.collapsed and not found.below("sampleButton", "detectButton")
     assert mrml.scene.ReadFromMRB(str(tmp_path / "scene.mrb"), True)
     found.desk.wait(lambda: found.desk.panel.findings.live is not None)

@@ -155,19 +155,19 @@ class FindingsPanel:
 
     def enter(self) -> None:
         """The panel is shown: take over what was changed, and let the findings be decided about."""
-        chosen = self.chosen
         self.refresh()
         if self._live is not None and self._live.selection.findings:
-            self._table.chooseAgain(chosen)
-            self._enableDecisions()
             self._sight.ask(beside=True)
 
     def refresh(self) -> None:
         """Take over what was changed elsewhere: edits, threshold, transform."""
         if self._live is not None:
+            chosen = self.chosen
             self._live.refresh()
             self._button.setSegmentationNode(self._live.nodes.segmentation)
             self._refresh()
+            self._table.chooseAgain(chosen)
+            self._enableDecisions()
 
     def _stop(self) -> None:
         for part in (self._steps, self._rest, self._surfaces, self._sight, self._table):

@@ -24,6 +24,7 @@ MOST_ROWS = 200  # a table of thousands would make the slider stick
 ROW_HEIGHT = 22
 FEWEST_SEEN, MOST_SEEN = 3, 8  # rows, without scrolling in the table
 _FRAME = 4  # pixels of the table above and below the rows
+_SPARE = 16  # pixels that Data Probe takes more while the mouse is over a view
 _STATUS, _PLACE = 1, 5
 _NUMBERS = (0, 2, 3, 4)
 
@@ -79,7 +80,7 @@ class FindingsView:
             return
         layOut()
         room, other = roomBelow(self._table), self._table.horizontalHeader().height + _FRAME
-        rows = MOST_SEEN if room is None else min(max((room - other) // ROW_HEIGHT, FEWEST_SEEN), MOST_SEEN)
+        rows = MOST_SEEN if room is None else min(max((room - other - _SPARE) // ROW_HEIGHT, FEWEST_SEEN), MOST_SEEN)
         self._table.setFixedHeight(rows * ROW_HEIGHT + other)
         self.choose(self.finding)
 

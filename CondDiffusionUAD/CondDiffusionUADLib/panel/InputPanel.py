@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
 from conddiffusion_uad.protocol.job import CONTRASTS
+from CondDiffusionUADLib.panel.Room import Sight
 from CondDiffusionUADLib.panel.UncertaintyChoice import UncertaintyChoice
 from CondDiffusionUADLib.panel.Widgets import CardBrowser, choose, chosen, fill, quiet, setQuietly, toolTipText
 from CondDiffusionUADLib.run import Problems
@@ -38,6 +39,7 @@ class InputPanel:
         self._images: tuple[Image, ...] = ()  # in the chosen volume
         self._reason = ""  # why it cannot be examined
         self._corrections: dict[str, str] = {}  # contrasts that the user chose, by volume ID
+        self._sight = Sight((ui.inputSelector, ui.sampleButton), beside=(ui.disclaimerLabel,))
         self._card = CardBrowser()
         ui.cardArea.layout().addWidget(self._card)
         fill(ui.qualityBox, [(_("Full"), FULL), (_("Fast"), FAST)], FULL)
@@ -59,6 +61,7 @@ class InputPanel:
         self._parameters = None
         self.offerScans()
         if parameters is None:
+            self._sight.stop()
             self._corrections.clear()
             self._look(None)
             self._ui.contrastHint.text = ""
@@ -73,6 +76,7 @@ class InputPanel:
         if parameters.inputVolume is not None and not parameters.contrast:
             self._guess(parameters.inputVolume)
         self.showParameters()
+        self._sight.ask(beside=True)
 
     def showParameters(self) -> None:
         """Show the choices again: a script may have changed them."""
