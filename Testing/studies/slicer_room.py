@@ -179,6 +179,7 @@ class Room:
         """A scene that was saved."""
         slicer, file = self.session.slicer, self.session.output / "scene.mrb"
         assert slicer.util.saveScene(str(file))
+        self.ui.advancedSection.collapsed = True
         slicer.mrmlScene.Clear(0)
         self.session.pump(seconds=0.5)
         told = [self.see("cleared", "sampleButton", "detectButton")]
