@@ -36,7 +36,8 @@ class InputPanel:
         self._ui = ui
         self._changed = changed
         self._parameters: Any = None
-        self._images: tuple[Image, ...] = ()  # in the chosen volume
+        self._examined = ""  # the ID of the volume that was looked at
+        self._images: tuple[Image, ...] = ()  # in it
         self._reason = ""  # why it cannot be examined
         self._corrections: dict[str, str] = {}  # contrasts that the user chose, by volume ID
         self._sight = Sight((ui.inputSelector, ui.sampleButton), beside=(ui.disclaimerLabel,))
@@ -200,7 +201,8 @@ class InputPanel:
         self._ui.sampleLabel.text = _("Choose the volume with the brain MRI.") if scans else empty
 
     def _onVolume(self, node: Any) -> None:
-        if self._parameters is not None:
+        renamed = node is not None and node.GetID() == self._examined  # Slicer's list tells of that, too
+        if self._parameters is not None and not renamed:
             self._parameters.inputVolume = node
             self._parameters.contrast = ""
             self._ui.contrastHint.text = ""
@@ -221,6 +223,7 @@ class InputPanel:
 
     def _look(self, node: Any) -> None:
         """Look at the chosen volume: whether it is one scan, and what the scan seems to be."""
+        self._examined = node.GetID() if node is not None else ""
         self._images = imagesOf(node) if node is not None else ()
         several = _("The volume holds {count} images. Choose one: it becomes a volume of its own.")
         self._reason = several.format(count=len(self._images)) if self._images else whyNotExamined(node) if node else ""
