@@ -14,6 +14,7 @@ from conddiffusion_uad.method import parts
 from conddiffusion_uad.method.anomaly_map import ANOMALY_MAPS
 from conddiffusion_uad.method.anomaly_map import learned_inputs as given
 from conddiffusion_uad.method.anomaly_map.combined import Combined, filled
+from conddiffusion_uad.method.anomaly_map.guided import guided
 from conddiffusion_uad.method.anomaly_map.learned import Learned, LearnedMap
 from conddiffusion_uad.method.anomaly_map.learned_network import LearnedMapNetwork
 from conddiffusion_uad.method.brain import Volume
@@ -242,6 +243,16 @@ def test_a_combined_map_fills_inside_the_brain_alone(scene):
     assert (found >= open_map).all() and (found > open_map).any() and not found[~mask].any()
 
 
+def test_a_combined_map_is_raised_to_what_the_intensities_tell(scene):
+    restored, model = scene
+    options = {"residual": {"sign": "hyperintense"}, "learned": {"reconstructed": False}, "filled": False}
+    options["healthy"] = healthy_values(0.5, 0.25)
+    plain, found = (Combined(**options, guided_mm=mm)(restored, model) for mm in (0, 10))
+    reach = [round(10 / mm) for mm in reversed(restored.grid.spacing)]
+    assert np.allclose(found, np.maximum(plain, guided(plain, restored.volume, restored.mask, reach)))
+    assert (found > plain).any() and len(set(reach)) == 2, "as far in millimeters along each axis"
+
+
 def test_a_combined_map_is_read_and_written_and_refuses_what_its_maps_do_not_know():
     healthy = healthy_values(1.0, 0.1)
     values = {"kind": "combined", "residual": {"sign": "hypointense"}, "learned": {"twice": True}, "healthy": healthy}
@@ -251,6 +262,7 @@ def test_a_combined_map_is_read_and_written_and_refuses_what_its_maps_do_not_kno
         "residual_weight": 0.5,
         "intensity_weight": 0.5,
         "filled": True,
+        "guided_mm": 0.0,
     }
     assert isinstance(part, parts.Learned)
     decreasing = {"scores": [2, 1], "residuals": [1, 2], "scans": 1}
@@ -260,6 +272,8 @@ def test_a_combined_map_is_read_and_written_and_refuses_what_its_maps_do_not_kno
         {"learned": {"thrice": True}},
         {"residual_weight": -1},
         {"intensity_weight": float("nan")},
+        {"guided_mm": -1},
+        {"guided_mm": float("nan")},
         {"healthy": {"learned": healthy["learned"]}},
         {"healthy": {**healthy, "residual": {}}},
         {"healthy": {**healthy, "residual": decreasing}},
