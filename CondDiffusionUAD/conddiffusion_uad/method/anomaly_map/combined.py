@@ -20,7 +20,7 @@ from torch import nn
 from conddiffusion_uad.method.anomaly_map.guided import guided
 from conddiffusion_uad.method.anomaly_map.learned import Learned
 from conddiffusion_uad.method.anomaly_map.residual import Residual
-from conddiffusion_uad.method.brain import resampled
+from conddiffusion_uad.method.brain import bounding_box, resampled
 from conddiffusion_uad.method.calibration import Calibration
 from conddiffusion_uad.method.intensity import ranked
 from conddiffusion_uad.method.parts import KIND, read
@@ -133,14 +133,21 @@ class Combined:
         scores = {name: self._calibrations[name].score(maps[name], restored.mask) for name in MAPS}
         unusual = scores["learned"] + np.float32(self.residual_weight) * scores["residual"]
         unusual += np.float32(self.intensity_weight) * self._intensity(restored)
-        unusual = np.maximum(unusual, self._guided(unusual, restored)) if self.guided_mm else unusual
-        return np.where(restored.mask, filled(unusual), 0) if self.filled else unusual
+        return self._raised(unusual, restored)
 
-    def _guided(self, unusual: np.ndarray, restored: Restored) -> np.ndarray:
-        """The map as the intensities tell it."""
+    def _raised(self, unusual: np.ndarray, restored: Restored) -> np.ndarray:
+        """The sum, raised to what the intensities and the slices tell of it; only the brain's box is looked at."""
         assert restored.grid is not None
-        reach = [round(self.guided_mm / spacing) for spacing in reversed(restored.grid.spacing)]
-        return guided(unusual, restored.volume, restored.mask, reach)
+        box = bounding_box(restored.mask)
+        found, scan, mask = (values[box] for values in (unusual, restored.volume, restored.mask))
+        if self.guided_mm and mask.size:
+            reach = [round(self.guided_mm / spacing) for spacing in reversed(restored.grid.spacing)]
+            found = np.maximum(found, guided(found, scan, mask, reach))
+        if self.filled and mask.size:
+            found = np.where(mask, filled(found), 0)
+        raised = np.zeros_like(unusual)
+        raised[box] = found
+        return raised
 
     def _intensity(self, restored: Restored) -> np.ndarray:
         """``-log10`` of the share of the brain that is as bright, or as dark, or as far from the median."""
