@@ -18,6 +18,7 @@ from conddiffusion_uad.protocol.failures import BadInput
 DEEPBET = "deepbet"
 ALREADY_STRIPPED = "already stripped"
 SKULL_MM = 6.0  # scalp and skull together are thicker, everywhere in an axial slice
+SLAB_MM = 4.0  # of a head in which one outline serves all slices; thicker slices have one each
 SCALP = 0.3  # share of the intensities in a slice's brain mask above which a pixel belongs to the head
 LEAST_INSIDE = 0.7  # share of a slice's brain mask that must lie in the head for the head's outline to be believed
 SOLID_MM = 4.0  # voxel size at which a brain mask must still be there: scattered voxels are no brain
@@ -78,12 +79,13 @@ def below_skull(mask: sitk.Image, image: sitk.Image) -> sitk.Image:
     """Return a brain mask without what lies less than SKULL_MM below the head's surface, nor in empty slices.
 
     In the last slices of a stack that ends below the top of the head, deepbet reaches into the scalp and beyond. The
-    head is looked at in steps of LOOK_MM: its outline is smooth.
+    head is looked at in steps of LOOK_MM, in slabs of SLAB_MM: its outline is smooth.
     """
     kept = sitk.GetArrayFromImage(mask)
     values = sitk.GetArrayViewFromImage(image)
     width, height, thickness = image.GetSpacing()
-    across, down, up = (max(1, int(LOOK_MM / size + 0.01)) for size in (width, height, thickness))
+    steps = ((LOOK_MM, width), (LOOK_MM, height), (SLAB_MM, thickness))
+    across, down, up = (max(1, int(step / size + 0.01)) for step, size in steps)
     radii = math.ceil(SMOOTH_PIXELS / across), math.ceil(SMOOTH_PIXELS / down)
     deep = SKULL_MM - (across - 1) * width / 2  # depth counts from the middle of the outermost pixels
     for slab, part in ((kept[z : z + up], values[z : z + up, ::down, ::across]) for z in range(0, len(kept), up)):

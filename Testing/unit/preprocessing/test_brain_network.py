@@ -48,6 +48,8 @@ def test_it_is_the_function_of_the_package_with_less_work(package: torch.jit.Scr
     found, ours = counted(lambda: BrainNetwork(dict(package.named_parameters()))(seen))
     assert 0.01 < expected.float().mean() < 0.99
     assert (found != expected.permute(2, 1, 0)).float().mean() < 1e-4
-    assert ours["conv3d"] + ours["conv_transpose3d"] == 34  # the last one is a product
+    one_library = torch.backends.mkldnn.is_available()  # for small maps and large ones, where the processor has it
+    assert ours["mkldnn_convolution" if one_library else "conv3d"] == 30
+    assert ours["conv_transpose3d"] == 4  # the last one is a product
     assert not {"instance_norm", "batch_norm", "max_pool3d", "softmax"} & ours.keys()
     assert theirs["instance_norm"] == 34

@@ -124,6 +124,18 @@ def test_a_mask_that_reaches_into_the_scalp_is_cut_back() -> None:
     assert (untouched & mask).sum() > 0.995 * mask.sum()
 
 
+def test_one_outline_serves_four_millimeters(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[sitk.Image] = []
+    monkeypatch.setattr(skull, "outline", lambda *given: looks.append(given[0]) or stripped.outline(*given))
+    places = np.indices((40, 64, 64)) - np.array([20, 32, 32])[:, None, None, None]
+    distance = np.sqrt((places**2).sum(axis=0))
+    whole, inside = (sitk.GetImageFromArray((distance < radius).astype(np.float32)) for radius in (31, 24))
+    kept = sitk.GetArrayFromImage(skull.below_skull(inside > 0, whole))
+    assert len(looks) == 10
+    assert {look.GetSize() for look in looks} == {(32, 32)}
+    assert 0.9 < kept.sum() / (distance < 24).sum() <= 1
+
+
 def speck() -> np.ndarray:
     values = np.zeros((40, 40, 40), np.float32)
     values[18:22, 18:22, 18:22] = np.arange(64).reshape(4, 4, 4) + 1
