@@ -29,7 +29,7 @@ from conddiffusion_uad.app.cli import main as program
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.evaluation.data import find
 from conddiffusion_uad.evaluation.data.cases import Examined, examine
-from conddiffusion_uad.evaluation.measure import measure
+from conddiffusion_uad.evaluation.measure import Ground
 from conddiffusion_uad.evaluation.methods import BASELINES, Scored, baseline_maps, model_map, run_model
 from conddiffusion_uad.evaluation.settings import Settings
 from conddiffusion_uad.model.device import choose
@@ -77,15 +77,15 @@ def _judged(examined: Examined, bundle: bundles.Bundle, baselines: Sequence[str]
     scored = run_model(examined, bundle, settings.seed)
     first = model_map(examined, scored, settings.rule.threshold_of(bundle, examined.case.contrast))
     seconds = time.perf_counter() - begin
-    truth = examined.native_truth & examined.native_mask
+    ground = Ground.of(examined, settings.rule)
 
     def figures(of: Scored) -> dict[str, Any]:
-        found, _ = measure(of, examined.native_mask, truth, examined.spacing, settings.rule)
+        found, _ = ground.measure(of)
         return {name: getattr(found, name) for name in ("average_precision", "flagged_fraction", "false_findings")}
 
     return {
         "healthy": examined.case.truth is None,
-        "prevalence": None if examined.case.truth is None else float(truth.sum() / examined.native_mask.sum()),
+        "prevalence": None if examined.case.truth is None else float(ground.truth.sum() / ground.brain.sum()),
         "seconds": seconds,
         "methods": {each.name: figures(each) for each in (first, *baseline_maps(examined, bundle, settings))},
     }

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from conddiffusion_uad.evaluation.data.cases import Examined
 from conddiffusion_uad.evaluation.methods import Scored
 from conddiffusion_uad.evaluation.metrics.lesions import (
     FROC_THRESHOLDS,
@@ -25,69 +25,102 @@ from conddiffusion_uad.method.measures.latent_dissimilarity import shown_slices
 from conddiffusion_uad.method.run import Scored as BrainScored
 
 
-def measure(
-    scored: Scored, brain: np.ndarray, truth: np.ndarray, spacing: Sequence[float], rule: Rule
-) -> tuple[MethodRecord, ScoreCounts]:
-    """Judge the map of one method.
+@dataclass(frozen=True)
+class Ground:
+    """Where the maps of a scan are judged, and by which rule.
 
-    Args:
-        brain: Where it is judged, boolean (z, y, x).
+    Attributes:
+        brain: Boolean (z, y, x) on the scan's own grid; what lies outside is not judged.
         truth: Lesion inside the brain, same shape.
-        spacing: (z, y, x) mm.
-
-    Returns:
-        The figures, and the counts of the raw map.
-
-    Raises:
-        ValueError: The map holds what is not a number.
+        spacing: (z, y, x) in mm.
+        rule: When a voxel belongs to a finding.
     """
-    voxel_ml = volume_ml(spacing)
-    counts = count(scored.raw[brain], truth[brain])
-    flagged = findings_of(scored, spacing, rule)
-    healthy = brain & ~truth
-    oracle_dice, oracle_threshold = counts.best_dice() or (None, None)
-    false, false_ml = false_findings(flagged, truth, voxel_ml)
-    surface_dice, hausdorff95_mm = surface_figures(flagged, truth, spacing)
-    record = MethodRecord(
-        threshold=scored.threshold,
-        average_precision=counts.average_precision(),
-        auroc=counts.auroc(),
-        dice=dice(flagged, truth) if truth.any() else None,
-        oracle_dice=oracle_dice,
-        oracle_threshold=oracle_threshold,
-        flagged_fraction=float((scored.score[healthy] >= scored.threshold).mean()) if healthy.any() else 0.0,
-        flagged_ml=float(flagged.sum() * voxel_ml),
-        false_findings=false,
-        false_ml=false_ml,
-        surface_dice=surface_dice,
-        hausdorff95_mm=hausdorff95_mm,
-        lesions=lesions(truth, scored.score, flagged, voxel_ml),
-        froc=froc_points(
-            scored.score, truth, spacing, rule.min_volume_ml, sorted({*FROC_THRESHOLDS, scored.threshold})
-        ),
-        slices=_slices(scored.score, brain, truth),
-    )
-    return record, counts
 
+    brain: np.ndarray
+    truth: np.ndarray
+    spacing: Sequence[float]
+    rule: Rule
 
-def findings_of(scored: Scored, spacing: Sequence[float], rule: Rule) -> np.ndarray:
-    """Where a method has its findings, boolean (z, y, x); the spacing is (z, y, x) in mm."""
-    return finding_mask(scored.score, scored.threshold, spacing, rule.min_volume_ml)
+    @classmethod
+    def of(cls, examined: Examined, rule: Rule) -> Ground:
+        """That of a prepared scan."""
+        return cls(examined.native_mask, examined.native_truth & examined.native_mask, examined.spacing, rule)
 
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel in ml."""
+        return float(np.prod(self.spacing)) / 1000.0
 
-def compared(
-    record: MethodRecord, after: Scored, before: Scored, brain: np.ndarray, spacing: Sequence[float], rule: Rule
-) -> MethodRecord:
-    """The figures of a changed scan, with how its map agrees with that of the scan as it was, on the same grid."""
-    scores, former = after.score[brain], before.score[brain]
-    varied = scores.std() > 0 and former.std() > 0
-    findings = (findings_of(each, spacing, rule) for each in (after, before))
-    return replace(
-        record,
-        correlation=float(np.corrcoef(scores, former)[0, 1]) if varied else None,
-        difference=float(np.abs(scores - former).mean()),
-        agreement=dice(*findings),
-    )
+    def findings(self, scored: Scored) -> np.ndarray:
+        """Where a method has its findings, boolean (z, y, x)."""
+        return finding_mask(scored.score, scored.threshold, self.spacing, self.rule.min_volume_ml)
+
+    def measure(
+        self, scored: Scored, before: Scored | None = None, implanted: Sequence[Lesion] = ()
+    ) -> tuple[MethodRecord, ScoreCounts]:
+        """Ground the map of one method.
+
+        Args:
+            before: Of a changed scan its map of the scan as it was, to tell how they agree.
+            implanted: Lesions that the change put there.
+
+        Returns:
+            The figures, and the counts of the raw map.
+
+        Raises:
+            ValueError: The map holds what is not a number.
+        """
+        brain, truth = self.brain, self.truth
+        counts = count(scored.raw[brain], truth[brain])
+        flagged = self.findings(scored)
+        healthy = brain & ~truth
+        oracle_dice, oracle_threshold = counts.best_dice() or (None, None)
+        false, false_ml = false_findings(flagged, truth, self.voxel_ml)
+        surface_dice, hausdorff95_mm = surface_figures(flagged, truth, self.spacing)
+        thresholds = sorted({*FROC_THRESHOLDS, scored.threshold})
+        record = MethodRecord(
+            threshold=scored.threshold,
+            average_precision=counts.average_precision(),
+            auroc=counts.auroc(),
+            dice=dice(flagged, truth) if truth.any() else None,
+            oracle_dice=oracle_dice,
+            oracle_threshold=oracle_threshold,
+            flagged_fraction=float((scored.score[healthy] >= scored.threshold).mean()) if healthy.any() else 0.0,
+            flagged_ml=float(flagged.sum() * self.voxel_ml),
+            false_findings=false,
+            false_ml=false_ml,
+            surface_dice=surface_dice,
+            hausdorff95_mm=hausdorff95_mm,
+            lesions=lesions(truth, scored.score, flagged, self.voxel_ml),
+            froc=froc_points(scored.score, truth, self.spacing, self.rule.min_volume_ml, thresholds),
+            slices=_slices(scored.score, brain, truth),
+        )
+        return self._compared(record, scored, before, implanted) if before else record, counts
+
+    def _compared(
+        self, record: MethodRecord, after: Scored, before: Scored, implanted: Sequence[Lesion]
+    ) -> MethodRecord:
+        findings, former = self.findings(after), self.findings(before)
+        scores, usual = after.score[self.brain], before.score[self.brain]
+        varied = scores.std() > 0 and usual.std() > 0
+        doses = [
+            {
+                "diameter_mm": lesion.diameter_mm,
+                "contrast": lesion.contrast,
+                "ml": float(lesion.where.sum() * self.voxel_ml),
+                "peak": float(after.score[lesion.where].max()),
+                "found": bool(findings[lesion.where].any()),
+                "without": bool(former[lesion.where].any()),
+            }
+            for lesion in implanted
+        ]
+        return replace(
+            record,
+            correlation=float(np.corrcoef(scores, usual)[0, 1]) if varied else None,
+            difference=float(np.abs(scores - usual).mean()),
+            agreement=dice(findings, former),
+            doses=doses,
+        )
 
 
 def latent_auroc(made: BrainScored, truth: np.ndarray) -> float | None:
@@ -106,34 +139,6 @@ def latent_auroc(made: BrainScored, truth: np.ndarray) -> float | None:
         return None
     holds = truth[shown_slices(made.restored.mask)].any(axis=(1, 2))
     return auroc(values, holds) if holds.any() and not holds.all() else None
-
-
-def doses(
-    implanted: Sequence[Lesion], after: Scored, before: Scored, spacing: Sequence[float], rule: Rule
-) -> list[dict[str, Any]]:
-    """What a method makes of implanted lesions; see :class:`MethodRecord`.
-
-    Args:
-        after, before: Its maps of the scan with them and without them.
-        spacing: (z, y, x) in mm.
-    """
-    findings = [findings_of(each, spacing, rule) for each in (after, before)]
-    return [
-        {
-            "diameter_mm": lesion.diameter_mm,
-            "contrast": lesion.contrast,
-            "ml": float(lesion.where.sum() * volume_ml(spacing)),
-            "peak": float(after.score[lesion.where].max()),
-            "found": bool(findings[0][lesion.where].any()),
-            "without": bool(findings[1][lesion.where].any()),
-        }
-        for lesion in implanted
-    ]
-
-
-def volume_ml(spacing: Sequence[float]) -> float:
-    """Volume of a voxel, from mm."""
-    return float(np.prod(spacing)) / 1000.0
 
 
 def _slices(score: np.ndarray, brain: np.ndarray, truth: np.ndarray) -> list[tuple[float, bool]]:

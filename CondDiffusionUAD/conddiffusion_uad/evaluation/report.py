@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -19,7 +18,7 @@ from conddiffusion_uad.evaluation.record import MethodRecord, Record
 from conddiffusion_uad.evaluation.reporting import doses, shifts, tables
 from conddiffusion_uad.evaluation.reporting.page import page
 from conddiffusion_uad.evaluation.reporting.summary import summarize
-from conddiffusion_uad.evaluation.reporting.table import Table
+from conddiffusion_uad.evaluation.reporting.table import Table, write_csv
 from conddiffusion_uad.evaluation.settings import PUBLISHED
 from conddiffusion_uad.evaluation.shifts import CLEAN
 from conddiffusion_uad.io.output_failure import as_output_failure
@@ -54,7 +53,8 @@ def report(folder: Path) -> str:
     text = page(about, found, summary, partial(_picture, folder))
     with as_output_failure(folder):
         write_results(found, folder / RESULTS)
-        doses.write_csv(summary, folder / DOSES)
+        if implanted := list(doses.rows(summary)):
+            write_csv(implanted, doses.COLUMNS, folder / DOSES)
         (folder / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
         (folder / REPORT).write_text(text, encoding="utf-8")
     return "\n".join([*_headline(summary, about), str(folder / REPORT)])
@@ -70,11 +70,7 @@ def write_results(found: Sequence[Record], path: Path) -> None:
         OSError: The file cannot be written.
     """
     rows = [dict(_row(record)) for record in found]
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(rows, dict.fromkeys(column for row in rows for column in row), path)
 
 
 def _row(record: Record) -> Iterator[tuple[str, Any]]:

@@ -6,7 +6,7 @@ against the truth of the scan as it was: what a changed scan loses of the brain 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -18,7 +18,7 @@ from PIL import Image
 from conddiffusion_uad.detection.report import peak_memory_mb
 from conddiffusion_uad.evaluation import record as records
 from conddiffusion_uad.evaluation.data.cases import Examined
-from conddiffusion_uad.evaluation.measure import compared, doses, findings_of, latent_auroc, measure, volume_ml
+from conddiffusion_uad.evaluation.measure import Ground, latent_auroc
 from conddiffusion_uad.evaluation.methods import Scored
 from conddiffusion_uad.evaluation.metrics.fidelity import fidelity, histogram_kl
 from conddiffusion_uad.evaluation.protocols import published
@@ -30,7 +30,7 @@ from conddiffusion_uad.evaluation.shifts import CLEAN
 from conddiffusion_uad.evaluation.shifts.adversarial import WORST, worst_cases
 from conddiffusion_uad.evaluation.shifts.corruption import CORRUPTIONS, corrupt
 from conddiffusion_uad.evaluation.shifts.geometry import GEOMETRIC_CHANGES, Changed, unmoved
-from conddiffusion_uad.evaluation.shifts.implanted import IMPLANTED, implant
+from conddiffusion_uad.evaluation.shifts.implanted import IMPLANTED, Lesion, implant
 from conddiffusion_uad.io import volume as volumes
 from conddiffusion_uad.io.geometry import is_thin
 from conddiffusion_uad.io.output_failure import as_output_failure
@@ -118,12 +118,9 @@ def _implanted(trial: Trial, settings: Settings) -> Record:
         result = result_of_scan(trial.case, trial.bundle, settings, changed)
     except BadInput as failure:
         return replace(about, refused=failure.code)
-    scored = [result.first, *result.others]
     examined = replace(clean.examined, native_truth=np.any([lesion.where for lesion in implanted], axis=0))
-    record = _measured(_about(trial, result, settings, None), examined, scored, clean, settings)[0]
-    before = {each.name: each for each in (clean.first, *clean.others)}
-    found = {each.name: doses(implanted, each, before[each.name], examined.spacing, settings.rule) for each in scored}
-    return replace(record, methods={n: replace(of, doses=found[n]) for n, of in record.methods.items()})
+    scored = chain([result.first], result.others)
+    return _measured(_about(trial, result, settings, None), examined, scored, clean, settings, implanted)[0]
 
 
 def _attacked(trial: Trial, settings: Settings) -> Record:
@@ -171,24 +168,26 @@ def _about(trial: Trial, result: Result, settings: Settings, figures: Mapping[st
 
 
 def _measured(
-    about: Record, examined: Examined, scored: Iterable[Scored], clean: Result | None, settings: Settings
+    about: Record,
+    examined: Examined,
+    scored: Iterable[Scored],
+    clean: Result | None,
+    settings: Settings,
+    implanted: Sequence[Lesion] = (),
 ) -> tuple[Record, Mapping[str, np.ndarray]]:
     """A record with what each method did, compared with the scan as it is where scans are changed; and its counts."""
-    rule, brain, spacing = settings.rule, examined.native_mask, examined.spacing
-    truth = examined.native_truth & brain
+    ground = Ground.of(examined, settings.rule)
     former = {each.name: each for each in (clean.first, *clean.others)} if clean else {}
     found, counts = {}, {}
     for each in scored:
-        figures, counts[each.name] = measure(each, brain, truth, spacing, rule)
-        before = former.get(each.name)
-        found[each.name] = compared(figures, each, before, brain, spacing, rule) if before else figures
-    voxel_ml = volume_ml(spacing)
+        found[each.name], counts[each.name] = ground.measure(each, former.get(each.name), implanted)
+    brain, lesion = ground.brain.sum(), ground.truth.sum()
     record = replace(
         about,
-        voxel_ml=voxel_ml,
-        brain_ml=float(brain.sum() * voxel_ml),
-        lesion_ml=float(truth.sum() * voxel_ml),
-        prevalence=float(truth.sum() / max(brain.sum(), 1)),
+        voxel_ml=ground.voxel_ml,
+        brain_ml=float(brain * ground.voxel_ml),
+        lesion_ml=float(lesion * ground.voxel_ml),
+        prevalence=float(lesion / max(brain, 1)),
         methods=found,
     )
     return record, records.count_arrays(counts)
@@ -209,9 +208,9 @@ def _views(result: Result, rule: Rule) -> gallery.Views:
     """What is drawn of a scan, its axes turned to L, P, S."""
     examined, first = result.examined, result.first
     estimate = examined.native_intensity(result.made.restored.mean) if result.made else None
-    findings = findings_of(first, examined.spacing, rule)
-    truth = examined.native_truth & examined.native_mask
-    arrays = (examined.native_intensity(examined.volume), estimate, first.score, findings, truth, examined.native_mask)
+    ground = Ground.of(examined, rule)
+    areas = (ground.findings(first), ground.truth, ground.brain)
+    arrays = (examined.native_intensity(examined.volume), estimate, first.score, *areas)
     place = examined.prepared.reference
     turned = [
         None if array is None else sitk.GetArrayFromImage(orient(place.with_array(array.astype(np.float32))).image)

@@ -55,6 +55,13 @@ class Volume:
         return Volume(resampled(self.volume, self.mask, self.grid, finer) * mask, mask, finer)
 
 
+def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
+    """The smallest part of an array that has a whole mask in it; an empty one when the mask is empty."""
+    axes = range(mask.ndim)
+    places = [np.flatnonzero(mask.any(axis=tuple(other for other in axes if other != axis))) for axis in axes]
+    return tuple(slice(found[0], found[-1] + 1) if len(found) else slice(0) for found in places)
+
+
 def resampled(values: np.ndarray, mask: np.ndarray, grid: Grid, to: Grid) -> np.ndarray:
     """Values inside a mask, both (z, y, x) on a grid, on another grid; float32.
 

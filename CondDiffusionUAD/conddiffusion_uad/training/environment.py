@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from conddiffusion_uad.io.output_failure import as_output_failure
 from conddiffusion_uad.protocol.failures import OutputFailure
 from conddiffusion_uad.training.data.corpus import Part, load_corpus
 from conddiffusion_uad.training.distributed import Processes
@@ -55,9 +56,7 @@ class TrainingEnvironment:
 
 
 def made(folder: Path) -> Path:
-    """The folder, made if needed. Raises OutputFailure("cannot_write")."""
-    try:
+    """The folder, made if needed. Raises OutputFailure: ``cannot_write``, ``disk_full``."""
+    with as_output_failure(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputFailure("cannot_write", f"{folder} cannot be made.", "Give another --output.") from error
     return folder

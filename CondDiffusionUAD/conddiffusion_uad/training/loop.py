@@ -32,14 +32,6 @@ _AHEAD = 4  # threads at most that prepare steps to come
 ExampleT = TypeVar("ExampleT")
 
 
-class Stateful(Protocol):
-    """A network, an optimizer: what a checkpoint keeps."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
-
-
 class Judge(Protocol):
     """What judges a network now and then, such as a :class:`Validation`."""
 
@@ -193,8 +185,8 @@ class Training:
             self.best.replace(loss, self.learned.state_dict() if self._judge.keeps_best else {})
 
     @property
-    def _parts(self) -> dict[str, Stateful]:
-        """All that changes from step to step."""
+    def _parts(self) -> dict[str, Any]:
+        """All that changes from step to step, each with a ``state_dict`` and a ``load_state_dict``."""
         parts = {"network": self.network, "average": self.average, "optimizer": self.optimizer, "best": self.best}
         return {name: part for name, part in parts.items() if part is not None}
 

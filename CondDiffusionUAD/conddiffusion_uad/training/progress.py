@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from conddiffusion_uad.app.progress_line import ProgressLine
 
-Log = Callable[[str], None]
 _REDRAW_SECONDS = 0.2
 _LINE_STEPS = 50  # between two lines where no bar can be drawn
 _MISSING = "TensorBoard is not installed, so there is no log of it (pip install tensorboard)"

@@ -27,6 +27,7 @@ from conddiffusion_uad.training.settings import (
     SamplingSettings,
     ValidationSettings,
     read_fit,
+    read_lesions,
     read_pretrain,
 )
 from conddiffusion_uad.training.table import Table
@@ -38,28 +39,11 @@ else:
 
 SHIPPED = Path(__file__).parent / "recipes"
 BASE = "based_on"  # key of a recipe that says only in what it differs from a shipped one
-_TABLES = ("lesions", "pretrain", "fit", "sampling", "validation", "source")
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Heading(Table):
-    """What stands above the tables of a recipe; see :class:`Recipe`."""
-
-    name: str
-    seed: int
-    encoder: str = ""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.name or not 0 <= self.seed < 2**63:
-            raise ValueError("name is not empty, and seed at least 0")
-
-
-_HEADING = tuple(_Heading.__dataclass_fields__)
+_KEYS = ("name", "seed", "encoder", "lesions", "pretrain", "fit", "sampling", "validation", "source")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Table):
     """Everything that decides a training.
 
     Attributes:
@@ -87,6 +71,13 @@ class Recipe:
     encoder: Path | None
     lesions: LesionSettings | None
     text: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.name or not 0 <= self.seed < 2**63:
+            raise ValueError("name is not empty, and seed at least 0")
+        if self.sampling.order == "epochs" and any(source.kind != "scans" for source in self.sources):
+            raise ValueError("only scans can be gone through epoch by epoch")
 
 
 def load(name_or_path: str, assignments: Sequence[str] = ()) -> Recipe:
@@ -195,8 +186,7 @@ def parse(values: Mapping[str, Any], text: str = "", folder: Path = Path()) -> R
         KeyError, TypeError or ValueError: Something is missing, unknown or wrong.
     """
     of_bundle = [key for key in (*config.KEYS, *config.format_1.KEYS) if key != "format"]
-    require_known(values, [*_HEADING, *of_bundle, *_TABLES], "the recipe")
-    heading = table.read(_Heading, {key: values[key] for key in _HEADING if key in values}, "the recipe")
+    require_known(values, [*of_bundle, *_KEYS], "the recipe")
     bundle = BundleConfig.from_recipe(values)
     fit = read_fit(values["fit"])
     if isinstance(fit.objective, DiffusedAnomalies):
@@ -209,30 +199,23 @@ def parse(values: Mapping[str, Any], text: str = "", folder: Path = Path()) -> R
         fit.objective.require_sources(sum(source.weight > 0 for source in sources))
     if isinstance(bundle.method.condition, Encoder):
         bundle.method.condition.require_slices(*bundle.grid.size[1::-1], batch=fit.batch)
-    validation = {"timesteps": bundle.timesteps, **_table(values, "validation")}
-    recipe = Recipe(
-        name=heading.name,
-        seed=heading.seed,
+    encoder = values.get("encoder", "")
+    if not isinstance(encoder, str):
+        raise ValueError(f"encoder cannot be {encoder!r}: it is a text")
+    usual = {"timesteps": bundle.timesteps}
+    return Recipe(
+        name=values["name"],
+        seed=values["seed"],
         bundle=bundle,
-        pretrain=read_pretrain(_table(values, "pretrain"), fit),
+        pretrain=read_pretrain(values.get("pretrain", {}), fit),
         fit=fit,
-        sampling=SamplingSettings.read(_table(values, "sampling")),
-        validation=table.read(ValidationSettings, validation, "validation"),
+        sampling=table.read(SamplingSettings, values.get("sampling", {}), "sampling"),
+        validation=table.read(ValidationSettings, values.get("validation", {}), "validation", usual),
         sources=sources,
-        encoder=folder / heading.encoder if heading.encoder else None,
-        lesions=LesionSettings.read(values["lesions"]) if "lesions" in values else None,
+        encoder=folder / encoder if encoder else None,
+        lesions=read_lesions(values["lesions"]) if "lesions" in values else None,
         text=text,
     )
-    if recipe.sampling.order == "epochs" and any(source.kind != "scans" for source in recipe.sources):
-        raise ValueError("only scans can be gone through epoch by epoch")
-    return recipe
-
-
-def _table(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = values.get(name, {})
-    if not isinstance(found, Mapping):
-        raise ValueError(f"{name} is no table")
-    return found
 
 
 def _sources(values: Mapping[str, Any]) -> list[Any]:

@@ -110,16 +110,6 @@ class LesionSettings(LearningSettings):
 
     network: LesionNetwork
 
-    @classmethod
-    def read(cls, values: Any) -> LesionSettings:
-        """The table ``[lesions]``. Raises ValueError."""
-        if not isinstance(values, Mapping) or not isinstance(values.get("network"), Mapping):
-            raise ValueError("[lesions] lacks network")
-        if "objective" in values:
-            raise ValueError("[lesions] has an unknown key 'objective': there is one only")
-        network = table.read(LesionNetwork, values["network"], "lesions.network")
-        return table.read(cls, {**values, "network": network, "objective": AreaWeighted()}, "lesions")
-
 
 def read_fit(values: Any) -> LearningSettings:
     """The table ``[fit]``. Raises ValueError."""
@@ -133,6 +123,13 @@ def read_pretrain(values: Any, fit: LearningSettings) -> PretrainSettings:
     long = {} if {"samples", "epochs"} & set(values) else {"samples": fit.samples, "epochs": fit.epochs}
     shared = {"objective": {"kind": "masked_patches"}, "batch": fit.batch, "precision": fit.precision, **long}
     return _learning(PretrainSettings, {**shared, **values}, "pretrain", pretrains=True)
+
+
+def read_lesions(values: Any) -> LesionSettings:
+    """The table ``[lesions]``. Raises ValueError."""
+    if isinstance(values, Mapping) and "objective" in values:
+        raise ValueError("[lesions] has an unknown key 'objective': there is one only")
+    return table.read(LesionSettings, values, "lesions", {"objective": AreaWeighted()})
 
 
 def _learning(kind: type[LearningT], values: Any, place: str, *, pretrains: bool) -> LearningT:
@@ -163,14 +160,6 @@ class SamplingSettings(Table):
         super().__post_init__()
         require_one_of(self.order, ORDERS, "order")
         require_range(self.ghosting, 0, 1, "ghosting")
-
-    @classmethod
-    def read(cls, values: Any) -> SamplingSettings:
-        """The table ``[sampling]``. Raises ValueError."""
-        if isinstance(values, Mapping) and "augmentation" in values:
-            augmentation = table.read(Augmentation, values["augmentation"], "sampling.augmentation")
-            values = {**values, "augmentation": augmentation}
-        return table.read(cls, values, "sampling")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from types import MappingProxyType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from conddiffusion_uad.method.parts import require_known
@@ -23,26 +24,36 @@ class Table:
                 raise ValueError(f"{name} cannot be {getattr(self, name)!r}: it is {_named(kind)}")
 
 
-def read(table: type[TableT], values: Any, place: str) -> TableT:
-    """A table from its TOML values.
+def read(table: type[TableT], values: Any, place: str, usual: Mapping[str, Any] = MappingProxyType({})) -> TableT:
+    """A table from its TOML values; those of tables within it are read alike.
 
     Args:
-        values: What the TOML says; what is a table of its own there is read already.
+        values: What the TOML says; what is no table there, such as a part of a method, is read already.
+        usual: Values of what the TOML leaves out.
 
     Raises:
         ValueError: A key is unknown or missing, or a value is of another type or out of range.
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"[{place}] is no table")
+    values = {**usual, **values}
     known = fields(table)  # type: ignore[arg-type]  # all are dataclasses
     require_known(values, [field.name for field in known], f"[{place}]")
     for field in known:
         if field.name not in values and field.default is MISSING and field.default_factory is MISSING:
             raise ValueError(f"[{place}] lacks {field.name}")
+    kinds = get_type_hints(table)
+    given = {name: _given(kinds[name], value, f"{place}.{name}") for name, value in values.items()}
     try:
-        return table(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        return table(**given)
     except ValueError as error:
         raise ValueError(f"[{place}] {error}") from error
+
+
+def _given(kind: Any, value: Any, place: str) -> Any:
+    if isinstance(kind, type) and issubclass(kind, Table):
+        return read(kind, value, place)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def require_range(value: float, low: float, high: float, name: str) -> None:

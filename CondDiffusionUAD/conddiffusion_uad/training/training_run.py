@@ -49,25 +49,7 @@ def pretrain_encoder(recipe: Recipe, output: Path, environment: TrainingEnvironm
         DeviceFailure: The device is missing.
         OutputFailure: The weights cannot be written, or are there already.
     """
-    width, height = recipe.bundle.grid.size[:2]
-    if patch_grid(height, width) == (1, 1):
-        raise BadInput(
-            "slices_too_small", f"A slice of {height} x {width} is a single patch.", "Use a finer grid, or no pretrain."
-        )
-    objective = recipe.pretrain.objective
-    assert isinstance(objective, MaskedPatches)  # the only one that pre-trains
-    if recipe.pretrain.batch * seen_patches(height, width, objective.masked) == 1:
-        raise BadInput(
-            "bad_recipe",
-            "Of a batch of one slice a single patch is seen, which batch normalization turns into zero.",
-            "Set pretrain.batch to 2 or more.",
-        )
-    if _encoder(recipe).network.get("norm", "batch") != "batch":
-        raise BadInput(
-            "no_pretraining",
-            "Masked pre-training needs batch normalization, whose statistics leave out what is masked.",
-            "Leave out the pre-training, or take the condition encoder.",
-        )
+    _require_pretraining(recipe)
     config = _encoder(recipe).network
     file = output if output.suffix == SAFETENSORS else output / encoder_file.NAME
     environment.require_new([file])
@@ -87,6 +69,29 @@ def pretrain_encoder(recipe: Recipe, output: Path, environment: TrainingEnvironm
             encoder_file.load_encoder(file, build_encoder(config, 1), config)  # only what can be used ends a training
             checkpoint.unlink()
             log(f"Wrote {file}; fit with --encoder {file}")
+
+
+def _require_pretraining(recipe: Recipe) -> None:
+    """Raise BadInput unless the encoder of a recipe can learn from masked patches of its slices."""
+    width, height = recipe.bundle.grid.size[:2]
+    if patch_grid(height, width) == (1, 1):
+        raise BadInput(
+            "slices_too_small", f"A slice of {height} x {width} is a single patch.", "Use a finer grid, or no pretrain."
+        )
+    objective = recipe.pretrain.objective
+    assert isinstance(objective, MaskedPatches)  # the only one that pre-trains
+    if recipe.pretrain.batch * seen_patches(height, width, objective.masked) == 1:
+        raise BadInput(
+            "bad_recipe",
+            "Of a batch of one slice a single patch is seen, which batch normalization turns into zero.",
+            "Set pretrain.batch to 2 or more.",
+        )
+    if _encoder(recipe).network.get("norm", "batch") != "batch":
+        raise BadInput(
+            "no_pretraining",
+            "Masked pre-training needs batch normalization, whose statistics leave out what is masked.",
+            "Leave out the pre-training, or take the condition encoder.",
+        )
 
 
 def fit_bundle(

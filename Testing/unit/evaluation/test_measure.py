@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conddiffusion_uad.evaluation.measure import compared, latent_auroc, measure
+from conddiffusion_uad.evaluation.measure import Ground, latent_auroc
 from conddiffusion_uad.evaluation.methods import Scored
 from conddiffusion_uad.evaluation.settings import Rule
 
@@ -30,7 +30,7 @@ def scored(brain: np.ndarray, lesion: float, threshold: float = 2.0) -> Scored:
 
 
 def test_figures_of_a_case_agree_with_those_by_hand(place: tuple[np.ndarray, np.ndarray]) -> None:
-    model, counts = measure(scored(place[0], 4.0), *place, SPACING, Rule())
+    model, counts = Ground(*place, SPACING, Rule()).measure(scored(place[0], 4.0))
     assert model.dice == pytest.approx(2 * 6 / (14 + 8))  # the finding of 0.04 ml is too small to be one
     assert model.flagged_fraction == pytest.approx(10 / 392)  # before the small ones go
     assert model.flagged_ml == pytest.approx(14 * 0.02)
@@ -48,16 +48,17 @@ def test_figures_of_a_case_agree_with_those_by_hand(place: tuple[np.ndarray, np.
 
 
 def test_a_lesion_below_the_threshold_is_missed(place: tuple[np.ndarray, np.ndarray]) -> None:
-    model, _ = measure(scored(place[0], 1.9), *place, SPACING, Rule())
+    ground = Ground(*place, SPACING, Rule())
+    model, _ = ground.measure(scored(place[0], 1.9))
     assert model.dice == 0
     assert not model.lesions[0]["detected"]
-    model, _ = measure(scored(place[0], 1.9, 1.7), *place, SPACING, Rule())
+    model, _ = ground.measure(scored(place[0], 1.9, 1.7))
     assert model.lesions[0]["detected"] and model.threshold == 1.7
     assert [p["threshold"] for p in model.froc].count(1.7) == 1, "where it stands on the curve of lesions"
 
 
 def test_a_healthy_scan_has_no_figures_that_need_a_lesion(place: tuple[np.ndarray, np.ndarray]) -> None:
-    model, _ = measure(scored(place[0], 4.0), place[0], place[1] & False, SPACING, Rule())
+    model, _ = Ground(place[0], place[1] & False, SPACING, Rule()).measure(scored(place[0], 4.0))
     assert model.average_precision is model.dice is model.oracle_dice is model.surface_dice is None
     assert model.lesions == []
     assert model.false_findings == 2
@@ -69,9 +70,8 @@ def test_a_changed_map_is_compared_with_the_former_by_hand() -> None:
     truth = np.array([[[1, 1, 0, 0, 0], [0] * 5]], bool)
     before = np.array([[[3, 3, 0, 0, 0], [0] * 5]], np.float32)
     after = np.array([[[3, 0, 3, 0, 0], [0] * 5]], np.float32)
-    maps, spacing = [Scored("m", values, values, 2.0) for values in (after, before)], (10.0,) * 3
-    own, _ = measure(maps[0], brain, truth, spacing, Rule())
-    figures = compared(own, *maps, brain, spacing, Rule())
+    maps = [Scored("m", values, values, 2.0) for values in (after, before)]
+    figures, _ = Ground(brain, truth, (10.0,) * 3, Rule()).measure(*maps)
     assert figures.average_precision == pytest.approx(0.5 * 1 / 2 + 0.5 * 2 / 10)
     assert figures.flagged_fraction == pytest.approx(1 / 8)
     assert figures.flagged_ml == pytest.approx(2)

@@ -14,6 +14,7 @@ from conddiffusion_uad.method import parts
 from conddiffusion_uad.method.anomaly_map import ANOMALY_MAPS
 from conddiffusion_uad.method.anomaly_map import learned_inputs as given
 from conddiffusion_uad.method.anomaly_map.combined import Combined, filled
+from conddiffusion_uad.method.anomaly_map.guided import guided
 from conddiffusion_uad.method.anomaly_map.learned import Learned, LearnedMap
 from conddiffusion_uad.method.anomaly_map.learned_network import LearnedMapNetwork
 from conddiffusion_uad.method.brain import Volume
@@ -231,15 +232,37 @@ def test_what_is_enclosed_in_a_slice_is_raised_to_what_encloses_it(scene):
 
 def test_a_combined_map_fills_inside_the_brain_alone(scene):
     restored, model = scene
-    mask = restored.mask.copy()
+    mask = np.zeros_like(restored.mask)
+    mask[1:3, 6:60, 4:50] = True
     mask[2, 30:34, 30:34] = False  # a gap in the mask, which the brain encloses
     gap = replace(restored, brain=Volume(restored.volume * mask, mask, restored.grid))
-    healthy = healthy_values(0.5, 0.25)
-    open_map, found = (
-        Combined({"sign": "hyperintense"}, {"reconstructed": False}, healthy, filled=each)(gap, model)
-        for each in (False, True)
+    options = {"residual": {"sign": "hyperintense"}, "learned": {"reconstructed": False}}
+    options["healthy"] = healthy_values(0.5, 0.25)
+    plain, found, both = (
+        Combined(**options, filled=fill, guided_mm=mm)(gap, model) for fill, mm in ((False, 0), (True, 0), (True, 10))
     )
-    assert (found >= open_map).all() and (found > open_map).any() and not found[~mask].any()
+    assert (found >= plain).all() and (found > plain).any() and not found[~mask].any()
+    assert np.array_equal(found, np.where(mask, filled(plain), 0)), "looking at the brain's box alone changes nothing"
+    fit = guided(plain, gap.volume, mask, (5, 10, 10))
+    assert np.allclose(both, np.where(mask, filled(np.maximum(plain, fit)), 0), atol=1e-5)
+
+
+def test_a_brain_of_no_voxels_has_an_empty_map(scene):
+    restored, model = scene
+    none = np.zeros_like(restored.mask)
+    empty = replace(restored, brain=Volume(restored.volume * none, none, restored.grid))
+    options = {"residual": {}, "learned": {"reconstructed": False}, "healthy": healthy_values(0.5, 0.25)}
+    assert not Combined(**options, guided_mm=10)(empty, model).any()
+
+
+def test_a_combined_map_is_raised_to_what_the_intensities_tell(scene):
+    restored, model = scene
+    options = {"residual": {"sign": "hyperintense"}, "learned": {"reconstructed": False}, "filled": False}
+    options["healthy"] = healthy_values(0.5, 0.25)
+    plain, found = (Combined(**options, guided_mm=mm)(restored, model) for mm in (0, 10))
+    reach = [round(10 / mm) for mm in reversed(restored.grid.spacing)]
+    assert np.allclose(found, np.maximum(plain, guided(plain, restored.volume, restored.mask, reach)))
+    assert (found > plain).any() and len(set(reach)) == 2, "as far in millimeters along each axis"
 
 
 def test_a_combined_map_is_read_and_written_and_refuses_what_its_maps_do_not_know():
@@ -251,6 +274,7 @@ def test_a_combined_map_is_read_and_written_and_refuses_what_its_maps_do_not_kno
         "residual_weight": 0.5,
         "intensity_weight": 0.5,
         "filled": True,
+        "guided_mm": 0.0,
     }
     assert isinstance(part, parts.Learned)
     decreasing = {"scores": [2, 1], "residuals": [1, 2], "scans": 1}
@@ -260,6 +284,8 @@ def test_a_combined_map_is_read_and_written_and_refuses_what_its_maps_do_not_kno
         {"learned": {"thrice": True}},
         {"residual_weight": -1},
         {"intensity_weight": float("nan")},
+        {"guided_mm": -1},
+        {"guided_mm": float("nan")},
         {"healthy": {"learned": healthy["learned"]}},
         {"healthy": {**healthy, "residual": {}}},
         {"healthy": {**healthy, "residual": decreasing}},

@@ -110,7 +110,7 @@ def test_all_that_is_wrong_with_the_table_is_told_first(data: Path, capfd: pytes
 def test_a_recipe_says_how_lesions_are_learned(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
     values = tiny("lesion-simulator")
     for change, said in (
-        ({"network": 3}, "lacks network"),
+        ({"network": 3}, "[lesions.network] is no table"),
         ({"network": {**TINY_LESIONS["network"], "depth": 2}}, "unknown key 'depth'"),
         ({"objective": {"kind": "denoising"}}, "unknown key"),
     ):

@@ -13,16 +13,17 @@ from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.training.data.data_checks import grouped
 
 _SAMPLE = 1 << 16  # bytes from the middle of a file that tell most files of one size apart
+_SAME = 0.1  # voxels by which two grids of the same voxels may differ
 _CORNERS = np.array(np.meshgrid([0, 1], [0, 1], [0, 1])).reshape(3, 8)
 
 
-def same_grid(first: Grid, second: Grid, tolerance: float = 0.1) -> bool:
+def same_grid(first: Grid, second: Grid) -> bool:
     """Whether two grids have the same voxels, up to a fraction of one."""
     if first.size != second.size:
         return False
     corners = (_CORNERS.T * (np.array(first.size) - 1)).T
     distances = np.linalg.norm(points(first, corners) - points(second, corners), axis=0)
-    return bool(distances.max() <= tolerance * min(first.spacing))
+    return bool(distances.max() <= _SAME * min(first.spacing))
 
 
 def points(grid: Grid, indices: np.ndarray) -> np.ndarray:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -52,34 +50,20 @@ def _cell(doses: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def table(group: Mapping[str, Any]) -> Table:
     """A row for each method and diameter, a column for each contrast."""
     doses = group["doses"]
-    rows = []
+    lines = []
     for name, diameter in dict.fromkeys((dose["method"], dose["diameter_mm"]) for dose in doses):
         cells = [dose for dose in doses if (dose["method"], dose["diameter_mm"]) == (name, diameter)]
         known = [cell["ml"] for cell in cells if cell["ml"] is not None]
         total = sum(cell["lesions"] for cell in cells)
         found = (ratio(cell["found"], cell["lesions"]) for cell in cells)
         volume = number(fmean(known), 2) if known else UNKNOWN
-        rows.append([name, f"{diameter:g}", volume, ratio(sum(c["without"] for c in cells), total), *found])
+        lines.append([name, f"{diameter:g}", volume, ratio(sum(c["without"] for c in cells), total), *found])
     heads = ["Method", "Diameter (mm)", "ml", "Without", *(f"Contrast {contrast:g}" for contrast in CONTRASTS)]
-    return Table(heads, rows, "Lesions found at the label-free threshold, of all that were implanted.")
+    return Table(heads, lines, "Lesions found at the label-free threshold, of all that were implanted.")
 
 
-def write_csv(summary: Mapping[str, Any], path: Path) -> bool:
-    """Write all doses of an evaluation as comma-separated values, if there are any, and tell whether there were.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
-    rows = list(_rows(summary))
-    if rows:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS, restval="")
-            writer.writeheader()
-            writer.writerows(rows)
-    return bool(rows)
-
-
-def _rows(summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def rows(summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """All doses of an evaluation, with the values of :data:`COLUMNS`."""
     for group in summary["groups"]:
         for dose in group.get("doses", ()):
             yield {"dataset": group["dataset"], "contrast_of_scan": group["contrast"], **dose}

@@ -60,11 +60,7 @@ def draw(views: Views) -> Image.Image:
     """Draw the axial slice with most lesion, or in a healthy scan that with the highest score.
 
     In radiological convention: the patient's right is on the left.
-
-    Raises:
-        ValueError: The arrays differ in shape, or the brain is empty.
     """
-    _check(views)
     index = most_interesting(views)
     window = (index, *_box(views, index))
     width, height = _size(window, views.spacing)
@@ -89,14 +85,6 @@ def most_interesting(views: Views) -> int:
     if views.truth.any():
         return int(views.truth.sum(axis=(1, 2)).argmax())
     return int(np.where(views.brain, views.score, -np.inf).max(axis=(1, 2)).argmax())
-
-
-def _check(views: Views) -> None:
-    arrays = (views.reconstruction, views.score, views.findings, views.truth, views.brain)
-    if any(array is not None and array.shape != views.scan.shape for array in arrays):
-        raise ValueError("all arrays of a case must lie on one grid")
-    if not views.brain.any():
-        raise ValueError("there is no brain to draw")
 
 
 def _box(views: Views, index: int) -> tuple[slice, slice]:

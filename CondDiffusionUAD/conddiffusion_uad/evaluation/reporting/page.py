@@ -67,9 +67,6 @@ def page(about: Values, records: Sequence[Record], summary: Values, picture: Loa
         asked=_asked(about, records, summary),
         failed=bool(failures),
         troubles=troubles,
-        shift_reading=shifts.READING,
-        dose_reading=doses.READING,
-        attack_reading=attacks.READING,
         **(_native(about, clean, summary, picture) if native else _published(summary)),
     )
 
@@ -136,9 +133,11 @@ def _section(group: Values, members: Sequence[Record], main: str) -> dict[str, A
         "legend": plots.styles(list(group["methods"]), main) if (drawn and group["labeled_scans"]) or shifted else {},
         "plots": [Picture.of("svg+xml", svg.encode(), f"{title}: {what}") for what, svg in drawn],
         "tables": tables.of_group(group, main),
-        "shifts": shifts.table(group),
-        "doses": doses.table(group),
-        "attacks": attacks.table(group),
+        "changed": [
+            ("Changed scans", shifts.READING, shifts.table(group)),
+            ("Implanted lesions", doses.READING, doses.table(group)),
+            ("Worst cases", attacks.READING, attacks.table(group)),
+        ],
         "shift_plot": shifted
         and Picture.of("svg+xml", shifted.encode(), f"{title}: figures by corruption", shift_plots.CAPTION),
     }

@@ -27,7 +27,7 @@ Values = Mapping[str, Any]
 # Okabe and Ito's colors, told apart in every common kind of color blindness; the judged method has the first.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D31", "#7F7F7F")
 DASHES = ((), (5, 1.5), (1.2, 1.2), (5, 1.5, 1.2, 1.5))  # a second mark, for prints in gray
-HEALTHY, LESION, FAINT = "#7F7F7F", "#D55E00", "#6B6B6B"
+HEALTHY, LESION = "#7F7F7F", "#D55E00"
 SIZE = (4.4, 3.5)  # inches
 _LEAST_RECALL = 0.02  # below, precision jumps with single voxels; it does not set the scale
 _MANY = 200  # cases from which on their points are drawn as one bitmap

@@ -67,15 +67,10 @@ def summarize(records: Sequence[Record], load: LoadCounts) -> Values:
                 no scan was changed}]}
 
     Args:
-        records: One a scan, and more of its changed forms; those with a result with the same methods.
+        records: One a scan, at least one, and more of its changed forms; those with a result with the same methods.
         load: The counts of a record's id and a method; called several times for each.
-
-    Raises:
-        ValueError: There is no record of a scan as it is.
     """
     clean = [record for record in records if record.corruption == CLEAN]
-    if not clean:
-        raise ValueError("there is no record to summarize")
     methods = list(clean[0].methods)
     main = MODEL if MODEL in methods else methods[0]
     keys = sorted({(record.dataset, record.contrast) for record in clean})

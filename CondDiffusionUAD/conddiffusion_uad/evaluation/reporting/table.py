@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 UNKNOWN = "–"  # noqa: RUF001 (an en dash is meant)
@@ -31,6 +33,14 @@ class Table:
     caption: str = ""
     foremost: int | None = None
     words: bool = False
+
+
+def write_csv(rows: Iterable[Values], columns: Iterable[str], path: Path) -> None:
+    """Write rows as comma-separated values; what a row lacks stays empty. Raises OSError."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(columns), restval="")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -15,7 +15,6 @@ it was before.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -40,45 +39,36 @@ WORST = "worst-case changes"
 AIMS: Mapping[str, int] = MappingProxyType({"false alarm": FALSE_ALARM, "missed lesion": MISSED_LESION})
 SIZES = tuple(step / 255 for step in (0.5, 1, 2, 4))  # gray levels of a screen
 MOST_SLICES = 4  # of each scan: those with the most lesion, or with the most brain in a healthy one
+STEPS = 10  # of the descent
 
 
-@dataclass(frozen=True)
-class Attack:
-    """How far a change may go.
+def attacked(
+    model: ConditionedDiffusion,
+    restorer: Restorer,
+    slices: Slices,
+    seeds: Seeds,
+    where: torch.Tensor,
+    *,
+    size: float,
+    aim: int,
+) -> torch.Tensor:
+    """The images with the change that moves the residual most, (B, 1, H, W).
 
-    Attributes:
+    Args:
+        model: In its plain form, which gradients can follow.
+        seeds: Of the noise, the same in all steps.
+        where: Whose residual counts, boolean (B, 1, H, W), not empty.
         size: e, the largest change of a pixel, in units of normalized intensity.
-        steps: Of the descent.
         aim: ``FALSE_ALARM`` or ``MISSED_LESION``.
     """
-
-    size: float
-    steps: int = 10
-    aim: int = FALSE_ALARM
-
-    def __post_init__(self) -> None:
-        if not 0 < self.size <= 1 or self.steps < 1 or self.aim not in (FALSE_ALARM, MISSED_LESION):
-            raise ValueError("an attack has a size above 0 and at most 1, one step at least, and an aim")
-
-    def __call__(
-        self, model: ConditionedDiffusion, restorer: Restorer, slices: Slices, seeds: Seeds, where: torch.Tensor
-    ) -> torch.Tensor:
-        """The changed images, (B, 1, H, W).
-
-        Args:
-            model: In its plain form, which gradients can follow.
-            seeds: Of the noise, the same in all steps.
-            where: Whose residual counts, boolean (B, 1, H, W), not empty.
-        """
-        change = torch.zeros_like(slices.image)
-        step = self.size / 4
-        for _ in range(self.steps):
-            change.requires_grad_(True)
-            with torch.enable_grad():
-                moved = residual(model, restorer, slices.with_image(slices.image + change), seeds, where)
-                (slope,) = torch.autograd.grad(self.aim * moved, change)
-            change = within(slices, (change.detach() + step * slope.sign()).clamp(-self.size, self.size))
-        return slices.image + change
+    change = torch.zeros_like(slices.image)
+    for _ in range(STEPS):
+        change.requires_grad_(True)
+        with torch.enable_grad():
+            moved = residual(model, restorer, slices.with_image(slices.image + change), seeds, where)
+            (slope,) = torch.autograd.grad(aim * moved, change)
+        change = within(slices, (change.detach() + size / 4 * slope.sign()).clamp(-size, size))
+    return slices.image + change
 
 
 def random_like(slices: Slices, changed: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -120,7 +110,7 @@ def worst_cases(bundle: Bundle, examined: Examined, seed: int) -> Iterator[dict[
     for name, aim in AIMS.items():
         where = slices.brain & ~lesion if aim == FALSE_ALARM else lesion
         for size in SIZES if bool(where.any()) else ():
-            worst = Attack(size, aim=aim)(model, restorer, slices, seeds, where)
+            worst = attacked(model, restorer, slices, seeds, where, size=size, aim=aim)
             images = (slices.image, random_like(slices, worst, source), worst)
             with torch.no_grad():
                 found = [float(residual(model, restorer, slices.with_image(i), seeds, where)) for i in images]

@@ -184,18 +184,13 @@ def corrupt(scan: sitk.Image, brain: sitk.Image, name: str, severity: int, seed:
     Args:
         scan: float32, 3-D, any orientation.
         brain: Its brain mask on the same grid, not empty.
+        name: One of :data:`CORRUPTIONS`.
         severity: 1 (mild) to 5 (severe).
 
     Returns:
         float32 image on the same grid.
-
-    Raises:
-        KeyError: There is no artifact of that name.
-        ValueError: The severity is not one of :data:`SEVERITIES`.
     """
     corruption = CORRUPTIONS[name]
-    if severity not in SEVERITIES:
-        raise ValueError(f"A severity of {severity!r} is none of {SEVERITIES}.")
     oriented = orient(scan)
     values = sitk.GetArrayFromImage(oriented.image)
     known = Brain(sitk.GetArrayFromImage(orient(brain).image) > 0, np.array(oriented.image.GetSpacing()[::-1]))

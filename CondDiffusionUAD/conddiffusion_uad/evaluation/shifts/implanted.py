@@ -66,12 +66,7 @@ def implant(
 
     Returns:
         float32 image on the same grid, and the lesions for which there was a place, the largest first.
-
-    Raises:
-        ValueError: There is no such round.
     """
-    if not 1 <= number <= ROUNDS:
-        raise ValueError(f"a round is a number from 1 to {ROUNDS}")
     oriented = orient(scan)
     grid = Grid.of(oriented.image)
     values = sitk.GetArrayFromImage(oriented.image)

@@ -2,7 +2,8 @@
 
 Each is wrong in its own way, so that what several of them find unusual stands out, and what one alone sees is not lost
 as it would be in a product. Adding ``-log p`` is Fisher's way to combine tests (1932), with the weights of Good (1955).
-What an unusual rim encloses in a slice, such as a cyst or the dead core of a tumor, is at least as unusual as the rim.
+What an unusual rim encloses in a slice, such as a cyst or the dead core of a tumor, is at least as unusual as the rim,
+and what its neighborhood's intensities tell to be unusual is so, too.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import numpy as np
 import SimpleITK as sitk
 from torch import nn
 
+from conddiffusion_uad.method.anomaly_map.guided import guided
 from conddiffusion_uad.method.anomaly_map.learned import Learned
 from conddiffusion_uad.method.anomaly_map.residual import Residual
-from conddiffusion_uad.method.brain import resampled
+from conddiffusion_uad.method.brain import bounding_box, resampled
 from conddiffusion_uad.method.calibration import Calibration
 from conddiffusion_uad.method.intensity import ranked
 from conddiffusion_uad.method.parts import KIND, read
@@ -26,6 +28,7 @@ from conddiffusion_uad.method.restored import Restored
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.protocol.failures import BundleFailure
 
+MOST_GUIDED_MM = 50.0
 MAPS = ("learned", "residual")
 """The maps whose values in healthy brains have to be known."""
 
@@ -43,6 +46,8 @@ class Combined:
         residual_weight: Of the residual; the learned map has 1.
         intensity_weight: Of the intensity.
         filled: Whether what is enclosed in a slice is raised to what encloses it.
+        guided_mm: From the middle of a neighborhood in which the map is fitted to the intensities to its end; where
+            the fit is larger, it counts. 0 for no fit.
     """
 
     residual: Mapping[str, Any]
@@ -51,10 +56,13 @@ class Combined:
     residual_weight: float = 0.5
     intensity_weight: float = 0.5
     filled: bool = True
+    guided_mm: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.residual_weight >= 0 and self.intensity_weight >= 0):
             raise ValueError("no weight of a combined map is negative")
+        if not 0 <= self.guided_mm <= MOST_GUIDED_MM:
+            raise ValueError(f"a combined map is fitted within 0 to {MOST_GUIDED_MM:g} mm")
         if self.healthy and set(self.healthy) != set(MAPS):
             raise ValueError(f"a combined map knows healthy values of {' and '.join(MAPS)}, or of none")
         _ = self._learned, self._residual, self._calibrations  # which refuse what they do not know
@@ -125,7 +133,21 @@ class Combined:
         scores = {name: self._calibrations[name].score(maps[name], restored.mask) for name in MAPS}
         unusual = scores["learned"] + np.float32(self.residual_weight) * scores["residual"]
         unusual += np.float32(self.intensity_weight) * self._intensity(restored)
-        return np.where(restored.mask, filled(unusual), 0) if self.filled else unusual
+        return self._raised(unusual, restored)
+
+    def _raised(self, unusual: np.ndarray, restored: Restored) -> np.ndarray:
+        """The sum, raised to what the intensities and the slices tell of it; only the brain's box is looked at."""
+        assert restored.grid is not None
+        box = bounding_box(restored.mask)
+        found, scan, mask = (values[box] for values in (unusual, restored.volume, restored.mask))
+        if self.guided_mm and mask.size:
+            reach = [round(self.guided_mm / spacing) for spacing in reversed(restored.grid.spacing)]
+            found = np.maximum(found, guided(found, scan, mask, reach))
+        if self.filled and mask.size:
+            found = np.where(mask, filled(found), 0)
+        raised = np.zeros_like(unusual)
+        raised[box] = found
+        return raised
 
     def _intensity(self, restored: Restored) -> np.ndarray:
         """``-log10`` of the share of the brain that is as bright, or as dark, or as far from the median."""

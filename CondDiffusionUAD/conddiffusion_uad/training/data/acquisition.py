@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from conddiffusion_uad.training.data.lattice import Lattice, SmoothField, blurred
+from conddiffusion_uad.training.data.synthesis import filtered
 
 _RIND = 3.0  # pixels: how thick what is left of the skull may be
 
@@ -110,4 +111,4 @@ def _ghosted(image: torch.Tensor, axis: int, every: int, strength: float) -> tor
     factors = 1 - strength * ((line % every == 0) & (line > 2)).to(image.dtype)
     shape = [1, 1, 1]
     shape[axis] = size
-    return torch.fft.ifft(torch.fft.fft(image, dim=axis) * factors.view(shape), dim=axis).real
+    return filtered(image, factors.view(shape), axis)

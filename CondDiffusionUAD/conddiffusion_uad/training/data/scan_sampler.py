@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,24 +28,6 @@ from conddiffusion_uad.training.data.synthesis import (
 _REMAP_SHARE = 0.65  # of T1 scans that become another contrast: few real scans have another one
 _DEFORMED, _DEGRADED = 0.7, 0.4  # strength of both, against synthetic scans: real ones vary by themselves
 _FLUID, _GRAY, _WHITE = (list(TISSUES).index(name) for name in ("ventricles", "cortex", "white matter"))
-
-
-class _Drawn(NamedTuple):
-    """Slices around a place of a scan.
-
-    Attributes:
-        images: (D, 1, H, W).
-        masks: Share of brain, same shape.
-        probe: Some voxels of the scan's brain, (voxels,).
-        z: The place on the bundle's grid.
-        contrast: Of the images and the probe.
-    """
-
-    images: torch.Tensor
-    masks: torch.Tensor
-    probe: torch.Tensor
-    z: int
-    contrast: str
 
 
 class ScanSampler:
@@ -76,19 +57,25 @@ class ScanSampler:
     def draw(self, count: int, generator: torch.Generator) -> Slabs:
         """Random places in random scans, as another contrast now and then, deformed and degraded."""
         chosen = torch.randint(len(self._scans), (count,), generator=generator).tolist()
-        drawn = [self._slab(index, generator) for index in chosen]
-        images, masks = torch.cat([slab.images for slab in drawn]), torch.cat([slab.masks for slab in drawn])
+        images, masks, probes, z, contrasts = zip(*(self._slab(index, generator) for index in chosen), strict=True)
         deep = self._view.thickness
-        grid = random_grid(count, tuple(images.shape[2:]), generator, strength=_DEFORMED).repeat_interleave(deep, 0)
-        pairs = warp(torch.cat([images, masks], 1), grid)
+        shown = torch.cat([torch.cat(images), torch.cat(masks)], 1)
+        grid = random_grid(count, tuple(shown.shape[2:]), generator, strength=_DEFORMED).repeat_interleave(deep, 0)
+        pairs = warp(shown, grid)
         degraded = degrade(pairs[:, :1], generator, per_scan=deep, strength=_DEGRADED)
-        probes = torch.stack([slab.probe for slab in drawn]).repeat_interleave(deep, 0)
-        brain = pairs[:, 1:] > 0.5
-        images = gamma(normalized(degraded, probes), generator, per_scan=deep).clamp(min=1e-3) * brain
-        return Slabs.of(images, brain, [slab.z for slab in drawn], [slab.contrast for slab in drawn], self._view)
+        brain, probe = pairs[:, 1:] > 0.5, torch.stack(probes).repeat_interleave(deep, 0)
+        made = gamma(normalized(degraded, probe), generator, per_scan=deep).clamp(min=1e-3) * brain
+        return Slabs.of(made, brain, z, contrasts, self._view)
 
-    def _slab(self, index: int, generator: torch.Generator) -> _Drawn:
-        """Slices around a random place of a scan, as they are or, of a T1-weighted scan, as another contrast."""
+    def _slab(
+        self, index: int, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int, str]:
+        """Slices around a random place of a scan, as they are or, of a T1-weighted scan, as another contrast.
+
+        Returns:
+            Images, (D, 1, H, W); the share of brain, same shape; some voxels of the scan's brain, (voxels,); the place
+            on the bundle's grid; and the contrast of images and voxels.
+        """
         scan = self._scans[index]
         z = one_of(self._filled[index], generator)
         contrast = scan.contrast
@@ -99,7 +86,7 @@ class ScanSampler:
             for values in (scan.volume, scan.mask)
         )
         images, probe = self.as_contrast(index, images, contrast, generator)
-        return _Drawn(images, masks, probe, scan.first + z, contrast)
+        return images, masks, probe, scan.first + z, contrast
 
     def volume(self, index: int, contrast: str, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """A whole scan and its mask, each (z, 1, H, W), in its own shape; a T1 scan also as another contrast."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from conddiffusion_uad.protocol.job import CONTRASTS
 from conddiffusion_uad.training.data.anatomy import TISSUES
 from conddiffusion_uad.training.data.synthesis import INTENSITIES
 
-CONTRASTS = ("T1", "T2", "FLAIR")
 # Usual ranges of PD, T1 and T2 from 1.5 to 3 tesla: (low, high) of each.
 _WHITE = ((0.66, 0.74), (600, 950), (65, 82))
 _GRAY = ((0.78, 0.88), (1000, 1550), (82, 105))

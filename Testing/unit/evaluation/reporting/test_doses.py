@@ -9,8 +9,9 @@ from typing import Any
 
 from synthetic_evaluation import evaluation
 
-from conddiffusion_uad.evaluation.reporting.doses import COLUMNS, summarize_doses, table, write_csv
+from conddiffusion_uad.evaluation.reporting.doses import COLUMNS, rows, summarize_doses, table
 from conddiffusion_uad.evaluation.reporting.summary import summarize
+from conddiffusion_uad.evaluation.reporting.table import write_csv
 from conddiffusion_uad.evaluation.shifts.implanted import CONTRASTS, DIAMETERS_MM, IMPLANTED
 
 RECORDS, COUNTS = evaluation()
@@ -54,10 +55,9 @@ def test_the_summary_has_them_apart_from_faults_of_the_acquisition(tmp_path: Pat
     row = dict(zip(shown.heads, shown.rows[0], strict=True))
     assert (row["Method"], row["Diameter (mm)"], row["Contrast 0.1"]) == ("model", "5", "1 of 2 (50 %)")
     assert row["Without"] == "1 of 2 (50 %)" and row["ml"] == "0.50"
-    assert write_csv(summary, tmp_path / "doses.csv")
+    write_csv(rows(summary), COLUMNS, tmp_path / "doses.csv")
     with (tmp_path / "doses.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == COLUMNS and len(rows) == 3 * len(DIAMETERS_MM) * len(CONTRASTS)
-    assert (rows[0]["dataset"], rows[0]["found"], rows[0]["lesions"]) == ("ixi", "1", "2")
-    assert not write_csv(summarize(RECORDS, lambda *key: COUNTS[key]), tmp_path / "none.csv")
-    assert not (tmp_path / "none.csv").exists()
+        written = list(csv.DictReader(file))
+    assert tuple(written[0]) == COLUMNS and len(written) == 3 * len(DIAMETERS_MM) * len(CONTRASTS)
+    assert (written[0]["dataset"], written[0]["found"], written[0]["lesions"]) == ("ixi", "1", "2")
+    assert not list(rows(summarize(RECORDS, lambda *key: COUNTS[key])))

@@ -82,9 +82,3 @@ def test_a_single_slice_is_drawn() -> None:
     arrays = (drawn.scan, drawn.reconstruction, drawn.score, drawn.findings, drawn.truth, drawn.brain)
     single = Views(*(array[6:7] for array in arrays), spacing=drawn.spacing)
     np.testing.assert_array_equal(panels(single)[2], panels(drawn)[2])
-
-
-@pytest.mark.parametrize("change", [{"score": np.zeros((2, 2, 2))}, {"brain": np.zeros((9, 40, 80), bool)}])
-def test_what_cannot_be_drawn_is_refused(change: dict[str, np.ndarray]) -> None:
-    with pytest.raises(ValueError, match=r"grid|brain"):
-        gallery.draw(replace(views(), **change))

@@ -167,11 +167,6 @@ def test_heatmaps_of_another_tool_need_no_reconstruction(synthetic: Any) -> None
     assert group(found, "ixi")["methods"]["maps"]["curves"]["calibration"] is None
 
 
-def test_no_record_is_refused() -> None:
-    with pytest.raises(ValueError, match="no record"):
-        summarize([], lambda *_: pytest.fail("there is nothing to load"))
-
-
 def test_a_thinned_curve_keeps_its_ends_and_its_area() -> None:
     counts = count(*next(scans(1, 50_000)))
     thinned = curves.precision_recall(counts)

@@ -19,7 +19,7 @@ from conddiffusion_uad.evaluation.shifts.adversarial import (
     MISSED_LESION,
     MOST_SLICES,
     SIZES,
-    Attack,
+    attacked,
     random_like,
     residual,
     within,
@@ -44,7 +44,7 @@ WHERE[..., 4:12, 4:12] = True
 def test_where_the_answer_is_gray_the_worst_change_is_known(aim: int, way: int) -> None:
     """The reconstruction is 0.5 whatever is seen: intensities go away from it, or towards it, as far as they may."""
     model = told(lambda noisy: 0 * noisy)
-    changed = Attack(SIZE, aim=aim)(model, OnePass(), SLICES, SEEDS, WHERE)
+    changed = attacked(model, OnePass(), SLICES, SEEDS, WHERE, size=SIZE, aim=aim)
     usual, other = ((image - 0.5).abs()[WHERE] for image in (IMAGE, changed))
     far = usual > SIZE  # nearer ones would go past it
     assert torch.allclose(other[far], usual[far] + way * SIZE, atol=1e-5)
@@ -55,7 +55,7 @@ def test_where_the_answer_is_gray_the_worst_change_is_known(aim: int, way: int) 
 @pytest.mark.parametrize("restorer", [OneStep((200, 400)), MultiStage((200,), smallest=1)])
 def test_a_real_network_is_moved_further_than_by_chance_and_the_ball_is_not_left(restorer: OneStep, aim: int) -> None:
     model = trained(Told.of(tiny_method())).requires_grad_(False)
-    changed = Attack(SIZE, aim=aim)(model, restorer, SLICES, SEEDS, WHERE)
+    changed = attacked(model, restorer, SLICES, SEEDS, WHERE, size=SIZE, aim=aim)
     change = changed - IMAGE
     assert change.abs().max() <= SIZE + 1e-6 and not change[~SLICES.brain].any()
     assert changed.min() >= 0 and changed.max() <= 1 and not changed.requires_grad
@@ -75,12 +75,6 @@ def test_intensities_stay_in_their_range() -> None:
     white = replace(SLICES, image=torch.ones_like(IMAGE), brain=torch.ones_like(SLICES.brain))
     assert not within(white, torch.full_like(IMAGE, SIZE)).any()
     assert torch.allclose(within(white, torch.full_like(IMAGE, -SIZE)), torch.tensor(-SIZE))
-
-
-@pytest.mark.parametrize("wrong", [{"size": 0.0}, {"size": 0.1, "steps": 0}, {"size": 0.1, "aim": 2}])
-def test_what_is_no_attack_is_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="an attack has"):
-        Attack(**wrong)
 
 
 def examined(volume: np.ndarray, truth: np.ndarray) -> Any:
