@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from building_site import Site
 from desk import Desk
 from desk_runs import is_alive
 from mrml_application import MrmlApplication, create_mrml_application, load_volume
@@ -123,3 +124,9 @@ def wait_until() -> Callable[..., float]:
         return time.monotonic() - begin
 
     return waiting
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """Where an environment is built."""
+    yield Site(tmp_path)

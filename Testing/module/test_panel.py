@@ -7,10 +7,8 @@ build/screenshots, for a look.
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,21 +17,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from fair_clock import fair_clock
-from mrml_application import create_mrml_application, load_scene, load_volume, save_scene
-from PIL import Image
-from slice_views import VIEWS, SliceView, why_not_drawn
+from first_run import PICTURES, SAMPLE, look, opened_over_the_sample, picture, segment_size
+from mrml_application import load_scene, save_scene
 from stalls import Stalls
-from standin.application import running, slots_that_raise
 from standin.qt_module import show_properties
 
 show_properties(sys.modules[__name__])
 
-ROOT = Path(__file__).resolve().parents[2]
-PICTURES = ROOT / "build" / "screenshots"
-SAMPLE = ROOT / "Resources" / "SampleData" / "synthetic_T2_brain.nii.gz"
 TRUTH = SAMPLE.with_name("synthetic_T2_brain_truth.nii.gz")
-PANEL_SIZE = (460, 1000)
-VIEW_SIZE = (460, 500)
 STALL_MS = 200
 SEVERAL = 150  # of the slider: at 1.5 there are several findings, whatever the model
 TOP_LAYER = 3
@@ -43,65 +34,8 @@ Wait = Callable[..., float]
 @pytest.fixture(scope="module")
 def slicer_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """Slicer with the shipped scan and the panel."""
-    folder = tmp_path_factory.mktemp("slicer")
-    for name in ("mrml", "temporary"):
-        (folder / name).mkdir()
-    mrml = create_mrml_application(folder / "mrml")
-    views = {} if why_not_drawn() else {name: SliceView(mrml, name, VIEW_SIZE) for name in VIEWS}
-    with slots_that_raise() as raised, running(mrml, folder / "temporary") as app:
-        scan = load_volume(mrml, SAMPLE, "Synthetic_T2_brain")
-        for view in views.values():  # as Slicer shows what it loads
-            view.composite_node.SetBackgroundVolumeID(scan.GetID())
-            view.look_at((20.0, 10.0, 20.0))
-        from CondDiffusionUAD import CondDiffusionUADWidget
-
-        begin = time.perf_counter()
-        widget = CondDiffusionUADWidget()
-        widget.enter()
-        opening = time.perf_counter() - begin
-        widget.parent.resize(*PANEL_SIZE)
-        widget.parent.show()
-        yield SimpleNamespace(
-            mrml=mrml,
-            app=app,
-            scan=scan,
-            widget=widget,
-            panel=widget.panel,
-            ui=widget.panel.ui,
-            views=views,
-            opening=opening,
-        )
-        widget.cleanup()
-        for view in views.values():
-            view.close()
-    assert not raised
-    assert os.listdir(folder / "temporary") == []
-
-
-def picture(slicer_app: SimpleNamespace, name: str) -> None:
-    """Write what panel and views show."""
-    import qt
-
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    qt.QApplication.processEvents()
-    slicer_app.widget.parent.grab().save(str(PICTURES / f"{name}.png"))
-    if slicer_app.views:
-        shown = np.hstack([view.picture() for view in slicer_app.views.values()])
-        Image.fromarray(shown).save(PICTURES / f"{name}-views.png")
-
-
-def look(slicer_app: SimpleNamespace) -> None:
-    """Let the views look at the first finding."""
-    center = slicer_app.panel.findings.live.selection.findings[0].centerRas
-    for view in slicer_app.views.values():
-        view.look_at(center)
-
-
-def segment_size(slicer_app: SimpleNamespace) -> int:
-    segmentation = slicer_app.panel.findings.live.nodes.segmentation.GetSegmentation()
-    segments = [segmentation.GetNthSegment(index) for index in range(segmentation.GetNumberOfSegments())]
-    arrays = [segment.GetRepresentation("Binary labelmap").GetPointData().GetScalars() for segment in segments]
-    return sum(int(np.frombuffer(array, np.uint8).astype(bool).sum()) for array in arrays)
+    with opened_over_the_sample(tmp_path_factory.mktemp("slicer")) as application:
+        yield application
 
 
 def test_volume_and_contrast_are_there_at_once(slicer_app: SimpleNamespace) -> None:

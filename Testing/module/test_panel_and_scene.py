@@ -88,6 +88,18 @@ def test_another_scan_is_not_what_the_message_is_about(desk: Desk, mrml: MrmlApp
     assert desk.message == ""
 
 
+def test_a_scan_that_is_renamed_is_the_same_scan(desk: Desk) -> None:
+    desk.detect()
+    before, node = desk.message, desk.ui.inputSelector.currentNode()
+    assert before.endswith("; 1 warning")
+    node.SetName("somebody")
+    desk.ui.inputSelector._changed.emit(node)  # as Slicer's list does then
+    desk.settle()
+    assert desk.ui.contrastBox.currentText == "T1" and desk.ui.detectButton.enabled
+    desk.ui.sensitivitySlider.value += 1
+    assert desk.message == before
+
+
 def test_what_scripts_choose_is_shown(desk: Desk, mrml: MrmlApplication, scan_file: Path) -> None:
     desk.detect()
     ui, parameters = desk.ui, desk.panel._parameters.parameterNode

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import slicer
 from mrml_application import MrmlApplication, create_mrml_application, load_volume
 from slice_views import VIEWS, SliceView, why_not_drawn
 
@@ -19,6 +20,7 @@ from conddiffusion_uad.detection import findings as engine_findings
 from CondDiffusionUADLib.run.DetectionOutput import DetectionOutput, readDetectionOutput
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes
 from CondDiffusionUADLib.scene.Scene import addDetection
+from CondDiffusionUADLib.scene.Views import Views
 
 THRESHOLD = 2.0
 SIZE = (40, 48, 30)  # x, y, z
@@ -140,3 +142,24 @@ def views(_can_draw: None, mrml: MrmlApplication) -> Iterator[dict[str, SliceVie
     yield made
     for view in made.values():
         view.close()
+
+
+@pytest.fixture
+def layout(mrml: MrmlApplication) -> Any:
+    """The layout of the application."""
+    node = slicer.vtkMRMLLayoutNode()
+    mrml.scene.AddNode(node)
+    node.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    return node
+
+
+@pytest.fixture
+def shown(mrml: MrmlApplication, views: dict[str, SliceView], layout: Any, nodes: DetectionNodes) -> Iterator[Views]:
+    """The detection of the case in views that stood somewhere and showed the scan."""
+    for view in views.values():
+        view.composite_node.SetBackgroundVolumeID(nodes.input.GetID())
+        view.look_at((20.0, -10.0, 30.0))
+    result = Views(mrml.scene)
+    result.show(nodes)
+    yield result
+    result.forget()

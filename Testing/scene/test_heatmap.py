@@ -10,10 +10,12 @@ from skimage import color
 
 from conddiffusion_uad.detection import colors as engine_colors
 from CondDiffusionUADLib.scene import Colors, Heatmap
-from CondDiffusionUADLib.scene.Colors import NUMBER_OF_COLORS, Scale, colorTable
+from CondDiffusionUADLib.scene.Colors import NUMBER_OF_COLORS, Scale, colorTable, legendOf
 from CondDiffusionUADLib.scene.Heatmap import SCORE, SCORE_RANGE
-from CondDiffusionUADLib.scene.Nodes import DetectionNodes
+from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
+from CondDiffusionUADLib.scene.Nodes import ROLE_ATTRIBUTE, DetectionNodes
 from CondDiffusionUADLib.scene.Uncertainty import UNCERTAINTY
+from CondDiffusionUADLib.scene.Views import Views
 
 
 def palette(scale: Scale) -> np.ndarray:
@@ -97,3 +99,22 @@ def test_a_scale_that_somebody_changed_is_fixed_again_and_the_legend_never_knew(
 
 def test_a_score_beyond_the_scale_is_told_as_such() -> None:
     assert [Heatmap.scoreText(score) for score in (1.04, 3.96, 4.0, 4.01, 32.0)] == ["1.0", "4.0", "4.0", "> 4", "> 4"]
+
+
+def test_a_deleted_display_is_made_again(mrml: MrmlApplication, nodes: DetectionNodes) -> None:
+    """Slicer's list of all nodes lets a user delete it; the first display of the volume is then that of its legend."""
+    live = LiveFindings.fromScene(mrml.logics.segmentations, nodes)
+    live.show(2.5, 0.0)
+    mrml.scene.RemoveNode(nodes.heatmap.GetDisplayNode())
+    assert legendOf(nodes.heatmap) is not None and Heatmap.thresholdOf(nodes.heatmap) is None
+    live.refresh()
+    assert live.threshold == 2.5, "as it was shown"
+    views = Views(mrml.scene)
+    views.show(nodes)
+    live.show(2.25, 0.0)
+    views.show(nodes)
+    display = nodes.heatmap.GetVolumeDisplayNode()
+    assert Heatmap.thresholdOf(nodes.heatmap) == 2.25 and display.GetWindowLevelMax() == Heatmap.SCORE_RANGE[1]
+    assert display.GetColorNode().GetAttribute(ROLE_ATTRIBUTE) == Heatmap.SCORE.role
+    assert legendOf(nodes.heatmap) is not None
+    views.forget()

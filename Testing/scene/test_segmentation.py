@@ -23,6 +23,7 @@ from CondDiffusionUADLib.scene.CandidateSegmentation import (
     writePieces,
 )
 from CondDiffusionUADLib.scene.Findings import setFindings
+from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 from CondDiffusionUADLib.scene.Nodes import DetectionNodes
 from CondDiffusionUADLib.scene.Scene import addDetection
 
@@ -125,3 +126,12 @@ def test_engine_and_slicer_agree_where_a_finding_is(nodes: DetectionNodes, case:
     for number, _ml, _peak, _mean, *center in case.rows:
         i, j, k, _ = matrix.MultiplyPoint((*center, 1.0))
         assert case.labels[round(k), round(j), round(i)] == number
+
+
+def test_a_deleted_display_keeps_nobody_from_editing(mrml: MrmlApplication, nodes: DetectionNodes) -> None:
+    live = LiveFindings.fromScene(mrml.logics.segmentations, nodes)
+    mrml.scene.RemoveNode(nodes.segmentation.GetDisplayNode())
+    live.show(2.25, 0.0)
+    assert live.editableCopy().GetDisplayNode().GetVisibility()
+    display = nodes.segmentation.GetDisplayNode()
+    assert not display.GetVisibility() and display.GetVisibility2DOutline() and not display.GetVisibility2DFill()

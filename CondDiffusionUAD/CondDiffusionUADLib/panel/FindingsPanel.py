@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import slicer
@@ -11,7 +11,8 @@ from slicer.i18n import tr as _
 
 from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
 from CondDiffusionUADLib.panel import Sensitivity
-from CondDiffusionUADLib.panel.FindingsView import MOST_ROWS, FindingsView
+from CondDiffusionUADLib.panel.FindingsView import FindingsView, notices
+from CondDiffusionUADLib.panel.Room import Sight
 from CondDiffusionUADLib.panel.Widgets import quiet, setQuietly
 from CondDiffusionUADLib.run.Application import dicomValue
 from CondDiffusionUADLib.run.Problems import ProblemError
@@ -60,6 +61,7 @@ class FindingsPanel:
         self._rest = timer(self._follow)
         self._surfaces = timer(self._showSurfaces)
         self._table = FindingsView(ui.findingsTable, self._onChosen, self._sliceName)
+        self._sight = Sight((ui.acceptButton,), beside=(ui.findingsTable,))
         self._button = slicer.qMRMLSegmentationShow3DButton()
         ui.threeDArea.layout().addWidget(self._button)
         ui.sensitivitySlider.minimum = round(SCORE_RANGE[0] * SLIDER_STEPS)
@@ -151,17 +153,25 @@ class FindingsPanel:
         self._live = None
         self._button.setSegmentationNode(None)
 
+    def enter(self) -> None:
+        """The panel is shown: take over what was changed, and let the findings be decided about."""
+        self.refresh()
+        if self._live is not None and self._live.selection.findings:
+            self._sight.ask(beside=True)
+
     def refresh(self) -> None:
         """Take over what was changed elsewhere: edits, threshold, transform."""
         if self._live is not None:
+            chosen = self.chosen
             self._live.refresh()
             self._button.setSegmentationNode(self._live.nodes.segmentation)
             self._refresh()
+            self._table.chooseAgain(chosen)
+            self._enableDecisions()
 
     def _stop(self) -> None:
-        self._steps.stop()
-        self._rest.stop()
-        self._surfaces.stop()
+        for part in (self._steps, self._rest, self._surfaces, self._sight, self._table):
+            part.stop()
 
     def _onOpened(self, result: list[LiveFindings], error: Exception | None) -> None:
         if error is not None and not isinstance(error, ProblemError):
@@ -230,8 +240,8 @@ class FindingsPanel:
         findings = self._live.selection.findings if self._live else ()
         self._table.show(findings)
         self._enableDecisions()
-        notices = self._notices(findings)
-        self._ui.findingsLabel.text, self._ui.findingsLabel.visible = notices, bool(notices)
+        told = notices(self._live, self._promised) if self._live else self._problem or _("No detection yet.")
+        self._ui.findingsLabel.text, self._ui.findingsLabel.visible = told, bool(told)
         self._ui.followButton.visible = self._live is not None and canFollow(self._live.nodes)
         self._changed(self.summary)
 
@@ -244,17 +254,6 @@ class FindingsPanel:
         if findings:
             return Sensitivity.summary(findings)
         return Sensitivity.nothingFound(self.threshold, self.minVolumeMl, self._live.largestScore)
-
-    def _notices(self, findings: Sequence[Finding]) -> str:
-        if self._live is None:
-            return self._problem or _("No detection yet.")
-        said = list(self._live.notices())
-        if not findings:
-            said.insert(0, _("That nothing was found does not mean that the brain is healthy."))
-            said.insert(0, Sensitivity.howUsual(self._promised, self._live.largestScore))
-        if len(findings) > MOST_ROWS:
-            said.append(_("The table shows the first {count}.").format(count=MOST_ROWS))
-        return " ".join(said)
 
     def _onFollow(self, *_checked: Any) -> None:
         if self._live is not None:
@@ -274,6 +273,7 @@ class FindingsPanel:
         if finding is not None:
             self._table.choose(finding)
             self._onChosen()
+            self._sight.ask()
 
     def _enableDecisions(self) -> None:
         finding, live, ui = self._table.finding, self._live, self._ui

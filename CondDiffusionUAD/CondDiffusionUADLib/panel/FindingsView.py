@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import qt
 from slicer.i18n import tr as _
 
+from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
+from CondDiffusionUADLib.panel.Room import layOut, roomBelow
+from CondDiffusionUADLib.panel.Sensitivity import howUsual
 from CondDiffusionUADLib.panel.Widgets import quiet, toolTipText
+from CondDiffusionUADLib.run.Steps import timer
 from CondDiffusionUADLib.scene.CandidateSegmentation import ACCEPTED_COLOR, OPEN_COLOR
 from CondDiffusionUADLib.scene.Decisions import ACCEPTED, OPEN, REJECTED
 from CondDiffusionUADLib.scene.Findings import Finding
 from CondDiffusionUADLib.scene.Heatmap import scoreText
+from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
 
 MOST_ROWS = 200  # a table of thousands would make the slider stick
 ROW_HEIGHT = 22
-ROWS_SEEN, ROWS_SEEN_ON_LAPTOP = 8, 5  # without scrolling
-LAPTOP_HEIGHT = 900  # of the window, in pixels
+FEWEST_SEEN, MOST_SEEN = 3, 8  # rows, without scrolling in the table
+_FRAME = 4  # pixels of the table above and below the rows
+_SPARE = 16  # pixels that Data Probe takes more while the mouse is over a view
 _STATUS, _PLACE = 1, 5
 _NUMBERS = (0, 2, 3, 4)
 
@@ -37,6 +44,7 @@ class FindingsView:
         self._sliceName = sliceName
         self._findings: Sequence[Finding] = ()
         self._peak: Any = None
+        self._fitting = timer(self._fit)
         titles = (_("No."), _("Status"), _("ml"), _("Peak"), _("Mean"), _("Place (mm)"))
         table.columnCount = len(titles)
         table.setHorizontalHeaderLabels(titles)
@@ -62,13 +70,19 @@ class FindingsView:
             table.rowCount = min(len(findings), MOST_ROWS)
             for row, finding in enumerate(findings[:MOST_ROWS]):
                 _fillRow(table, row, finding, describe(finding, self._sliceName(finding.slice)))
-        self._fit()
         self.choose(self.finding)
+        self._fitting.start(0)  # when what stands above it is said as well
 
     def _fit(self) -> None:
-        """Leave room below the table for the buttons that belong to it."""
-        rows = ROWS_SEEN if self._table.window().height > LAPTOP_HEIGHT else ROWS_SEEN_ON_LAPTOP
-        self._table.setFixedHeight(rows * ROW_HEIGHT + self._table.horizontalHeader().height + 4)
+        """Let the table end where the panel does, so that the chosen row is seen."""
+        self._fitting.stop()
+        if not self._table.visible:
+            return
+        layOut()
+        room, other = roomBelow(self._table), self._table.horizontalHeader().height + _FRAME
+        rows = MOST_SEEN if room is None else min(max((room - other - _SPARE) // ROW_HEIGHT, FEWEST_SEEN), MOST_SEEN)
+        self._table.setFixedHeight(rows * ROW_HEIGHT + other)
+        self.choose(self.finding)
 
     def choose(self, finding: Finding | None) -> None:
         """Choose a finding (None: leave the table without a chosen row), without telling anybody."""
@@ -79,9 +93,19 @@ class FindingsView:
                 self._peak = finding.peak
                 self._table.selectRow(finding.number - 1)
 
+    def chooseAgain(self, before: Finding | None) -> None:
+        """Choose what a hand left of a finding that it took the peak of: of those that it changed, the nearest."""
+        if before is not None and self.finding is None:
+            edited = (finding for finding in self._findings if finding.edited)
+            self.choose(min(edited, key=lambda f: math.dist(f.centerRas, before.centerRas), default=None))
+
     def forget(self) -> None:
         """Other findings come: none is chosen."""
         self._peak = None
+
+    def stop(self) -> None:
+        """Other findings come, or the panel goes."""
+        self._fitting.stop()
 
     def step(self, forward: bool) -> Finding | None:
         """The finding in the next row, or in the one before; the first one when none is chosen."""
@@ -102,6 +126,22 @@ class FindingsView:
         if self._table.selectedItems() and 0 <= row < len(self._findings):
             self._peak = self._findings[row].peak
             self._chosen()
+
+
+def notices(live: LiveFindings, promised: ExpectedFindings | None) -> str:
+    """What a user should know of a result beside its table.
+
+    Args:
+        live: The findings.
+        promised: Findings in healthy scans; None where nothing is promised.
+    """
+    said, count = list(live.notices()), len(live.selection.findings)
+    if not count:
+        said.insert(0, _("That nothing was found does not mean that the brain is healthy."))
+        said.insert(0, howUsual(promised, live.largestScore))
+    if count > MOST_ROWS:
+        said.append(_("The table shows the first {count}.").format(count=MOST_ROWS))
+    return " ".join(said)
 
 
 def _fillRow(table: Any, row: int, finding: Finding, description: str) -> None:

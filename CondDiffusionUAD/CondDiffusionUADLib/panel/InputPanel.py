@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
 from conddiffusion_uad.protocol.job import CONTRASTS
+from CondDiffusionUADLib.panel.Room import Sight
 from CondDiffusionUADLib.panel.UncertaintyChoice import UncertaintyChoice
 from CondDiffusionUADLib.panel.Widgets import CardBrowser, choose, chosen, fill, quiet, setQuietly, toolTipText
 from CondDiffusionUADLib.run import Problems
@@ -35,9 +36,11 @@ class InputPanel:
         self._ui = ui
         self._changed = changed
         self._parameters: Any = None
-        self._images: tuple[Image, ...] = ()  # in the chosen volume
+        self._examined = ""  # the ID of the volume that was looked at
+        self._images: tuple[Image, ...] = ()  # in it
         self._reason = ""  # why it cannot be examined
         self._corrections: dict[str, str] = {}  # contrasts that the user chose, by volume ID
+        self._sight = Sight((ui.inputSelector, ui.sampleButton), beside=(ui.disclaimerLabel,))
         self._card = CardBrowser()
         ui.cardArea.layout().addWidget(self._card)
         fill(ui.qualityBox, [(_("Full"), FULL), (_("Fast"), FAST)], FULL)
@@ -59,6 +62,7 @@ class InputPanel:
         self._parameters = None
         self.offerScans()
         if parameters is None:
+            self._sight.stop()
             self._corrections.clear()
             self._look(None)
             self._ui.contrastHint.text = ""
@@ -73,6 +77,7 @@ class InputPanel:
         if parameters.inputVolume is not None and not parameters.contrast:
             self._guess(parameters.inputVolume)
         self.showParameters()
+        self._sight.ask(beside=True)
 
     def showParameters(self) -> None:
         """Show the choices again: a script may have changed them."""
@@ -196,7 +201,8 @@ class InputPanel:
         self._ui.sampleLabel.text = _("Choose the volume with the brain MRI.") if scans else empty
 
     def _onVolume(self, node: Any) -> None:
-        if self._parameters is not None:
+        renamed = node is not None and node.GetID() == self._examined  # Slicer's list tells of that, too
+        if self._parameters is not None and not renamed:
             self._parameters.inputVolume = node
             self._parameters.contrast = ""
             self._ui.contrastHint.text = ""
@@ -217,6 +223,7 @@ class InputPanel:
 
     def _look(self, node: Any) -> None:
         """Look at the chosen volume: whether it is one scan, and what the scan seems to be."""
+        self._examined = node.GetID() if node is not None else ""
         self._images = imagesOf(node) if node is not None else ()
         several = _("The volume holds {count} images. Choose one: it becomes a volume of its own.")
         self._reason = several.format(count=len(self._images)) if self._images else whyNotExamined(node) if node else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from CondDiffusionUADLib.panel.Dialogs import Consent, askToInstall, confirm
+from CondDiffusionUADLib.panel.Room import Sight
+from CondDiffusionUADLib.panel.RunTexts import remaining, stageTitle, withWarnings
 from CondDiffusionUADLib.panel.Widgets import setQuietly
 from CondDiffusionUADLib.run import Problems
 from CondDiffusionUADLib.run.DetectionLogic import DetectionLogic
@@ -54,6 +55,7 @@ class RunPanel:
         self._accepting = False  # a scan that was refused
         self._stage = ""
         self._warnings: Sequence[tuple[str, str]] | None = None  # of the result that the message is about
+        self._sight = Sight((ui.progressArea, ui.anywayButton, ui.messageLabel), beside=(ui.disclaimerLabel,))
         self.closed = False
         ui.detectButton.clicked.connect(self.detect)
         ui.detailsButton.toggled.connect(self._onDetails)
@@ -98,7 +100,12 @@ class RunPanel:
             self._logic.cancel()
 
     def show(self, text: str, details: str = "") -> None:
-        """Show a message below the button, and a button for its details if there are any."""
+        """Show a message below the button, and a button for its details if there are any; let it be seen."""
+        self._write(text, details)
+        if text:
+            self._sight.ask()
+
+    def _write(self, text: str, details: str) -> None:
         ui = self._ui
         self._warnings = None
         ui.messageLabel.text, ui.detailsLabel.text = text, details
@@ -112,12 +119,13 @@ class RunPanel:
         if self.busy:
             return
         warnings = self._warnings
-        self.show(*((summary, "") if warnings is None or not summary else withWarnings(summary, warnings)))
+        self._write(*((summary, "") if warnings is None or not summary else withWarnings(summary, warnings)))
         self._warnings = warnings if summary else None
 
     def close(self) -> None:
         """The panel goes: nothing is shown any more, and what is under way ends."""
         self.closed = True
+        self._sight.stop()
         self._installing = None
         self._installer.stop()
         self._logic.shutdown()
@@ -192,6 +200,7 @@ class RunPanel:
             summary = self._found(outcome)
             self._warnings = outcome.warnings
             self.summarize(summary)
+            self._sight.ask(beside=True)
         self._changed()
 
     # How an installation goes; see `InstallListener`.
@@ -231,6 +240,7 @@ class RunPanel:
         self._ui.progressArea.visible = True
         self.show("")
         self._showStage(stage)
+        self._sight.ask()
         self._changed()
 
     def _end(self) -> None:
@@ -248,48 +258,3 @@ class RunPanel:
 
     def _onDetails(self, shown: bool) -> None:
         self._ui.detailsLabel.visible = bool(shown)
-
-
-def withWarnings(summary: str, warnings: Sequence[tuple[str, str]]) -> tuple[str, str]:
-    """What is said about a result at once, and what the details say.
-
-    Args:
-        summary: What was found.
-        warnings: Message and hint of each.
-    """
-    if not warnings:
-        return _("{summary}; scan quality OK").format(summary=summary), ""
-    details = "\n".join(f"\u2022 {message} {hint}".strip() for message, hint in warnings)
-    count = len(warnings)
-    said = _("{summary}; 1 warning") if count == 1 else _("{summary}; {count} warnings")
-    return said.format(summary=summary, count=count), details
-
-
-def remaining(seconds: float) -> str:
-    """The remaining time for people, as the end of a sentence."""
-    if seconds < 90:
-        return _(", about {count} s left").format(count=max(1, round(seconds)))
-    return _(", about {count} min left").format(count=math.ceil(seconds / 60))
-
-
-def stageTitle(name: str) -> str:
-    """What a stage of a run is called."""
-    titles = {
-        "export": _("Handing over the scan"),
-        "read": _("Reading the scan"),
-        "load": _("Loading the model"),
-        "orient": _("Orienting"),
-        "strip": _("Finding the brain"),
-        "register": _("Registering to the atlas"),
-        "bias": _("Correcting the bias field"),
-        "normalize": _("Normalizing"),
-        "resample": _("Resampling"),
-        "check": _("Checking the scan"),
-        "reconstruct": _("Reconstructing"),
-        "score": _("Scoring"),
-        "restore": _("Bringing the result back to the scan"),
-        "findings": _("Collecting findings"),
-        "report": _("Writing results"),
-        "import": _("Loading the results"),
-    }
-    return titles.get(name, name)

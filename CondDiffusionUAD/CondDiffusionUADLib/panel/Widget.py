@@ -90,7 +90,7 @@ class Panel(VTKObservationMixin):
         if self._parameters is None:
             self._onSceneChanged()
         self.input.preselect()
-        self.findings.refresh()
+        self.findings.enter()
         self.settings.show()
         self._onBusy()
         self._imports.run(importingSteps(), lambda error: None)
@@ -219,7 +219,6 @@ class Panel(VTKObservationMixin):
         self.findings.setDetection(None)
         if not self.run.busy:
             self.run.show("")
-        self.ui.scanSection.collapsed = False
 
     def _onSceneChanged(self, *_event: Any) -> None:
         """Another scene, or more in it: take up the choices and results that are in it."""
@@ -232,6 +231,7 @@ class Panel(VTKObservationMixin):
         self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onSomething)
         self.results.list(parameters.heatmap)
         self._showChosen(show=False)
+        self.ui.scanSection.collapsed = self.results.nodes is not None
         self._onBusy()
 
     def _let(self) -> None:

@@ -82,14 +82,21 @@ def createSegmentation(scene: Any, inputNode: Any, geometryNode: Any, name: str)
         name: Name of the segmentation node.
     """
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
-    node.CreateDefaultDisplayNodes()
     node.SetReferenceImageGeometryParameterFromVolumeNode(inputNode or geometryNode)
     node.SetAndObserveTransformNodeID(geometryNode.GetTransformNodeID())
-    display = node.GetDisplayNode()
-    display.SetVisibility2DFill(False)
-    display.SetVisibility2DOutline(True)
-    display.SetSliceIntersectionThickness(OUTLINE_PIXELS)
+    displayOf(node)
     return node
+
+
+def displayOf(node: Any) -> Any:
+    """How a segmentation is shown: as outlines; made on first use, and again when it was deleted."""
+    if node.GetDisplayNode() is None:
+        node.CreateDefaultDisplayNodes()
+        display = node.GetDisplayNode()
+        display.SetVisibility2DFill(False)
+        display.SetVisibility2DOutline(True)
+        display.SetSliceIntersectionThickness(OUTLINE_PIXELS)
+    return node.GetDisplayNode()
 
 
 def writePieces(logic: Any, node: Any, geometryNode: Any, pieces: Iterable[Piece], algorithmName: str) -> None:
@@ -199,7 +206,7 @@ def _resampled(image: Any, reference: Any) -> Any:
 
 def showInThreeD(segmentationNode: Any, shown: bool) -> None:
     """Show the candidates as surfaces in the 3D views, or not; surfaces that nobody sees are not kept up to date."""
-    display = segmentationNode.GetDisplayNode()
+    display = displayOf(segmentationNode)
     if shown:
         segmentationNode.CreateClosedSurfaceRepresentation()
         display.SetVisibility(True)  # the views may have gone back to what they showed before

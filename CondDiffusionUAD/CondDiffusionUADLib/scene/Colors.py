@@ -75,9 +75,12 @@ def colorTable(scene: Any, scale: Scale) -> Any:
 
 
 def showColored(scene: Any, volumeNode: Any, scale: Scale, threshold: float) -> None:
-    """Color a volume; what lies below the threshold is transparent."""
+    """Color a volume; what lies below the threshold is transparent. A legend that it has stays."""
+    legend = legendOf(volumeNode)
     volumeNode.CreateDefaultDisplayNodes()
-    display = volumeNode.GetDisplayNode()
+    if legend is not None and legendOf(volumeNode) is None:  # it stood in the place of a display that was deleted
+        volumeNode.AddAndObserveDisplayNodeID(legend.GetID())
+    display = volumeNode.GetVolumeDisplayNode()
     display.SetAndObserveColorNodeID(colorTable(scene, scale).GetID())
     display.SetInterpolate(True)
     pin(volumeNode, scale)
@@ -86,7 +89,7 @@ def showColored(scene: Any, volumeNode: Any, scale: Scale, threshold: float) -> 
 
 def pin(volumeNode: Any, scale: Scale) -> None:
     """Give a volume its fixed scale, which a drag with the mouse may have changed."""
-    display = volumeNode.GetDisplayNode()
+    display = volumeNode.GetVolumeDisplayNode()  # `GetDisplayNode` gives the legend's when the volume's was deleted
     if display is not None and (display.GetWindowLevelMin(), display.GetWindowLevelMax()) != scale.range:
         display.AutoWindowLevelOff()
         display.SetWindowLevelMinMax(*scale.range)
@@ -94,7 +97,7 @@ def pin(volumeNode: Any, scale: Scale) -> None:
 
 def setThreshold(volumeNode: Any, threshold: float) -> None:
     """Make all values below the threshold transparent."""
-    display = volumeNode.GetDisplayNode()
+    display = volumeNode.GetVolumeDisplayNode()
     _lowest, highest = volumeNode.GetImageData().GetScalarRange()
     modifying = display.StartModify()
     display.AutoThresholdOff()

@@ -166,6 +166,8 @@ class Kept:
         The heatmap's own may lie outside of it when somebody chose it in the module Volumes; it is then left alone.
         """
         threshold = thresholdOf(self._heatmap)
+        if threshold is None:
+            threshold = self._number(SHOWN_ATTRIBUTE, SCORE_RANGE[0])
         return min(max(threshold, SCORE_RANGE[0]), HIGHEST_THRESHOLD) if math.isfinite(threshold) else SCORE_RANGE[0]
 
     @property

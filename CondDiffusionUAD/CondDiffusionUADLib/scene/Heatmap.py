@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from CondDiffusionUADLib.scene.Colors import Scale
+from CondDiffusionUADLib.scene.Colors import Scale, setThreshold, showColored
 
 SCORE_RANGE = (1.0, 4.0)
 """Scores of the first and the last color, the same for every scan so that heatmaps compare: from 1 in 10 to 1 in 10,000
@@ -37,10 +37,18 @@ SCORE = Scale(
 )
 
 
-def thresholdOf(heatmapNode: Any) -> float:
-    """The score below which the heatmap is transparent."""
-    display = heatmapNode.GetDisplayNode()
-    return float(display.GetLowerThreshold()) if display is not None else SCORE_RANGE[0]
+def thresholdOf(heatmapNode: Any) -> float | None:
+    """The score below which the heatmap is transparent; None when its display was deleted."""
+    display = heatmapNode.GetVolumeDisplayNode()
+    return float(display.GetLowerThreshold()) if display is not None else None
+
+
+def showFrom(heatmapNode: Any, threshold: float) -> None:
+    """Show the heatmap from a threshold on; a display that was deleted is made again."""
+    if heatmapNode.GetVolumeDisplayNode() is None:
+        showColored(heatmapNode.GetScene(), heatmapNode, SCORE, threshold)
+    else:
+        setThreshold(heatmapNode, threshold)
 
 
 def scoreText(score: float) -> str:

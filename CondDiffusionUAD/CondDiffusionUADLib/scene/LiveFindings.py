@@ -17,7 +17,6 @@ from slicer.i18n import tr as _
 
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
 from CondDiffusionUADLib.scene.CandidateSegmentation import createSegmentation, isShownInThreeD, showInThreeD
-from CondDiffusionUADLib.scene.Colors import setThreshold
 from CondDiffusionUADLib.scene.Components import Components, linkingSteps
 from CondDiffusionUADLib.scene.Decisions import (
     ACCEPTED,
@@ -32,7 +31,7 @@ from CondDiffusionUADLib.scene.Decisions import (
     Voxel,
 )
 from CondDiffusionUADLib.scene.Findings import Finding, FindingsModel, Selection, setFindings
-from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE
+from CondDiffusionUADLib.scene.Heatmap import SCORE_RANGE, showFrom
 from CondDiffusionUADLib.scene.Nodes import (
     DetectionNodes,
     heatmapName,
@@ -137,12 +136,12 @@ class LiveFindings:
 
     def preview(self, threshold: float) -> None:
         """Show a threshold in the heatmap only: for a slider while it is dragged. `show` has to follow."""
-        setThreshold(self.nodes.heatmap, threshold)
+        showFrom(self.nodes.heatmap, threshold)
 
     def show(self, threshold: float, minVolumeMl: float) -> None:
         """Show the findings at this threshold that are at least this large."""
         self._takeOver()
-        setThreshold(self.nodes.heatmap, threshold)
+        showFrom(self.nodes.heatmap, threshold)
         self._kept.write(MIN_VOLUME_ATTRIBUTE, f"{minVolumeMl:.6g}")
         self._write()
 

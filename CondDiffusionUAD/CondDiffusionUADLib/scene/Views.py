@@ -211,12 +211,13 @@ class Views:
         nodes = self._shown
         if nodes is None:
             return
-        if nodes.input is not None and nodes.reconstruction is not None and nodes.input.GetDisplayNode() is not None:
-            self._observe(nodes.input.GetDisplayNode(), lambda *_: copyWindow(nodes.input, nodes.reconstruction))
+        display = nodes.input.GetVolumeDisplayNode() if nodes.input is not None else None
+        if display is not None and nodes.reconstruction is not None:
+            self._observe(display, lambda *_: copyWindow(nodes.input, nodes.reconstruction))
             copyWindow(nodes.input, nodes.reconstruction)
         for volume, scale in _scales(nodes):
-            if volume.GetDisplayNode() is not None:
-                self._observe(volume.GetDisplayNode(), lambda *_, volume=volume, scale=scale: pin(volume, scale))
+            if volume.GetVolumeDisplayNode() is not None:
+                self._observe(volume.GetVolumeDisplayNode(), lambda *_, volume=volume, scale=scale: pin(volume, scale))
         sizes = {}
         for sliceNode, _composite in sliceViews(self._scene):
             sizes[sliceNode.GetID()] = tuple(sliceNode.GetDimensions()[:2])

@@ -121,7 +121,7 @@ def topOf(composite: Any) -> tuple[str | None, float]:
 
 def copyWindow(scan: Any, reconstruction: Any) -> None:
     """Show the reconstruction as bright as the scan, so that the eye compares tissue and not window settings."""
-    source, target = scan.GetDisplayNode(), reconstruction.GetDisplayNode()
+    source, target = scan.GetVolumeDisplayNode(), reconstruction.GetVolumeDisplayNode()
     if target is None:
         return
     if source is None:

@@ -16,6 +16,7 @@ from CondDiffusionUADLib.scene.CandidateSegmentation import (
     SEGMENT_ID,
     Piece,
     createSegmentation,
+    displayOf,
     isOurs,
     labelmapOf,
     readSegments,
@@ -145,7 +146,7 @@ class WrittenSegmentation:
         copy.SetNodeReferenceID(HEATMAP_ROLE, self._heatmap.GetID())
         copy.SetAttribute(_TAKEN_ATTRIBUTE, pack(self._union(copy, segmentIds(copy))))
         putBeside(scene, copy, self.node)
-        self.node.GetDisplayNode().SetVisibility(False)
+        displayOf(self.node).SetVisibility(False)
         return copy
 
     def _is(self, piece: Piece) -> bool:

@@ -19,6 +19,7 @@ class ctkCollapsibleButton(QWidget):  # noqa: N801 (CTK's name)
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._text, self._collapsed = "", False
+        self._folded: list[QWidget] = []  # were shown, and will be again: what is hidden for itself stays so
         self.setContentsMargins(0, _HEADER, 0, 0)
 
     def _set_text(self, text: str) -> None:
@@ -26,10 +27,13 @@ class ctkCollapsibleButton(QWidget):  # noqa: N801 (CTK's name)
         self.update()
 
     def _set_collapsed(self, collapsed: bool) -> None:
+        if collapsed == self._collapsed:
+            return
         self._collapsed = bool(collapsed)
-        for child in self.children():
-            if isinstance(child, QWidget):
-                child.setVisible(not collapsed)
+        if collapsed:
+            self._folded = [child for child in self.children() if isinstance(child, QWidget) and not child.isHidden()]
+        for child in self._folded:
+            child.setVisible(not collapsed)
         self.setMaximumHeight(_HEADER if collapsed else 16777215)
         self.contentsCollapsed.emit(self._collapsed)
 

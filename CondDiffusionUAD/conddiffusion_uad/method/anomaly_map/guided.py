@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import ndimage
 
 SMALLEST_EDGE = 0.1
 """Root of eps: steps of normalized intensity that are far smaller than this are smoothed over."""
@@ -27,8 +28,6 @@ def guided(found: np.ndarray, scan: np.ndarray, mask: np.ndarray, reach: Sequenc
     Returns:
         float32, same shape, 0 outside the mask. It may be less than 0.
     """
-    from scipy import ndimage  # a quarter of a second, which no other map needs
-
     inside = mask.astype(np.float32)
     size = [2 * voxels + 1 for voxels in reach]
     share = ndimage.uniform_filter(inside, size, mode="constant")
