@@ -58,7 +58,7 @@ class Ground:
     def measure(
         self, scored: Scored, before: Scored | None = None, implanted: Sequence[Lesion] = ()
     ) -> tuple[MethodRecord, ScoreCounts]:
-        """Ground the map of one method.
+        """Judge the map of one method.
 
         Args:
             before: Of a changed scan its map of the scan as it was, to tell how they agree.

@@ -89,6 +89,8 @@ def below_skull(mask: sitk.Image, image: sitk.Image) -> sitk.Image:
     radii = math.ceil(SMOOTH_PIXELS / across), math.ceil(SMOOTH_PIXELS / down)
     deep = SKULL_MM - (across - 1) * width / 2  # depth counts from the middle of the outermost pixels
     for slab, part in ((kept[z : z + up], values[z : z + up, ::down, ::across]) for z in range(0, len(kept), up)):
+        own = slab[:, ::down, ::across] > 0
+        slab[2 * (own & (part > 0)).sum(axis=(1, 2)) < own.sum(axis=(1, 2))] = 0  # empty, whatever its neighbors show
         brain, seen = slab[:, ::down, ::across].any(axis=0), part.mean(axis=0)
         typical = float(np.median(seen[brain])) if brain.any() else 0.0
         if typical <= 0:

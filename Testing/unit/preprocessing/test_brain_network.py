@@ -41,9 +41,13 @@ def counted(work: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, Counter[str
         return work(), count.calls
 
 
-def test_it_is_the_function_of_the_package_with_less_work(package: torch.jit.ScriptModule) -> None:
+def blob() -> torch.Tensor:
     z, y, x = torch.meshgrid(*[torch.linspace(-1, 1, SIDE)] * 3, indexing="ij")
-    seen = torch.exp(-4 * (z**2 + (1.2 * y) ** 2 + (1.1 * x - 0.1) ** 2)) + 0.02 * torch.randn(z.shape)
+    return torch.exp(-4 * (z**2 + (1.2 * y) ** 2 + (1.1 * x - 0.1) ** 2)) + 0.02 * torch.randn(z.shape)
+
+
+def test_it_is_the_function_of_the_package_with_less_work(package: torch.jit.ScriptModule) -> None:
+    seen = blob()
     expected, theirs = counted(lambda: package(seen.permute(2, 1, 0)[None, None])[0, 1] > 0.5)
     found, ours = counted(lambda: BrainNetwork(dict(package.named_parameters()))(seen))
     assert 0.01 < expected.float().mean() < 0.99
@@ -53,3 +57,15 @@ def test_it_is_the_function_of_the_package_with_less_work(package: torch.jit.Scr
     assert ours["conv_transpose3d"] == 4  # the last one is a product
     assert not {"instance_norm", "batch_norm", "max_pool3d", "softmax"} & ours.keys()
     assert theirs["instance_norm"] == 34
+
+
+def test_without_onednn_as_on_a_mac_it_is_the_same_function(
+    package: torch.jit.ScriptModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, network = blob(), BrainNetwork(dict(package.named_parameters()))
+    usual = network(seen)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    with torch.backends.mkldnn.flags(enabled=False):  # what torch calls instead lays its maps out in another way
+        found, ours = counted(lambda: network(seen))
+    assert ours["conv3d"] == 30 and not ours["mkldnn_convolution"]
+    assert (found != usual).float().mean() < 1e-4

@@ -136,6 +136,18 @@ def test_one_outline_serves_four_millimeters(monkeypatch: pytest.MonkeyPatch) ->
     assert 0.9 < kept.sum() / (distance < 24).sum() <= 1
 
 
+@pytest.mark.parametrize("top", [21, 22, 23])
+def test_a_stack_that_ends_within_a_slab_has_no_brain_beyond(top: int) -> None:
+    places = np.indices((40, 64, 64)) - np.array([20, 32, 32])[:, None, None, None]
+    distance = np.sqrt((places**2).sum(axis=0))
+    whole, inside = ((distance < radius).astype(np.float32) for radius in (31, 24))
+    whole[top:] = 0
+    images = [sitk.GetImageFromArray(values) for values in (inside, whole)]
+    kept = sitk.GetArrayFromImage(skull.below_skull(images[0] > 0, images[1]))
+    assert not kept[top:].any()
+    assert kept[top - 1].sum() > 0.9 * inside[top - 1].sum(), "and the last slice keeps its own"
+
+
 def speck() -> np.ndarray:
     values = np.zeros((40, 40, 40), np.float32)
     values[18:22, 18:22, 18:22] = np.arange(64).reshape(4, 4, 4) + 1
