@@ -105,7 +105,7 @@ def _convolved(
 ) -> torch.Tensor:
     """A convolution that leaves voxels at the rim where they are. On a processor by oneDNN, however small the maps."""
     padding = kernel.shape[2] // 2
-    if h.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+    if h.device.type != "cpu" or not (torch.backends.mkldnn.is_available() and hasattr(torch, "mkldnn_convolution")):
         return functional.conv3d(h, kernel, bias, stride, padding)
     return torch.mkldnn_convolution(h, kernel, bias, (padding,) * 3, (stride,) * 3, (1,) * 3, 1)
 
