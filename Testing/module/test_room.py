@@ -59,8 +59,15 @@ class Laptop:
         return self.desk.ui
 
     def below(self, *names: str) -> list[str]:
-        """Those of the widgets that are not, or not wholly, seen."""
-        self.desk.settle()
+        """Those of the widgets that are not, or not wholly, seen, half a second later at most."""
+        for _ in range(25):  # a busy computer lays out and scrolls late
+            self.desk.settle()
+            unseen = self._unseen(names)
+            if not unseen:
+                break
+        return unseen
+
+    def _unseen(self, names: tuple[str, ...]) -> list[str]:
         viewport, unseen = self.area.viewport(), []
         for name in names:
             widget = getattr(self.ui, name)
