@@ -155,6 +155,7 @@ def test_without_an_environment(scan: Any, show: Callable[..., Laptop], app: Any
     qt.QMessageBox.answers = ["Install"]
     laptop = show(ready=False)
     laptop.ui.advancedSection.collapsed = False
+    laptop.desk.settle()  # nobody opens a section and clicks at once
     laptop.ui.detectButton.click()
     assert laptop.desk.installer.calls and not laptop.below("progressBar", "cancelButton")
 
