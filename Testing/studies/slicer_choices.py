@@ -17,16 +17,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from slicer_session import ROOT, SCAN, Session, is_inside_slicer, output_folder, run_in_slicer
+from slicer_session import COUNTED, ROOT, SCAN, Session, is_inside_slicer, output_folder, run_in_slicer
 
 HELPERS = ROOT / "Testing" / "helpers"
-COUNTED = {
-    "thresholds": [1.5, 2.0, 2.5, 3.0, 3.8],
-    "counts": [28.0, 6.0, 1.0, 0.3, 0.0],
-    "scans": 40,
-    "smallest_ml": 0.05,
-    "largest": [1.0, 2.5, 3.6, 3.9],
-}
 
 
 def make_scans(folder: Path) -> None:

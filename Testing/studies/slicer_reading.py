@@ -209,17 +209,11 @@ class Reading:
 
     def edit(self) -> str:
         """By hand, and back: what was erased is not lost to a decision or the slider."""
-        slicer, live = self.session.slicer, self.session.panel.findings.live
-        before = live.selection.findings[0].volumeMl
+        before = self.session.panel.findings.live.selection.findings[0].volumeMl
         self.ui.moreSection.collapsed = False
         self.ui.editButton.click()
         self.session.pump(seconds=1)
-        editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
-        copy = editor.segmentationNode()
-        segment = copy.GetSegmentation().GetNthSegmentID(0)
-        array = slicer.util.arrayFromSegmentBinaryLabelmap(copy, segment, live.nodes.input)
-        array[: int(array.any(axis=(1, 2)).nonzero()[0].mean())] = 0
-        slicer.util.updateSegmentBinaryLabelmapFromArray(array, copy, segment, live.nodes.input)
+        self.session.erase_half()
         self.session.picture("edited")
         self.session.open()
         self.session.pump(seconds=1)

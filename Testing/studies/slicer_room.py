@@ -15,16 +15,9 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from slicer_session import ROOT, Session, is_inside_slicer, output_folder, run_in_slicer
+from slicer_session import COUNTED, ROOT, Session, is_inside_slicer, output_folder, run_in_slicer
 
 WORKER = ROOT / "Testing" / "helpers" / "fake_worker.py"
-COUNTED = {
-    "thresholds": [1.5, 2.0, 2.5, 3.0, 3.8],
-    "counts": [28.0, 6.0, 1.0, 0.3, 0.0],
-    "scans": 40,
-    "smallest_ml": 0.05,
-    "largest": [1.0, 2.5, 3.6, 3.9],
-}
 LONG = "It holds only a few values, as a mask or a map of labels does, and not the intensities of a scan. " * 4
 TO_DECIDE = ("sensitivitySlider", "findingsTable", "acceptButton", "rejectButton", "undoButton")
 
@@ -132,16 +125,11 @@ class Room:
 
     def edit(self) -> str:
         """By hand, and with Scan and More opened."""
-        slicer, ui = self.session.slicer, self.ui
+        ui = self.ui
         ui.scanSection.collapsed = ui.moreSection.collapsed = False
         ui.editButton.click()
         self.session.pump(seconds=1)
-        live = self.session.panel.findings.live
-        copy = slicer.modules.segmenteditor.widgetRepresentation().self().editor.segmentationNode()
-        segment = copy.GetSegmentation().GetNthSegmentID(0)
-        array = slicer.util.arrayFromSegmentBinaryLabelmap(copy, segment, live.nodes.input)
-        array[: int(array.any(axis=(1, 2)).nonzero()[0].mean())] = 0
-        slicer.util.updateSegmentBinaryLabelmapFromArray(array, copy, segment, live.nodes.input)
+        self.session.erase_half()
         self.session.picture("editor")
         self.session.open()
         self.session.pump(seconds=0.5)

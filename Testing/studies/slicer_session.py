@@ -18,6 +18,14 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 SCAN = ROOT / "Resources" / "SampleData" / "synthetic_T2_brain.nii.gz"
+COUNTED = {
+    "thresholds": [1.5, 2.0, 2.5, 3.0, 3.8],
+    "counts": [28.0, 6.0, 1.0, 0.3, 0.0],
+    "scans": 40,
+    "smallest_ml": 0.05,
+    "largest": [1.0, 2.5, 3.6, 3.9],
+}
+"""Expected findings of a model that counted them, as a worker reports them."""
 
 
 def run_in_slicer(
@@ -121,6 +129,15 @@ class Session:
             if self.pump(seconds=0.3)[1] < 0.03:
                 break
         self.slicer.util.mainWindow().grab().save(str(self.output / f"{name}.png"))
+
+    def erase_half(self) -> None:
+        """In the Segment Editor, take the lower half off the first segment, as a hand would."""
+        util, scan = self.slicer.util, self.panel.findings.live.nodes.input
+        copy = self.slicer.modules.segmenteditor.widgetRepresentation().self().editor.segmentationNode()
+        segment = copy.GetSegmentation().GetNthSegmentID(0)
+        array = util.arrayFromSegmentBinaryLabelmap(copy, segment, scan)
+        array[: int(array.any(axis=(1, 2)).nonzero()[0].mean())] = 0
+        util.updateSegmentBinaryLabelmapFromArray(array, copy, segment, scan)
 
     def step(self, name: str, action: Callable[[], Any]) -> Any:
         """Do something and say what came of it."""
