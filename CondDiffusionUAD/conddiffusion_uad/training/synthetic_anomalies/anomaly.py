@@ -46,6 +46,8 @@ class Anomaly:
         groups: Tissue that it can replace.
         core, halo: Its inside and surroundings, if they differ.
         counts: Whether it is an anomaly; False for a healthy look-alike.
+        whole: Whether it counts as a whole, not only where it changes the intensity: a tumor as bright as the gray
+            matter that it took the place of is one, too.
     """
 
     shape: Blob | RealShape
@@ -56,6 +58,7 @@ class Anomaly:
     core: Core | None = None
     halo: Halo | None = None
     counts: bool = True
+    whole: bool = False
 
     def put(self, image: torch.Tensor, label: torch.Tensor, healthy: Sampled, lattice: Lattice, spread: float) -> None:
         """Change an image and the label of what is anomalous in it, both (Z, Y, X), in place.
@@ -87,6 +90,8 @@ class Anomaly:
         allowed[list(self.groups)] = 1
         share = share * allowed[healthy.tissue[where].int()]
         self._blend(image, label, where, share, value, self.fade.on(part), spread)
+        if self.whole and self.counts:
+            label[where] = torch.maximum(label[where], share)
 
     def _blend(self, image, label, where, share, value, opacity, spread: float) -> None:
         before = image[where]

@@ -1,4 +1,4 @@
-"""Which anomalies a scan has: none, many small ones, a large one, both, or the lesions of a real patient."""
+"""Which anomalies a scan has: none, many small ones, a large one, both, a tumor, or the lesions of a real patient."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from conddiffusion_uad.training.synthetic_anomalies.intensity import Texture
 from conddiffusion_uad.training.synthetic_anomalies.place import Places
 from conddiffusion_uad.training.synthetic_anomalies.shape import Blob, RealShape
 
-_KINDS = {"none": 0.1, "small": 0.4, "mixed": 0.2, "large": 0.14, "real": 0.16}
+_KINDS = {"none": 0.1, "small": 0.35, "mixed": 0.17, "large": 0.1, "tumor": 0.16, "real": 0.12}
 _LEVEL = 0.5  # share of small lesions near the height of the first one, so that a slab shows several
-_SMALL_MM, _LARGE_MM = (1.3, 7.0), (8.0, 30.0)
+_SMALL_MM, _LARGE_MM, _TUMOR_MM = (1.3, 7.0), (8.0, 35.0), (12.0, 42.0)
 _SMALL_PLACES = {"ventricles": 0.35, "cortex": 0.2, "white": 0.25, "anywhere": 0.2}
 Shapes = Sequence[tuple[torch.Tensor, tuple[float, float, float]]]  # masks of real lesions and their origins
 
@@ -48,6 +48,9 @@ def draw(
         anomaly, push = _large(palette, places, texture, rng)
         found.append(anomaly)
         pushes += push
+    if kind == "tumor":
+        parts, pushes = _tumor(palette, places, rng)
+        found += parts
     if kind == "real" and shapes:
         found.append(_real(palette, shapes, texture, rng))
     return found, pushes
@@ -81,6 +84,32 @@ def _large(palette: Palette, places: Places, texture: Texture, rng: np.random.Ge
         strength = rng.uniform(0.05, 0.35) * (-0.7 if core is not None and rng.random() < 0.4 else 1)
         pushes = [Push(center, radius, strength)]
     return Anomaly(shape, value, Fade.draw(center, 2 * radius, rng), texture, groups, core, halo), pushes
+
+
+def _tumor(palette: Palette, places: Places, rng: np.random.Generator) -> tuple[list[Anomaly], list[Push]]:
+    """A mass that may be as bright as gray matter, with edema around it and cysts and other parts in it."""
+    radius = float(np.exp(rng.uniform(*np.log(_TUMOR_MM))))
+    center = places.draw("anywhere", rng)
+    texture = Texture.draw(rng, 0.3, 0.2)
+    groups = ANY if rng.random() < 0.7 else SOLID
+
+    def part(middle: np.ndarray, size: float, value: float, halo: Halo | None = None) -> Anomaly:
+        opacity = rng.uniform(0.75, 1)
+        shape = Blob.draw(middle, size, rng)
+        return Anomaly(shape, value, Fade(None, opacity, opacity), texture, groups, halo=halo, whole=True)
+
+    def solid() -> float:
+        return float(palette.gray + rng.uniform(-0.15, 1) * (intensity.draw(palette, rng) - palette.gray))
+
+    edema = None
+    if rng.random() < 0.7:
+        edema = Halo(rng.uniform(1.15, 1.8), intensity.draw(palette, rng), rng.uniform(0.4, 1))
+    found = [part(center, radius, solid(), edema)]
+    for _ in range(rng.integers(4)):
+        value = palette.fluid * rng.uniform(0.85, 1.2) if rng.random() < 0.4 else solid()
+        found.append(part(center + rng.normal(0, 0.4 * radius, 3), radius * rng.uniform(0.25, 0.6), value))
+    pushes = [Push(center, radius, rng.uniform(0.1, 0.4))] if rng.random() < 0.8 else []
+    return found, pushes
 
 
 def _real(palette: Palette, shapes: Shapes, texture: Texture, rng: np.random.Generator) -> Anomaly:

@@ -18,10 +18,10 @@ class Fade:
 
     Attributes:
         field: Over the box of the anomaly.
-        low, high: Opacities; equal where nothing fades.
+        low, high: Opacities; equal where nothing fades, and then there need be no field.
     """
 
-    field: SmoothField
+    field: SmoothField | None
     low: float
     high: float
 
@@ -35,6 +35,6 @@ class Fade:
 
     def on(self, lattice: Lattice) -> torch.Tensor | float:
         """Opacity at each point."""
-        if self.low == self.high:
+        if self.low == self.high or self.field is None:
             return self.high
         return self.low + (self.high - self.low) * torch.sigmoid(2 * self.field.on(lattice)[0])
