@@ -3,11 +3,12 @@
 Each is wrong in its own way, so that what several of them find unusual stands out, and what one alone sees is not lost
 as it would be in a product. Adding ``-log p`` is Fisher's way to combine tests (1932), with the weights of Good (1955).
 What an unusual rim encloses in a slice, such as a cyst or the dead core of a tumor, is at least as unusual as the rim,
-and what its neighborhood's intensities tell to be unusual is so, too.
+what its neighborhood's intensities tell to be unusual is so, too, and what is large is more so.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +18,8 @@ import numpy as np
 import SimpleITK as sitk
 from torch import nn
 
+from conddiffusion_uad.io.volume import Grid
+from conddiffusion_uad.method.anomaly_map.extent import enlarged
 from conddiffusion_uad.method.anomaly_map.guided import guided
 from conddiffusion_uad.method.anomaly_map.learned import Learned
 from conddiffusion_uad.method.anomaly_map.residual import Residual
@@ -48,6 +51,7 @@ class Combined:
         filled: Whether what is enclosed in a slice is raised to what encloses it.
         guided_mm: From the middle of a neighborhood in which the map is fitted to the intensities to its end; where
             the fit is larger, it counts. 0 for no fit.
+        extent: How much what is large is raised, as the power of its volume; 0 for not at all.
     """
 
     residual: Mapping[str, Any]
@@ -57,12 +61,15 @@ class Combined:
     intensity_weight: float = 0.5
     filled: bool = True
     guided_mm: float = 0.0
+    extent: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.residual_weight >= 0 and self.intensity_weight >= 0):
             raise ValueError("no weight of a combined map is negative")
         if not 0 <= self.guided_mm <= MOST_GUIDED_MM:
             raise ValueError(f"a combined map is fitted within 0 to {MOST_GUIDED_MM:g} mm")
+        if not 0 <= self.extent <= 1:
+            raise ValueError("the power of a volume in a combined map is from 0 to 1")
         if self.healthy and set(self.healthy) != set(MAPS):
             raise ValueError(f"a combined map knows healthy values of {' and '.join(MAPS)}, or of none")
         _ = self._learned, self._residual, self._calibrations  # which refuse what they do not know
@@ -140,14 +147,19 @@ class Combined:
         assert restored.grid is not None
         box = bounding_box(restored.mask)
         found, scan, mask = (values[box] for values in (unusual, restored.volume, restored.mask))
-        if self.guided_mm and mask.size:
-            reach = [round(self.guided_mm / spacing) for spacing in reversed(restored.grid.spacing)]
-            found = np.maximum(found, guided(found, scan, mask, reach))
-        if self.filled and mask.size:
-            found = np.where(mask, filled(found), 0)
         raised = np.zeros_like(unusual)
-        raised[box] = found
+        if mask.size:
+            found = self._fitted(found, scan, mask, restored.grid)
+            if self.filled:
+                found = np.where(mask, filled(found), 0)
+            raised[box] = enlarged(found, math.prod(restored.grid.spacing) / 1000, self.extent)
         return raised
+
+    def _fitted(self, found: np.ndarray, scan: np.ndarray, mask: np.ndarray, grid: Grid) -> np.ndarray:
+        if not self.guided_mm:
+            return found
+        reach = [round(self.guided_mm / spacing) for spacing in reversed(grid.spacing)]
+        return np.maximum(found, guided(found, scan, mask, reach))
 
     def _intensity(self, restored: Restored) -> np.ndarray:
         """``-log10`` of the share of the brain that is as bright, or as dark, or as far from the median."""

@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from scipy import ndimage
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
@@ -22,7 +24,7 @@ from conddiffusion_uad.training.learned_map.batches import Batch, Batches
 from conddiffusion_uad.training.learned_map.reconstructions import reconstructions
 
 CHECKPOINT, CURVE = "checkpoint.pt", "curve.jsonl"
-_SMOOTH = 10.0  # voxels: so much found in a healthy slice halves its Dice
+_LESION, _VOXEL = 1500.0, (1.0, 100.0)  # how much an anomaly counts in a slice, and the limits of its voxels
 _FAR = 2**31  # steps: without end
 
 
@@ -66,20 +68,33 @@ def network() -> LearnedMapNetwork:
 
 
 def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Weighted cross-entropy inside the brain plus the mean soft Dice of the slices, so that small lesions count.
+    """Cross-entropy inside the brain in which lesions count alike, mean over its voxels.
 
-    A voxel of an anomaly weighs 4 in a large one, and up to 18 where hardly anything around it is anomalous.
+    There is no Dice in it: its gradient vanishes where the network is sure of health, and that is where it stands with
+    the small lesions that it has to learn yet.
     """
-    label, known = batch.label, batch.weight
-    crowd = functional.avg_pool2d(functional.avg_pool2d(label, 4), 5, stride=1, padding=2)
-    crowd = functional.interpolate(crowd, scale_factor=4, mode="nearest")
-    weight = known * (1 + label * (3 + 14 * (1 - crowd) ** 2))
-    entropy = functional.binary_cross_entropy_with_logits(logits, label, weight, reduction="sum") / known.sum().clamp(
-        min=1
-    )
-    found = torch.sigmoid(logits) * known
-    both, either = ((values * known).flatten(1).sum(1) for values in (found * label, found + label))
-    return entropy + 1 - ((2 * both + _SMOOTH) / (either + _SMOOTH)).mean()
+    known = batch.weight
+    weight = known * balanced(batch.label)
+    entropy = functional.binary_cross_entropy_with_logits(logits, batch.label, weight, reduction="sum")
+    return entropy / known.sum().clamp(min=1)
+
+
+def balanced(label: torch.Tensor) -> torch.Tensor:
+    """How much each voxel counts: 1 outside of anomalies, and so much that each of them counts as much in its slice.
+
+    Very small ones count less, for a voxel counts at most 100, and very large ones more, for it counts at least 1
+    (the idea of the blob loss, Kofler et al. 2023).
+
+    Args:
+        label: 1 for anomaly, (B, 1, H, W).
+    """
+    weight = np.ones(label.shape, np.float32)
+    for each, sick in zip(weight[:, 0], label[:, 0].cpu().numpy() > 0, strict=True):
+        parts, found = ndimage.label(sick, np.ones((3, 3)))
+        if found:
+            counts = np.clip(_LESION / np.bincount(parts.ravel()), *_VOXEL)
+            each[sick] = counts[parts[sick]]
+    return torch.from_numpy(weight).to(label.device)
 
 
 class Training:

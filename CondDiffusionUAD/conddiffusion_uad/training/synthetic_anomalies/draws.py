@@ -16,7 +16,7 @@ from conddiffusion_uad.training.synthetic_anomalies.intensity import Texture
 from conddiffusion_uad.training.synthetic_anomalies.place import Places
 from conddiffusion_uad.training.synthetic_anomalies.shape import Blob, RealShape
 
-_KINDS = {"none": 0.1, "small": 0.35, "mixed": 0.17, "large": 0.1, "tumor": 0.16, "real": 0.12}
+_KINDS = {"none": 0.08, "small": 0.46, "mixed": 0.16, "large": 0.07, "tumor": 0.13, "real": 0.1}
 _LEVEL = 0.5  # share of small lesions near the height of the first one, so that a slab shows several
 _SMALL_MM, _LARGE_MM, _TUMOR_MM = (1.3, 7.0), (8.0, 35.0), (12.0, 42.0)
 _SMALL_PLACES = {"ventricles": 0.35, "cortex": 0.2, "white": 0.25, "anywhere": 0.2}

@@ -49,7 +49,8 @@ class Texture:
     @classmethod
     def draw(cls, rng: np.random.Generator, most: float = 0.12, kept: float = 0.4) -> Texture:
         """A random one, of at most this strength, through which at most this share of the healthy one shines."""
-        return cls(SmoothField.draw(rng, 1, 12), SmoothField.draw(rng, 1, 30), rng.uniform(0, most), rng.uniform(0, kept))
+        slow, fine = (SmoothField.draw(rng, 1, nodes) for nodes in (12, 30))
+        return cls(slow, fine, rng.uniform(0, most), rng.uniform(0, kept))
 
     def on(self, lattice: Lattice) -> torch.Tensor:
         """Deviation from the anomaly's intensity, (Z, Y, X), in units of that distance."""

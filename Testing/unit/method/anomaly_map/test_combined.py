@@ -8,6 +8,7 @@ import pytest
 from conddiffusion_uad.method import parts
 from conddiffusion_uad.method.anomaly_map import ANOMALY_MAPS
 from conddiffusion_uad.method.anomaly_map.combined import Combined, filled
+from conddiffusion_uad.method.anomaly_map.extent import enlarged
 from conddiffusion_uad.method.anomaly_map.guided import guided
 from conddiffusion_uad.method.anomaly_map.learned import Learned
 from conddiffusion_uad.method.brain import Volume
@@ -97,6 +98,15 @@ def test_a_combined_map_is_raised_to_what_the_intensities_tell(scene):
     assert (found > plain).any() and len(set(reach)) == 2, "as far in millimeters along each axis"
 
 
+def test_what_is_large_in_a_combined_map_is_raised_last(scene):
+    restored, model = scene
+    options = {"residual": {"sign": "hyperintense"}, "learned": {"reconstructed": False}, "guided_mm": 10}
+    options["healthy"] = healthy_values(0.05, 0.02)
+    plain, found = (Combined(**options, extent=power)(restored, model) for power in (0, 0.5))
+    assert np.allclose(found, enlarged(plain, np.prod(restored.grid.spacing) / 1000, 0.5), atol=1e-5)
+    assert (found > plain).any()
+
+
 def test_a_combined_map_is_read_and_written_and_refuses_what_its_maps_do_not_know():
     healthy = healthy_values(1.0, 0.1)
     values = {"kind": "combined", "residual": {"sign": "hypointense"}, "learned": {"twice": True}, "healthy": healthy}
@@ -107,6 +117,7 @@ def test_a_combined_map_is_read_and_written_and_refuses_what_its_maps_do_not_kno
         "intensity_weight": 0.5,
         "filled": True,
         "guided_mm": 0.0,
+        "extent": 0.0,
     }
     assert isinstance(part, parts.Learned)
     decreasing = {"scores": [2, 1], "residuals": [1, 2], "scans": 1}
@@ -118,6 +129,8 @@ def test_a_combined_map_is_read_and_written_and_refuses_what_its_maps_do_not_kno
         {"intensity_weight": float("nan")},
         {"guided_mm": -1},
         {"guided_mm": float("nan")},
+        {"extent": -0.1},
+        {"extent": float("nan")},
         {"healthy": {"learned": healthy["learned"]}},
         {"healthy": {**healthy, "residual": {}}},
         {"healthy": {**healthy, "residual": decreasing}},

@@ -84,14 +84,26 @@ def test_what_nobody_knows_does_not_count():
     )
 
 
-def test_a_small_lesion_weighs_more_than_as_many_voxels_of_a_large_one():
+def test_lesions_of_a_slice_count_alike_within_limits_for_a_voxel():
+    label = torch.zeros(2, 1, 64, 64)
+    label[0, 0, 2, 2] = 1  # one voxel
+    label[0, 0, 10:15, 10:16] = label[0, 0, 15, 16] = 1  # 31, one of them across a corner
+    label[0, 0, 20:60, 10:60] = 1  # 2000
+    weight = loop.balanced(label)
+    assert weight[0, 0, 2, 2] == 100 and weight[0, 0, 40, 40] == 1, "the limits"
+    assert float(weight[0, 0, 8:18, 8:18][label[0, 0, 8:18, 8:18] > 0].sum()) == pytest.approx(1500)
+    assert (weight[label == 0] == 1).all() and (weight[1] == 1).all()
+
+
+def test_a_small_lesion_that_is_missed_costs_as_much_as_a_large_one():
     logits = torch.full((1, 1, 64, 64), -3.0)
     inputs, known = Easy()[0].inputs, torch.ones(1, 1, 64, 64)
-    small, large = torch.zeros(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)
-    small[..., 30:33, 30:33] = 1
-    large[..., 10:50, 10:50] = 1
-    costs = [float(loop.loss(logits, Batch(inputs, label, known)) - 1) / float(label.sum()) for label in (small, large)]
-    assert costs[0] > costs[1]
+    costs = []
+    for size in (0, 6, 20):
+        label = torch.zeros(1, 1, 64, 64)
+        label[..., 30 : 30 + size, 30 : 30 + size] = 1
+        costs.append(float(loop.loss(logits, Batch(inputs, label, known))))
+    assert costs[1] - costs[0] == pytest.approx(costs[2] - costs[0], rel=0.02)
 
 
 def test_real_batches_train(tmp_path):

@@ -53,10 +53,33 @@ def test_the_label_is_where_the_scan_was_changed(labels):
         change = (image - healthy.image).abs() / scan.spread
         assert not change[label == 0].gt(0.3).any(), "a sum of changes too small to count each"
         assert not (label > 0.4)[healthy.tissue == 0].any()
-        if len(anomalies) == 1:  # a later one may undo an earlier one
+        if len(anomalies) == 1 and not anomalies[0].whole:  # a later one may undo an earlier one
             assert not (change[label > 0] <= 0.05).any()
         labeled += int((label > 0.4).sum())
     assert labeled > 100
+
+
+def test_a_tumor_counts_as_a_whole_even_where_it_is_as_bright_as_what_it_replaced(labels, monkeypatch):
+    monkeypatch.setattr(draws, "_KINDS", {"tumor": 1.0})
+    rng = np.random.default_rng(2)
+    scan = scans._Scan(LabelSource(labels, signal_equations.draw("FLAIR", rng, 0.0)), False, rng)
+    grid = Lattice(scans.axis(2)[30:50], scans.axis(1), scans.axis(0))
+    healthy = scan.healthy(grid, [])
+    unchanged = 0
+    for _ in range(12):
+        anomalies, pushes = draws.draw(scan.palette, Places(healthy.tissue, grid), [], rng)
+        assert 1 <= len(anomalies) <= 4 and len(pushes) <= 1 and all(part.whole for part in anomalies)
+        image, label = scan.changed(healthy, grid, anomalies)
+        for part in anomalies:
+            found = part.shape.on(grid)
+            if found is None:
+                continue
+            where, share = found
+            allowed = torch.isin(healthy.tissue[where].int(), torch.tensor(part.groups, dtype=torch.int32))
+            assert (label[where] >= share * allowed).all()
+        still = (image - healthy.image).abs() < 0.05 * scan.spread
+        unchanged += int((still & (label > 0.4)).sum())
+    assert unchanged > 100
 
 
 def test_look_alikes_are_not_labeled(labels, monkeypatch):
