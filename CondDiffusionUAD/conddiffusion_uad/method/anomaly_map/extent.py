@@ -14,8 +14,8 @@ from scipy import ndimage
 from conddiffusion_uad.method.brain import bounding_box
 
 LEAST_ML = 3.0
-LEVELS = np.arange(2.0, 8.5, 0.5, dtype=np.float32)
-"""From one of 100 healthy voxels on; below it, most of a brain is connected. Above the last, that one counts."""
+LEVELS = np.arange(3.0, 8.5, 0.5, dtype=np.float32)
+"""From one of 1,000 healthy voxels on; far below it, most of a brain is connected. Above the last, that one counts."""
 
 
 def enlarged(found: np.ndarray, voxel_ml: float, power: float) -> np.ndarray:

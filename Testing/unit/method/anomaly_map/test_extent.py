@@ -18,17 +18,17 @@ def test_what_is_large_is_raised_by_its_volume():
     found = cube((20, 24, 25), 5)
     assert (found > 0).sum() == LARGE
     raised = enlarged(found, VOXEL_ML, 0.5)
-    # from 2 on each step of the cube of the score counts by the root of eight
-    assert raised[12, 12, 12] == pytest.approx((8 + 8**0.5 * (125 - 8)) ** (1 / 3), rel=1e-5)
+    # from 3 on each step of the cube of the score counts by the root of eight
+    assert raised[12, 12, 12] == pytest.approx((27 + 8**0.5 * (125 - 27)) ** (1 / 3), rel=1e-5)
     assert not raised[found == 0].any() and raised.dtype == np.float32
 
 
 def test_each_level_counts_by_what_is_connected_at_it():
-    found = cube((20, 24, 25), 2.9)
+    found = cube((20, 24, 25), 3.9)
     found[4:8, 4:8, 4:8] = 6  # .13 ml on a plateau of 24 ml
     found[0, 0, 0] = 6  # and alone
     raised = enlarged(found, VOXEL_ML, 1)
-    voxel = 8 * (27 - 8) + 8 + 6**3 - 27
+    voxel = 27 + 8 * (64 - 27) + 6**3 - 64
     assert raised[5, 5, 5] == pytest.approx(voxel ** (1 / 3), rel=1e-5)
     assert raised[0, 0, 0] == pytest.approx(6)
 
@@ -38,7 +38,7 @@ def test_nothing_loses_and_what_is_small_or_hardly_unusual_stays(power):
     rng = np.random.default_rng(3)
     found = np.zeros((12, 40, 40), np.float32)
     found[3:6, 3:12, 3:12] = rng.uniform(0, 12, (3, 9, 9))  # less than 3 ml in all
-    found[:, 20:, 20:] = rng.uniform(0, 1.99, (12, 20, 20))
+    found[:, 20:, 20:] = rng.uniform(0, 2.99, (12, 20, 20))
     before = found.copy()
     assert np.allclose(enlarged(found, VOXEL_ML, power), found, rtol=1e-5)
     assert np.array_equal(found, before), "the map that is given stays as it is"
