@@ -29,6 +29,8 @@ def main() -> None:
     parser.add_argument("--second", dest="share", type=float, required=True, help="share of the second, 0 to 1")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
+    if not 0 <= options.share <= 1:
+        parser.error("--second is from 0 to 1")
     (first, step, _), (second, *_) = (weights_file.read(file, "step") for file in (options.first, options.second))
     weights_file.write(options.output, averaged(first, second, options.share), "step", int(step or 0))
 

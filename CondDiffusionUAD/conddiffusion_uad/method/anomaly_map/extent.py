@@ -35,12 +35,12 @@ def enlarged(found: np.ndarray, voxel_ml: float, power: float) -> np.ndarray:
     box = bounding_box(above)
     near, places = found[box], np.flatnonzero(above[box])
     scores = near.ravel()[places]
-    cubes = np.full(len(places), LEVELS[0] ** 3)
+    cubes = np.full(len(places), float(LEVELS[0]) ** 3)  # below the first level nothing counts for more
     for level, upper in zip(LEVELS, [*LEVELS[1:], np.inf], strict=True):
         here = scores >= level
         parts = ndimage.label(near >= level)[0].ravel()[places[here]]
         extent = np.maximum(np.bincount(parts) * (voxel_ml / LEAST_ML), 1) ** power
         cubes[here] += extent[parts] * (np.minimum(scores[here], upper) ** 3 - level**3)
     raised = found.copy()
-    raised[above] = np.cbrt(cubes)
+    raised[above] = np.maximum(scores, np.cbrt(cubes))
     return raised

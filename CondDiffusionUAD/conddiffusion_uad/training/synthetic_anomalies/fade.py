@@ -35,6 +35,7 @@ class Fade:
 
     def on(self, lattice: Lattice) -> torch.Tensor | float:
         """Opacity at each point."""
-        if self.low == self.high or self.field is None:
+        if self.low == self.high:
             return self.high
+        assert self.field is not None, "what fades has a field"
         return self.low + (self.high - self.low) * torch.sigmoid(2 * self.field.on(lattice)[0])
