@@ -26,6 +26,13 @@ def made(labels, seed, contrast="FLAIR", count=2):
     return synthesize(labels, contrast, [], np.random.default_rng(seed), count)
 
 
+def slab_of(labels, contrast, rng):
+    """A scan of label maps, a lattice of some of its slices, and the healthy tissue there."""
+    scan = scans._Scan(LabelSource(labels, signal_equations.draw(contrast, rng, 0.0)), False, rng)
+    grid = Lattice(scans.axis(2)[30:50], scans.axis(1), scans.axis(0))
+    return scan, grid, scan.healthy(grid, [])
+
+
 def test_the_same_seed_makes_the_same_scan_and_another_one_another(labels):
     first, second, third = made(labels, 3), made(labels, 3), made(labels, 4)
     assert torch.equal(first.volume, second.volume) and torch.equal(first.label, second.label)
@@ -43,9 +50,7 @@ def test_nothing_lies_outside_the_brain(labels):
 def test_the_label_is_where_the_scan_was_changed(labels):
     """Before acquisition and normalization: every labeled voxel changed visibly, every visible change is labeled."""
     rng = np.random.default_rng(1)
-    scan = scans._Scan(LabelSource(labels, signal_equations.draw("T2", rng, 0.0)), False, rng)
-    grid = Lattice(scans.axis(2)[30:50], scans.axis(1), scans.axis(0))
-    healthy = scan.healthy(grid, [])
+    scan, grid, healthy = slab_of(labels, "T2", rng)
     labeled = 0
     for _ in range(12):
         anomalies, _ = draws.draw(scan.palette, Places(healthy.tissue, grid), [], rng)
@@ -62,9 +67,7 @@ def test_the_label_is_where_the_scan_was_changed(labels):
 def test_a_tumor_counts_as_a_whole_even_where_it_is_as_bright_as_what_it_replaced(labels, monkeypatch):
     monkeypatch.setattr(draws, "_KINDS", {"tumor": 1.0})
     rng = np.random.default_rng(2)
-    scan = scans._Scan(LabelSource(labels, signal_equations.draw("FLAIR", rng, 0.0)), False, rng)
-    grid = Lattice(scans.axis(2)[30:50], scans.axis(1), scans.axis(0))
-    healthy = scan.healthy(grid, [])
+    scan, grid, healthy = slab_of(labels, "FLAIR", rng)
     unchanged = 0
     for _ in range(12):
         anomalies, pushes = draws.draw(scan.palette, Places(healthy.tissue, grid), [], rng)
