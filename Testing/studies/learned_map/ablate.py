@@ -22,13 +22,13 @@ from judge_figures import Map, learned_map, measured
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.method.anomaly_map.learned import LearnedMap, whole_place
-from conddiffusion_uad.method.anomaly_map.learned_inputs import PRIORS, with_reconstruction
+from conddiffusion_uad.method.anomaly_map.learned_inputs import PRIORS
 from conddiffusion_uad.method.anomaly_map.learned_network import LearnedMapNetwork
 from conddiffusion_uad.training.data.healthy_bank import FINE
 from conddiffusion_uad.training.learned_map import material
 from conddiffusion_uad.training.learned_map.batches import Batch, Batches
 from conddiffusion_uad.training.learned_map.loop import Settings, loss, network
-from conddiffusion_uad.training.learned_map.reconstructions import reconstructions
+from conddiffusion_uad.training.learned_map.reconstructions import Reconstructed
 
 WITHOUT = {  # channels at full and at half size, see method/anomaly_map/learned_inputs.py
     "nothing": ((), ()),
@@ -159,15 +159,11 @@ def main() -> None:
     torch.set_num_threads(1)
     ablation = Ablation(options.start, options.output)
     bundle = bundles.load(options.bundle).to("cpu")
-    batches = Batches(material.load(options.data, options.cache), Settings.seed)
+    batches = Reconstructed(Batches(material.load(options.data, options.cache), Settings.seed), bundle.model, 2)
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
     while not stopped and ablation.step < ablation.first + options.steps:
-        batch = batches[ablation.step]
-        if ablation.step % 2 == 0:
-            known = reconstructions(batch.inputs, bundle.model, ablation.step)
-            batch = Batch(with_reconstruction(batch.inputs, known), batch.label, batch.weight)
-        losses = ablation.advance(batch, options.steps)
+        losses = ablation.advance(batches[ablation.step], options.steps)
         _note(options.output / LOSSES, {"step": ablation.step, **losses})
         if ablation.step % 10 == 0:
             ablation.save()

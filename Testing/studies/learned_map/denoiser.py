@@ -50,7 +50,7 @@ class Pairs(batches.Batches):
 
     def __getitem__(self, number: int) -> Batch:
         """Batch ``number``."""
-        return batches._joined([self._part(np.random.default_rng([self._seed, number, k])) for k in range(SCANS)])
+        return batches.joined([self._part(np.random.default_rng([self._seed, number, k])) for k in range(SCANS)])
 
     def _batch(self, slab: Slab, rng: np.random.Generator) -> Batch:
         chosen = slice(NEIGHBORS, len(slab.volume) - NEIGHBORS)
@@ -62,10 +62,10 @@ class Pairs(batches.Batches):
         sick, well = (
             functional.avg_pool2d(each * mask, 2) / share.clamp(min=LEAST_SHARE) * inside for each in (sick, well)
         )
-        return Batch(SliceInputs(sick.contiguous(), well, inside), label, 1 + MORE * label)
+        return Batch(SliceInputs(sick.contiguous(), well, inside), label, torch.ones_like(label), 1 + MORE * label)
 
 
-class Twin(scans._Scan):
+class Twin(scans.Scan):
     """A scan that gives, in place of the ranks, its volume without the anomalies, acquired and normalized alike."""
 
     def changed(self, healthy, lattice, anomalies):
@@ -106,7 +106,7 @@ def _advance(model: ConditionedDiffusion, optimizer: torch.optim.Optimizer, batc
     seeds = torch.randint(2**31, (len(sick),), generator=drawn).tolist()
     with torch.autocast("cpu", torch.bfloat16):
         estimate = model(Slices.of(sick), timestep, model.noise(seeds, sick).expand_as(sick))
-    loss = 2 * (batch.weight * (estimate - well).abs()).mean()
+    loss = 2 * (batch.balance * (estimate - well).abs()).mean()
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -146,7 +146,7 @@ def main() -> None:
     torch.manual_seed(1)
     bundle = bundles.load(options.bundle)
     if options.judge is None:
-        scans._Scan = Twin
+        scans.Scan = Twin
         data = Pairs(material.load(options.data, options.cache), seed=7)
         train(copy.deepcopy(bundle.trainable), data, options.steps, options.output)
         return

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import ndimage
 
 from conddiffusion_uad.method.anomaly_map.learned import whole_place
 from conddiffusion_uad.method.anomaly_map.learned_inputs import NEIGHBORS, SliceInputs, slice_inputs
@@ -16,7 +17,8 @@ from conddiffusion_uad.training.learned_map.scans import Slab, synthesize
 
 SCANS, SLICES = 8, 4  # of a batch: scans, and slices of each
 _SOURCES = {"labels": 0.5, "T1 scans": 0.3, "slices": 0.13, "other scans": 0.07}
-_CONTRASTS = {"T1": 0.3, "T2": 0.34, "FLAIR": 0.31, "random": 0.05}
+_CONTRASTS = {"T1": 0.35, "T2": 0.31, "FLAIR": 0.29, "random": 0.05}
+_LESION, _VOXEL = 1500.0, (1.0, 100.0)  # how much an anomaly counts in a slice, and the limits of its voxels
 _UNKNOWN_CONTRAST, _UNKNOWN_PLACE = 0.06, 0.06  # shares in which the network is not told
 _DOUBTFUL_HEIGHTS = {"p01_s1": (40, 66)}  # slices of FINE near a known lesion that nobody outlined
 
@@ -29,16 +31,18 @@ class Batch:
         inputs: Channels.
         label: 1 for anomaly, float32.
         weight: 0 where nobody knows, float32.
+        balance: How much each voxel counts where it is known, see :func:`balanced`.
     """
 
     inputs: SliceInputs
     label: torch.Tensor
     weight: torch.Tensor
+    balance: torch.Tensor
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
         parts = (part.to(device, non_blocking=True) for part in vars(self.inputs).values())
-        return Batch(SliceInputs(*parts), self.label.to(device), self.weight.to(device))
+        return Batch(SliceInputs(*parts), *(part.to(device) for part in (self.label, self.weight, self.balance)))
 
 
 class Batches:
@@ -51,7 +55,7 @@ class Batches:
 
     def __getitem__(self, number: int) -> Batch:
         """Batch ``number``."""
-        return _joined([self._part(np.random.default_rng([self._seed, number, k])) for k in range(SCANS)])
+        return joined([self._part(np.random.default_rng([self._seed, number, k])) for k in range(SCANS)])
 
     def _part(self, rng: np.random.Generator) -> Batch:
         """The slices of one scan, or as many single slices."""
@@ -63,7 +67,7 @@ class Batches:
         if inputs.kind == "slices":
             chosen = rng.integers(0, len(inputs.image) - HELD_OUT_SLICES, SLICES)
             slabs = [synthesize(inputs, inputs.contrast, self._material.shapes, rng, 1, int(k)) for k in chosen]
-            return _joined([self._batch(slab, rng) for slab in slabs])
+            return joined([self._batch(slab, rng) for slab in slabs])
         contrast = rng.choice(list(_CONTRASTS), p=list(_CONTRASTS.values()))
         if inputs.kind == "scan" and (contrast == "random" or group == "other scans"):
             contrast = inputs.contrast
@@ -81,7 +85,26 @@ class Batches:
         last = len(slab.volume) - NEIGHBORS
         chosen = torch.arange(NEIGHBORS, last)
         inputs = slice_inputs(slab.volume, slab.rank, slab.mask, chosen, contrast, place)
-        return Batch(inputs, slab.label[chosen, None].float(), slab.weight[chosen, None] * inputs.brain)
+        label = slab.label[chosen, None].float()
+        return Batch(inputs, label, slab.weight[chosen, None] * inputs.brain, balanced(label))
+
+
+def balanced(label: torch.Tensor) -> torch.Tensor:
+    """How much each voxel counts: 1 outside of anomalies, and so much that each of them counts as much in its slice.
+
+    Very small ones count less, for a voxel counts at most 100, and very large ones more, for it counts at least 1
+    (the idea of the blob loss, Kofler et al. 2023).
+
+    Args:
+        label: 1 for anomaly, (B, 1, H, W).
+    """
+    weight = np.ones(label.shape, np.float32)
+    for each, sick in zip(weight[:, 0], label[:, 0].numpy() > 0, strict=True):
+        parts, found = ndimage.label(sick, np.ones((3, 3)))
+        if found:
+            counts = np.clip(_LESION / np.bincount(parts.ravel()), *_VOXEL)
+            each[sick] = counts[parts[sick]]
+    return torch.from_numpy(weight)
 
 
 def groups(sources: Mapping[str, Inputs]) -> dict[str, list[str]]:
@@ -94,6 +117,6 @@ def groups(sources: Mapping[str, Inputs]) -> dict[str, list[str]]:
     return {name: members for name, members in found.items() if members}
 
 
-def _joined(parts: list[Batch]) -> Batch:
+def joined(parts: list[Batch]) -> Batch:
     inputs = SliceInputs(*(torch.cat([getattr(p.inputs, k) for p in parts]) for k in ("fine", "coarse", "brain")))
-    return Batch(inputs, torch.cat([p.label for p in parts]), torch.cat([p.weight for p in parts]))
+    return Batch(inputs, *(torch.cat([getattr(p, k) for p in parts]) for k in ("label", "weight", "balance")))

@@ -5,26 +5,23 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from scipy import ndimage
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from conddiffusion_uad.method.anomaly_map.learned_inputs import COARSE_CHANNELS, FINE_CHANNELS, with_reconstruction
+from conddiffusion_uad.method.anomaly_map.learned_inputs import COARSE_CHANNELS, FINE_CHANNELS
 from conddiffusion_uad.method.anomaly_map.learned_network import LearnedMapNetwork
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.training import weights_file
 from conddiffusion_uad.training.learned_map.batches import Batch, Batches
-from conddiffusion_uad.training.learned_map.reconstructions import reconstructions
+from conddiffusion_uad.training.learned_map.reconstructions import Reconstructed
 
 CHECKPOINT, CURVE = "checkpoint.pt", "curve.jsonl"
-_LESION, _VOXEL = 1500.0, (1.0, 100.0)  # how much an anomaly counts in a slice, and the limits of its voxels
 _FAR = 2**31  # steps: without end
 
 
@@ -73,28 +70,10 @@ def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     There is no Dice in it: its gradient vanishes where the network is sure of health, and that is where it stands with
     the small lesions that it has to learn yet.
     """
-    known = batch.weight
-    weight = known * balanced(batch.label)
-    entropy = functional.binary_cross_entropy_with_logits(logits, batch.label, weight, reduction="sum")
-    return entropy / known.sum().clamp(min=1)
-
-
-def balanced(label: torch.Tensor) -> torch.Tensor:
-    """How much each voxel counts: 1 outside of anomalies, and so much that each of them counts as much in its slice.
-
-    Very small ones count less, for a voxel counts at most 100, and very large ones more, for it counts at least 1
-    (the idea of the blob loss, Kofler et al. 2023).
-
-    Args:
-        label: 1 for anomaly, (B, 1, H, W).
-    """
-    weight = np.ones(label.shape, np.float32)
-    for each, sick in zip(weight[:, 0], label[:, 0].cpu().numpy() > 0, strict=True):
-        parts, found = ndimage.label(sick, np.ones((3, 3)))
-        if found:
-            counts = np.clip(_LESION / np.bincount(parts.ravel()), *_VOXEL)
-            each[sick] = counts[parts[sick]]
-    return torch.from_numpy(weight).to(label.device)
+    entropy = functional.binary_cross_entropy_with_logits(
+        logits, batch.label, batch.weight * batch.balance, reduction="sum"
+    )
+    return entropy / batch.weight.sum().clamp(min=1)
 
 
 class Training:
@@ -103,7 +82,8 @@ class Training:
     Args:
         folder: For the checkpoint and the learning curve; made if needed.
         denoiser: Frozen, on the device; None to train without reconstructions.
-        workers: Processes that make batches beside the training; 0 makes them in between. The batches are the same.
+        workers: Processes that make batches beside the training, with their reconstructions but for a card; 0 makes
+            them in between. The batches are the same.
     """
 
     def __init__(
@@ -119,7 +99,8 @@ class Training:
         self.settings, self.folder, self.step = settings, folder, 0
         self._warm_from = 0
         self.stopped = False  # set it, from a signal handler, to end after the step in progress
-        self._batches, self._denoiser = batches, denoiser
+        self._batches = batches
+        self._reconstructed = Reconstructed(batches, denoiser, settings.reconstructed)
         self._device, self._workers = torch.device(device), workers
         self.model, self.mean = network().to(device), network().to(device)
         self.mean.load_state_dict(self.model.state_dict())
@@ -144,10 +125,9 @@ class Training:
         """
         start = kept = time.monotonic()
         recent: list[float] = []
-        for batch in self._endless():
-            if self.stopped or self.step >= last or time.monotonic() - start >= seconds:
-                break
-            recent.append(self.advance(batch()))
+        batches = self._endless()
+        while not self.stopped and self.step < last and time.monotonic() - start < seconds:
+            recent.append(self.advance(next(batches)))
             if self.step % report == 0:
                 self._note(sum(recent) / len(recent))
                 recent = []
@@ -162,26 +142,22 @@ class Training:
         if exported is not None:
             self.export(exported)
 
-    def _endless(self) -> Iterator[Callable[[], Batch]]:
-        """From the next step on, what gives the batch of each step."""
-        if not self._workers:
-            while True:
-                yield lambda: self._batches[self.step]
+    def _endless(self) -> Iterator[Batch]:
+        """From the next step on, the batch of each step, on the device; a card reconstructs by itself."""
         numbers = range(self.step, self.step + _FAR)
-        loader = DataLoader(self._batches, batch_size=None, sampler=numbers, num_workers=self._workers)
-        for made in loader:
-            yield lambda made=made: made
+        card = self._device.type != "cpu"
+        source = self._batches if card else self._reconstructed
+        loader = DataLoader(source, batch_size=None, sampler=numbers, num_workers=self._workers)
+        for number, batch in zip(numbers, loader, strict=True):
+            yield self._reconstructed.completed(batch.to(self._device), number) if card else batch
 
     def advance(self, batch: Batch) -> float:
-        """One step; its loss."""
-        settings, batch = self.settings, batch.to(self._device)
-        inputs = batch.inputs
-        if self._denoiser is not None and settings.reconstructed and self.step % settings.reconstructed == 0:
-            inputs = with_reconstruction(inputs, reconstructions(inputs, self._denoiser, self.step))
+        """One step with a batch on the device; its loss."""
+        settings = self.settings
         for group in self._optimizer.param_groups:
             group["lr"] = settings.rate(self.step, self._warm_from)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=settings.bf16):
-            logits = self.model(inputs.fine, inputs.coarse)
+            logits = self.model(batch.inputs.fine, batch.inputs.coarse)
         value = loss(logits, batch)
         self._optimizer.zero_grad(set_to_none=True)
         value.backward()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch.nn import functional
+from torch.utils.data import Dataset
 
-from conddiffusion_uad.method.anomaly_map.learned_inputs import SliceInputs
+from conddiffusion_uad.method.anomaly_map.learned_inputs import SliceInputs, with_reconstruction
 from conddiffusion_uad.method.restore.one_step import OneStep
 from conddiffusion_uad.method.seeds import Seeds
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.model.slices import Slices
+from conddiffusion_uad.training.learned_map.batches import Batch, Batches
 
 RESTORE = OneStep((100, 300))  # one timestep that keeps detail, one that forgets lesions
 _LEAST_SHARE = 0.5  # of brain in a pixel of the bundle's grid, as the detection cuts it
@@ -30,3 +34,27 @@ def reconstructions(inputs: SliceInputs, model: ConditionedDiffusion, seed: int)
     inside = share >= _LEAST_SHARE
     scan = (scan * inside).contiguous()
     return RESTORE(model, Slices.of(scan), Seeds(seed, np.arange(len(scan)))).clamp(0, 1) * inside
+
+
+class Reconstructed(Dataset[Batch]):
+    """Batches by number, some of which come with reconstructions.
+
+    Args:
+        batches: Without them.
+        model: That reconstructs, frozen; None for no reconstructions.
+        every: Every how many-th batch has them; 0 for none.
+    """
+
+    def __init__(self, batches: Batches, model: ConditionedDiffusion | None, every: int) -> None:
+        self._batches, self._model, self._every = batches, model, every
+
+    def __getitem__(self, number: int) -> Batch:
+        """Batch ``number``, where the model is."""
+        return self.completed(self._batches[number], number)
+
+    def completed(self, batch: Batch, number: int) -> Batch:
+        """The batch as that of its number: with reconstructions or without."""
+        if self._model is None or not self._every or number % self._every:
+            return batch
+        samples = reconstructions(batch.inputs, self._model, number)
+        return replace(batch, inputs=with_reconstruction(batch.inputs, samples))

@@ -69,12 +69,13 @@ def synthesize(
     source = (
         ScanSource(inputs, contrast, rng, index) if real else LabelSource(inputs, signal_equations.draw(contrast, rng))
     )
-    scan = _Scan(source, real, rng)
+    scan = Scan(source, real, rng)
     coarse = _coarse(inputs, index)
     probe = scan.healthy(coarse, [])
     places = Places(probe.tissue, coarse)
     anomalies, pushes = draws.draw(source.palette, places, shapes, rng)
     look_alike = look_alikes.draw(source.palette, places, rng)
+    pushes = [*pushes, *look_alikes.widened(places, rng)]
     image, found = scan.changed(probe, coarse, look_alike + anomalies)
     fine = coarse if flat else _slab(found, probe.brain, coarse, count, anomalies, rng)
     full = Lattice(fine.z, axis(1), axis(0))
@@ -86,7 +87,7 @@ def synthesize(
     return _cut(Slab(volume, rank, mask, label, 1 - doubtful * ~label, contrast, _heights(inputs, fine)), flat)
 
 
-class _Scan:
+class Scan:
     """What all parts of one scan share."""
 
     def __init__(self, source: LabelSource | ScanSource, real: bool, rng: np.random.Generator) -> None:

@@ -16,9 +16,10 @@ from conddiffusion_uad.training.synthetic_anomalies.intensity import Texture
 from conddiffusion_uad.training.synthetic_anomalies.place import Places
 from conddiffusion_uad.training.synthetic_anomalies.shape import Blob, RealShape
 
-_KINDS = {"none": 0.08, "small": 0.46, "mixed": 0.16, "large": 0.07, "tumor": 0.13, "real": 0.1}
+_KINDS = {"none": 0.08, "small": 0.44, "mixed": 0.15, "large": 0.07, "tumor": 0.16, "real": 0.1}
 _LEVEL = 0.5  # share of small lesions near the height of the first one, so that a slab shows several
 _SMALL_MM, _LARGE_MM, _TUMOR_MM = (1.3, 7.0), (8.0, 35.0), (12.0, 42.0)
+_INFILTRATING = 0.35  # share of tumors
 _SMALL_PLACES = {"ventricles": 0.35, "cortex": 0.2, "white": 0.25, "anywhere": 0.2}
 Shapes = Sequence[tuple[torch.Tensor, tuple[float, float, float]]]  # masks of real lesions and their origins
 
@@ -87,19 +88,25 @@ def _large(palette: Palette, places: Places, texture: Texture, rng: np.random.Ge
 
 
 def _tumor(palette: Palette, places: Places, rng: np.random.Generator) -> tuple[list[Anomaly], list[Push]]:
-    """A mass that may be as bright as gray matter, with edema around it and cysts and other parts in it."""
+    """A mass that may be as bright as gray matter, with edema around it and cysts and other parts in it.
+
+    Some infiltrate: they are as bright as a lesion, and the folds of the brain are seen through them.
+    """
     radius = float(np.exp(rng.uniform(*np.log(_TUMOR_MM))))
     center = places.draw("anywhere", rng)
     texture = Texture.draw(rng, 0.3, 0.2)
     groups = ANY if rng.random() < 0.7 else SOLID
+    infiltrates = rng.random() < _INFILTRATING
+    least, most = (0.25, 0.7) if infiltrates else (0.75, 1.0)
 
     def part(middle: np.ndarray, size: float, value: float, halo: Halo | None = None) -> Anomaly:
-        opacity = rng.uniform(0.75, 1)
+        opacity = rng.uniform(least, most)
         shape = Blob.draw(middle, size, rng)
         return Anomaly(shape, value, Fade(None, opacity, opacity), texture, groups, halo=halo, whole=True)
 
     def solid() -> float:
-        return float(palette.gray + rng.uniform(-0.15, 1) * (intensity.draw(palette, rng) - palette.gray))
+        bright = 1.0 if infiltrates else rng.uniform(-0.15, 1)
+        return float(palette.gray + bright * (intensity.draw(palette, rng) - palette.gray))
 
     edema = None
     if rng.random() < 0.7:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from conddiffusion_uad.training.data.geometry import Push
 from conddiffusion_uad.training.data.healthy_sources import DEEP, FLUID, GRAY, VENTRICLE, WHITE, Sampled
 from conddiffusion_uad.training.data.lattice import blurred
 from conddiffusion_uad.training.data.signal_equations import Palette
@@ -14,6 +15,11 @@ from conddiffusion_uad.training.synthetic_anomalies.anomaly import ANY, Anomaly
 from conddiffusion_uad.training.synthetic_anomalies.fade import Fade
 from conddiffusion_uad.training.synthetic_anomalies.place import Places
 from conddiffusion_uad.training.synthetic_anomalies.shape import Blob
+
+_WIDENED = (  # place, share of the scans, radius in mm, strength of one to three pushes
+    ("inside ventricles", 0.4, (6.0, 22.0), (-0.15, 0.4)),
+    ("fluid", 0.25, (5.0, 12.0), (-0.1, 0.35)),
+)
 
 
 def draw(palette: Palette, places: Places, rng: np.random.Generator) -> list[Anomaly]:
@@ -40,6 +46,16 @@ def draw(palette: Palette, places: Places, rng: np.random.Generator) -> list[Ano
             for _ in range(rng.integers(1, 4))
         ]
     return found
+
+
+def widened(places: Places, rng: np.random.Generator) -> list[Push]:
+    """Wide ventricles and sulci of an old brain, and seldom narrow ones: how healthy tissue is pushed or pulled."""
+    pushes = []
+    for kind, share, radii, strengths in _WIDENED:
+        if places.has(kind) and rng.random() < share:
+            strength = rng.uniform(*strengths)
+            pushes += [Push(places.draw(kind, rng), rng.uniform(*radii), strength) for _ in range(rng.integers(1, 4))]
+    return pushes
 
 
 def _patch(kind: str, radii: tuple[float, float], value: float, groups, places: Places, rng) -> Anomaly:

@@ -1,17 +1,26 @@
 """Training the learned map: it learns, stops and goes on as if it had not stopped."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from made_up_head import head, slices_of_heads
 from safetensors.torch import load_file
+from tiny_model import DENOISER, tiny_method
+from tiny_model import trained as trained_model
 
 from conddiffusion_uad.method.anomaly_map.learned import Learned
-from conddiffusion_uad.method.anomaly_map.learned_inputs import COARSE_CHANNELS, FINE_CHANNELS, SliceInputs
+from conddiffusion_uad.method.anomaly_map.learned_inputs import (
+    COARSE_CHANNELS,
+    FINE_CHANNELS,
+    RECONSTRUCTED,
+    SliceInputs,
+)
+from conddiffusion_uad.method.condition.none import Unconditional
 from conddiffusion_uad.training.learned_map import loop
-from conddiffusion_uad.training.learned_map.batches import Batch, Batches
+from conddiffusion_uad.training.learned_map.batches import Batch, Batches, balanced
 from conddiffusion_uad.training.learned_map.loop import CHECKPOINT, CURVE, Settings, Training
 from conddiffusion_uad.training.learned_map.material import Material, priors
 
@@ -29,7 +38,9 @@ class Easy:
             label[k, :, y : y + 9, x : x + 9] = 1
         fine[:, 1:2] += 0.5 * label
         brain = torch.ones(4, 1, 64, 64, dtype=torch.bool)
-        return Batch(SliceInputs(fine, torch.zeros(4, COARSE_CHANNELS, 32, 32), brain), label, brain.float())
+        return Batch(
+            SliceInputs(fine, torch.zeros(4, COARSE_CHANNELS, 32, 32), brain), label, brain.float(), balanced(label)
+        )
 
 
 def trained(folder, *runs: int) -> Training:
@@ -78,10 +89,10 @@ def test_what_nobody_knows_does_not_count():
     logits[:, :, :2] = 50.0
     known = batch.weight.clone()
     known[:, :, :2] = 0
-    with_row, without = loop.loss(logits, batch), loop.loss(logits, Batch(batch.inputs, batch.label, known))
-    assert float(without) < float(with_row) and float(without) == pytest.approx(
-        float(loop.loss(torch.zeros_like(logits), Batch(batch.inputs, batch.label, known)))
-    )
+    hidden = replace(batch, weight=known)
+    with_row, without = loop.loss(logits, batch), loop.loss(logits, hidden)
+    assert float(without) < float(with_row)
+    assert float(without) == pytest.approx(float(loop.loss(torch.zeros_like(logits), hidden)))
 
 
 def test_lesions_of_a_slice_count_alike_within_limits_for_a_voxel():
@@ -89,7 +100,7 @@ def test_lesions_of_a_slice_count_alike_within_limits_for_a_voxel():
     label[0, 0, 2, 2] = 1  # one voxel
     label[0, 0, 10:15, 10:16] = label[0, 0, 15, 16] = 1  # 31, one of them across a corner
     label[0, 0, 20:60, 10:60] = 1  # 2000
-    weight = loop.balanced(label)
+    weight = balanced(label)
     assert weight[0, 0, 2, 2] == 100 and weight[0, 0, 40, 40] == 1, "the limits"
     assert float(weight[0, 0, 8:18, 8:18][label[0, 0, 8:18, 8:18] > 0].sum()) == pytest.approx(1500)
     assert (weight[label == 0] == 1).all() and (weight[1] == 1).all()
@@ -102,7 +113,7 @@ def test_a_small_lesion_that_is_missed_costs_as_much_as_a_large_one():
     for size in (0, 6, 20):
         label = torch.zeros(1, 1, 64, 64)
         label[..., 30 : 30 + size, 30 : 30 + size] = 1
-        costs.append(float(loop.loss(logits, Batch(inputs, label, known))))
+        costs.append(float(loop.loss(logits, Batch(inputs, label, known, balanced(label)))))
     assert costs[1] - costs[0] == pytest.approx(costs[2] - costs[0], rel=0.02)
 
 
@@ -133,3 +144,23 @@ def test_processes_beside_the_training_make_the_same_batches(tmp_path):
     helped = Training(Easy(), Settings(warm_up=5, reconstructed=0, bf16=False), tmp_path / "helped", workers=2)
     helped.run(last=4)
     assert all(torch.equal(a, b) for a, b in zip(alone.model.parameters(), helped.model.parameters(), strict=True))
+
+
+def test_every_third_batch_comes_with_reconstructions_whoever_makes_it(tmp_path):
+    torch.manual_seed(0)
+    denoiser = trained_model(tiny_method(condition=Unconditional()).build(DENOISER))
+
+    class Seen(Training):
+        def advance(self, batch: Batch) -> float:
+            known.append(batch.inputs.coarse[:, -RECONSTRUCTED:].clone())
+            return super().advance(batch)
+
+    made = []
+    for workers in (0, 1):
+        known: list[torch.Tensor] = []
+        Seen(Easy(), Settings(bf16=False), tmp_path / str(workers), denoiser, workers=workers).run(last=5)
+        made.append(known)
+    alone, beside = made
+    assert all(torch.equal(a, b) for a, b in zip(alone, beside, strict=True))
+    assert [bool(each[:, -1].all()) for each in alone] == [True, False, False, True, False]
+    assert not alone[1].any() and not torch.equal(alone[0], alone[3])

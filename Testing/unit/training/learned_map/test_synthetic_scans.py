@@ -28,7 +28,7 @@ def made(labels, seed, contrast="FLAIR", count=2):
 
 def slab_of(labels, contrast, rng):
     """A scan of label maps, a lattice of some of its slices, and the healthy tissue there."""
-    scan = scans._Scan(LabelSource(labels, signal_equations.draw(contrast, rng, 0.0)), False, rng)
+    scan = scans.Scan(LabelSource(labels, signal_equations.draw(contrast, rng, 0.0)), False, rng)
     grid = Lattice(scans.axis(2)[30:50], scans.axis(1), scans.axis(0))
     return scan, grid, scan.healthy(grid, [])
 
