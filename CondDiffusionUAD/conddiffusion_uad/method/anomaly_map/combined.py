@@ -3,7 +3,7 @@
 Each is wrong in its own way, so that what several of them find unusual stands out, and what one alone sees is not lost
 as it would be in a product. Adding ``-log p`` is Fisher's way to combine tests (1932), with the weights of Good (1955).
 What an unusual rim encloses in a slice, such as a cyst or the dead core of a tumor, is at least as unusual as the rim,
-what its neighborhood's intensities tell to be unusual is so, too, and what is large is more so.
+what its neighborhood's intensities tell to be unusual is so, too, and what is large is more so, with its gaps.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import SimpleITK as sitk
 from torch import nn
 
 from conddiffusion_uad.io.volume import Grid
+from conddiffusion_uad.method.anomaly_map.closing import closed
 from conddiffusion_uad.method.anomaly_map.extent import enlarged
 from conddiffusion_uad.method.anomaly_map.guided import guided
 from conddiffusion_uad.method.anomaly_map.learned import Learned
@@ -52,6 +53,7 @@ class Combined:
         guided_mm: From the middle of a neighborhood in which the map is fitted to the intensities to its end; where
             the fit is larger, it counts. 0 for no fit.
         extent: How much what is large is raised, as the power of its volume; 0 for not at all.
+        closing: How wide the gaps are that are closed in what is large, as a share of its radius; 0 for none.
     """
 
     residual: Mapping[str, Any]
@@ -62,6 +64,7 @@ class Combined:
     filled: bool = True
     guided_mm: float = 0.0
     extent: float = 0.0
+    closing: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.residual_weight >= 0 and self.intensity_weight >= 0):
@@ -70,6 +73,8 @@ class Combined:
             raise ValueError(f"a combined map is fitted within 0 to {MOST_GUIDED_MM:g} mm")
         if not 0 <= self.extent <= 1:
             raise ValueError("the power of a volume in a combined map is from 0 to 1")
+        if not 0 <= self.closing <= 1:
+            raise ValueError("gaps in a combined map are closed within 0 to 1 radii")
         if self.healthy and set(self.healthy) != set(MAPS):
             raise ValueError(f"a combined map knows healthy values of {' and '.join(MAPS)}, or of none")
         _ = self._learned, self._residual, self._calibrations  # which refuse what they do not know
@@ -152,7 +157,8 @@ class Combined:
             found = self._fitted(found, scan, mask, restored.grid)
             if self.filled:
                 found = np.where(mask, filled(found), 0)
-            raised[box] = enlarged(found, math.prod(restored.grid.spacing) / 1000, self.extent)
+            found = enlarged(found, math.prod(restored.grid.spacing) / 1000, self.extent)
+            raised[box] = closed(found, mask, restored.grid.spacing, self.closing)
         return raised
 
     def _fitted(self, found: np.ndarray, scan: np.ndarray, mask: np.ndarray, grid: Grid) -> np.ndarray:

@@ -7,6 +7,7 @@ import pytest
 
 from conddiffusion_uad.method import parts
 from conddiffusion_uad.method.anomaly_map import ANOMALY_MAPS
+from conddiffusion_uad.method.anomaly_map.closing import closed
 from conddiffusion_uad.method.anomaly_map.combined import Combined, filled
 from conddiffusion_uad.method.anomaly_map.extent import enlarged
 from conddiffusion_uad.method.anomaly_map.guided import guided
@@ -107,6 +108,22 @@ def test_what_is_large_in_a_combined_map_is_raised_last(scene):
     assert (found > plain).any()
 
 
+def test_gaps_in_a_combined_map_are_closed_after_that(scene):
+    restored, model = scene
+    options = {
+        "residual": {"sign": "hyperintense"},
+        "learned": {"reconstructed": False},
+        "filled": False,
+        "extent": 0.5,
+    }
+    options["healthy"] = healthy_values(0.05, 0.02)
+    mask = np.zeros_like(restored.mask)
+    mask[1:3, 6:60, 4:50] = True
+    restored = replace(restored, brain=Volume(restored.volume * mask, mask, restored.grid))
+    plain, found = (Combined(**options, closing=reach)(restored, model) for reach in (0, 1))
+    assert np.array_equal(found, closed(plain, mask, restored.grid.spacing, 1))
+
+
 def test_a_combined_map_is_read_and_written_and_refuses_what_its_maps_do_not_know():
     healthy = healthy_values(1.0, 0.1)
     values = {"kind": "combined", "residual": {"sign": "hypointense"}, "learned": {"twice": True}, "healthy": healthy}
@@ -118,6 +135,7 @@ def test_a_combined_map_is_read_and_written_and_refuses_what_its_maps_do_not_kno
         "filled": True,
         "guided_mm": 0.0,
         "extent": 0.0,
+        "closing": 0.0,
     }
     assert isinstance(part, parts.Learned)
     decreasing = {"scores": [2, 1], "residuals": [1, 2], "scans": 1}
@@ -131,6 +149,9 @@ def test_a_combined_map_is_read_and_written_and_refuses_what_its_maps_do_not_kno
         {"guided_mm": float("nan")},
         {"extent": -0.1},
         {"extent": float("nan")},
+        {"closing": -0.1},
+        {"closing": 1.1},
+        {"closing": float("nan")},
         {"healthy": {"learned": healthy["learned"]}},
         {"healthy": {**healthy, "residual": {}}},
         {"healthy": {**healthy, "residual": decreasing}},

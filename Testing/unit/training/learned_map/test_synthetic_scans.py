@@ -7,7 +7,7 @@ from made_up_head import head, slices_of_heads
 
 from conddiffusion_uad.training.data import signal_equations
 from conddiffusion_uad.training.data.acquisition import Acquisition
-from conddiffusion_uad.training.data.healthy_sources import LabelSource
+from conddiffusion_uad.training.data.healthy_sources import VENTRICLE, LabelSource
 from conddiffusion_uad.training.data.lattice import Lattice, SmoothField, blurred
 from conddiffusion_uad.training.learned_map import scans
 from conddiffusion_uad.training.learned_map.batches import SCANS, SLICES, Batches
@@ -83,6 +83,35 @@ def test_a_tumor_counts_as_a_whole_even_where_it_is_as_bright_as_what_it_replace
         still = (image - healthy.image).abs() < 0.05 * scan.spread
         unchanged += int((still & (label > 0.4)).sum())
     assert unchanged > 100
+
+
+def test_an_infiltrating_tumor_leaves_what_it_grows_through_to_be_seen(labels, monkeypatch):
+    monkeypatch.setattr(draws, "_KINDS", {"tumor": 1.0})
+    kept = []
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(draws, "_INFILTRATING", share)
+        rng = np.random.default_rng(2)
+        scan, grid, healthy = slab_of(labels, "FLAIR", rng)
+        found = [draws.draw(scan.palette, Places(healthy.tissue, grid), [], rng)[0] for _ in range(12)]
+        kept.append([1 - part.fade.high for anomalies in found for part in anomalies])
+    assert max(kept[0]) <= 0.25 < 0.3 <= min(kept[1])
+
+
+def test_wide_ventricles_and_sulci_are_healthy(labels, monkeypatch):
+    monkeypatch.setattr(draws, "_KINDS", {"none": 1.0})
+    rng = np.random.default_rng(2)
+    scan, grid, healthy = slab_of(labels, "T2", rng)
+    places, sizes = Places(healthy.tissue, grid), []
+    for _ in range(12):
+        pushes = look_alikes.widened(places, rng)
+        sizes.append(int((scan.healthy(grid, pushes).tissue == VENTRICLE).sum()) if pushes else None)
+    own = int((healthy.tissue == VENTRICLE).sum())
+    changed = [size / own for size in sizes if size is not None]
+    assert 0 < len(changed) < 12 and max(changed) > 1.3 and np.mean(changed) > 1
+    monkeypatch.setattr(look_alikes, "_WIDENED", [(kind, 1.0, *rest) for kind, _, *rest in look_alikes._WIDENED])
+    with_it = made(labels, 3, "T2")
+    monkeypatch.setattr(look_alikes, "_WIDENED", [])
+    assert not with_it.label.any() and not torch.equal(with_it.volume, made(labels, 3, "T2").volume)
 
 
 def test_look_alikes_are_not_labeled(labels, monkeypatch):
