@@ -23,6 +23,7 @@ from conddiffusion_uad.training.synthetic_anomalies.shape import Blob
 _THROUGH = 0.75  # share of scans with anomalies whose slab is laid through one of them
 _EACH = 0.6  # of these, share in which each anomaly counts alike, so that small ones are seen beside large ones
 _DOUBTFUL = 0.3  # of the distance fluid to gray above gray: a real FLAIR slice may have unmarked lesions there
+_LEAST_COUNT, _PLAIN = 0.15, 0.4  # of a voxel that did not change, and the change that is plain to see
 _LEAST_BRAIN = 40  # coarse voxels of a slice that is worth looking at
 
 
@@ -35,7 +36,8 @@ class Slab:
         rank: Of each intensity in its brain.
         mask: Brain, boolean.
         label: Anomaly, boolean.
-        weight: 0 where a real scan may be sick itself, else 1.
+        weight: How much each voxel counts: 0 where a real scan may be sick itself, little in an anomaly that is
+            hardly to be seen, else 1.
         contrast: "T1", "T2", "FLAIR" or "random".
         heights: Of the slices, indices of FINE; None when unknown.
     """
@@ -82,9 +84,11 @@ def synthesize(
     healthy = scan.healthy(full, pushes)
     healthy = Sampled(look_alikes.rimmed(healthy.image, healthy, source.palette, rng), healthy.tissue, healthy.brain)
     made, label = scan.changed(healthy, full, look_alike + anomalies)
+    visible = _visible((made - healthy.image).abs() / scan.spread)
     doubtful = _doubtful(healthy, source.palette) if flat and contrast == "FLAIR" else torch.zeros_like(label)
     volume, rank, mask, label = scan.finished(image, probe, coarse, made, label, healthy, full, rng)
-    return _cut(Slab(volume, rank, mask, label, 1 - doubtful * ~label, contrast, _heights(inputs, fine)), flat)
+    weight = torch.where(label, visible, 1 - doubtful)
+    return _cut(Slab(volume, rank, mask, label, weight, contrast, _heights(inputs, fine)), flat)
 
 
 class Scan:
@@ -178,6 +182,14 @@ def _slab(
     first = min(max(first, 0), FINE.size[2] - total)
     z = FINE.origin[2] + FINE.spacing[2] * torch.arange(first, first + total, dtype=torch.float32)
     return Lattice(z, coarse.y, coarse.x)
+
+
+def _visible(change: torch.Tensor) -> torch.Tensor:
+    """How much a voxel of an anomaly counts by its change of intensity, in distances from white matter to fluid.
+
+    Counting alike, the anomalies that nobody can see teach the network to suspect everything, and outweigh the others.
+    """
+    return _LEAST_COUNT + (1 - _LEAST_COUNT) * (change / _PLAIN).clamp(max=1).square()
 
 
 def _heights(inputs: Inputs, fine: Lattice) -> torch.Tensor | None:

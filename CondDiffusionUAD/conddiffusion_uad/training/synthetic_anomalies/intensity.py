@@ -11,6 +11,7 @@ from conddiffusion_uad.training.data.lattice import Lattice, SmoothField
 from conddiffusion_uad.training.data.signal_equations import Palette
 
 _ANYWHERE = 0.08  # share of anomalies with an intensity of either sign, as of blood, calcium or a chronic cavity
+_DARK = 0.75  # share of lesions on T1 that are darker than gray matter
 _T2_LEAST, _FLAIR_LEAST = 0.12, 1.12
 
 
@@ -25,7 +26,7 @@ def draw(palette: Palette, rng: np.random.Generator) -> float:
         if (value - gray) * (-1 if palette.contrast == "T1" else 1) > 0:
             return value
     if palette.contrast == "T1":
-        return float(rng.uniform(*sorted((fluid, (gray + white) / 2))))
+        return float(rng.uniform(*sorted((fluid, gray if rng.random() < _DARK else (gray + white) / 2))))
     if palette.contrast == "T2":
         return float(gray + rng.uniform(_T2_LEAST, 1.0) * (fluid - gray))
     return float(gray * rng.uniform(_FLAIR_LEAST, 1.9))

@@ -14,6 +14,7 @@ from conddiffusion_uad.training.learned_map.batches import SCANS, SLICES, Batche
 from conddiffusion_uad.training.learned_map.material import Material, priors
 from conddiffusion_uad.training.learned_map.scans import synthesize
 from conddiffusion_uad.training.synthetic_anomalies import draws, look_alikes
+from conddiffusion_uad.training.synthetic_anomalies.fade import Fade
 from conddiffusion_uad.training.synthetic_anomalies.place import Places
 
 
@@ -62,6 +63,20 @@ def test_the_label_is_where_the_scan_was_changed(labels):
             assert not (change[label > 0] <= 0.05).any()
         labeled += int((label > 0.4).sum())
     assert labeled > 100
+
+
+def test_an_anomaly_counts_by_how_visible_it_is_and_all_else_as_one(labels, monkeypatch):
+    monkeypatch.setattr(draws, "_KINDS", {"small": 1.0})
+    monkeypatch.setattr(look_alikes, "draw", lambda *_: [])
+    monkeypatch.setattr(Acquisition, "slices", lambda taken, lattice: None)
+    counts = {}
+    for name, opacity in (("plain", 1.0), ("faint", 0.15)):
+        monkeypatch.setattr(Fade, "draw", lambda *_, opacity=opacity: Fade(None, opacity, opacity))
+        slabs = [made(labels, seed, "T1") for seed in range(4)]
+        assert all((slab.weight[~slab.label] == 1).all() for slab in slabs)
+        counts[name] = torch.cat([slab.weight[slab.label] for slab in slabs])
+    assert 0.15 <= float(counts["faint"].max()) < 0.4, "a change of .15 or so, of the .4 that are plain to see"
+    assert float(counts["plain"].mean()) > 2 * float(counts["faint"].mean()) and float(counts["plain"].max()) == 1
 
 
 def test_a_tumor_counts_as_a_whole_even_where_it_is_as_bright_as_what_it_replaced(labels, monkeypatch):
