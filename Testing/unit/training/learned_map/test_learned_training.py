@@ -96,14 +96,16 @@ def test_what_nobody_knows_does_not_count():
 
 
 def test_lesions_of_a_slice_count_alike_within_limits_for_a_voxel():
-    label = torch.zeros(2, 1, 64, 64)
+    label = torch.zeros(3, 1, 64, 64)
     label[0, 0, 2, 2] = 1  # one voxel
     label[0, 0, 10:15, 10:16] = label[0, 0, 15, 16] = 1  # 31, one of them across a corner
     label[0, 0, 20:60, 10:60] = 1  # 2000
+    label[1] = 1  # 4096
     weight = balanced(label)
-    assert weight[0, 0, 2, 2] == 100 and weight[0, 0, 40, 40] == 1, "the limits"
+    assert weight[0, 0, 2, 2] == 100 and (weight[1] == 0.5).all(), "the limits"
+    assert weight[0, 0, 40, 40] == 0.75
     assert float(weight[0, 0, 8:18, 8:18][label[0, 0, 8:18, 8:18] > 0].sum()) == pytest.approx(1500)
-    assert (weight[label == 0] == 1).all() and (weight[1] == 1).all()
+    assert (weight[label == 0] == 1).all() and (weight[2] == 1).all()
 
 
 def test_a_small_lesion_that_is_missed_costs_as_much_as_a_large_one():
