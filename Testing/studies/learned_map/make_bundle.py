@@ -66,7 +66,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True, help="folder of prepared cases")
-    parser.add_argument("--weights", type=Path, required=True, help="what a training exported")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        required=True,
+        help="what a training exported; a folder of NETWORK.safetensors if the recipe names several networks",
+    )
     parser.add_argument("--recipe", type=Path, required=True, help="parts of the method")
     parser.add_argument("--denoiser", default="residual", help="bundle whose denoiser reconstructs")
     parser.add_argument("--license", type=Path, help="of what it was trained on (default: the denoiser's)")
@@ -106,9 +111,9 @@ def assembled(base: Bundle, weights: Path, output: Path, texts: Texts) -> Bundle
     parts = tomllib.loads(texts.recipe.read_text(encoding="utf-8"))
     config = BundleConfig.from_recipe({**base.config.to_json(), **parts})
     model = config.build()
-    state = {name: value.float() for name, value in load_file(weights).items()}
-    for network in model.networks.values():
-        network.load_state_dict(state)
+    for name, network in model.networks.items():
+        file = weights / f"{name}.safetensors" if weights.is_dir() else weights
+        network.load_state_dict({key: value.float() for key, value in load_file(file).items()})
     model.load_state_dict(base.trainable.state_dict(), strict=False)
     metadata: dict[str, Any] = {key: base.metadata[key] for key in _KEPT if key in base.metadata}
     metadata |= {

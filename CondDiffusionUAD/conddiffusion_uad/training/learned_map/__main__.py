@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from conddiffusion_uad.bundle import bundle
+from conddiffusion_uad.method.anomaly_map.learned_inputs import CONTRASTS
 from conddiffusion_uad.training.learned_map import material
 from conddiffusion_uad.training.learned_map.batches import Batches
 from conddiffusion_uad.training.learned_map.loop import Settings, Training
@@ -30,6 +31,9 @@ def main() -> None:
     parser.add_argument("--bundle", default="residual", help="whose denoiser reconstructs")
     parser.add_argument("--reconstructed", type=int, default=Settings.reconstructed, help="every how many-th batch")
     parser.add_argument("--cool-down", type=int, nargs=2, metavar=("STEP", "STEPS"), default=None)
+    parser.add_argument(
+        "--contrast", choices=CONTRASTS, help="the only one that is trained; all of them when not given"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=0, help="processes that make batches")
@@ -42,7 +46,7 @@ def main() -> None:
     cool_down = None if options.cool_down is None else tuple(options.cool_down)
     settings = Settings(reconstructed=options.reconstructed, cool_down=cool_down)
     denoiser = bundle.load(options.bundle).to(options.device).model if options.reconstructed else None
-    batches = Batches(found, settings.seed)
+    batches = Batches(found, settings.seed, options.contrast)
     training = Training(batches, settings, options.output, denoiser, options.device, options.workers)
     if not training.resume() and options.start is not None:
         training.start_from(options.start)

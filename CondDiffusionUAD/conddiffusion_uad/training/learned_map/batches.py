@@ -48,10 +48,11 @@ class Batch:
 class Batches:
     """Batches by number."""
 
-    def __init__(self, material: Material, seed: int) -> None:
+    def __init__(self, material: Material, seed: int, contrast: str | None = None) -> None:
         self._material, self._seed, self.priors = material, seed, material.priors
         self._place = whole_place(FINE, material.priors)
-        self._groups = groups(material.sources)
+        self._contrasts = _CONTRASTS if contrast is None else {contrast: 1.0}
+        self._groups = groups(material.sources, contrast)
 
     def __getitem__(self, number: int) -> Batch:
         """Batch ``number``."""
@@ -68,7 +69,7 @@ class Batches:
             chosen = rng.integers(0, len(inputs.image) - HELD_OUT_SLICES, SLICES)
             slabs = [synthesize(inputs, inputs.contrast, self._material.shapes, rng, 1, int(k)) for k in chosen]
             return joined([self._batch(slab, rng) for slab in slabs])
-        contrast = rng.choice(list(_CONTRASTS), p=list(_CONTRASTS.values()))
+        contrast = rng.choice(list(self._contrasts), p=list(self._contrasts.values()))
         if inputs.kind == "scan" and (contrast == "random" or group == "other scans"):
             contrast = inputs.contrast
         for _ in range(8):
@@ -107,12 +108,19 @@ def balanced(label: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(weight)
 
 
-def groups(sources: Mapping[str, Inputs]) -> dict[str, list[str]]:
-    """Names of the sources by what is drawn alike; of single slices the largest source first, which is drawn most."""
+def groups(sources: Mapping[str, Inputs], contrast: str | None = None) -> dict[str, list[str]]:
+    """Names of the sources by what is drawn alike; of single slices the largest source first, which is drawn most.
+
+    Args:
+        sources: By name.
+        contrast: The only one that is wanted; None for all of them. Label maps and T1 scans can show any.
+    """
     found: dict[str, list[str]] = {name: [] for name in _SOURCES}
     for name, inputs in sources.items():
         other = inputs.kind == "scan" and (inputs.contrast != "T1" or name.startswith("p0"))
-        found["other scans" if other else "T1 scans" if inputs.kind == "scan" else inputs.kind].append(name)
+        group = "other scans" if other else "T1 scans" if inputs.kind == "scan" else inputs.kind
+        if group in ("labels", "T1 scans") or contrast in (None, inputs.contrast):
+            found[group].append(name)
     found["slices"].sort(key=lambda name: len(sources[name].image), reverse=True)
     return {name: members for name, members in found.items() if members}
 

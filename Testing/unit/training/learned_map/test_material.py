@@ -6,7 +6,7 @@ import torch
 from made_up_head import head, slices_of_heads
 
 from conddiffusion_uad.training.data import healthy_bank
-from conddiffusion_uad.training.learned_map.batches import groups
+from conddiffusion_uad.training.learned_map.batches import Batches, groups
 from conddiffusion_uad.training.learned_map.material import Material, pack, priors, unpacked
 
 
@@ -70,3 +70,15 @@ def test_of_single_slices_the_larger_source_is_drawn_most_packed_or_not(tmp_path
     material = Material(sources, [], torch.zeros(4, 40, 48, 40))
     pack(material, tmp_path, 10_000_000)
     assert groups(material.sources) == groups(unpacked(tmp_path).sources) == {"slices": ["b_many", "a_few"]}
+
+
+def test_of_one_contrast_only_what_can_show_it_is_drawn(material):
+    flair = healthy_bank.Inputs(**{**vars(material.sources["scan"]), "contrast": "FLAIR"})
+    sources = {**material.sources, "flair": flair}
+    shown = {contrast: groups(sources, contrast) for contrast in (None, "T1", "T2", "FLAIR")}
+    everything = {"labels": ["head"], "T1 scans": ["scan"], "slices": ["slices"], "other scans": ["flair"]}
+    assert shown[None] == everything and shown[material.sources["slices"].contrast]["slices"] == ["slices"]
+    assert shown["T1"] == {"labels": ["head"], "T1 scans": ["scan"]}, "which are made to look like any"
+    batches = Batches(Material(sources, material.shapes, material.priors), 0, "T2")
+    code = batches[0].inputs.coarse[:, 2:5, 0, 0]  # T1, T2, FLAIR; none is told in a few
+    assert set(map(tuple, code.tolist())) <= {(0, 1, 0), (0, 0, 0)} and code.any()
