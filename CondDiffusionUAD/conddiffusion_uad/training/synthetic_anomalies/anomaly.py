@@ -14,7 +14,7 @@ from conddiffusion_uad.training.synthetic_anomalies.shape import Blob, RealShape
 
 SOLID = (GRAY, WHITE, DEEP)
 ANY = (FLUID, GRAY, WHITE, VENTRICLE, DEEP)
-_VISIBLE = 0.1  # least change that counts as an anomaly, as a share of the distance from white matter to fluid
+_VISIBLE = 0.3  # least change that counts as an anomaly, as a share of the distance from white matter to fluid
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def _small(
     halo = None
     if rng.random() < 0.15:
         halo = Halo(rng.uniform(1.3, 1.8), value, rng.uniform(0.1, 0.4))
-    return Anomaly(shape, value, Fade.draw(center, 2 * radius, rng), texture, SOLID, None, halo)
+    return Anomaly(shape, value, Fade.draw(center, 2 * radius, rng, _plain(palette)), texture, SOLID, None, halo)
 
 
 def _large(palette: Palette, places: Places, texture: Texture, rng: np.random.Generator) -> tuple[Anomaly, list[Push]]:
@@ -84,7 +84,9 @@ def _large(palette: Palette, places: Places, texture: Texture, rng: np.random.Ge
     if rng.random() < 0.5:
         strength = rng.uniform(0.05, 0.35) * (-0.7 if core is not None and rng.random() < 0.4 else 1)
         pushes = [Push(center, radius, strength)]
-    return Anomaly(shape, value, Fade.draw(center, 2 * radius, rng), texture, groups, core, halo), pushes
+    return Anomaly(
+        shape, value, Fade.draw(center, 2 * radius, rng, _plain(palette)), texture, groups, core, halo
+    ), pushes
 
 
 def _tumor(palette: Palette, places: Places, rng: np.random.Generator) -> tuple[list[Anomaly], list[Push]]:
@@ -123,5 +125,10 @@ def _real(palette: Palette, shapes: Shapes, texture: Texture, rng: np.random.Gen
     sizes = np.array([float(mask.sum()) ** -0.5 for mask, _ in shapes])  # the many strokes are the large ones
     mask, origin = shapes[rng.choice(len(shapes), p=sizes / sizes.sum())]
     shape = RealShape(mask, origin, bool(rng.random() < 0.5), rng.uniform(-6, 6, 3))
-    fade = Fade.draw(np.zeros(3), 100.0, rng)
+    fade = Fade.draw(np.zeros(3), 100.0, rng, _plain(palette))
     return Anomaly(shape, intensity.draw(palette, rng), fade, texture, SOLID)
+
+
+def _plain(palette: Palette) -> bool:
+    """Whether anomalies are to be plain to see: on T1, where healthy tissue is dark, too, faint ones teach nothing."""
+    return palette.contrast == "T1"

@@ -11,22 +11,23 @@ from conddiffusion_uad.training.data.lattice import Lattice, SmoothField
 from conddiffusion_uad.training.data.signal_equations import Palette
 
 _ANYWHERE = 0.08  # share of anomalies with an intensity of either sign, as of blood, calcium or a chronic cavity
-_DARK = 0.75  # share of lesions on T1 that are darker than gray matter
+_DARK = 0.9  # of the distance from fluid to gray matter: what lesions on T1 are darker than
 _T2_LEAST, _FLAIR_LEAST = 0.12, 1.12
 
 
 def draw(palette: Palette, rng: np.random.Generator) -> float:
     """A lesion's intensity: dark on T1, bright on T2 and FLAIR, by signal equation where the scan is simulated."""
     fluid, gray, white = palette.fluid, palette.gray, palette.white
+    dark = fluid + _DARK * (gray - fluid)
     if palette.contrast not in ("T1", "T2", "FLAIR") or rng.random() < _ANYWHERE:
         low, high = min(fluid, gray, white), max(fluid, gray, white)
         return float(rng.uniform(low, high + 0.3 * (high - low)))
     if palette.lesion is not None and rng.random() < 0.6:
         value = palette.lesion(rng)
-        if (value - gray) * (-1 if palette.contrast == "T1" else 1) > 0:
+        if value < dark if palette.contrast == "T1" else value > gray:
             return value
     if palette.contrast == "T1":
-        return float(rng.uniform(*sorted((fluid, gray if rng.random() < _DARK else (gray + white) / 2))))
+        return float(rng.uniform(*sorted((fluid - 0.1 * (gray - fluid), dark))))
     if palette.contrast == "T2":
         return float(gray + rng.uniform(_T2_LEAST, 1.0) * (fluid - gray))
     return float(gray * rng.uniform(_FLAIR_LEAST, 1.9))
