@@ -46,7 +46,10 @@ LEAST_SHARE = 0.5  # of brain in a pixel of 2 mm
 
 
 class Pairs(batches.Batches):
-    """Batches whose inputs are slices at 2 mm, (B, 1, H, W): ``fine`` with anomalies, ``coarse`` the same without."""
+    """Batches whose inputs are slices at 2 mm, (B, 1, H, W): ``fine`` with anomalies, ``coarse`` the same without.
+
+    Their ``balance`` is how much an error counts; ``weight`` says nothing.
+    """
 
     def __getitem__(self, number: int) -> Batch:
         """Batch ``number``."""

@@ -111,6 +111,8 @@ def assembled(base: Bundle, weights: Path, output: Path, texts: Texts) -> Bundle
     parts = tomllib.loads(texts.recipe.read_text(encoding="utf-8"))
     config = BundleConfig.from_recipe({**base.config.to_json(), **parts})
     model = config.build()
+    if not weights.is_dir() and len(model.networks) > 1:
+        raise ValueError(f"{weights} is one file, and the recipe has the networks {', '.join(model.networks)}")
     for name, network in model.networks.items():
         file = weights / f"{name}.safetensors" if weights.is_dir() else weights
         network.load_state_dict({key: value.float() for key, value in load_file(file).items()})

@@ -24,11 +24,14 @@ RECIPE = SHIPPED / "learned.toml"
 def made(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("made")
     torch.manual_seed(3)
-    weights = LearnedWeights()
-    save_file({name: value.half() for name, value in weights.state_dict().items()}, folder / "map.safetensors")
+    weights = {f"learned_{contrast}": LearnedWeights() for contrast in ("t1", "t2", "flair")}
+    (folder / "maps").mkdir()
+    for network, each in weights.items():
+        half = {name: value.half() for name, value in each.state_dict().items()}
+        save_file(half, folder / "maps" / f"{network}.safetensors")
     base = bundles.load("residual")
     texts = make_bundle.Texts(base.path / bundles.GATE, base.path / "LICENSE", RECIPE)
-    bundle = make_bundle.assembled(base, folder / "map.safetensors", folder / "new", texts)
+    bundle = make_bundle.assembled(base, folder / "maps", folder / "new", texts)
     return bundle, weights, folder / "new"
 
 
@@ -37,12 +40,20 @@ def test_it_has_the_denoiser_of_another_bundle_and_the_map_that_was_exported(mad
     base, own = bundles.load("residual").trainable.state_dict(), bundle.trainable.state_dict()
     for name, value in base.items():
         assert torch.equal(own[name], value), name
-    for name, value in weights.state_dict().items():
-        assert torch.allclose(own[f"networks.learned_map.{name}"], value, atol=1e-3), name
+    for network, each in weights.items():
+        for name, value in each.state_dict().items():
+            assert torch.allclose(own[f"networks.{network}.{name}"], value, atol=1e-3), name
     assert bundle.config.timesteps == (100, 300)
     assert set(bundle.gate) == {"T1", "T2", "FLAIR"} and not bundle.calibration
     assert (folder / bundles.RECIPE).read_text() == RECIPE.read_text()
     assert (folder / "LICENSE").read_text() == (bundles.load("residual").path / "LICENSE").read_text()
+
+
+def test_a_single_file_is_refused_where_the_recipe_names_several_networks(made, tmp_path):
+    base = bundles.load("residual")
+    texts = make_bundle.Texts(base.path / bundles.GATE, base.path / "LICENSE", RECIPE)
+    with pytest.raises(ValueError, match="learned_t1, learned_t2, learned_flair"):
+        make_bundle.assembled(base, tmp_path / "map.safetensors", tmp_path / "new", texts)
 
 
 def test_a_case_is_shown_as_a_detection_shows_a_scan(made):

@@ -53,7 +53,7 @@ class Combined:
         guided_mm: From the middle of a neighborhood in which the map is fitted to the intensities to its end; where
             the fit is larger, it counts. 0 for no fit.
         extent: How much what is large is raised, as the power of its volume; 0 for not at all.
-        closing: How wide the gaps are that are closed in what is large, as a share of its radius; 0 for none.
+        closing: Radius of the disk that closes the gaps in what is large, as a share of its radius; 0 for none.
     """
 
     residual: Mapping[str, Any]

@@ -30,7 +30,7 @@ class Batch:
     Attributes:
         inputs: Channels.
         label: 1 for anomaly, float32.
-        weight: 0 where nobody knows, float32.
+        weight: Of a :class:`Slab`, 0 outside the brain, float32.
         balance: How much each voxel counts where it is known, see :func:`balanced`.
     """
 

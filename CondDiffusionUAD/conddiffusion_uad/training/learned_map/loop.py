@@ -65,7 +65,7 @@ def network() -> LearnedMapNetwork:
 
 
 def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Cross-entropy inside the brain in which lesions count alike, mean over its voxels.
+    """Cross-entropy inside the brain in which lesions count alike, mean over what its voxels weigh.
 
     There is no Dice in it: its gradient vanishes where the network is sure of health, and that is where it stands with
     the small lesions that it has to learn yet.
@@ -82,8 +82,8 @@ class Training:
     Args:
         folder: For the checkpoint and the learning curve; made if needed.
         denoiser: Frozen, on the device; None to train without reconstructions.
-        workers: Processes that make batches beside the training, with their reconstructions but for a card; 0 makes
-            them in between. The batches are the same.
+        workers: Processes that make batches beside the training, with their reconstructions but for a graphics
+            card; 0 makes them in between. The batches are the same.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class Training:
             self.export(exported)
 
     def _endless(self) -> Iterator[Batch]:
-        """From the next step on, the batch of each step, on the device; a card reconstructs by itself."""
+        """From the next step on, the batch of each step, on the device; a graphics card reconstructs by itself."""
         numbers = range(self.step, self.step + _FAR)
         card = self._device.type != "cpu"
         source = self._batches if card else self._reconstructed

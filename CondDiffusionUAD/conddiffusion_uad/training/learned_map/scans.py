@@ -77,7 +77,7 @@ def synthesize(
     places = Places(probe.tissue, coarse)
     anomalies, pushes = draws.draw(source.palette, places, shapes, rng)
     look_alike = look_alikes.draw(source.palette, places, rng)
-    pushes = [*pushes, *look_alikes.widened(places, rng)]
+    pushes = [*pushes, *look_alikes.widened(places, rng)]  # after the places: some lesions end in what is widened
     image, found = scan.changed(probe, coarse, look_alike + anomalies)
     fine = coarse if flat else _slab(found, probe.brain, coarse, count, anomalies, rng)
     full = Lattice(fine.z, axis(1), axis(0))

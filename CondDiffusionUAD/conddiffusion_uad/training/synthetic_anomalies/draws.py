@@ -130,5 +130,5 @@ def _real(palette: Palette, shapes: Shapes, texture: Texture, rng: np.random.Gen
 
 
 def _plain(palette: Palette) -> bool:
-    """Whether anomalies are to be plain to see: on T1, where healthy tissue is dark, too, faint ones teach nothing."""
+    """Whether all but tumors are to be plain to see: on T1, where healthy tissue is dark, faint ones teach nothing."""
     return palette.contrast == "T1"
