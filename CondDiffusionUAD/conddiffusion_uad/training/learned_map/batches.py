@@ -126,5 +126,6 @@ def groups(sources: Mapping[str, Inputs], contrast: str | None = None) -> dict[s
 
 
 def joined(parts: list[Batch]) -> Batch:
+    """One batch of the slices of several."""
     inputs = SliceInputs(*(torch.cat([getattr(p.inputs, k) for p in parts]) for k in ("fine", "coarse", "brain")))
     return Batch(inputs, *(torch.cat([getattr(p, k) for p in parts]) for k in ("label", "weight", "balance")))

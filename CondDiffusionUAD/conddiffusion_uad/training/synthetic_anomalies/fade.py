@@ -28,10 +28,11 @@ class Fade:
     @classmethod
     def draw(cls, center: np.ndarray, reach: float, rng: np.random.Generator, plain: bool = False) -> Fade:
         """A random one for an anomaly around a center (mm, z, y, x); a plain one is opaque somewhere."""
-        high = 1.0 if plain else rng.uniform(0.45, 1.0)
-        low = high
-        if plain or rng.random() < _FADING:
-            low *= rng.uniform(*((0.7, 1.0) if plain else (0.2, 0.8)))
+        if plain:
+            low, high = rng.uniform(0.7, 1.0), 1.0
+        else:
+            high = rng.uniform(0.45, 1.0)
+            low = high * rng.uniform(0.2, 0.8) if rng.random() < _FADING else high
         box = tuple((float(c - reach), float(c + reach)) for c in center)
         return cls(SmoothField.draw(rng, 1, 4, box), low, high)
 
