@@ -18,7 +18,7 @@ from conddiffusion_uad.training.learned_map.scans import Slab, synthesize
 SCANS, SLICES = 8, 4  # of a batch: scans, and slices of each
 _SOURCES = {"labels": 0.5, "T1 scans": 0.3, "slices": 0.13, "other scans": 0.07}
 _CONTRASTS = {"T1": 0.42, "T2": 0.29, "FLAIR": 0.24, "random": 0.05}
-_LESION, _VOXEL = 1500.0, (0.5, 100.0)  # how much an anomaly counts in a slice, and the limits of its voxels
+_LESION, _VOXEL = 1500.0, (3.0, 100.0)  # how much an anomaly counts in a slice, and the limits of its voxels
 _UNKNOWN_CONTRAST, _UNKNOWN_PLACE = 0.06, 0.06  # shares in which the network is not told
 _DOUBTFUL_HEIGHTS = {"p01_s1": (40, 66)}  # slices of FINE near a known lesion that nobody outlined
 
@@ -93,7 +93,7 @@ class Batches:
 def balanced(label: torch.Tensor) -> torch.Tensor:
     """How much each voxel counts: 1 outside of anomalies, and so much that each of them counts as much in its slice.
 
-    Very small ones count less, for a voxel counts at most 100, and very large ones more, for it counts at least a half
+    Very small ones count less, for a voxel counts at most 100, and large ones more, for it counts at least 3
     (the idea of the blob loss, Kofler et al. 2023).
 
     Args:

@@ -15,6 +15,7 @@ from conddiffusion_uad.training.synthetic_anomalies.shape import Blob, RealShape
 SOLID = (GRAY, WHITE, DEEP)
 ANY = (FLUID, GRAY, WHITE, VENTRICLE, DEEP)
 _VISIBLE = 0.3  # least change that counts as an anomaly, as a share of the distance from white matter to fluid
+_OPAQUE = 0.25  # least opacity at which an anomaly took the place of healthy tissue
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Anomaly:
         groups: Tissue that it can replace.
         core, halo: Its inside and surroundings, if they differ.
         counts: Whether it is an anomaly; False for a healthy look-alike.
-        whole: Whether it counts as a whole, not only where it changes the intensity: a tumor as bright as the gray
-            matter that it took the place of is one, too.
+        whole: Whether it counts wherever it took the place of healthy tissue, not only where it changes the intensity:
+            a tumor as bright as the gray matter that was there is one, too.
     """
 
     shape: Blob | RealShape
@@ -89,9 +90,10 @@ class Anomaly:
         allowed = torch.zeros(6, device=image.device)
         allowed[list(self.groups)] = 1
         share = share * allowed[healthy.tissue[where].int()]
-        self._blend(image, label, where, share, value, self.fade.on(part), spread)
+        opacity = self.fade.on(part)
+        self._blend(image, label, where, share, value, opacity, spread)
         if self.whole and self.counts:
-            label[where] = torch.maximum(label[where], share)
+            label[where] = torch.maximum(label[where], share * (opacity >= _OPAQUE))
 
     def _blend(self, image, label, where, share, value, opacity, spread: float) -> None:
         before = image[where]

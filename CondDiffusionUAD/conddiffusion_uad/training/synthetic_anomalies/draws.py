@@ -84,9 +84,8 @@ def _large(palette: Palette, places: Places, texture: Texture, rng: np.random.Ge
     if rng.random() < 0.5:
         strength = rng.uniform(0.05, 0.35) * (-0.7 if core is not None and rng.random() < 0.4 else 1)
         pushes = [Push(center, radius, strength)]
-    return Anomaly(
-        shape, value, Fade.draw(center, 2 * radius, rng, _plain(palette)), texture, groups, core, halo
-    ), pushes
+    fade = Fade.draw(center, 2 * radius, rng, _plain(palette))
+    return Anomaly(shape, value, fade, texture, groups, core, halo, whole=True), pushes
 
 
 def _tumor(palette: Palette, places: Places, rng: np.random.Generator) -> tuple[list[Anomaly], list[Push]]:

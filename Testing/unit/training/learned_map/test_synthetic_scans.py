@@ -1,5 +1,7 @@
 """Synthetic scans as a whole: reproducible, labeled where they were changed, nothing outside the brain."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from conddiffusion_uad.training.learned_map.batches import SCANS, SLICES, Batche
 from conddiffusion_uad.training.learned_map.material import Material, priors
 from conddiffusion_uad.training.learned_map.scans import synthesize
 from conddiffusion_uad.training.synthetic_anomalies import draws, look_alikes
+from conddiffusion_uad.training.synthetic_anomalies.fade import Fade
 from conddiffusion_uad.training.synthetic_anomalies.place import Places
 
 
@@ -79,21 +82,23 @@ def test_anomalies_on_t1_are_plain_to_see(labels):
     for contrast in ("T1", "FLAIR"):
         scan, grid, healthy = slab_of(labels, contrast, rng)
         places = Places(healthy.tissue, grid)
-        found = [each for _ in range(30) for each in draws.draw(scan.palette, places, [], rng)[0] if not each.whole]
+        drawn = [each for _ in range(30) for each in draws.draw(scan.palette, places, [], rng)[0]]
+        found = [each for each in drawn if each.fade.field is not None]  # all but tumors
         opacities[contrast] = min(each.fade.low for each in found)
         darker = np.mean([each.value < scan.palette.gray for each in found])
         assert darker > 0.85 if contrast == "T1" else darker < 0.3
     assert opacities["FLAIR"] < 0.3 < 0.7 <= opacities["T1"]
 
 
-def test_a_tumor_counts_as_a_whole_even_where_it_is_as_bright_as_what_it_replaced(labels, monkeypatch):
-    monkeypatch.setattr(draws, "_KINDS", {"tumor": 1.0})
+@pytest.mark.parametrize(("kind", "most"), [("tumor", 4), ("large", 1)])
+def test_a_large_one_counts_wherever_it_replaced_tissue_even_if_as_bright(kind, most, labels, monkeypatch):
+    monkeypatch.setattr(draws, "_KINDS", {kind: 1.0})
     rng = np.random.default_rng(2)
     scan, grid, healthy = slab_of(labels, "FLAIR", rng)
     unchanged = 0
     for _ in range(12):
         anomalies, pushes = draws.draw(scan.palette, Places(healthy.tissue, grid), [], rng)
-        assert 1 <= len(anomalies) <= 4 and len(pushes) <= 1 and all(part.whole for part in anomalies)
+        assert 1 <= len(anomalies) <= most and len(pushes) <= 1 and all(part.whole for part in anomalies)
         image, label = scan.changed(healthy, grid, anomalies)
         for part in anomalies:
             found = part.shape.on(grid)
@@ -101,10 +106,22 @@ def test_a_tumor_counts_as_a_whole_even_where_it_is_as_bright_as_what_it_replace
                 continue
             where, share = found
             allowed = torch.isin(healthy.tissue[where].int(), torch.tensor(part.groups, dtype=torch.int32))
-            assert (label[where] >= share * allowed).all()
+            box = Lattice(*(axis[s] for axis, s in zip(grid.axes, where, strict=True)))
+            assert (label[where] >= share * allowed * (part.fade.on(box) >= 0.25)).all()
         still = (image - healthy.image).abs() < 0.05 * scan.spread
         unchanged += int((still & (label > 0.4)).sum())
     assert unchanged > 100
+
+
+def test_where_a_large_one_is_hardly_there_it_does_not_count(labels, monkeypatch):
+    monkeypatch.setattr(draws, "_KINDS", {"large": 1.0})
+    rng = np.random.default_rng(2)
+    scan, grid, healthy = slab_of(labels, "FLAIR", rng)
+    for _ in range(12):
+        (anomaly,), _ = draws.draw(scan.palette, Places(healthy.tissue, grid), [], rng)
+        faint = replace(anomaly, value=scan.palette.gray, fade=Fade(None, 0.2, 0.2), core=None, halo=None)
+        _, label = scan.changed(healthy, grid, [faint])
+        assert not label.any()
 
 
 def test_an_infiltrating_tumor_leaves_what_it_grows_through_to_be_seen(labels, monkeypatch):
