@@ -16,7 +16,7 @@ from conddiffusion_uad.training.learned_map.material import HELD_OUT_SLICES, Mat
 from conddiffusion_uad.training.learned_map.scans import Slab, synthesize
 
 SCANS, SLICES = 8, 4  # of a batch: scans, and slices of each
-_SOURCES = {"labels": 0.5, "T1 scans": 0.3, "slices": 0.13, "other scans": 0.07}
+SHARES = {"labels": 0.5, "T1 scans": 0.3, "slices": 0.13, "other scans": 0.07}  # of scans, by what they are made of
 _CONTRASTS = {"T1": 0.42, "T2": 0.29, "FLAIR": 0.24, "random": 0.05}
 _LESION, _VOXEL = 1500.0, (3.0, 100.0)  # how much an anomaly counts in a slice, and the limits of its voxels
 _UNKNOWN_CONTRAST, _UNKNOWN_PLACE = 0.06, 0.06  # shares in which the network is not told
@@ -60,7 +60,7 @@ class Batches:
 
     def _part(self, rng: np.random.Generator) -> Batch:
         """The slices of one scan, or as many single slices."""
-        shares = np.array([_SOURCES[name] for name in self._groups])
+        shares = np.array([SHARES[name] for name in self._groups])
         group = list(self._groups)[rng.choice(len(shares), p=shares / shares.sum())]
         names = self._groups[group]
         name = names[rng.integers(len(names))] if group != "slices" else names[int(rng.random() < 0.25) % len(names)]
@@ -103,7 +103,7 @@ def balanced(label: torch.Tensor) -> torch.Tensor:
     for each, sick in zip(weight[:, 0], label[:, 0].numpy() > 0, strict=True):
         parts, found = ndimage.label(sick, np.ones((3, 3)))
         if found:
-            counts = np.clip(_LESION / np.bincount(parts.ravel()), *_VOXEL)
+            counts = np.clip(_LESION / np.bincount(parts.ravel()).clip(min=1), *_VOXEL)  # all of a slice may be sick
             each[sick] = counts[parts[sick]]
     return torch.from_numpy(weight)
 
@@ -115,7 +115,7 @@ def groups(sources: Mapping[str, Inputs], contrast: str | None = None) -> dict[s
         sources: By name.
         contrast: The only one that is wanted; None for all of them. Label maps and T1 scans can show any.
     """
-    found: dict[str, list[str]] = {name: [] for name in _SOURCES}
+    found: dict[str, list[str]] = {name: [] for name in SHARES}
     for name, inputs in sources.items():
         other = inputs.kind == "scan" and (inputs.contrast != "T1" or name.startswith("p0"))
         group = "other scans" if other else "T1 scans" if inputs.kind == "scan" else inputs.kind
