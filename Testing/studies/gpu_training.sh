@@ -13,8 +13,9 @@
 # OPTION   of the training. Each of the three networks of the bundle `learned` is made by one call:
 #              gpu_training.sh 480 PACKED OUT --contrast FLAIR --start learned_flair.safetensors --cool-down-seconds 120
 #
-# Without a card it trains on the processor, so that it can be rehearsed: DEVICE, WORKERS and PYTHON can be set. With
-# TRAIN_ONLY=1 nothing is tested and measured.
+# Without a card it trains on the processor, so that it can be rehearsed: DEVICE, WORKERS and PYTHON can be set. WORKERS
+# are processes that make batches; without any (0) the card makes them itself, between its steps. With TRAIN_ONLY=1
+# nothing is tested and measured.
 set -u
 seconds=$1 packed=$2 out=$(realpath -m "$3")
 shift 3

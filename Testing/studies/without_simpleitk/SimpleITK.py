@@ -1,4 +1,4 @@
-"""Stands in for SimpleITK on a machine that has none, and to which its 50 MB may not travel.
+"""Stands in for SimpleITK on a machine that has none, and to which its 53 MB may not travel.
 
 Training on packed material imports modules that name it, and calls none of it; whoever does is told.
 """

@@ -27,7 +27,8 @@ def main() -> None:
     cool_down = None if options.cool_down is None else tuple(options.cool_down)
     settings = Settings(reconstructed=options.reconstructed, cool_down=cool_down)
     denoiser = bundle.load(options.bundle).to(options.device).model if options.reconstructed else None
-    batches = Batches(found, settings.seed, options.contrast)
+    maker = "cpu" if options.workers else options.device
+    batches = Batches(found, settings.seed, options.contrast, maker)
     training = Training(batches, settings, options.output, denoiser, options.device, options.workers)
     if not training.resume() and options.start is not None:
         training.start_from(options.start)
@@ -59,7 +60,7 @@ def _options() -> argparse.Namespace:
     add("--contrast", choices=CONTRASTS, help="the only one that is trained; all of them when not given")
     add("--threads", type=int, default=1)
     add("--device", default="cpu")
-    add("--workers", type=int, default=0, help="processes that make batches")
+    add("--workers", type=int, default=0, help="processes that make batches; without any, the device makes them")
     options = parser.parse_args()
     if options.cool_down_seconds and options.seconds == math.inf:
         parser.error("--cool-down-seconds needs --seconds")

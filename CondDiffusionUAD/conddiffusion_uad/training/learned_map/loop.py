@@ -99,7 +99,7 @@ class Training:
         folder: For the checkpoint and the learning curve; made if needed.
         denoiser: Frozen, on the device; None to train without reconstructions.
         workers: Processes that make batches beside the training, with their reconstructions but for a graphics
-            card; 0 makes them in between. The batches are the same.
+            card; 0 makes them in between, where the batches' own device is. The batches are the same.
     """
 
     def __init__(
