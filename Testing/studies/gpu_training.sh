@@ -10,8 +10,9 @@
 # OUT      gets seven files of less than 16 MiB each: every two minutes, and when it is told to stop, curve.jsonl,
 #          curve.png, learned_map.safetensors (3 MB: what a detection needs) and checkpoint.pt (15 MB), from which the
 #          training goes on when it lies in OUT at the start; train.log, tests.log and measured.log
-# OPTION   of the training. Each of the three networks of the bundle `learned` is made by one call:
-#              gpu_training.sh 480 PACKED OUT --contrast FLAIR --start learned_flair.safetensors --cool-down-seconds 120
+# OPTION   of the training. Each of the three networks of the bundle `learned` is made by a call of its own:
+#              --contrast FLAIR --start Resources/Models/learned/models/learned_flair.safetensors --seed 2 \
+#                  --cool-down-seconds 120
 #
 # Without a card it trains on the processor, so that it can be rehearsed: DEVICE, WORKERS and PYTHON can be set. WORKERS
 # are processes that make batches; without any (0) the card makes them itself, between its steps. With TRAIN_ONLY=1

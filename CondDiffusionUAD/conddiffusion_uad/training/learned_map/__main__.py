@@ -25,7 +25,7 @@ def main() -> None:
         print("left out:", ", ".join(packing.pack(found, options.pack, options.pack_bytes)) or "nothing")
         return
     cool_down = None if options.cool_down is None else tuple(options.cool_down)
-    settings = Settings(reconstructed=options.reconstructed, cool_down=cool_down)
+    settings = Settings(options.seed, reconstructed=options.reconstructed, cool_down=cool_down)
     denoiser = bundle.load(options.bundle).to(options.device).model if options.reconstructed else None
     maker = "cpu" if options.workers else options.device
     batches = Batches(found, settings.seed, options.contrast, maker)
@@ -58,6 +58,7 @@ def _options() -> argparse.Namespace:
     add("--cool-down", type=int, nargs=2, metavar=("STEP", "STEPS"), default=None)
     add("--cool-down-seconds", type=float, default=0.0, help="the last of --seconds: the rate falls to zero")
     add("--contrast", choices=CONTRASTS, help="the only one that is trained; all of them when not given")
+    add("--seed", type=int, default=Settings.seed, help="of the batches; another one for weights that tell no step")
     add("--threads", type=int, default=1)
     add("--device", default="cpu")
     add("--workers", type=int, default=0, help="processes that make batches; without any, the device makes them")
