@@ -43,15 +43,15 @@ def pack(material: Material, folder: Path, most_bytes: int = MOST_BYTES) -> list
     while waiting:
         group = min(waiting, key=lambda each: kept[each] / SHARES[each])
         name = waiting[group].pop(0)
-        if not waiting[group]:
-            del waiting[group]
         file = folder / f"{name}.npz"
         size = _written(file, vars(healthy_bank.packed(material.sources[name])))
         if size > left:
             file.unlink()
-            missing.append(name)
-        else:
-            left, kept[group] = left - size, kept[group] + size
+            missing += [name, *waiting.pop(group)]  # which are as large, or larger
+            continue
+        left, kept[group] = left - size, kept[group] + size
+        if not waiting[group]:
+            del waiting[group]
     return missing
 
 
