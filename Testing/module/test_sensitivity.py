@@ -55,7 +55,7 @@ def test_the_usual_threshold_lies_within_the_slider(app: Application) -> None:
     ("largest", "says"),
     [
         (3.7, "The largest score is 3.7; 25 % of 40 healthy scans have one as large."),
-        (9.0, "The largest score is > 4, and none of 40 healthy scans has one as large."),
+        (9.0, "The largest score is 9.0, and none of 40 healthy scans has one as large."),
     ],
 )
 def test_how_usual_the_largest_score_is(app: Application, largest: float, says: str) -> None:
@@ -86,7 +86,7 @@ def test_the_slider_promises_what_the_report_tells(desk: Desk) -> None:
     ui.minVolumeBox.value = 0.01
     assert not ui.expectedLabel.visible and ui.sensitivityLabel.text == "0.32 % flagged"
     ui.minVolumeBox.value = 90
-    assert ui.findingsLabel.text.startswith("The largest score is > 4, and none of 40 healthy scans has one as large.")
+    assert ui.findingsLabel.text.startswith("The largest score is 9.0, and none of 40 healthy scans has one as large.")
     heatmaps = [desk.ui.detectionBox.itemData(index) for index in range(2)]
     ui.detectionBox.currentIndex = 0
     desk.wait(lambda: desk.panel.findings.live is not None)

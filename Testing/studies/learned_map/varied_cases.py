@@ -1,0 +1,110 @@
+"""Healthy scans as different as real ones, to count false findings in: held-out brains, each drawn several times.
+
+A draw is the geometry, intensities and acquisition of a training's scans: deformed, shaded, noisy, in slices of up to
+7 mm, with an imperfect brain mask. Nothing sick is put in, and nothing that only looks so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from pathlib import Path
+
+import judge_cases as judged
+import numpy as np
+import torch
+from judge_cases import Case
+
+from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.protocol.job import CONTRASTS
+from conddiffusion_uad.training.data import healthy_bank, signal_equations
+from conddiffusion_uad.training.data.anatomy import TISSUES
+from conddiffusion_uad.training.data.healthy_bank import Inputs
+from conddiffusion_uad.training.data.healthy_sources import LabelSource, ScanSource
+from conddiffusion_uad.training.data.lattice import Lattice
+from conddiffusion_uad.training.data.signal_equations import Palette
+from conddiffusion_uad.training.learned_map.scans import Scan, axis
+
+_SEED = 21
+_OF_EACH = 3  # scans of a brain in a contrast, with the plain one of the judgement where there is one
+_WITHOUT_PLAIN = {("19", "T1")}
+_TRIES = 1000
+# Brightness of gray matter above ventricles, as a share of that of white matter. Where ten label maps agree on the
+# tissue, real scans of the judgement have .41 to .71 on T1, .82 and .88 on T2 and .9 to 1.3 on FLAIR in the cortex, and
+# .55 to 1.01, .66 to 1.01 and .7 to 1.26 in other gray matter.
+_CORTEX = {"T1": (0.35, 0.85), "T2": (0.6, 0.95), "FLAIR": (0.95, 1.5)}
+_DEEP = {"T1": (0.35, 1.1), "T2": (0.6, 1.15), "FLAIR": (0.65, 1.5)}
+_GRAY = ("cerebellar cortex", "thalamus", "caudate", "putamen", "hippocampus")
+
+
+def load(data: Path, kept: Path, bundle: Bundle, contrast: str) -> list[tuple[str, Case]]:
+    """Cases of a contrast by name, from a folder of kept ones or made now, without the bundle's own map."""
+    return judged.kept_or_made(kept, recipes(data, bundle, contrast))
+
+
+def brain_of(name: str) -> str:
+    """Which held-out brain a healthy case of a bundle's calibration shows, plain or varied."""
+    return name.removeprefix("healthy_").removeprefix("varied_").removeprefix("labels_").split("_")[0]
+
+
+def recipes(data: Path, bundle: Bundle, contrast: str) -> Iterator[tuple[str, Callable[[], Case]]]:
+    """Names of cases of a contrast and what makes each."""
+    brains = {name: partial(_labels, file) for name, file in judged.held_out_labels(data).items()}
+    brains |= {name: partial(_scan, file) for name, file in judged.held_out_scans(data).items()}
+    for number, (brain, prepared) in enumerate(brains.items()):
+        for draw in range(_OF_EACH - ((brain, contrast) not in _WITHOUT_PLAIN)):
+            rng = np.random.default_rng([_SEED, number, CONTRASTS.index(contrast), draw])
+            yield f"varied_{brain}_{contrast}_{draw}", partial(_made, prepared, contrast, rng, bundle)
+
+
+def _made(prepared: Callable[[], Inputs], contrast: str, rng: np.random.Generator, bundle: Bundle) -> Case:
+    volume, mask = drawn(prepared(), contrast, rng)
+    nothing = np.zeros(volume.shape, np.float16)
+    samples = judged.samples_of(volume, mask, contrast, bundle)
+    return Case("healthy", contrast, volume.astype(np.float16), mask, nothing.astype(np.int16), samples, nothing, False)
+
+
+@cache
+def _labels(file: Path) -> Inputs:
+    return healthy_bank.labels(file)
+
+
+@cache
+def _scan(file: Path) -> Inputs:
+    return healthy_bank.scan("T1", file)
+
+
+def drawn(inputs: Inputs, contrast: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A whole scan on the fine grid: float32 volume, 0 to 1, and boolean mask, both (z, y, x)."""
+    real = inputs.kind != "labels"
+    scan = Scan(_source(inputs, contrast, rng), real, rng)
+    full = Lattice(axis(2), axis(1), axis(0))
+    healthy = scan.healthy(full, [])
+    nothing = torch.zeros_like(healthy.image)
+    volume, _, mask, _ = scan.finished(healthy.image, healthy, full, healthy.image, nothing, healthy, full, rng)
+    return volume.numpy(), mask.numpy()
+
+
+def _source(inputs: Inputs, contrast: str, rng: np.random.Generator) -> LabelSource | ScanSource:
+    """The brain with intensities that scanners make; others are drawn again, whatever is found in them."""
+    for _ in range(_TRIES):
+        if inputs.kind == "labels":
+            palette = signal_equations.draw(contrast, rng)
+            if usual(palette):
+                return LabelSource(inputs, palette)
+        else:
+            source = ScanSource(inputs, contrast, rng)
+            if inputs.contrast == contrast or usual(source.palette):
+                return source
+    raise ValueError(f"no usual intensities of {contrast} in {_TRIES} draws")
+
+
+def usual(palette: Palette) -> bool:
+    """Whether gray matter is as bright as on real scans, which training exceeds for the sake of variety."""
+    low, high = _CORTEX[palette.contrast]
+    share = (palette.gray - palette.fluid) / (palette.white - palette.fluid)
+    names = list(TISSUES)
+    gray = [float(palette.tissues[names.index(name)]) for name in _GRAY if len(palette.tissues)]
+    deep = [(each - palette.fluid) / (palette.white - palette.fluid) for each in gray]
+    least, most = _DEEP[palette.contrast]
+    return low <= share <= high and all(least <= each <= most for each in deep)
