@@ -1,12 +1,14 @@
 """Healthy scans as different as real ones, to count false findings in: held-out brains, each drawn several times.
 
 A draw is the geometry, intensities and acquisition of a training's scans: deformed, shaded, noisy, in slices of up to
-7 mm, with an imperfect brain mask. Nothing sick is put in, and nothing that only looks so.
+7 mm, with an imperfect brain mask; but without what training exaggerates, shading as before its correction, another
+gamma and intensities that no scanner makes. Nothing sick is put in, and nothing that only looks so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -29,12 +31,14 @@ _SEED = 21
 _OF_EACH = 3  # scans of a brain in a contrast, with the plain one of the judgement where there is one
 _WITHOUT_PLAIN = {("19", "T1")}
 _TRIES = 1000
-# Brightness of gray matter above ventricles, as a share of that of white matter. Where ten label maps agree on the
-# tissue, real scans of the judgement have .41 to .71 on T1, .82 and .88 on T2 and .9 to 1.3 on FLAIR in the cortex, and
-# .55 to 1.01, .66 to 1.01 and .7 to 1.26 in other gray matter.
+_SHADING = 0.05  # at most, of what a detection's correction of the bias field leaves
+# Brightness above ventricles as a share of that of white matter. Where ten label maps agree on the tissue, real scans
+# of the judgement have .41 to .71 on T1, .82 and .88 on T2 and .9 to 1.3 on FLAIR in the cortex; other solid tissue is
+# between that and white matter, .2 darker or .15 brighter at most.
 _CORTEX = {"T1": (0.35, 0.85), "T2": (0.6, 0.95), "FLAIR": (0.95, 1.5)}
-_DEEP = {"T1": (0.35, 1.1), "T2": (0.6, 1.15), "FLAIR": (0.65, 1.5)}
-_GRAY = ("cerebellar cortex", "thalamus", "caudate", "putamen", "hippocampus")
+_DARKER, _BRIGHTER = 0.25, 0.15
+_NOT_SOLID = ("ventricles", "subarachnoid fluid", "choroid plexus")
+_IRON = ("pallidum",)  # darkens it
 
 
 def load(data: Path, kept: Path, bundle: Bundle, contrast: str) -> list[tuple[str, Case]]:
@@ -78,6 +82,8 @@ def drawn(inputs: Inputs, contrast: str, rng: np.random.Generator) -> tuple[np.n
     """A whole scan on the fine grid: float32 volume, 0 to 1, and boolean mask, both (z, y, x)."""
     real = inputs.kind != "labels"
     scan = Scan(_source(inputs, contrast, rng), real, rng)
+    taken = scan.acquisition
+    scan.acquisition = replace(taken, bias_strength=min(taken.bias_strength, _SHADING), gamma=1.0)
     full = Lattice(axis(2), axis(1), axis(0))
     healthy = scan.healthy(full, [])
     nothing = torch.zeros_like(healthy.image)
@@ -100,11 +106,13 @@ def _source(inputs: Inputs, contrast: str, rng: np.random.Generator) -> LabelSou
 
 
 def usual(palette: Palette) -> bool:
-    """Whether gray matter is as bright as on real scans, which training exceeds for the sake of variety."""
+    """Whether tissues are as bright as on real scans, which training exceeds for the sake of variety."""
     low, high = _CORTEX[palette.contrast]
-    share = (palette.gray - palette.fluid) / (palette.white - palette.fluid)
-    names = list(TISSUES)
-    gray = [float(palette.tissues[names.index(name)]) for name in _GRAY if len(palette.tissues)]
-    deep = [(each - palette.fluid) / (palette.white - palette.fluid) for each in gray]
-    least, most = _DEEP[palette.contrast]
-    return low <= share <= high and all(least <= each <= most for each in deep)
+    cortex = (palette.gray - palette.fluid) / (palette.white - palette.fluid)
+    solid = [
+        (float(value) - palette.fluid) / (palette.white - palette.fluid)
+        for name, value in zip(TISSUES, palette.tissues, strict=False)  # of a scan none is known
+        if name not in _NOT_SOLID + _IRON
+    ]
+    least, most = min(cortex, 1.0) - _DARKER, max(cortex, 1.0) + _BRIGHTER
+    return low <= cortex <= high and all(least <= each <= most for each in solid)
