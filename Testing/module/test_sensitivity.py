@@ -15,7 +15,7 @@ from desk import Desk
 from standin.application import Application
 from standin.qt_module import show_properties
 
-from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
+from conddiffusion_uad.protocol.expected_findings import USUAL, ExpectedFindings
 from conddiffusion_uad.protocol.job import USUAL_BUNDLE
 
 show_properties(sys.modules[__name__])
@@ -112,7 +112,7 @@ def test_the_slider_promises_what_the_report_tells(desk: Desk) -> None:
 def test_a_panel_that_opens_over_a_scan_begins_where_the_usual_model_promises_one(desk: Desk) -> None:
     ui, (expected, _) = desk.ui, desk.panel.input.expected
     assert ui.bundleBox.currentText == USUAL_BUNDLE and expected is not None
-    assert ui.sensitivitySlider.value == pytest.approx(100 * expected.threshold(1.0), abs=1)
+    assert ui.sensitivitySlider.value == pytest.approx(100 * expected.threshold(USUAL), abs=1)
     assert ui.expectedLabel.visible and "in a healthy brain" in ui.expectedLabel.text
     assert desk.panel._request()[1].healthyFlagged == pytest.approx(10 ** -(ui.sensitivitySlider.value / 100))
 
