@@ -24,7 +24,9 @@ class Acquisition:
         blur: Standard deviation of the blur in plane, pixels.
         noise: Standard deviation, as a share of the spread of intensities.
         smooth_noise: Whether resampling has smoothed the noise.
-        ghost: (axis, every which line, strength) of a moving head; None without.
+        ghost: (axis, every which line, strength) of a head that moves with its pulse or breath; None without.
+        motion: (axis, first line, pixels) of a head that nodded while the lines of k-space from there on were taken, to
+            and fro by so much; None without.
         rim: Where the brain mask ends: share of brain, and strength of a smooth error.
         rim_field: That error.
         rind: Brightness of what the mask wrongly holds around the brain; None when it holds nothing.
@@ -38,6 +40,7 @@ class Acquisition:
     noise: float
     smooth_noise: bool
     ghost: tuple[int, int, float] | None
+    motion: tuple[int, int, float] | None
     rim: tuple[float, float]
     rim_field: SmoothField
     rind: float | None
@@ -49,6 +52,7 @@ class Acquisition:
         ghost = (
             (int(rng.integers(1, 3)), int(rng.integers(2, 6)), rng.uniform(0.05, 0.35)) if rng.random() < 0.1 else None
         )
+        motion = (int(rng.integers(1, 3)), int(rng.integers(8, 40)), rng.uniform(0.4, 2.0))
         return cls(
             bias=SmoothField.draw(rng, 1, 4),
             bias_strength=rng.uniform(0.06, 0.14) if rng.random() < 0.15 else rng.uniform(0, 0.05),
@@ -57,6 +61,7 @@ class Acquisition:
             noise=rng.uniform(0, 0.015 if real else 0.035),
             smooth_noise=bool(rng.random() < 0.6),
             ghost=ghost,
+            motion=motion if rng.random() < 0.08 else None,
             rim=(rng.uniform(0.3, 0.7), rng.uniform(0.1, 0.35) if rng.random() < 0.3 else 0.0),
             rim_field=SmoothField.draw(rng, 1, 24),
             rind=rng.uniform(0, 1.8) if rng.random() < (0.1 if real else 0.2) else None,
@@ -90,13 +95,15 @@ class Acquisition:
         return share, back
 
     def acquired(self, image: torch.Tensor, lattice: Lattice, spread: float, rng: np.random.Generator) -> torch.Tensor:
-        """Thick slices, blur, ghosts and noise, on (Z, Y, X) intensities."""
+        """Thick slices, blur, ghosts, motion and noise, on (Z, Y, X) intensities."""
         matrices = self.slices(lattice)
         if matrices is not None:
             image = torch.einsum("kz,zyx->kyx", matrices[0], image)
         image = blurred(image, (0.0, self.blur, self.blur))
         if self.ghost is not None:
             image = _ghosted(image, *self.ghost)
+        if self.motion is not None:
+            image = _moved(image, *self.motion)
         noise = torch.from_numpy(rng.standard_normal(tuple(image.shape), np.float32)).to(image)
         if self.smooth_noise:
             noise = 1.8 * blurred(noise, (0.0, 0.6, 0.6))
@@ -106,9 +113,19 @@ class Acquisition:
 
 def _ghosted(image: torch.Tensor, axis: int, every: int, strength: float) -> torch.Tensor:
     """Every ``every``-th line of k-space along an axis weakened, but for those around its center."""
+    line = _lines(image, axis)
+    return filtered(image, 1 - strength * ((line % every == 0) & (line > 2)).to(image.dtype), axis)
+
+
+def _moved(image: torch.Tensor, axis: int, first: int, pixels: float) -> torch.Tensor:
+    """Lines of k-space from ``first`` on are the mean of the head's shifted to and fro: edges ring and are doubled."""
+    line = _lines(image, axis)
+    shifted = torch.cos(2 * torch.pi * line * pixels / image.shape[axis])
+    return filtered(image, torch.where(line < first, 1.0, shifted), axis)
+
+
+def _lines(image: torch.Tensor, axis: int) -> torch.Tensor:
+    """Distance of each line of k-space along an axis from its center, shaped to be multiplied with the spectrum."""
     size = image.shape[axis]
     line = torch.fft.fftfreq(size, 1 / size, device=image.device).round().long().abs()
-    factors = 1 - strength * ((line % every == 0) & (line > 2)).to(image.dtype)
-    shape = [1, 1, 1]
-    shape[axis] = size
-    return filtered(image, factors.view(shape), axis)
+    return line.view([-1 if k == axis else 1 for k in range(image.dim())])

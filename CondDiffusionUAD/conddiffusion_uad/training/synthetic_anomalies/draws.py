@@ -20,6 +20,10 @@ _KINDS = {"none": 0.08, "small": 0.44, "mixed": 0.15, "large": 0.07, "tumor": 0.
 _LEVEL = 0.5  # share of small lesions near the height of the first one, so that a slab shows several
 _SMALL_MM, _LARGE_MM, _TUMOR_MM = (1.3, 7.0), (8.0, 35.0), (12.0, 42.0)
 _INFILTRATING = 0.35  # share of tumors
+_OLD, _BESIDE_MM = (
+    0.4,
+    25.0,
+)  # share of large strokes that are old, and how far a ventricle may be to be widened by them
 _SMALL_PLACES = {"ventricles": 0.35, "cortex": 0.2, "white": 0.25, "anywhere": 0.2}
 Shapes = Sequence[tuple[torch.Tensor, tuple[float, float, float]]]  # masks of real lesions and their origins
 
@@ -53,7 +57,8 @@ def draw(
         parts, pushes = _tumor(palette, places, rng)
         found += parts
     if kind == "real" and shapes:
-        found.append(_real(palette, shapes, texture, rng))
+        anomaly, pushes = _real(palette, places, shapes, texture, rng)
+        found.append(anomaly)
     return found, pushes
 
 
@@ -81,9 +86,10 @@ def _large(palette: Palette, places: Places, texture: Texture, rng: np.random.Ge
         halo = Halo(rng.uniform(1.2, 1.9), intensity.draw(palette, rng), rng.uniform(0.2, 0.8))
     groups = ANY if rng.random() < 0.35 else SOLID
     pushes = []
-    if rng.random() < 0.5:
-        strength = rng.uniform(0.05, 0.35) * (-0.7 if core is not None and rng.random() < 0.4 else 1)
-        pushes = [Push(center, radius, strength)]
+    if core is not None and rng.random() < _OLD:
+        pushes = _shrunken(center, radius, places, rng)
+    elif rng.random() < 0.5:
+        pushes = [Push(center, radius, rng.uniform(0.05, 0.35))]
     fade = Fade.draw(center, 2 * radius, rng, _plain(palette))
     return Anomaly(shape, value, fade, texture, groups, core, halo, whole=True), pushes
 
@@ -120,12 +126,26 @@ def _tumor(palette: Palette, places: Places, rng: np.random.Generator) -> tuple[
     return found, pushes
 
 
-def _real(palette: Palette, shapes: Shapes, texture: Texture, rng: np.random.Generator) -> Anomaly:
+def _real(
+    palette: Palette, places: Places, shapes: Shapes, texture: Texture, rng: np.random.Generator
+) -> tuple[Anomaly, list[Push]]:
     sizes = np.array([float(mask.sum()) ** -0.5 for mask, _ in shapes])  # the many strokes are the large ones
     mask, origin = shapes[rng.choice(len(shapes), p=sizes / sizes.sum())]
     shape = RealShape(mask, origin, bool(rng.random() < 0.5), rng.uniform(-6, 6, 3))
     fade = Fade.draw(np.zeros(3), 100.0, rng, _plain(palette))
-    return Anomaly(shape, intensity.draw(palette, rng), fade, texture, SOLID)
+    radius = float(3 * mask.sum() / (4 * np.pi)) ** (1 / 3)
+    old = radius > _LARGE_MM[0] and rng.random() < _OLD
+    pushes = _shrunken(shape.middle, radius, places, rng) if old else []
+    return Anomaly(shape, intensity.draw(palette, rng), fade, texture, SOLID), pushes
+
+
+def _shrunken(center: np.ndarray, radius: float, places: Places, rng: np.random.Generator) -> list[Push]:
+    """Atrophy beside an old stroke: tissue is drawn to it, and the ventricle nearby is wide."""
+    pushes = [Push(center, radius, rng.uniform(-0.25, -0.03))]
+    ventricle = places.nearest("inside ventricles", center)
+    if ventricle is not None and np.linalg.norm(ventricle - center) < radius + _BESIDE_MM:
+        pushes.append(Push(ventricle, rng.uniform(8, 18), rng.uniform(0.15, 0.4)))
+    return pushes
 
 
 def _plain(palette: Palette) -> bool:

@@ -19,11 +19,13 @@ from conddiffusion_uad.training.synthetic_anomalies.shape import Blob
 _WIDENED = (  # place, share of the scans, radius in mm, strength of one to three pushes
     ("inside ventricles", 0.4, (6.0, 22.0), (-0.15, 0.4)),
     ("fluid", 0.25, (5.0, 12.0), (-0.1, 0.35)),
+    ("insula", 0.2, (5.0, 12.0), (-0.1, 0.4)),
 )
+_PULSATING = 0.1  # share of scans in which a vessel leaves copies of itself along the phase axis
 
 
 def draw(palette: Palette, places: Places, rng: np.random.Generator) -> list[Anomaly]:
-    """Choroid plexus, perivascular spaces, flow in fluid, venous sinuses: each in a share of the scans."""
+    """Choroid plexus, perivascular spaces, flow in fluid, sinuses, pulsation: each in a share of the scans."""
     low, high = sorted((palette.fluid, max(palette.gray, palette.white)))
     span = max(high - low, 1e-3)
     found: list[Anomaly] = []
@@ -35,7 +37,8 @@ def draw(palette: Palette, places: Places, rng: np.random.Generator) -> list[Ano
     if rng.random() < 0.4:
         found += [_perivascular(palette, places, rng) for _ in range(rng.integers(2, 16))]
     if places.has("fluid") and rng.random() < 0.4:
-        kind = "inside ventricles" if places.has("inside ventricles") and rng.random() < 0.4 else "fluid"
+        kinds = [name for name in ("inside ventricles", "insula", "fluid", "fluid") if places.has(name)]
+        kind = kinds[rng.integers(len(kinds))]
         found += [
             _patch(kind, (1.5, 6.0), rng.uniform(low, high + 0.4 * span), (FLUID, VENTRICLE), places, rng)
             for _ in range(rng.integers(1, 6))
@@ -45,6 +48,8 @@ def draw(palette: Palette, places: Places, rng: np.random.Generator) -> list[Ano
             _patch("sinuses", (1.5, 5.0), rng.uniform(low, high + 0.5 * span), ANY, places, rng)
             for _ in range(rng.integers(1, 4))
         ]
+    if places.has("fluid") and rng.random() < _PULSATING:
+        found += _pulsating(palette, places, rng)
     return found
 
 
@@ -72,6 +77,20 @@ def _perivascular(palette: Palette, places: Places, rng: np.random.Generator) ->
     shape = replace(shape, axes=rotation * np.array([0.35, 1.4, 1.4]), lobes=(np.zeros((1, 3)), np.ones(1)))
     fade = replace(Fade.draw(center, 4.0, rng), low=0.6, high=rng.uniform(0.3, 0.8))
     return Anomaly(shape, palette.fluid, fade, None, (WHITE, DEEP, GRAY), counts=False)
+
+
+def _pulsating(palette: Palette, places: Places, rng: np.random.Generator) -> list[Anomaly]:
+    """Faint copies of a pulsating vessel, bright and dark in turn, in a row along y or x."""
+    vessel, radius, step = places.draw("fluid", rng), rng.uniform(1.2, 3.5), rng.uniform(10, 35)
+    along = np.array([0.0, 1.0, 0.0] if rng.random() < 0.5 else [0.0, 0.0, 1.0])
+    sign = rng.choice([-1.0, 1.0])
+    copies = []
+    for number in (-3, -2, -1, 1, 2, 3):
+        opacity = rng.uniform(0.08, 0.25) / abs(number) ** 0.5
+        value = palette.gray + sign * (-1) ** number * rng.uniform(0.4, 1.0) * abs(palette.gray - palette.fluid)
+        shape = Blob.draw(vessel + number * step * along, radius, rng, stretch=0.3)
+        copies.append(Anomaly(shape, float(value), Fade(None, opacity, opacity), None, ANY, counts=False))
+    return copies
 
 
 def rimmed(image: torch.Tensor, healthy: Sampled, palette: Palette, rng: np.random.Generator) -> torch.Tensor:

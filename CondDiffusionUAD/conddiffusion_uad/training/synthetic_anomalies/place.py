@@ -32,6 +32,7 @@ class Places:
             "white": white,
             "anywhere": solid,
             "fluid": groups == FLUID,
+            "insula": (groups == FLUID) & self._insula(),
             "inside ventricles": groups == VENTRICLE,
             "sinuses": (groups > 0) & _near(groups == 0) & self._beside_sinuses(),
         }
@@ -41,6 +42,18 @@ class Places:
         """The mid-line, and the back of the brain below: where the sagittal and the transverse sinuses run."""
         z, y, x = np.meshgrid(*self._axes, indexing="ij")
         return (np.abs(x) < 8) | ((z < 5) & (y > 40))
+
+    def _insula(self) -> np.ndarray:
+        """Around the Sylvian fissures."""
+        z, y, x = np.meshgrid(*self._axes, indexing="ij")
+        return (np.abs(np.abs(x) - 38) < 10) & (np.abs(y) < 25) & (np.abs(z - 2) < 16)
+
+    def nearest(self, name: str, point: np.ndarray) -> np.ndarray | None:
+        """The place of a kind nearest to a point, both mm (z, y, x); None when there is none."""
+        if not self.has(name):
+            return None
+        found = np.stack([axis[i] for axis, i in zip(self._axes, self._found[name].T, strict=True)], 1)
+        return found[np.square(found - point).sum(1).argmin()]
 
     def has(self, name: str) -> bool:
         """Whether there is such a place."""

@@ -90,6 +90,12 @@ class RealShape:
     shift: np.ndarray
     edge: tuple[float, float, float] = (0.4, 0.8, 0.8)
 
+    @property
+    def middle(self) -> np.ndarray:
+        """Center of mass, mm (z, y, x)."""
+        found = self.mask.nonzero().double().mean(0).numpy() + self.origin
+        return found * [1, 1, -1 if self.flipped else 1] + self.shift
+
     def on(self, lattice: Lattice, grown: float = 1.0) -> tuple[tuple[slice, slice, slice], torch.Tensor] | None:
         """As :meth:`Blob.on`; ``grown`` above 1 is not known of a real shape and below 1 gives nothing."""
         if grown != 1.0:

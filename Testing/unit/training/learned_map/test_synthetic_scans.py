@@ -7,7 +7,7 @@ import pytest
 import torch
 from made_up_head import head, slices_of_heads
 
-from conddiffusion_uad.training.data import signal_equations
+from conddiffusion_uad.training.data import acquisition, signal_equations
 from conddiffusion_uad.training.data.acquisition import Acquisition
 from conddiffusion_uad.training.data.healthy_sources import VENTRICLE, LabelSource
 from conddiffusion_uad.training.data.lattice import Lattice, SmoothField, blurred
@@ -153,6 +153,37 @@ def test_wide_ventricles_and_sulci_are_healthy(labels, monkeypatch):
     assert not with_it.label.any() and not torch.equal(with_it.volume, made(labels, 3, "T2").volume)
 
 
+@pytest.mark.parametrize("kind", ["large", "real"])
+def test_tissue_is_drawn_to_an_old_stroke_and_a_ventricle_beside_it_is_wide(kind, labels, monkeypatch):
+    monkeypatch.setattr(draws, "_KINDS", {kind: 1.0})
+    monkeypatch.setattr(draws, "_OLD", 1.0)
+    rng = np.random.default_rng(2)
+    scan, grid, healthy = slab_of(labels, "T2", rng)
+    places = Places(healthy.tissue, grid)
+
+    def ventricle(pushes):
+        return int((scan.healthy(grid, pushes).tissue == VENTRICLE).sum())
+
+    stroke = [(torch.ones(30, 30, 30, dtype=torch.uint8), (-10.0, 0.0, 25.0))]  # beside the ventricle
+    drawn = [draws.draw(scan.palette, places, stroke, rng)[1] for _ in range(20)]
+    old = [pushes for pushes in drawn if any(push.strength < 0 for push in pushes)]
+    assert len(old) > 3
+    beside = [pushes for pushes in old if len(pushes) == 2]
+    assert beside and all(shrunken.strength < 0 < wide.strength for shrunken, wide in beside)
+    sizes = np.array([[ventricle(pushes), ventricle(pushes[:1])] for pushes in beside])
+    assert (sizes[:, 0] > sizes[:, 1]).all() and sizes[:, 0].mean() > ventricle([])
+
+
+def test_a_pulsating_vessel_repeats_itself_faintly_in_a_row(labels):
+    rng = np.random.default_rng(3)
+    scan, grid, healthy = slab_of(labels, "FLAIR", rng)
+    copies = look_alikes._pulsating(scan.palette, Places(healthy.tissue, grid), rng)
+    steps = np.diff([copy.shape.center for copy in copies], axis=0)
+    assert (np.count_nonzero(steps, axis=1) == 1).all(), "along one axis"
+    assert not any(copy.counts for copy in copies) and max(copy.fade.high for copy in copies) <= 0.25
+    assert {np.sign(copy.value - scan.palette.gray) for copy in copies} == {-1, 1}
+
+
 def test_look_alikes_are_not_labeled(labels, monkeypatch):
     monkeypatch.setattr(draws, "_KINDS", {"none": 1.0})
     monkeypatch.setattr(look_alikes, "draw", _all_look_alikes(look_alikes.draw))
@@ -185,6 +216,18 @@ def test_thick_slices_keep_the_mean_and_blur_through_plane():
     single = torch.zeros(len(z))
     single[5] = 1
     assert 0.2 < float((back @ share @ single).max()) < 0.6
+
+
+def test_motion_doubles_edges_along_its_axis_and_keeps_the_mean():
+    image = torch.zeros(1, 64, 64)
+    image[:, 20:44, 20:44] = 1
+    moved = acquisition._moved(image, 1, 6, 1.5)
+    assert float(moved.mean()) == pytest.approx(float(image.mean()), abs=1e-5)
+    assert (moved - image)[0, :, 32].abs().max() > 0.1, "across y"
+    assert torch.allclose(moved[0, 32, 20:44], moved[0, 32, 20].expand(24), atol=1e-5), "not across x"
+    assert torch.allclose(acquisition._moved(image, 1, 6, 0.0), image, atol=1e-5)
+    drawn = [Acquisition.draw(np.random.default_rng(seed), real=True).motion for seed in range(200)]
+    assert 3 < sum(each is not None for each in drawn) < 40
 
 
 def test_smooth_fields_have_about_unit_variance_and_do_not_depend_on_the_lattice():

@@ -1,5 +1,7 @@
 """Outlines, places, opacity and intensities of anomalies."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -59,6 +61,8 @@ def test_a_real_shape_lies_where_it_did_and_flips_about_the_mid_plane():
         found[where] = share
         middle = (found[..., None] * lattice().points().permute(1, 2, 3, 0)).sum((0, 1, 2)) / found.sum()
         assert middle.tolist() == pytest.approx([0.0, 0.0, x]) and float(found.sum()) == 27
+        moved = replace(shape, shift=np.array([1.0, 2.0, 3.0]))
+        assert moved.middle.tolist() == pytest.approx([1.0, 2.0, x + 3])
 
 
 def test_opacity_stays_within_its_limits():
@@ -103,6 +107,18 @@ def test_places_are_where_they_say():
         assert {int(tissue[tuple(i)]) for i in indices} == wanted
     beside = np.array([places.draw("ventricles", rng) for _ in range(60)])
     assert np.abs(beside - 38).max() <= 4 * 1.5 + 4, "within a voxel of the ventricle"
+    assert places.nearest("inside ventricles", np.array([0.0, 39.0, 80.0])).tolist() == [36, 40, 40]
+    nowhere = Places(torch.zeros_like(tissue), grid)
+    assert not nowhere.has("insula") and nowhere.nearest("insula", np.zeros(3)) is None
+
+
+def test_the_insula_has_fluid_beside_it_and_is_on_both_sides():
+    axis = torch.arange(-76, 80, 4.0)
+    tissue = torch.full((len(axis),) * 3, FLUID, dtype=torch.uint8)
+    places, rng = Places(tissue, Lattice(axis, axis, axis)), np.random.default_rng(0)
+    found = np.array([places.draw("insula", rng) for _ in range(60)])
+    assert np.abs(np.abs(found[:, 2]) - 38).max() <= 12 and {-1.0, 1.0} == set(np.sign(found[:, 2]))
+    assert np.abs(found[:, 1]).max() <= 27 and np.abs(found[:, 0] - 2).max() <= 18
 
 
 def test_an_unknown_contrast_has_no_rule():
