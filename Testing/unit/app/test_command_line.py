@@ -248,6 +248,17 @@ def test_what_a_bundle_promises_is_shown(
     assert f"findings   {told}\n" in capsys.readouterr().out
 
 
+def test_a_bound_that_a_bundle_cannot_give_is_refused(
+    small_bundle: Path, scan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(small_bundle, tmp_path / "counted"))
+    bundles.save_expected(folder, {"T1": ExpectedFindings((1.0, 2.0), (4.0, 0.2), 18, 0.05, (3.5,), 6)})
+    arguments = ["detect", scan_file, "--output", tmp_path / "out", "--bundle", folder, "--contrast", "T1", "--bounded"]
+    assert cli.main([*map(str, arguments), "--expected-findings", "1"]) == EXIT_BAD_INPUT
+    told = capsys.readouterr().err
+    assert "--expected-findings cannot be 1: 18 healthy scans of 6 brains are too few" in told and "--bounded" in told
+
+
 def test_the_unforeseen_is_told_in_one_sentence_and_logged(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
