@@ -80,7 +80,7 @@ def main() -> None:
         healthy = {name: (maps[name], case.mask) for name, case in kept if case.contrast == contrast}
         calibration = Calibration.measure([[found[mask]] for found, mask in healthy.values()])
         scores = {name: calibration.score(*each) for name, each in healthy.items()}
-        varied = varied_cases.load(options.data, options.cache, denoiser, contrast)
+        varied = varied_cases.load(options.data, options.cache, denoiser, contrast, options.of_each)
         scores |= {name: calibration.score(map_of(bundle, case), case.mask) for name, case in varied}
         calibrations[contrast] = calibration
         expected[contrast], told[contrast] = counted(scores)
@@ -107,6 +107,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--denoiser", default="residual", help="bundle whose denoiser reconstructs")
     parser.add_argument("--license", type=Path, help="of what it was trained on (default: the denoiser's)")
     parser.add_argument("--only-tried", nargs="*", default=[], metavar="PART", help="of the names of healthy cases")
+    parser.add_argument("--of-each", type=int, default=3, metavar="N", help="scans of each brain that are counted in")
     parser.add_argument("--output", type=Path, required=True)
     return parser.parse_args()
 

@@ -28,7 +28,6 @@ from conddiffusion_uad.training.data.signal_equations import Palette
 from conddiffusion_uad.training.learned_map.scans import Scan, axis
 
 _SEED = 21
-_OF_EACH = 3  # scans of a brain in a contrast, with the plain one of the judgement where there is one
 _WITHOUT_PLAIN = {("19", "T1")}
 _TRIES = 1000
 _SHADING = 0.05  # at most, of what a detection's correction of the bias field leaves
@@ -41,9 +40,13 @@ _NOT_SOLID = ("ventricles", "subarachnoid fluid", "choroid plexus")
 _IRON = ("pallidum",)  # darkens it
 
 
-def load(data: Path, kept: Path, bundle: Bundle, contrast: str) -> list[tuple[str, Case]]:
-    """Cases of a contrast by name, from a folder of kept ones or made now, without the bundle's own map."""
-    return judged.kept_or_made(kept, recipes(data, bundle, contrast))
+def load(data: Path, kept: Path, bundle: Bundle, contrast: str, of_each: int) -> list[tuple[str, Case]]:
+    """Cases of a contrast by name, from a folder of kept ones or made now, without the bundle's own map.
+
+    Args:
+        of_each: Scans of each brain, with the plain one of the judgement where there is one.
+    """
+    return judged.kept_or_made(kept, recipes(data, bundle, contrast, of_each))
 
 
 def brain_of(name: str) -> str:
@@ -51,12 +54,12 @@ def brain_of(name: str) -> str:
     return name.removeprefix("healthy_").removeprefix("varied_").removeprefix("labels_").split("_")[0]
 
 
-def recipes(data: Path, bundle: Bundle, contrast: str) -> Iterator[tuple[str, Callable[[], Case]]]:
-    """Names of cases of a contrast and what makes each."""
+def recipes(data: Path, bundle: Bundle, contrast: str, of_each: int) -> Iterator[tuple[str, Callable[[], Case]]]:
+    """Names of cases of a contrast and what makes each; see :func:`load`."""
     brains = {name: partial(_labels, file) for name, file in judged.held_out_labels(data).items()}
     brains |= {name: partial(_scan, file) for name, file in judged.held_out_scans(data).items()}
     for number, (brain, prepared) in enumerate(brains.items()):
-        for draw in range(_OF_EACH - ((brain, contrast) not in _WITHOUT_PLAIN)):
+        for draw in range(of_each - ((brain, contrast) not in _WITHOUT_PLAIN)):
             rng = np.random.default_rng([_SEED, number, CONTRASTS.index(contrast), draw])
             yield f"varied_{brain}_{contrast}_{draw}", partial(_made, prepared, contrast, rng, bundle)
 
