@@ -1,8 +1,9 @@
 """Healthy scans as different as real ones, to count false findings in: held-out brains, each drawn several times.
 
 A draw is the geometry, intensities and acquisition of a training's scans: deformed, shaded, noisy, in slices of up to
-7 mm, with an imperfect brain mask; but without what training exaggerates, shading as before its correction, another
-gamma and intensities that no scanner makes. Nothing sick is put in, and nothing that only looks so.
+7 mm, with an imperfect brain mask; but without what training exaggerates: shading as before its correction, places as
+before the registration, another gamma and intensities that no scanner makes. Nothing sick is put in, and nothing that
+only looks so.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.protocol.job import CONTRASTS
 from conddiffusion_uad.training.data import healthy_bank, signal_equations
 from conddiffusion_uad.training.data.anatomy import TISSUES
+from conddiffusion_uad.training.data.geometry import Geometry
 from conddiffusion_uad.training.data.healthy_bank import Inputs
 from conddiffusion_uad.training.data.healthy_sources import LabelSource, ScanSource
 from conddiffusion_uad.training.data.lattice import Lattice
@@ -85,13 +87,19 @@ def drawn(inputs: Inputs, contrast: str, rng: np.random.Generator) -> tuple[np.n
     """A whole scan on the fine grid: float32 volume, 0 to 1, and boolean mask, both (z, y, x)."""
     real = inputs.kind != "labels"
     scan = Scan(_source(inputs, contrast, rng), real, rng)
-    taken = scan.acquisition
-    scan.acquisition = replace(taken, bias_strength=min(taken.bias_strength, _SHADING), gamma=1.0)
+    scan.acquisition = replace(scan.acquisition, bias_strength=min(scan.acquisition.bias_strength, _SHADING), gamma=1.0)
+    scan.geometry = _registered(scan.geometry)
     full = Lattice(axis(2), axis(1), axis(0))
     healthy = scan.healthy(full, [])
     nothing = torch.zeros_like(healthy.image)
     volume, _, mask, _ = scan.finished(healthy.image, healthy, full, healthy.image, nothing, healthy, full, rng)
     return volume.numpy(), mask.numpy()
+
+
+def _registered(geometry: Geometry) -> Geometry:
+    """The same shape, but turned, scaled and shifted only half as far, so that the brain is within the grid."""
+    mirrored = torch.diag(geometry.matrix.diagonal().sign())
+    return replace(geometry, matrix=(geometry.matrix + mirrored) / 2, shift=geometry.shift / 2)
 
 
 def _source(inputs: Inputs, contrast: str, rng: np.random.Generator) -> LabelSource | ScanSource:
