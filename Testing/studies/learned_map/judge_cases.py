@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,11 +60,14 @@ class Case:
 
 def load(data: Path, cache: Path, bundle: Bundle, wanted: str = "") -> list[tuple[str, Case]]:
     """All cases by name, from the cache or made now; only those whose names begin with a text."""
+    return kept_or_made(cache, ((name, made) for name, made in _recipes(data, bundle) if name.startswith(wanted)))
+
+
+def kept_or_made(cache: Path, recipes: Iterable[tuple[str, Callable[[], Case]]]) -> list[tuple[str, Case]]:
+    """Cases by name, from the cache or made now by what makes each."""
     cache.mkdir(parents=True, exist_ok=True)
     cases = []
-    for name, made in _recipes(data, bundle):
-        if not name.startswith(wanted):
-            continue
+    for name, made in recipes:
         file = cache / f"{name}.npz"
         if not file.is_file():
             case = made()
@@ -77,7 +80,7 @@ def load(data: Path, cache: Path, bundle: Bundle, wanted: str = "") -> list[tupl
     return cases
 
 
-def _recipes(data: Path, bundle: Bundle) -> Iterator[tuple[str, object]]:
+def _recipes(data: Path, bundle: Bundle) -> Iterator[tuple[str, Callable[[], Case]]]:
     """Names of cases and what makes each."""
     val = data / "val"
     for folder in ("mslub_07", "tcga_du_7294"):
@@ -104,15 +107,12 @@ def _recipes(data: Path, bundle: Bundle) -> Iterator[tuple[str, object]]:
         yield f"{kind}_ixi_t2", lambda w=lesions: _slices(data / "train" / "ixi_t2_slices", "T2", w, bundle)
 
 
-def _further_healthy(data: Path, bundle: Bundle) -> Iterator[tuple[str, object]]:
+def _further_healthy(data: Path, bundle: Bundle) -> Iterator[tuple[str, Callable[[], Case]]]:
     """Whole healthy scans that nothing was trained on, for a promise about the findings in such scans."""
-    train, val = data / "train", data / "val"
-    labels = {k: train / "labels_synthseg" / f"training_seg_{k}.nii.gz" for k in ("18", "19", "20")}
-    labels["b5"] = train / "labels_synthsr" / "brain5_labels.nii.gz"
-    scans = {f"IXI{k}": next((train / "ixi_t1_2mm").glob(f"IXI{k}*")) for k in ("048", "049")}
+    labels, scans = held_out_labels(data), held_out_scans(data)
     for name, file in scans.items():
         yield f"healthy_{name}", lambda f=file: _real("healthy", "T1", f, None, bundle)
-    scans |= {k: val / "healthy" / "oasis_t1" / f"{k}_t1.nii.gz" for k in ("1005", "1122")}
+    scans |= {k: data / "val" / "healthy" / "oasis_t1" / f"{k}_t1.nii.gz" for k in ("1005", "1122")}
     known = {("18", "T2"), ("20", "T2"), ("19", "FLAIR"), ("19", "T1")}
     for contrast in ("T1", "T2", "FLAIR"):
         for name, file in labels.items():
@@ -121,6 +121,18 @@ def _further_healthy(data: Path, bundle: Bundle) -> Iterator[tuple[str, object]]
                 yield f"healthy_labels_{name}_{contrast}", made
         for number, (name, file) in enumerate(scans.items() if contrast != "T1" else ()):
             yield f"healthy_{name}_as_{contrast}", lambda f=file, c=contrast, n=number: _remapped(f, c, n, bundle)
+
+
+def held_out_labels(data: Path) -> dict[str, Path]:
+    """Label maps that nothing was trained on, by the names of their brains."""
+    train = data / "train"
+    found = {k: train / "labels_synthseg" / f"training_seg_{k}.nii.gz" for k in ("18", "19", "20")}
+    return found | {"b5": train / "labels_synthsr" / "brain5_labels.nii.gz"}
+
+
+def held_out_scans(data: Path) -> dict[str, Path]:
+    """Scans of T1 that nothing was trained on and whose license a bundle carries, by the names of their brains."""
+    return {f"IXI{k}": next((data / "train" / "ixi_t1_2mm").glob(f"IXI{k}*")) for k in ("048", "049")}
 
 
 def _remapped(scan: Path, contrast: str, number: int, bundle: Bundle) -> Case:
@@ -228,10 +240,15 @@ def _case(group: str, contrast: str, volume, mask, lesions, bundle: Bundle, sing
     parts = [residual(*(a[None] for a in abc))[0] for abc in zip(coarse, mean, inside, strict=True)]
     heat = np.stack(parts) if single else residual(coarse, mean, inside)
     heat = heat.repeat(2, 1).repeat(2, 2) * mask
-    known = restore(bundle, brain, contrast, timesteps=RESTORE.timesteps)
-    samples = np.clip(known.samples, 0, 1).astype(np.float16)
+    samples = samples_of(volume, mask, contrast, bundle)
     small = (volume.astype(np.float16), mask, lesions.astype(np.int16), samples, heat.astype(np.float16))
     return Case(group, contrast, *small, single)
+
+
+def samples_of(volume: np.ndarray, mask: np.ndarray, contrast: str, bundle: Bundle) -> np.ndarray:
+    """Reconstructions as the training makes them, float16 (samples, z, y / 2, x / 2)."""
+    known = restore(bundle, Volume(*halved_scan(volume, mask)), contrast, timesteps=RESTORE.timesteps)
+    return np.clip(known.samples, 0, 1).astype(np.float16)
 
 
 def halved_scan(volume: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

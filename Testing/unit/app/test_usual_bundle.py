@@ -16,6 +16,7 @@ from conddiffusion_uad.app import cli, readiness
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.evaluation.settings import Settings
 from conddiffusion_uad.io.resources import resources
+from conddiffusion_uad.protocol.expected_findings import USUAL
 from conddiffusion_uad.protocol.failures import EXIT_DONE
 from conddiffusion_uad.protocol.job import USUAL_BUNDLE, DetectionJob
 
@@ -43,7 +44,7 @@ def test_the_lesion_of_the_sample_is_found(
     assert process.returncode == EXIT_DONE, stderr.decode()
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["bundle"] == {"name": name, "sha256": bundles.digest(bundles.locate(name))}
-    promised = bundles.load(name).expected["T2"].threshold(1.0)
+    promised = bundles.load(name).expected["T2"].threshold(USUAL)
     assert report["parameters"]["threshold"] == pytest.approx(promised)
     numbers = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "segmentation.nii.gz")))
     lesion = shrunk("synthetic_T2_brain_truth") > 0.5

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.expected_findings import counts, levels, promised
 from conddiffusion_uad.method.anomaly_map.learned import LearnedWeights
+from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
 from conddiffusion_uad.protocol.failures import BundleFailure
 from conddiffusion_uad.training.data.healthy_bank import FINE
 from conddiffusion_uad.training.recipe import SHIPPED
@@ -79,23 +80,27 @@ def test_a_case_is_shown_as_a_detection_shows_a_scan(made):
         assert np.array_equal(again, found), contrast
 
 
-def test_each_scan_is_tried_with_what_the_others_say():
-    """Scans with a spot of score 3 and one with twelve of score 5: only that one breaks the promise.
+def test_each_brain_is_tried_with_what_the_others_say():
+    """Two scans each of brains with a spot of score 3, and of one with twelve of score 5: only that breaks the promise.
 
-    There are so many that a promise of half a finding bears the one that none of the others foretells.
+    There are so many that a promise of half a finding bears the one brain that none of the others foretells.
     """
-    scores = [np.zeros((8, 60, 60), np.float32) for _ in range(26)]
-    rng = np.random.default_rng(0)
-    for number, score in enumerate(scores):
-        score += 0.5 + 0.1 * rng.random(score.shape, np.float32)
+    scores, rng = {}, np.random.default_rng(0)
+    for number in range(52):
+        score = 0.5 + 0.1 * rng.random((8, 60, 60), np.float32)
         score[0, 0, 0] = 6  # too small for a finding
-        for k in range(12 if number == 3 else 1):
+        sick = number // 2 == 3
+        for k in range(12 if sick else 1):
             y, x = 4 + 14 * (k // 4), 4 + 14 * (k % 4)
-            score[1:7, y : y + 6, x : x + 6] = 5 if number == 3 else 3
-    thresholds = levels(scores)
-    told = make_bundle.tried(scores, thresholds, counts(scores, thresholds, VOXEL_ML, make_bundle.LEAST_ML))
-    assert told["made for 1"][3] == 12 and max(told["made for 1"][:3]) <= 1
-    assert told["threshold"] > 3 and told["ml"][:3] == [0, 0, 0]
+            score[1:7, y : y + 6, x : x + 6] = 5 if sick else 3
+        name = "healthy_labels_{}_T2" if number % 2 else "varied_{}_T2_0"
+        scores[name.format(100 + number // 2)] = score
+    expected, told = make_bundle.counted(scores)
+    assert (expected.scans, expected.brains) == (52, 26) and told["scans"] == list(scores)
+    assert told["made for 1"][6:8] == [12, 12] and max(told["made for 1"][:6]) <= 1
+    assert set(told["made for 0.1"][:6]) == {None}, "with the sick brain among the others it cannot be promised"
+    assert told["threshold"] > 3 and told["ml"][:6] == [0] * 6
+    assert expected.at(told["threshold"], bounded=True) == told["bound"]
 
 
 def test_scans_that_are_only_tried_are_judged_by_the_thresholds_of_the_others():
@@ -112,3 +117,6 @@ def test_scans_that_are_only_tried_are_judged_by_the_thresholds_of_the_others():
     expected = promised(thresholds, counted, make_bundle.LEAST_ML)
     found = make_bundle.made([with_spots(5), with_spots(0)], expected)
     assert found["made in others for 1"] == [5, 0] and found["made in others for 0.5"] == [0, 0]
+    few = ExpectedFindings((0.5, 4.0), (2.0, 0.5), 3)
+    promises = {"made in others for 0.5", "made in others for 1", "made in others for 3"}
+    assert set(make_bundle.made([with_spots(5)], few)) == promises, "so few cannot promise less"
