@@ -10,15 +10,17 @@ import draw_curves
 import fill_card
 import intervals
 import kept_lines
+import make_bundle
 import numpy as np
 import pytest
 import smallest_lesion
+import synthetic_evaluation
 from judge_cases import Case
 from judge_figures import SINGLE, VOXEL_ML
-from make_bundle import LEAST_ML
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.expected_findings import measure
+from conddiffusion_uad.evaluation.reporting.summary import summarize
 from conddiffusion_uad.method.calibration import Calibration
 from conddiffusion_uad.training.data.healthy_bank import FINE
 
@@ -66,7 +68,9 @@ def bundle_of(threshold: float) -> SimpleNamespace:
     calibration = Calibration(scores, scores, 1)
     healthy = np.zeros((20, 20, 20), np.float32)
     healthy[2:8, 2:8, 2:8] = threshold
-    return SimpleNamespace(calibration={"T2": calibration}, expected={"T2": measure([healthy], VOXEL_ML, LEAST_ML)})
+    return SimpleNamespace(
+        calibration={"T2": calibration}, expected={"T2": measure([healthy], VOXEL_ML, make_bundle.LEAST_ML)}
+    )
 
 
 def test_lesions_are_found_by_findings_that_touch_them():
@@ -154,3 +158,24 @@ def test_a_card_is_filled_with_what_was_measured_last(tmp_path, monkeypatch):
     fill_card.main()
     text = card.read_text()
     assert "| implanted, T1 | 1 | .4 | .1 |" in text and "\nB\n" in text
+
+
+def test_what_the_calibration_counted_becomes_a_table(tmp_path):
+    of = {f"made for {asked:g}": [0, 2] for asked in make_bundle.ASKED}
+    of |= {
+        "scans": ["healthy_labels_18_T2", "healthy_IXI048_as_T2"],
+        "threshold": 2.653,
+        "bound": 5.0,
+        "ml": [3.74, 0.0],
+    }
+    of |= {"others": ["healthy_1005_as_T2"], "made in others for 1": [4]}
+    (tmp_path / "promise.json").write_text(fill_card.json.dumps({"T2": of}))
+    told = fill_card.calibration(tmp_path / "promise.json").splitlines()[-1]
+    assert told == "| T2 | labels 18, IXI048 | 0 2 | 0 2 | 0 2 | 2.65 | 5 | 3.74 0 | 1005 | 4 |"
+
+
+def test_the_card_tells_of_strokes_and_of_healthy_scans_of_an_evaluation(tmp_path):
+    records, counts = synthetic_evaluation.evaluation(patients=6)
+    summary = summarize(records, lambda identifier, method: counts[identifier, method])
+    (tmp_path / "summary.json").write_text(fill_card.json.dumps(summary))
+    assert "Best baseline" in (told := fill_card.strokes(tmp_path)) and "Findings per scan" in told
