@@ -38,7 +38,7 @@ _LEFT_OUT = ("healthy", "stroke")  # strokes are evaluated as a detection does i
 _NEIGHBORS = np.ones((3, 3, 3))
 _SHOWN = slice(SINGLE - 1, SINGLE + 2)  # slices of the fine grid that a thin volume fills
 _PLAIN = ("Dice", "best Dice"), ("false findings", "false ml")
-_HEADS = ("", "scans", "AP", "AP of rank", "best of the others", *_PLAIN[0], *SIZES, *_PLAIN[1])
+_HEADS = ("", "scans", "AP", "AP of rank", "best other plain map", "residual", *_PLAIN[0], *SIZES, *_PLAIN[1])
 
 
 def main() -> None:
@@ -147,12 +147,12 @@ def row(name: str, lines: Sequence[Line]) -> Sequence[str]:
 
     known = set.intersection(*(set(line["AP"]) for line in lines))
     precision = {key: [line["AP"][key] for line in lines] for key in sorted(known)}
-    best = max(known - {"model", "rank"}, key=lambda key: sum(precision[key]))
+    best = max(known - {"model", "rank", "residual"}, key=lambda key: sum(precision[key]))
     hits = [[hit for line in lines for ml, hit in line["lesions"] if low <= ml < high] for low, high in SIZES.values()]
     at_threshold, false = ([mean(line[key] for line in lines) for key in keys] for keys in _PLAIN)
     return (
         *(name, str(len(lines)), mean(precision["model"]), mean(precision["rank"])),
-        f"{mean(precision[best])} {best}",
+        *(f"{mean(precision[best])} {best}", mean(precision["residual"])),
         *at_threshold,
         *(intervals.share(sum(each), len(each)) for each in hits),
         *false,

@@ -115,7 +115,8 @@ def test_a_table_has_a_row_a_group_with_the_best_of_the_others():
     text = check_bundle.table([*lines, line("c", 0.3, [], "lgg")]).splitlines()
     assert len(text) == 4
     assert text[2] == (
-        "| implanted, T1 | 2 | .5 | .1 | .2 asymmetry | .5 | .6 | 1 of 2 (9 to 91 %) | 1 of 2 (9 to 91 %) | 1 | .25 |"
+        "| implanted, T1 | 2 | .5 | .1 | .2 asymmetry | .05 | .5 | .6 "
+        "| 1 of 2 (9 to 91 %) | 1 of 2 (9 to 91 %) | 1 | .25 |"
     )
 
 
