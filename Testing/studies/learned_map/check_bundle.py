@@ -14,6 +14,7 @@ import argparse
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 
 import intervals
@@ -34,6 +35,7 @@ from conddiffusion_uad.protocol.expected_findings import USUAL
 from conddiffusion_uad.training.data.healthy_bank import FINE
 
 SIZES = {"of .1 to .5 ml": (0.1, 0.5), "above .5 ml": (0.5, float("inf"))}
+_ARRAYS = ("volume", "mask", "lesions", "heat")
 _LEFT_OUT = ("healthy", "stroke")  # strokes are evaluated as a detection does it, all of them: see docs/TRAINING.md
 _NEIGHBORS = np.ones((3, 3, 3))
 _SHOWN = slice(SINGLE - 1, SINGLE + 2)  # slices of the fine grid that a thin volume fills
@@ -63,53 +65,53 @@ def main() -> None:
 
 def judge(name: str, made: judged.Made, bundle: Bundle, kept: KeptLines, nothing_learned: bool) -> Iterator[Line]:
     """The figures of a case: one line, or one for each of its single slices; without AP where it has no lesion."""
-    found: list[Line] = []
+    case = cache(made)
 
     def figures(index: int) -> Line:
-        if not found:
-            found.extend(figures_of(made(), bundle, nothing_learned))
-        return {"slices": len(found), **found[index]}
+        number = len(case().volume) if case().single else 1
+        return {"slices": number, **figures_of(slice_of(case(), index), bundle, nothing_learned)}
 
-    first = kept.get(f"{name}_0", lambda: figures(0))
+    first = kept.get(f"{name}_0", partial(figures, 0))
     yield first
     for index in range(1, first["slices"]):
-        yield kept.get(f"{name}_{index}", lambda index=index: figures(index))
+        yield kept.get(f"{name}_{index}", partial(figures, index))
 
 
-def figures_of(case: Case, bundle: Bundle, nothing_learned: bool = False) -> Iterator[Line]:
-    """The figures of a scan, or of each single slice of it."""
-    others = {name: rule(case) for name, rule in PLAIN.items()}
-    fresh = untrained(bundle) if nothing_learned else None
-    for number, scan in enumerate(scans_of(case)):
-        seen, own = (SINGLE, number) if case.single else (slice(None), slice(None))
-        about = {"group": case.group, "contrast": case.contrast, "single": case.single}
-        lesions, mask = scan.lesions[seen] > 0, scan.mask[seen]
-        if not lesions.any():
-            yield {**about, "AP": {}}
-            continue
-        found = map_of(bundle, scan)
-        maps = {"model": found[seen], **{name: other[own] for name, other in others.items()}}
-        if fresh:
-            maps[UNTRAINED] = map_of(fresh, scan)[seen]
-        precision = {name: count(each[mask], lesions[mask]).average_precision() for name, each in maps.items()}
-        best = count(found[seen][mask], lesions[mask]).best_dice()
-        yield {**about, "AP": precision, "best Dice": best and best[0], **findings_of(scan, found, bundle)}
+def figures_of(case: Case, bundle: Bundle, nothing_learned: bool = False) -> Line:
+    """The figures of a scan, or of a single slice."""
+    about = {"group": case.group, "contrast": case.contrast, "single": case.single}
+    if not case.lesions.any():
+        return {**about, "AP": {}}
+    scan, seen = (thin(case), slice(SINGLE, SINGLE + 1)) if case.single else (case, slice(None))
+    found = map_of(bundle, scan)
+    maps = {"model": found[seen], **{name: rule(case) for name, rule in PLAIN.items()}}
+    if nothing_learned:
+        maps[UNTRAINED] = map_of(untrained(bundle), scan)[seen]
+    counts = {name: count(each[case.mask], case.lesions[case.mask] > 0) for name, each in maps.items()}
+    best = counts["model"].best_dice()
+    assert best is not None  # there is a lesion
+    precision = {name: each.average_precision() for name, each in counts.items()}
+    return {**about, "AP": precision, "best Dice": best[0], **findings_of(scan, found, bundle)}
 
 
-def scans_of(case: Case) -> Iterator[Case]:
-    """The case; or of single slices a thin volume each, at +18 mm."""
+def slice_of(case: Case, index: int) -> Case:
+    """One of a stack of single slices; a scan is what it was."""
     if not case.single:
-        yield case
-        return
-    for number in range(len(case.volume)):
-        parts = {}
-        for name in ("volume", "mask", "lesions", "heat"):
-            flat = getattr(case, name)[number]
-            parts[name] = np.zeros((FINE.size[2], *flat.shape), flat.dtype)
-            parts[name][_SHOWN] = flat
-        samples = np.zeros((len(case.samples), FINE.size[2], *case.samples.shape[2:]), case.samples.dtype)
-        samples[:, _SHOWN] = case.samples[:, number, None]
-        yield replace(case, samples=samples, single=False, **parts)
+        return case
+    parts = {name: getattr(case, name)[index, None] for name in _ARRAYS}
+    return replace(case, samples=case.samples[:, index, None], **parts)
+
+
+def thin(case: Case) -> Case:
+    """A single slice as a thin volume of 6 mm, at +18 mm."""
+    parts = {}
+    for name in _ARRAYS:
+        flat = getattr(case, name)[0]
+        parts[name] = np.zeros((FINE.size[2], *flat.shape), flat.dtype)
+        parts[name][_SHOWN] = flat
+    samples = np.zeros((len(case.samples), FINE.size[2], *case.samples.shape[2:]), case.samples.dtype)
+    samples[:, _SHOWN] = case.samples
+    return replace(case, samples=samples, single=False, **parts)
 
 
 def findings_of(case: Case, found: np.ndarray, bundle: Bundle) -> Line:

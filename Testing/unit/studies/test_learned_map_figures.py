@@ -95,13 +95,12 @@ def test_single_slices_become_thin_volumes():
     mask = rng.random(shape) > 0.5
     samples = rng.random((2, 3, shape[1] // 2, shape[2] // 2)).astype(np.float16)
     case = Case("stroke", "FLAIR", rng.random(shape), mask, mask.astype(np.int16), samples, rng.random(shape), True)
-    thin = list(check_bundle.scans_of(case))
-    assert len(thin) == 3
-    for number, scan in enumerate(thin):
+    for number in range(3):
+        scan = check_bundle.thin(check_bundle.slice_of(case, number))
         assert np.flatnonzero(scan.mask.any((1, 2))).tolist() == [SINGLE - 1, SINGLE, SINGLE + 1]
         assert np.array_equal(scan.volume[SINGLE], case.volume[number]) and scan.volume.shape == FINE.size[::-1]
         assert np.array_equal(scan.samples[:, SINGLE + 1], samples[:, number]) and not scan.single
-    assert list(check_bundle.scans_of(thin[0])) == [thin[0]]
+        assert check_bundle.slice_of(scan, 0) is scan
 
 
 def line(name: str, precision: float, lesions: list, group: str = "implanted") -> dict:
