@@ -109,15 +109,23 @@ def further(data: Path) -> Iterator[tuple[str, Callable[[], Host]]]:
     Neither the map of the bundle `learned` nor its calibration has seen the T1-weighted ones; the calibration knows the
     others without lesions. 1025 is no further one: it shows the person of 1005.
     """
-    train = data / "train"
     for name in ("1000", "1001", "1002", "1006"):
-        yield f"{name}_T1", partial(real, train / "oasis_t1" / f"{name}_t1.nii.gz")
-    labels = {k: train / "labels_synthseg" / f"training_seg_{k}.nii.gz" for k in ("18", "19", "20")}
-    labels["b5"] = train / "labels_synthsr" / "brain5_labels.nii.gz"
+        yield f"{name}_T1", partial(real, data / "train" / "oasis_t1" / f"{name}_t1.nii.gz")
     for contrast, known in (("T2", ("18", "20")), ("FLAIR", ("19",))):
-        for name, file in labels.items():
+        for name, file in held_out_labels(data).items():
             if name not in known:
                 yield f"labels_{name}_{contrast}", partial(rendered, file, contrast)
-        for number, name in enumerate(("IXI048", "IXI049")):
-            scan = next((train / "ixi_t1_2mm").glob(f"{name}*"))
+        for number, (name, scan) in enumerate(held_out_scans(data).items()):
             yield f"{name}_as_{contrast}", partial(remapped, scan, contrast, number)
+
+
+def held_out_labels(data: Path) -> dict[str, Path]:
+    """Label maps that nothing was trained on, by the names of their brains."""
+    train = data / "train"
+    found = {k: train / "labels_synthseg" / f"training_seg_{k}.nii.gz" for k in ("18", "19", "20")}
+    return found | {"b5": train / "labels_synthsr" / "brain5_labels.nii.gz"}
+
+
+def held_out_scans(data: Path) -> dict[str, Path]:
+    """Scans of T1 that nothing was trained on and whose license a bundle carries, by the names of their brains."""
+    return {f"IXI{k}": next((data / "train" / "ixi_t1_2mm").glob(f"IXI{k}*")) for k in ("048", "049")}

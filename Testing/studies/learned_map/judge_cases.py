@@ -11,7 +11,19 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 import torch
-from hosts import SEED, SPACING, Host, further, normalized, real, remapped, rendered, seed_of
+from hosts import (
+    SEED,
+    SPACING,
+    Host,
+    further,
+    held_out_labels,
+    held_out_scans,
+    normalized,
+    real,
+    remapped,
+    rendered,
+    seed_of,
+)
 from scipy import ndimage
 from second_opinion import LARGE_ML, SMALL_ML, implant
 
@@ -133,18 +145,6 @@ def _further_healthy(data: Path, bundle: Bundle) -> Iterator[tuple[str, Made]]:
         for number, (name, file) in enumerate(scans.items() if contrast != "T1" else ()):
             made = lambda f=file, c=contrast, n=number: _healthy(remapped(f, c, n), bundle)  # noqa: E731
             yield f"healthy_{name}_as_{contrast}", made
-
-
-def held_out_labels(data: Path) -> dict[str, Path]:
-    """Label maps that nothing was trained on, by the names of their brains."""
-    train = data / "train"
-    found = {k: train / "labels_synthseg" / f"training_seg_{k}.nii.gz" for k in ("18", "19", "20")}
-    return found | {"b5": train / "labels_synthsr" / "brain5_labels.nii.gz"}
-
-
-def held_out_scans(data: Path) -> dict[str, Path]:
-    """Scans of T1 that nothing was trained on and whose license a bundle carries, by the names of their brains."""
-    return {f"IXI{k}": next((data / "train" / "ixi_t1_2mm").glob(f"IXI{k}*")) for k in ("048", "049")}
 
 
 def _real(group: str, contrast: str, scan: Path, truth: Path | None, bundle: Bundle) -> Case:
