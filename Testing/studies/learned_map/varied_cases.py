@@ -1,7 +1,7 @@
 """Healthy scans as different as real ones, to count false findings in: held-out brains, each drawn several times.
 
 A draw is the geometry, intensities and acquisition of a training's scans: deformed, shaded, noisy, in slices of up to
-7 mm, with an imperfect brain mask; but without what training exaggerates: shading as before its correction, places as
+7 mm, with an imperfect brain mask, then prepared as in a detection; but without what training exaggerates: places as
 before the registration, another gamma and intensities that no scanner makes. Nothing sick is put in, and nothing that
 only looks so.
 """
@@ -15,10 +15,13 @@ from pathlib import Path
 
 import judge_cases as judged
 import numpy as np
+import SimpleITK as sitk
 import torch
 from judge_cases import Case
 
 from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.preprocessing import bias, normalization
+from conddiffusion_uad.protocol.events import Quiet
 from conddiffusion_uad.protocol.job import CONTRASTS
 from conddiffusion_uad.training.data import healthy_bank, signal_equations
 from conddiffusion_uad.training.data.anatomy import TISSUES
@@ -32,7 +35,6 @@ from conddiffusion_uad.training.learned_map.scans import Scan, axis
 _SEED = 21
 _WITHOUT_PLAIN = {("19", "T1")}
 _TRIES = 1000
-_SHADING = 0.05  # at most, of what a detection's correction of the bias field leaves
 # Brightness above ventricles as a share of that of white matter. Where ten label maps agree on the tissue, real scans
 # of the judgement have .41 to .71 on T1, .82 and .88 on T2 and .9 to 1.3 on FLAIR in the cortex; other solid tissue is
 # between that and white matter, .2 darker or .15 brighter at most.
@@ -84,16 +86,24 @@ def _scan(file: Path) -> Inputs:
 
 
 def drawn(inputs: Inputs, contrast: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A whole scan on the fine grid: float32 volume, 0 to 1, and boolean mask, both (z, y, x)."""
-    real = inputs.kind != "labels"
-    scan = Scan(_source(inputs, contrast, rng), real, rng)
-    scan.acquisition = replace(scan.acquisition, bias_strength=min(scan.acquisition.bias_strength, _SHADING), gamma=1.0)
+    """A whole scan as a detection prepares it: float32 volume, 0 to 1, and boolean mask, (z, y, x) of the fine grid."""
+    scan = Scan(_source(inputs, contrast, rng), inputs.kind != "labels", rng)
     scan.geometry = _registered(scan.geometry)
-    full = Lattice(axis(2), axis(1), axis(0))
+    taken, full = scan.acquisition, Lattice(axis(2), axis(1), axis(0))
     healthy = scan.healthy(full, [])
-    nothing = torch.zeros_like(healthy.image)
-    volume, _, mask, _ = scan.finished(healthy.image, healthy, full, healthy.image, nothing, healthy, full, rng)
-    return volume.numpy(), mask.numpy()
+    mask = taken.mask(healthy.brain, full)
+    filled = scan.filled(healthy.image, healthy.brain, mask, full)
+    made = taken.acquired(taken.shade(filled, full), full, scan.spread, rng) * mask
+    brain, image = (_on_fine_grid(values.numpy()) for values in (mask.to(torch.uint8), made))
+    corrected = bias.correct(image, brain, Quiet()).image
+    volume = sitk.GetArrayFromImage(normalization.normalize(corrected, brain).image)
+    return volume * mask.numpy(), mask.numpy()
+
+
+def _on_fine_grid(values: np.ndarray) -> sitk.Image:
+    image = sitk.GetImageFromArray(values)
+    image.CopyInformation(healthy_bank.FINE.blank())
+    return image
 
 
 def _registered(geometry: Geometry) -> Geometry:
