@@ -37,9 +37,9 @@ _WITHOUT_PLAIN = {("19", "T1")}
 _TRIES = 1000
 # Brightness above ventricles as a share of that of white matter. Where ten label maps agree on the tissue, real scans
 # of the judgement have .41 to .71 on T1, .82 and .88 on T2 and .9 to 1.3 on FLAIR in the cortex; other solid tissue is
-# between that and white matter, .2 darker or .15 brighter at most.
+# between that and white matter, .2 darker or .03 brighter at most, the hippocampus .15.
 _CORTEX = {"T1": (0.35, 0.85), "T2": (0.6, 0.95), "FLAIR": (0.95, 1.5)}
-_DARKER, _BRIGHTER = 0.25, 0.15
+_DARKER, _BRIGHTER, _HIPPOCAMPUS = 0.25, 0.05, 0.15
 _NOT_SOLID = ("ventricles", "subarachnoid fluid", "choroid plexus")
 _IRON = ("pallidum",)  # darkens it
 
@@ -130,10 +130,11 @@ def usual(palette: Palette) -> bool:
     """Whether tissues are as bright as on real scans, which training exceeds for the sake of variety."""
     low, high = _CORTEX[palette.contrast]
     cortex = (palette.gray - palette.fluid) / (palette.white - palette.fluid)
-    solid = [
-        (float(value) - palette.fluid) / (palette.white - palette.fluid)
+    solid = {
+        name: (float(value) - palette.fluid) / (palette.white - palette.fluid)
         for name, value in zip(TISSUES, palette.tissues, strict=False)  # of a scan none is known
         if name not in _NOT_SOLID + _IRON
-    ]
-    least, most = min(cortex, 1.0) - _DARKER, max(cortex, 1.0) + _BRIGHTER
-    return low <= cortex <= high and all(least <= each <= most for each in solid)
+    }
+    least, most = min(cortex, 1.0) - _DARKER, max(cortex, 1.0)
+    brighter = {name: _HIPPOCAMPUS if name == "hippocampus" else _BRIGHTER for name in solid}
+    return low <= cortex <= high and all(least <= solid[name] <= most + brighter[name] for name in solid)
