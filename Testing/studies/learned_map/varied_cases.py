@@ -17,6 +17,7 @@ import judge_cases as judged
 import numpy as np
 import SimpleITK as sitk
 import torch
+from hosts import held_out_labels, held_out_scans
 from judge_cases import Case
 
 from conddiffusion_uad.bundle.bundle import Bundle
@@ -60,8 +61,8 @@ def brain_of(name: str) -> str:
 
 def recipes(data: Path, bundle: Bundle, contrast: str, of_each: int) -> Iterator[tuple[str, Callable[[], Case]]]:
     """Names of cases of a contrast and what makes each; see :func:`load`."""
-    brains = {name: partial(_labels, file) for name, file in judged.held_out_labels(data).items()}
-    brains |= {name: partial(_scan, file) for name, file in judged.held_out_scans(data).items()}
+    brains = {name: partial(_labels, file) for name, file in held_out_labels(data).items()}
+    brains |= {name: partial(_scan, file) for name, file in held_out_scans(data).items()}
     for number, (brain, prepared) in enumerate(brains.items()):
         for draw in range(of_each - ((brain, contrast) not in _WITHOUT_PLAIN)):
             rng = np.random.default_rng([_SEED, number, CONTRASTS.index(contrast), draw])
