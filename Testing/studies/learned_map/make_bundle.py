@@ -4,9 +4,10 @@
         --weights learned_map.safetensors --recipe RECIPE.toml --output BUNDLE
 
 It is calibrated on the whole healthy scans among the cases of the judgement, that nothing was trained on: real
-T1-weighted ones, and for each contrast label maps and T1-weighted scans made to look like it. The promise is tried on
-each scan in turn with what the others say, and on the scans of ``--only-tried``, whose license the bundle need not
-carry: nothing of them goes into it.
+T1-weighted ones, and for each contrast label maps and T1-weighted scans made to look like it. They tell the location
+prior, too, and in each of them only that of the others is taken off. The promise is tried on each scan in turn with
+what the others say, and on the scans of ``--only-tried``, whose license the bundle need not carry: nothing of them goes
+into it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.bundle.config import BundleConfig
 from conddiffusion_uad.bundle.expected_findings import counts, findings, levels, promised
+from conddiffusion_uad.method.anomaly_map.combined import Combined
+from conddiffusion_uad.method.anomaly_map.location_prior import LocationPrior
 from conddiffusion_uad.method.brain import Volume
 from conddiffusion_uad.method.calibration import Calibration
 from conddiffusion_uad.method.restored import Restored
@@ -144,12 +147,24 @@ def measured(bundle: Bundle, cases: list[tuple[str, Case]]) -> tuple[BundleConfi
     shown = {name: seen(case, bundle) for name, case in cases}
     parts = bundle.method.anomaly_map
     single = {name: parts[case.contrast].maps(shown[name], bundle.model) for name, case in cases}
-    ready = {}
+    ready, maps = {}, {}
     for contrast, part in parts.items():
-        known = [(single[name], case.mask) for name, case in cases if case.contrast == contrast]
-        ready[contrast] = replace(part, healthy=part.measured(known))
-    config = replace(bundle.config, method=replace(bundle.method, anomaly_map=ready))
-    return config, {name: ready[case.contrast].added(single[name], shown[name]) for name, case in cases}
+        mine = {name: case for name, case in cases if case.contrast == contrast}
+        part = replace(part, healthy=part.measured([(single[name], case.mask) for name, case in mine.items()]))
+        plain = {name: part.added(single[name], shown[name]) for name in mine}
+        ready[contrast] = replace(part, location_prior=prior_of(plain))
+        maps |= {name: with_prior_of_others(part, name, plain).lowered(plain[name], shown[name]) for name in plain}
+    return replace(bundle.config, method=replace(bundle.method, anomaly_map=ready)), maps
+
+
+def with_prior_of_others(part: Combined, name: str, plain: Mapping[str, np.ndarray]) -> Combined:
+    """The map with the location prior of all healthy cases but one, as a new scan finds it; each is another person."""
+    return replace(part, location_prior=prior_of({other: found for other, found in plain.items() if other != name}))
+
+
+def prior_of(plain: Mapping[str, np.ndarray]) -> str:
+    """The location prior of maps that have none yet, as a configuration keeps it; that of no maps is none."""
+    return LocationPrior.measure([(found, FINE) for found in plain.values()]).to_text() if plain else ""
 
 
 def seen(case: Case, bundle: Bundle) -> Restored:
