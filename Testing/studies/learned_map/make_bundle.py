@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,13 @@ def main() -> None:
     parser.add_argument("--denoiser", default="residual", help="bundle whose denoiser reconstructs")
     parser.add_argument("--license", type=Path, help="of what it was trained on (default: the denoiser's)")
     parser.add_argument("--only-tried", nargs="*", default=[], metavar="PART", help="of the names of healthy cases")
+    parser.add_argument(
+        "--location-prior",
+        nargs="*",
+        default=["T2"],
+        metavar="CONTRAST",
+        help="whose maps are lowered where healthy ones are high (default: T2, where it pays: docs/EXPERIMENTS.md)",
+    )
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -88,7 +95,7 @@ def main() -> None:
     found = judged.load(options.data, options.cache, denoiser.to("cpu"), "healthy")
     cases = [(name, case) for name, case in found if not case.single]
     kept = [(name, case) for name, case in cases if not any(part in name for part in options.only_tried)]
-    config, maps = measured(bundle, kept)
+    config, maps = measured(bundle, kept, options.location_prior)
     bundle = written(options.output, config, bundle.trainable, bundle.metadata, texts)
     calibrations, expected, told = {}, {}, {}
     for contrast in bundle.config.contrasts:
@@ -142,8 +149,14 @@ def written(
     return bundles.load(str(output)).to("cpu")
 
 
-def measured(bundle: Bundle, cases: list[tuple[str, Case]]) -> tuple[BundleConfig, dict[str, np.ndarray]]:
-    """The configuration that knows what is usual in these healthy cases, and its maps of them."""
+def measured(
+    bundle: Bundle, cases: list[tuple[str, Case]], priors: Collection[str] = ()
+) -> tuple[BundleConfig, dict[str, np.ndarray]]:
+    """The configuration that knows what is usual in these healthy cases, and its maps of them.
+
+    Args:
+        priors: Contrasts that get a location prior.
+    """
     shown = {name: seen(case, bundle) for name, case in cases}
     parts = bundle.method.anomaly_map
     single = {name: parts[case.contrast].maps(shown[name], bundle.model) for name, case in cases}
@@ -152,8 +165,11 @@ def measured(bundle: Bundle, cases: list[tuple[str, Case]]) -> tuple[BundleConfi
         mine = {name: case for name, case in cases if case.contrast == contrast}
         part = replace(part, healthy=part.measured([(single[name], case.mask) for name, case in mine.items()]))
         plain = {name: part.added(single[name], shown[name]) for name in mine}
-        ready[contrast] = replace(part, location_prior=prior_of(plain))
-        maps |= {name: with_prior_of_others(part, name, plain).lowered(plain[name], shown[name]) for name in plain}
+        if contrast in priors:
+            ready[contrast] = replace(part, location_prior=prior_of(plain))
+            maps |= {name: with_prior_of_others(part, name, plain).lowered(plain[name], shown[name]) for name in plain}
+        else:
+            ready[contrast], maps = part, {**maps, **plain}
     return replace(bundle.config, method=replace(bundle.method, anomaly_map=ready)), maps
 
 

@@ -72,22 +72,23 @@ def test_a_case_is_shown_as_a_detection_shows_a_scan(made):
 
 
 def test_of_a_healthy_case_the_prior_of_the_others_is_taken_off(made):
-    """Of two that are alike, that of the other is that of both; of one alone, there is none."""
+    """Of two that are alike, that of the other is that of both; of one alone, and of T1 here, there is none."""
     size = FINE.size[::-1]
     mask = np.zeros(size, bool)
     mask[40:44, 40:120, 40:100] = True
     volume = np.where(mask, np.random.default_rng(0).random(size), 0).astype(np.float16)
     samples = np.full((2, size[0], size[1] // 2, size[2] // 2), 0.4, np.float16)
     case = Case("healthy", "T1", volume, mask, np.zeros(size, np.int16), samples, np.zeros(size, np.float16), False)
-    numbers = {"T1": 2, "T2": 1, "FLAIR": 1}
+    numbers = {"T1": 1, "T2": 2, "FLAIR": 1}
     cases = {f"{name} {n}": replace(case, contrast=name) for name, number in numbers.items() for n in range(number)}
-    config, maps = make_bundle.measured(made[0], list(cases.items()))
+    config, maps = make_bundle.measured(made[0], list(cases.items()), ["T2", "FLAIR"])
     for name, found in maps.items():
         part, shown = config.method.anomaly_map[cases[name].contrast], make_bundle.seen(cases[name], made[0])
         plain = replace(part, location_prior="")(shown, made[0].model)
         assert found.shape == size and plain[mask].min() > 0 and not found[~mask].any(), name
-        assert np.array_equal(part.lowered(plain, shown) if name.startswith("T1") else plain, found), name
-        assert part.location_prior and (part.lowered(plain, shown) < plain).any()
+        assert np.array_equal(part.lowered(plain, shown) if name.startswith("T2") else plain, found), name
+        assert bool(part.location_prior) is (not name.startswith("T1"))
+        assert (part.lowered(plain, shown) < plain).any() == bool(part.location_prior)
 
 
 def test_each_scan_is_tried_with_what_the_others_say():
