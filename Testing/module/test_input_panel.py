@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from desk import Desk
 from mrml_application import MrmlApplication, load_volume
 from standin.application import Application
 from standin.qt_module import show_properties
+
+from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
 
 show_properties(sys.modules[__name__])
 
@@ -76,6 +79,18 @@ def test_the_card_of_a_shipped_model_names_its_method(panel: Any) -> None:
     assert "Method: anomaly map combined (T1, T2, FLAIR)" in card(panel) and "Intended use" in card(panel)
     choose(panel.ui.bundleBox, "residual")
     assert "Method: anomaly map residual (T1, T2, FLAIR)" in card(panel) and "Intended use" in card(panel)
+
+
+def test_the_published_map_can_be_chosen_and_promises_what_was_counted_with_it(panel: Any) -> None:
+    choose(panel.ui.bundleBox, "published-map")
+    counted, holds = panel.input.expected
+    stored = json.loads((Path(panel.input.bundleFolder) / "configs" / "expected_findings.json").read_text())
+    assert counted == holds == ExpectedFindings.from_json(stored["T1"])
+    assert panel.ui.sensitivitySlider.value == pytest.approx(100 * counted.threshold(1.0), abs=1)
+    panel.ui.cardButton.click()
+    assert "absolute residual, then a median of 5 x 5 x 5" in card(panel)
+    assert panel.ui.bundleBox.toolTip.startswith("The published map")
+    assert Path(panel._request()[1].bundle).name == "published-map"
 
 
 def test_choices_become_the_settings_of_the_run(panel: Any) -> None:

@@ -44,7 +44,7 @@ def test_the_result_is_said_in_words_and_the_table_is_seen(desk: Desk) -> None:
     assert ui.detailsLabel.visible and ui.detailsLabel.text == "\u2022 A warning. A hint."
     assert ui.scanSection.collapsed and not ui.resultSection.collapsed
     assert desk.finding.number == 1 and desk.widget.parent.focusWidget() is ui.findingsTable
-    assert [ui.findingsTable.item(0, column).text() for column in (0, 1, 3)] == ["1", "", "> 4"]
+    assert [ui.findingsTable.item(0, column).text() for column in (0, 1, 3)] == ["1", "", "30.0"]
     assert ui.findingsTable.item(1, 3).text() == "3.5"
     assert ui.findingsTable.item(0, 5).text().count(", ") == 2
     assert f"slice {desk.finding.slice}" in ui.findingsTable.item(0, 5).toolTip()
@@ -136,7 +136,7 @@ def test_a_dragged_slider_is_followed_exactly_when_it_rests(desk: Desk) -> None:
 def test_nothing_found_does_not_mean_healthy(desk: Desk) -> None:
     desk.ui.minVolumeBox.value = 50
     assert desk.message.startswith("Nothing of 50 ml or more above the threshold")
-    assert desk.ui.findingsLabel.text.startswith("The largest score is > 4. That nothing was found")
+    assert desk.ui.findingsLabel.text.startswith("The largest score is 30.0. That nothing was found")
     assert desk.ui.findingsLabel.visible and "does not mean" in desk.ui.findingsLabel.text
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from desk import Desk
 from standin.application import Application
 from standin.qt_module import show_properties
 
-from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
+from conddiffusion_uad.protocol.expected_findings import USUAL, ExpectedFindings
 from conddiffusion_uad.protocol.job import USUAL_BUNDLE
 
 show_properties(sys.modules[__name__])
@@ -55,7 +56,7 @@ def test_the_usual_threshold_lies_within_the_slider(app: Application) -> None:
     ("largest", "says"),
     [
         (3.7, "The largest score is 3.7; 25 % of 40 healthy scans have one as large."),
-        (9.0, "The largest score is > 4, and none of 40 healthy scans has one as large."),
+        (9.0, "The largest score is 9.0, and none of 40 healthy scans has one as large."),
     ],
 )
 def test_how_usual_the_largest_score_is(app: Application, largest: float, says: str) -> None:
@@ -64,6 +65,19 @@ def test_how_usual_the_largest_score_is(app: Application, largest: float, says: 
     assert howUsual(COUNTED, largest) == says
     assert howUsual(None, 3.7) == "The largest score is 3.7."
     assert howUsual(ExpectedFindings((2.0,), (0.0,), 3), 3.7) == "The largest score is 3.7."
+
+
+def test_the_bound_reckons_with_brains_and_is_told_only_where_it_says_anything(app: Application) -> None:
+    from CondDiffusionUADLib.panel.Sensitivity import explained
+
+    of_six = replace(COUNTED, scans=18, brains=6)
+    assert "18 healthy scans of 6 brains" in explained(of_six, 2.5)
+    assert "at most 2.3 on average" in explained(of_six, 2.5) and "more than 10 in one scan as 10" in explained(
+        of_six, 2.5
+    )
+    assert "at most 1.4 on average" in explained(of_six, 3.9), "the least that six brains can promise: 10 / 7"
+    for threshold in (1.2, 1.6):  # below what was counted; more than ten
+        assert "on average" not in explained(of_six, threshold)
 
 
 @pytest.mark.parametrize("report", ["", "{", "[]", "{}", '{"expected_findings": null}', '{"expected_findings": {}}'])
@@ -82,11 +96,13 @@ def test_the_slider_promises_what_the_report_tells(desk: Desk) -> None:
     assert ui.sensitivityLabel.text == ""
     ui.sensitivitySlider.value = 250
     assert ui.expectedLabel.text == "about 1 false finding in a healthy brain"
-    assert "0.32 % of healthy tissue" in ui.expectedLabel.toolTip and "40 healthy scans" in ui.expectedLabel.toolTip
+    assert "0.32 % of healthy tissue" in ui.expectedLabel.toolTip
+    assert "40 healthy scans of 40 brains" in ui.expectedLabel.toolTip
+    assert "has at most 1.2 on average" in ui.expectedLabel.toolTip, "(40 x 1 + 10) / 41"
     ui.minVolumeBox.value = 0.01
     assert not ui.expectedLabel.visible and ui.sensitivityLabel.text == "0.32 % flagged"
     ui.minVolumeBox.value = 90
-    assert ui.findingsLabel.text.startswith("The largest score is > 4, and none of 40 healthy scans has one as large.")
+    assert ui.findingsLabel.text.startswith("The largest score is 30.0, and none of 40 healthy scans has one as large.")
     heatmaps = [desk.ui.detectionBox.itemData(index) for index in range(2)]
     ui.detectionBox.currentIndex = 0
     desk.wait(lambda: desk.panel.findings.live is not None)
@@ -96,7 +112,7 @@ def test_the_slider_promises_what_the_report_tells(desk: Desk) -> None:
 def test_a_panel_that_opens_over_a_scan_begins_where_the_usual_model_promises_one(desk: Desk) -> None:
     ui, (expected, _) = desk.ui, desk.panel.input.expected
     assert ui.bundleBox.currentText == USUAL_BUNDLE and expected is not None
-    assert ui.sensitivitySlider.value == pytest.approx(100 * expected.threshold(1.0), abs=1)
+    assert ui.sensitivitySlider.value == pytest.approx(100 * expected.threshold(USUAL), abs=1)
     assert ui.expectedLabel.visible and "in a healthy brain" in ui.expectedLabel.text
     assert desk.panel._request()[1].healthyFlagged == pytest.approx(10 ** -(ui.sensitivitySlider.value / 100))
 
@@ -138,7 +154,7 @@ def test_where_findings_were_counted_otherwise_nothing_is_promised(desk: Desk) -
     desk.detect("several", json.dumps({"expected_findings": COUNTED.to_json(), "warnings": warnings}))
     assert not ui.expectedLabel.visible and ui.sensitivityLabel.text == "1 % flagged"
     ui.minVolumeBox.value = 90
-    assert ui.findingsLabel.text.startswith("The largest score is > 4. ")
+    assert ui.findingsLabel.text.startswith("The largest score is 30.0. ")
 
 
 def test_the_slider_reaches_as_far_as_the_numbers_of_the_report(desk: Desk) -> None:

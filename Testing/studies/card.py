@@ -29,7 +29,8 @@ from conddiffusion_uad.preprocessing.preparation import Prepared, prepare
 from conddiffusion_uad.protocol.events import Quiet
 from conddiffusion_uad.training.data.crop import crop_to
 
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+BEGIN, END = "<!-- {}: begin -->", "<!-- {}: end -->"
+FIGURES = "figures"
 Scored = tuple[Prepared, np.ndarray]
 
 
@@ -70,14 +71,15 @@ def score(file: Path, bundle: Bundle) -> Scored:
     return prepared, run.score(bundle, prepared, contrast).score
 
 
-def insert(card: Path, text: str) -> None:
-    """Replace what stands between the marks in a card. Raises ValueError when it has no marks."""
+def insert(card: Path, text: str, name: str = FIGURES) -> None:
+    """Replace what stands between the marks of a name in a card. Raises ValueError when it has no such marks."""
     whole = card.read_text(encoding="utf-8")
-    before, mark, rest = whole.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (mark and end):
-        raise ValueError(f"{card} lacks the marks {BEGIN} and {END}.")
-    card.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8", newline="\n")
+    begin, end = BEGIN.format(name), END.format(name)
+    before, mark, rest = whole.partition(begin)
+    _, closing, after = rest.partition(end)
+    if not (mark and closing):
+        raise ValueError(f"{card} lacks the marks {begin} and {end}.")
+    card.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8", newline="\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

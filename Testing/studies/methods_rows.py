@@ -39,13 +39,13 @@ from conddiffusion_uad.training import recipe as recipes
 FIGURES = "figures.json"
 BASE = "trial"  # the recipe that the others are based on
 LEARNS_FROM_LABELS = "lesion-simulator"  # what draws its anomalies does: it is no row among those that never saw any
-SHIPPED = ("residual", "learned")  # the first has the method that most of the rows share, and the baselines beside it
+SHIPPED = ("residual", "learned", "published-map")  # the first has the method of most rows, and the baselines beside it
 
 
 def rows() -> list[str]:
-    """The recipes of the table: the one that the others are based on, and these, but for ``LEARNS_FROM_LABELS``."""
+    """The recipes that are trained for the table: the one that others are based on, and these, but for some."""
     based = [path for path in sorted(recipes.SHIPPED.glob("*.toml")) if recipes.BASE in path.read_text("utf-8")]
-    return [BASE, *(path.stem for path in based if path.stem != LEARNS_FROM_LABELS)]
+    return [BASE, *(path.stem for path in based if path.stem not in (*SHIPPED, LEARNS_FROM_LABELS))]
 
 
 class Judge:

@@ -1,9 +1,10 @@
-"""Detects with the usual model in the real application, slides to few false findings, and quits in a second run.
+"""Detects with the usual model in the real application, slides to few false findings, and quits in a last run.
 
     SLICER=~/Slicer/Slicer STUDY_ENVIRONMENT=/path/bin/python python Testing/studies/slicer_learned.py
 
 STUDY_ENVIRONMENT names a Python with the engine's packages; STUDY_OUTPUT a folder for pictures. Told are what the
-slider says, and what is left of Slicer's processes after *Quit* was answered in a detection.
+slider says, what the other shipped models find, and what is left of Slicer's processes after *Quit* was answered in a
+detection.
 """
 
 from __future__ import annotations
@@ -67,8 +68,23 @@ class Learned:
         """What the slider says."""
         return f"{self.ui.sensitivitySlider.value / 100:.2f}: {self.ui.expectedLabel.text}"
 
+    def others(self) -> str:
+        """With each other model that is shipped; in the end the usual one is chosen again."""
+        box, told = self.ui.bundleBox, []
+        for index in [*range(1, box.count), 0]:
+            box.currentIndex = index
+            self.session.pump(seconds=0.5)
+            told.append(f"{box.currentText}; {self.words()}; {self.ui.sensitivityLabel.text}")
+            if index:
+                self.ui.detectButton.click()
+                took, _ = self.session.pump(lambda: not self.session.panel.run.busy, 400)
+                self.session.picture(box.currentText)
+                told[-1] += f"; {self.ui.messageLabel.text}; {took} s"
+        assert "published-map" in " ".join(told) and box.currentText == "learned"
+        return "\n       ".join(told)
+
     def quit(self) -> str:
-        """In a second detection."""
+        """In a last detection."""
         session = self.session
         self.ui.detectButton.click()
         session.pump(lambda: "Reconstructing" in self.ui.stageLabel.text, 240)
@@ -112,7 +128,7 @@ if __name__ == "__main__":
     if is_inside_slicer():
         current = Session()
         learned = Learned(current)
-        for name in ("choose", "detect", "slide", "quit"):
+        for name in ("choose", "detect", "slide", "others", "quit"):
             current.step(name, getattr(learned, name))
         if current.failed:
             current.end()

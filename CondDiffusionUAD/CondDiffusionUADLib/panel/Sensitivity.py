@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from slicer.i18n import tr as _
 
-from conddiffusion_uad.protocol.expected_findings import MOST, USUAL, ExpectedFindings
+from conddiffusion_uad.protocol.expected_findings import MOST, MOST_BOUNDED, USUAL, ExpectedFindings
 from conddiffusion_uad.protocol.job import USUAL_FLAGGED
 from CondDiffusionUADLib.scene.Decisions import ACCEPTED, REJECTED
 from CondDiffusionUADLib.scene.Findings import Finding
@@ -77,8 +77,18 @@ def explained(expected: ExpectedFindings | None, threshold: float) -> str:
     text = _("{percent} % of healthy tissue is flagged.").format(percent=f"{100 * 10**-threshold:.2g}")
     if expected is None:
         return text
-    counted = _("False findings were counted in {scans} healthy scans, from {ml} ml on.")
-    return f"{text} {counted.format(scans=expected.scans, ml=f'{expected.smallest_ml:g}')}"
+    counted = _("False findings were counted in {scans} healthy scans of {brains} brains, from {ml} ml on.")
+    told = counted.format(
+        scans=expected.scans, brains=expected.brains or expected.scans, ml=f"{expected.smallest_ml:g}"
+    )
+    bound = expected.at(threshold, bounded=True)
+    if bound >= MOST_BOUNDED or threshold < expected.thresholds[0]:
+        return f"{text} {told}"
+    limit = _(
+        "However few those are: a healthy brain of their kind has at most {bound} on average, by the conformal bound, "
+        "which counts more than {most} in one scan as {most}."
+    )
+    return f"{text} {told} {limit.format(bound=f'{bound:.1f}', most=f'{MOST_BOUNDED:g}')}"
 
 
 def howUsual(expected: ExpectedFindings | None, largest: float) -> str:

@@ -52,5 +52,5 @@ def showFrom(heatmapNode: Any, threshold: float) -> None:
 
 
 def scoreText(score: float) -> str:
-    """A score for people: beyond the scale only that it is, for so few healthy voxels tell no more."""
-    return f"{score:.1f}" if score <= SCORE_RANGE[1] else f"> {SCORE_RANGE[1]:.0f}"
+    """A score for people, as the table, the sensitivity and a report have it, also beyond the colors."""
+    return f"{score:.1f}"

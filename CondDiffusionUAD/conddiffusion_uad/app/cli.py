@@ -150,6 +150,7 @@ def _add_detect(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"false ones that the threshold may lead to in a healthy brain (default: {USUAL:g}, if the bundle knows)",
     )
+    add("--bounded", action="store_true", help="let their bound decide, which few counted brains make larger")
     add(
         "--min-volume-ml",
         type=float,

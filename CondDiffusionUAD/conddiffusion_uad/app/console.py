@@ -11,6 +11,7 @@ from typing import Any
 
 from conddiffusion_uad.app.progress_line import ProgressLine
 from conddiffusion_uad.protocol.events import Event
+from conddiffusion_uad.protocol.expected_findings import MOST_BOUNDED
 from conddiffusion_uad.protocol.failures import RESEARCH_USE, printable
 
 TITLES = {
@@ -79,7 +80,7 @@ def findings_table(report: dict[str, Any]) -> list[str]:
     findings = report["findings"]["list"]
     threshold = report["parameters"]["threshold"]
     if not findings:
-        return [f"Nothing from score {threshold:.2f} on.", *_usual(report)]
+        return [f"Nothing from score {threshold:.2f} on.", *_usual(report), *_false_ones(report)]
     lines = [f"{'finding':>7} {'volume':>10} {'peak':>6} {'mean':>6}   center R, A, S"]
     for entry in findings[:MOST_ROWS]:
         center = ", ".join(f"{entry[f'centre_{axis}_mm']:.0f}" for axis in "ras")
@@ -89,13 +90,24 @@ def findings_table(report: dict[str, Any]) -> list[str]:
         )
     if len(findings) > MOST_ROWS:
         lines.append(f"... and {len(findings) - MOST_ROWS} more in findings.csv")
-    return lines
+    return [*lines, *_false_ones(report)]
 
 
 def _usual(report: dict[str, Any]) -> list[str]:
     """How usual the largest score is in healthy scans, if the bundle knows."""
     share = (report.get("expected_findings") or {}).get("healthy_as_large")
     return [] if share is None else [f"{share:.0%} of healthy scans have a score as large as its largest."]
+
+
+def _false_ones(report: dict[str, Any]) -> list[str]:
+    """How many of such findings a healthy brain has, if the bundle knows; the bound where it says anything."""
+    known = report.get("expected_findings") or {}
+    expected, bound = known.get("at_threshold"), known.get("bound")
+    if expected is None:
+        return []
+    number = f"{expected:.2g}" if expected >= 0.5 / known["scans"] else f"fewer than {1 / known['scans']:.2g}"
+    told = f"From score {report['parameters']['threshold']:.2f} on a healthy brain has {number} findings on average"
+    return [f"{told}, at most {bound:.2g} by the conformal bound." if bound < MOST_BOUNDED else f"{told}."]
 
 
 def clock(seconds: float) -> str:

@@ -204,6 +204,7 @@ class Examination:
             timesteps=self.job.levels,
             healthy_flagged=self.job.healthy_flagged,
             expected_findings=self.job.expected_findings,
+            bounded=self.job.bounded,
             min_volume_ml=self.job.min_volume_ml,
             skull=self.job.skull,
             seed=self.job.seed,

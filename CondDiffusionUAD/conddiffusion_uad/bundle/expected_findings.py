@@ -44,23 +44,43 @@ def counts(healthy: Sequence[np.ndarray], thresholds: np.ndarray, voxel_ml: floa
 
 
 def promised(
-    thresholds: np.ndarray, counted: np.ndarray, least_ml: float, largest: Sequence[float] = ()
+    thresholds: np.ndarray,
+    counted: np.ndarray,
+    least_ml: float,
+    largest: Sequence[float] = (),
+    brains: Sequence[str] | None = None,
 ) -> ExpectedFindings:
-    """What counted findings (scans, thresholds) let expect; ``largest`` is the largest value of each scan.
+    """What counted findings (scans, thresholds) let expect.
+
+    Args:
+        largest: The largest value of each scan.
+        brains: Which brain each scan shows; None: each another one. All brains weigh the same.
 
     Lowering a threshold lets findings flow together, so that there may be fewer of them. What counts at a threshold
     is the largest number at it or above, which can only grow as the threshold falls.
 
     The lowest threshold where few scans have a wanted mean number suits these scans better than others. So what is
-    told is what a scan has where the *other* scans have that mean, if it is more (leave-one-out cross-validation).
+    told is what a brain's scans have where those of the *other* brains have that mean, if it is more (leave-one-out
+    cross-validation).
     """
     highest = np.minimum(_falling(counted), MOST)
-    mean = highest.mean(0)
-    if len(counted) > 1:
-        mean = _falling(np.maximum(mean, _left_out(highest, mean)))
+    of_brains = highest if brains is None else _means(highest, brains)
+    mean = of_brains.mean(0)
+    if len(of_brains) > 1:
+        mean = _falling(np.maximum(mean, _left_out(of_brains, mean)))
     return ExpectedFindings(
-        tuple(thresholds.tolist()), tuple(mean.tolist()), len(counted), float(least_ml), tuple(sorted(largest))
+        tuple(thresholds.tolist()),
+        tuple(mean.tolist()),
+        len(counted),
+        float(least_ml),
+        tuple(sorted(largest)),
+        None if brains is None else len(of_brains),
     )
+
+
+def _means(counted: np.ndarray, brains: Sequence[str]) -> np.ndarray:
+    """Mean of the scans of each brain, (brains, thresholds)."""
+    return np.array([counted[[each == brain for each in brains]].mean(0) for brain in sorted(set(brains))])
 
 
 def _falling(counted: np.ndarray) -> np.ndarray:

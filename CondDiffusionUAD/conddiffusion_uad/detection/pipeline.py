@@ -71,6 +71,7 @@ def detect(
     timesteps: Sequence[int] | None = None,
     healthy_flagged: float | None = None,
     expected_findings: float | None = None,
+    bounded: bool = False,
     min_volume_ml: float = 0.05,
     skull: str = "auto",
     seed: int = 0,
@@ -91,6 +92,7 @@ def detect(
         healthy_flagged: Fraction of healthy tissue that the threshold may flag; None to go by findings.
         expected_findings: False findings that may be expected in a healthy brain; None, with no `healthy_flagged`
             either, for what is usual.
+        bounded: Whether their bound decides, which holds however few healthy brains were counted.
         min_volume_ml: Smallest volume of a finding in ml.
         skull: "auto", "on" or "off".
         seed: Seed of the noise.
@@ -105,7 +107,7 @@ def detect(
     """
     progress = progress or Quiet()
     require_contrast(bundle, contrast)
-    limit = sensitivity.threshold(bundle, contrast, healthy_flagged, expected_findings)
+    limit = sensitivity.threshold(bundle, contrast, healthy_flagged, expected_findings, bounded=bounded)
 
     if uncertainty:
         require_samples(bundle, contrast, timesteps)

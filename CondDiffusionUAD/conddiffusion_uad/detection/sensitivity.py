@@ -13,32 +13,40 @@ from conddiffusion_uad.protocol.job import USUAL_FLAGGED
 
 
 def threshold(
-    bundle: Bundle, contrast: str, healthy_flagged: float | None = None, expected_findings: float | None = None
+    bundle: Bundle,
+    contrast: str,
+    healthy_flagged: float | None = None,
+    expected_findings: float | None = None,
+    *,
+    bounded: bool = False,
 ) -> float:
     """The smallest score of a finding.
 
     Args:
         healthy_flagged: Fraction of healthy tissue that may be flagged; decides when it is given.
         expected_findings: False findings that may be expected in a healthy brain; None for the usual number.
+        bounded: Whether their bound decides instead of the mean of those that were counted.
 
     Raises:
         BadInput: ``bad_option`` when the bundle cannot promise what is asked for.
     """
     known = bundle.expected.get(contrast)
-    if healthy_flagged is not None or (expected_findings is None and known is None):
+    if healthy_flagged is not None or (expected_findings is None and known is None and not bounded):
         return calibration.threshold(USUAL_FLAGGED if healthy_flagged is None else healthy_flagged)
     asked = USUAL if expected_findings is None else expected_findings
     if known is None:
         raise BadInput(
             "bad_option",
             f"The bundle {bundle.name} does not know how many findings healthy {contrast} scans have.",
-            "Give --healthy-flagged instead of --expected-findings.",
+            "Give --healthy-flagged instead of a number of findings.",
         )
     try:
-        return known.threshold(asked)
+        return known.threshold(asked, bounded=bounded)
     except ValueError as error:
         raise BadInput(
-            "bad_option", f"--expected-findings cannot be {asked:g}: {error}.", "Give a larger number."
+            "bad_option",
+            f"--expected-findings cannot be {asked:g}: {error}.",
+            "Give a larger number, or leave out --bounded." if bounded else "Give a larger number.",
         ) from error
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeGuard
 
+from conddiffusion_uad.protocol.expected_findings import MOST_BOUNDED
 from conddiffusion_uad.protocol.failures import BadInput, shown
 
 CONTRASTS = ("T1", "T2", "FLAIR")
@@ -44,6 +45,8 @@ class DetectionJob:
         expected_findings: False findings that may be expected in a healthy brain, which decides the threshold: above 0
             to `MOST_EXPECTED`. None, with no `healthy_flagged` either, for `expected_findings.USUAL`, or for
             `USUAL_FLAGGED` of the tissue where the bundle promises no number of findings.
+        bounded: The bound of the expected findings decides, which holds however few healthy brains were counted, not
+            their mean. `expected_findings` is below `expected_findings.MOST_BOUNDED` then.
         min_volume_ml: Smallest volume of a finding in ml, 0 to `MOST_VOLUME_ML`.
         skull: "auto", "on" (the skull is there: strip it) or "off" (already stripped: leave it alone).
         seed: Seed of the noise.
@@ -67,6 +70,7 @@ class DetectionJob:
     levels: tuple[int, ...] | None = None
     healthy_flagged: float | None = None
     expected_findings: float | None = None
+    bounded: bool = False
     min_volume_ml: float = 0.05
     skull: str = "auto"
     seed: int = 0
@@ -92,6 +96,12 @@ class DetectionJob:
                 "bad_option",
                 "--healthy-flagged and --expected-findings both decide the threshold.",
                 "Accepted: one of them.",
+            )
+        if self.bounded and (self.healthy_flagged is not None or (self.expected_findings or 0) >= MOST_BOUNDED):
+            raise BadInput(
+                "bad_option",
+                f"--bounded needs --expected-findings below {MOST_BOUNDED:g}: a scan with more counts as so many.",
+                f"Accepted: --bounded with --expected-findings below {MOST_BOUNDED:g} and without --healthy-flagged.",
             )
 
     @classmethod
@@ -165,6 +175,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
         f"a number above 0, at most {MOST_EXPECTED:.0f}, such as 1",
         lambda v: v is None or (is_number(v, 0, MOST_EXPECTED) and v != 0),
     ),
+    "bounded": ("true or false", lambda v: isinstance(v, bool)),
     "min_volume_ml": (f"a volume in ml, 0 to {MOST_VOLUME_ML:.0f}", lambda v: is_number(v, 0, MOST_VOLUME_ML)),
     "skull": ("auto, on, off", lambda v: v in ("auto", "on", "off")),
     "seed": ("a whole number from 0 to 2147483647", lambda v: _is_integer(v, 0, 2**31 - 1)),

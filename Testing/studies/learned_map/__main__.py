@@ -3,7 +3,7 @@
     PYTHONPATH=CondDiffusionUAD python Testing/studies/learned_map --data DATA --cache DIR --run DIR --every 900
 
 Whenever the training's checkpoint is new, its running mean of weights is measured, a line is added to
-``judged.jsonl`` and the learning curve is drawn again.
+``judged.jsonl`` and both are drawn again.
 """
 
 from __future__ import annotations

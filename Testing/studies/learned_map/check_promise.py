@@ -3,19 +3,21 @@
     PYTHONPATH=CondDiffusionUAD python Testing/studies/learned_map/check_promise.py --contrast T1 \\
         --scans HEALTHY/*.nii.gz --output promise.jsonl [--bundle learned]
 
-One line a scan is kept in the output, so that the command goes on where it was stopped; then a Markdown table. A bundle
-that promises nothing is tried at the threshold of 1 % of healthy tissue.
+One line a scan is kept in the output, so that the command goes on where it was stopped; then a Markdown table, with
+95 % intervals over people. A bundle that promises nothing is tried at the threshold of 1 % of healthy tissue.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import intervals
 import numpy as np
 import SimpleITK as sitk
 import torch
+from kept_lines import KeptLines, Line
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.bundle import Bundle
@@ -36,17 +38,14 @@ def main() -> None:
     parser.add_argument("--contrast", required=True)
     parser.add_argument("--bundle", default="learned")
     parser.add_argument("--output", type=Path, required=True)
+    help_same = "scans of one person; may be repeated (of OASIS: 1005_t1.nii.gz 1025_t1.nii.gz)"
+    parser.add_argument("--same", nargs="+", action="append", default=[], metavar="NAME", help=help_same)
     options = parser.parse_args()
     torch.set_num_threads(1)
     bundle = bundles.load(options.bundle).to("cpu")
-    known = options.output.read_text("utf-8").splitlines() if options.output.is_file() else []
-    found = {line["scan"]: line for line in map(json.loads, known)}
-    for file in options.scans:
-        if file.name not in found:
-            found[file.name] = {"scan": file.name, **made(file, bundle, options.contrast)}
-            with options.output.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(found[file.name]) + "\n")
-    print(table(list(found.values())))
+    kept = KeptLines(options.output, bundle)
+    scans = [kept.get(file.name, lambda file=file: made(file, bundle, options.contrast)) for file in options.scans]
+    print(table(scans, options.same))
 
 
 def limits(bundle: Bundle, contrast: str) -> dict[str, float]:
@@ -57,24 +56,33 @@ def limits(bundle: Bundle, contrast: str) -> dict[str, float]:
     return {f"{asked:g}": promised.threshold(asked) for asked in ASKED}
 
 
-def made(file: Path, bundle: Bundle, contrast: str) -> dict[str, dict[str, float]]:
-    """Findings, and their ml, in a healthy scan by what was promised."""
+def made(file: Path, bundle: Bundle, contrast: str) -> Line:
+    """Findings, and their ml, in a healthy scan by what was "promised"."""
     heatmap = detect(read(file), bundle, contrast).heatmap
     score = sitk.GetArrayFromImage(heatmap)
     voxel_ml = float(np.prod(heatmap.GetSpacing())) / 1000
     volumes = {name: findings(score, limit, voxel_ml, LEAST_ML) for name, limit in limits(bundle, contrast).items()}
-    return {name: {"findings": int(each.size), "ml": round(float(each.sum()), 3)} for name, each in volumes.items()}
+    counted = {name: {"findings": int(v.size), "ml": round(float(v.sum()), 3)} for name, v in volumes.items()}
+    return {"promised": counted}
 
 
-def table(scans: list[dict]) -> str:
-    """Mean, median and 90th percentile of findings, and median ml, by what was promised."""
+def table(scans: Sequence[Line], same: Sequence[Sequence[str]] = ()) -> str:
+    """Mean, median and 90th percentile of findings, and median ml, by what was promised.
+
+    Args:
+        scans: One line each.
+        same: Names of the scans of one person.
+    """
+    first = {name: names[0] for names in same for name in names}
+    people = [first.get(scan["name"], scan["name"]) for scan in scans]
     heads = ("promised", f"mean of {len(scans)} scans", "median", "90th percentile", "most", "median ml")
     rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for name in [key for key in scans[0] if key != "scan"]:
-        number = np.array([scan[name]["findings"] for scan in scans])
-        ml = np.median([scan[name]["ml"] for scan in scans])
-        figures = f"{number.mean():.2f} | {np.median(number):g} | {np.percentile(number, 90):.1f} | {number.max()}"
-        rows.append(f"| {name} | {figures} | {ml:.2f} |")
+    for name in scans[0]["promised"]:
+        number = np.array([scan["promised"][name]["findings"] for scan in scans])
+        ml = np.median([scan["promised"][name]["ml"] for scan in scans])
+        mean = intervals.findings(number.tolist(), people)
+        figures = f"{mean} | {np.median(number):g} | {np.percentile(number, 90):.1f} | {number.max()}"
+        rows.append(f"| {name} | {figures} | {intervals.short(float(ml))} |")
     return "\n".join(rows)
 
 

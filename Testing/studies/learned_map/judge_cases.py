@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 import torch
+from hosts import (
+    SEED,
+    SPACING,
+    Host,
+    further,
+    held_out_labels,
+    held_out_scans,
+    normalized,
+    real,
+    remapped,
+    rendered,
+    seed_of,
+)
 from scipy import ndimage
-from second_opinion import implant
+from second_opinion import LARGE_ML, SMALL_ML, implant
 
 from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.evaluation.methods import smoothing_of
@@ -19,18 +34,12 @@ from conddiffusion_uad.method.brain import Volume
 from conddiffusion_uad.method.restored import Restored
 from conddiffusion_uad.method.run import restore
 from conddiffusion_uad.training.data import healthy_bank
-from conddiffusion_uad.training.data.anatomy import TISSUES
 from conddiffusion_uad.training.data.healthy_bank import FINE
-from conddiffusion_uad.training.data.healthy_sources import ScanSource
-from conddiffusion_uad.training.data.lattice import Lattice
-from conddiffusion_uad.training.data.synthesis import INTENSITIES
 from conddiffusion_uad.training.learned_map.material import HELD_OUT_SLICES
 from conddiffusion_uad.training.learned_map.reconstructions import RESTORE
-from conddiffusion_uad.training.learned_map.scans import axis
 
-_SPACING = (2.0, 1.0, 1.0)
 _LGG, _STROKE, _SOOP = 8, 40, 24  # how many of each are judged
-_SEED = 20
+_SIZES = (SMALL_ML,) * 12 + (LARGE_ML,)  # of lesions in a whole scan
 
 
 @dataclass(frozen=True)
@@ -58,26 +67,43 @@ class Case:
     single: bool
 
 
+Made = Callable[[], Case]
+
+
 def load(data: Path, cache: Path, bundle: Bundle, wanted: str = "") -> list[tuple[str, Case]]:
-    """All cases by name, from the cache or made now; only those whose names begin with a text."""
-    cache.mkdir(parents=True, exist_ok=True)
-    cases = []
-    for name, made in _recipes(data, bundle):
-        if not name.startswith(wanted):
-            continue
-        file = cache / f"{name}.npz"
-        if not file.is_file():
-            case = made()
-            np.savez_compressed(cache / "partial.npz", **vars(case))
-            (cache / "partial.npz").replace(file)
-        with np.load(file) as kept:
-            values = dict(kept)
-        plain = {key: values[key].item() for key in ("group", "contrast", "single")}
-        cases.append((name, Case(**{**values, **plain})))
-    return cases
+    """All cases of a judgement by name, from the cache or made now; only those whose names begin with a text."""
+    return kept_or_made(cache, ((name, made) for name, made in _recipes(data, bundle) if name.startswith(wanted)))
 
 
-def _recipes(data: Path, bundle: Bundle) -> Iterator[tuple[str, object]]:
+def kept_or_made(cache: Path, recipes: Iterable[tuple[str, Made]]) -> list[tuple[str, Case]]:
+    """Cases by name, from the cache or made now by what makes each."""
+    return [(name, _cached(made, cache / f"{name}.npz")) for name, made in recipes]
+
+
+def each(data: Path, cache: Path, bundle: Bundle) -> Iterator[tuple[str, Made]]:
+    """As :func:`load`, and scans with lesions that are too many for every judgement; each is made when called."""
+    more = ((f"implanted_{name}", partial(_further, made, name, bundle)) for name, made in further(data))
+    for name, made in chain(_recipes(data, bundle), more):
+        yield name, partial(_cached, made, cache / f"{name}.npz")
+
+
+def _cached(made: Made, file: Path) -> Case:
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial_file = file.with_name("partial.npz")
+        np.savez_compressed(partial_file, **vars(made()))
+        partial_file.replace(file)
+    with np.load(file) as kept:
+        values = dict(kept)
+    plain = {key: values[key].item() for key in ("group", "contrast", "single")}
+    return Case(**{**values, **plain})
+
+
+def _further(made: Callable[[], Host], name: str, bundle: Bundle) -> Case:
+    return _implanted(made(), seed_of(name), bundle)
+
+
+def _recipes(data: Path, bundle: Bundle) -> Iterator[tuple[str, Made]]:
     """Names of cases and what makes each."""
     val = data / "val"
     for folder in ("mslub_07", "tcga_du_7294"):
@@ -91,12 +117,12 @@ def _recipes(data: Path, bundle: Bundle) -> Iterator[tuple[str, object]]:
     for scan in sorted((val / "healthy" / "oasis_t1").glob("*_t1.nii.gz")):
         yield f"healthy_{scan.name[:4]}", lambda s=scan: _real("healthy", "T1", s, None, bundle)
     for scan in sorted((val / "healthy" / "oasis_t1").glob("*_t1.nii.gz"))[::2]:
-        yield f"implanted_{scan.name[:4]}", lambda s=scan: _implanted_scan(s, bundle)
+        yield f"implanted_{scan.name[:4]}", lambda s=scan: _implanted(real(s), int(s.name[:4]), bundle)
     for name, contrast in (("18", "T2"), ("20", "T2"), ("19", "FLAIR")):
         labels = data / "train" / "labels_synthseg" / f"training_seg_{name}.nii.gz"
-        for lesions in (False, True):
-            made = lambda f=labels, c=contrast, w=lesions: _rendered(f, c, w, bundle)  # noqa: E731
-            yield f"{'implanted' if lesions else 'healthy'}_labels_{name}_{contrast}", made
+        yield f"healthy_labels_{name}_{contrast}", lambda f=labels, c=contrast: _healthy(rendered(f, c), bundle)
+        made = lambda f=labels, c=contrast, n=int(name): _implanted(rendered(f, c), n, bundle)  # noqa: E731
+        yield f"implanted_labels_{name}_{contrast}", made
     yield from _further_healthy(data, bundle)
     for lesions in (False, True):
         kind = "implanted" if lesions else "healthy"
@@ -104,32 +130,21 @@ def _recipes(data: Path, bundle: Bundle) -> Iterator[tuple[str, object]]:
         yield f"{kind}_ixi_t2", lambda w=lesions: _slices(data / "train" / "ixi_t2_slices", "T2", w, bundle)
 
 
-def _further_healthy(data: Path, bundle: Bundle) -> Iterator[tuple[str, object]]:
+def _further_healthy(data: Path, bundle: Bundle) -> Iterator[tuple[str, Made]]:
     """Whole healthy scans that nothing was trained on, for a promise about the findings in such scans."""
-    train, val = data / "train", data / "val"
-    labels = {k: train / "labels_synthseg" / f"training_seg_{k}.nii.gz" for k in ("18", "19", "20")}
-    labels["b5"] = train / "labels_synthsr" / "brain5_labels.nii.gz"
-    scans = {f"IXI{k}": next((train / "ixi_t1_2mm").glob(f"IXI{k}*")) for k in ("048", "049")}
+    labels, scans = held_out_labels(data), held_out_scans(data)
     for name, file in scans.items():
         yield f"healthy_{name}", lambda f=file: _real("healthy", "T1", f, None, bundle)
-    scans |= {k: val / "healthy" / "oasis_t1" / f"{k}_t1.nii.gz" for k in ("1005", "1122")}
+    scans |= {k: data / "val" / "healthy" / "oasis_t1" / f"{k}_t1.nii.gz" for k in ("1005", "1122")}
     known = {("18", "T2"), ("20", "T2"), ("19", "FLAIR"), ("19", "T1")}
     for contrast in ("T1", "T2", "FLAIR"):
         for name, file in labels.items():
             if (name, contrast) not in known:
-                made = lambda f=file, c=contrast: _rendered(f, c, False, bundle)  # noqa: E731
+                made = lambda f=file, c=contrast: _healthy(rendered(f, c), bundle)  # noqa: E731
                 yield f"healthy_labels_{name}_{contrast}", made
         for number, (name, file) in enumerate(scans.items() if contrast != "T1" else ()):
-            yield f"healthy_{name}_as_{contrast}", lambda f=file, c=contrast, n=number: _remapped(f, c, n, bundle)
-
-
-def _remapped(scan: Path, contrast: str, number: int, bundle: Bundle) -> Case:
-    """A T1-weighted scan with the intensities of its tissues brought to those of another contrast."""
-    inputs = healthy_bank.scan("T1", scan)
-    source = ScanSource(inputs, contrast, np.random.default_rng([_SEED, number]))
-    points = Lattice(axis(2), axis(1), axis(0)).points()
-    image, mask = source.sample(points).image.numpy(), inputs.tissue > 0
-    return _case("healthy", contrast, _normalized(image, mask), mask, np.zeros(image.shape, np.int16), bundle)
+            made = lambda f=file, c=contrast, n=number: _healthy(remapped(f, c, n), bundle)  # noqa: E731
+            yield f"healthy_{name}_as_{contrast}", made
 
 
 def _real(group: str, contrast: str, scan: Path, truth: Path | None, bundle: Bundle) -> Case:
@@ -142,36 +157,15 @@ def _real(group: str, contrast: str, scan: Path, truth: Path | None, bundle: Bun
     return _case(group, contrast, volume, mask, lesions, bundle)
 
 
-def _implanted_scan(scan: Path, bundle: Bundle) -> Case:
-    volume, mask, _ = healthy_bank.fine_volume(volumes.read(scan), (0.05, 99.95))
-    smooth = ndimage.gaussian_filter(volume, (0, 1, 1))
-    solid = mask & (smooth > 0.45 * np.median(smooth[mask]))
-    made = implant(volume, solid, _SPACING, -1, 12, 1, _SEED + int(scan.name[:4]))
-    return _case("implanted", "T1", _normalized(made.image, mask), mask, made.lesions.astype(np.int16), bundle)
+def _healthy(host: Host, bundle: Bundle) -> Case:
+    none = np.zeros(host.mask.shape, np.int16)
+    return _case("healthy", host.contrast, host.normalized(), host.mask, none, bundle)
 
 
-def _rendered(file: Path, contrast: str, lesions: bool, bundle: Bundle) -> Case:
-    """A held-out label map in the middle of each tissue's usual intensities, with texture, blur and noise."""
-    rng = np.random.default_rng(_SEED)
-    classes = healthy_bank.labels(file).image
-    means = [0.0] + [float(np.mean(INTENSITIES[contrast][name])) for name in TISSUES]
-    image = ndimage.gaussian_filter(np.asarray(means, np.float32)[classes], (1.0, 0.7, 0.7))
-    weight = ndimage.gaussian_filter((classes > 0).astype(np.float32), (1.0, 0.7, 0.7))
-    image = image / np.maximum(weight, 0.3)
-    for sigma, strength in ((12.0, 0.04), (1.5, 0.03)):
-        field = ndimage.gaussian_filter(rng.standard_normal(image.shape).astype(np.float32), sigma)
-        image = image * (1 + strength * field / field.std())
-    image, mask = (a.reshape(80, 2, 192, 160).mean(1) for a in (image, (classes > 0).astype(np.float32)))
-    mask = mask > 0.5
-    fluid = [1 + list(TISSUES).index(name) for name in ("ventricles", "subarachnoid fluid", "choroid plexus")]
-    solid = mask & ~np.isin(classes[::2], fluid)
-    numbers = np.zeros(image.shape, np.int16)
-    if lesions:
-        made = implant(image, solid, _SPACING, 1, 12, 1, _SEED + int(file.name[13:15]))
-        image, numbers = made.image, made.lesions.astype(np.int16)
-    image = image + 0.02 * rng.standard_normal(image.shape).astype(np.float32)
-    group = "implanted" if lesions else "healthy"
-    return _case(group, contrast, _normalized(image, mask), mask, numbers, bundle)
+def _implanted(host: Host, number: int, bundle: Bundle) -> Case:
+    made = host.implanted(_SIZES, SEED + number)
+    volume = host.normalized(made.image)
+    return _case("implanted", host.contrast, volume, host.mask, made.lesions.astype(np.int16), bundle)
 
 
 def _slices(folder: Path, contrast: str, lesions: bool, bundle: Bundle) -> Case:
@@ -187,9 +181,9 @@ def _slices(folder: Path, contrast: str, lesions: bool, bundle: Bundle) -> Case:
         image, tissue = inputs.image[k, None].astype(np.float32), inputs.tissue[k, None]
         number = np.zeros(image.shape, np.int16)
         if lesions:
-            made = implant(image, tissue > healthy_bank.FLUID, _SPACING, 1, 3, 0, _SEED + k)
+            made = implant(image, tissue > healthy_bank.FLUID, SPACING, 1, (SMALL_ML,) * 3, SEED + k)
             image, number = made.image, made.lesions.astype(np.int16)
-        images.append(_normalized(image, tissue > 0)[0])
+        images.append(normalized(image, tissue > 0)[0])
         masks.append(tissue[0] > 0)
         numbers.append(np.where(number[0] > 0, number[0] + 100 * len(numbers), 0))
     group = "implanted" if lesions else "healthy"
@@ -205,14 +199,9 @@ def _stroke(folder: Path, bundle: Bundle) -> Case:
         brain = ndimage.binary_fill_holes(image > 0)
         placed, mask, lesion = (healthy_bank.centered(values, brain, height) for values in (image, brain, seg > 0))
         masks.append(mask)
-        images.append(_normalized(placed[None], mask[None])[0])
+        images.append(normalized(placed[None], mask[None])[0])
         numbers.append((lesion & mask) * (1 + len(numbers)))
     return _case("stroke", "FLAIR", *map(np.stack, (images, masks, numbers)), bundle, single=True)
-
-
-def _normalized(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    low, high = np.percentile(image[mask], [1, 99])
-    return np.where(mask, np.clip((image - low) / (high - low), 0, 1), 0).astype(np.float32)
 
 
 def _case(group: str, contrast: str, volume, mask, lesions, bundle: Bundle, single: bool = False) -> Case:
@@ -228,10 +217,15 @@ def _case(group: str, contrast: str, volume, mask, lesions, bundle: Bundle, sing
     parts = [residual(*(a[None] for a in abc))[0] for abc in zip(coarse, mean, inside, strict=True)]
     heat = np.stack(parts) if single else residual(coarse, mean, inside)
     heat = heat.repeat(2, 1).repeat(2, 2) * mask
-    known = restore(bundle, brain, contrast, timesteps=RESTORE.timesteps)
-    samples = np.clip(known.samples, 0, 1).astype(np.float16)
+    samples = samples_of(volume, mask, contrast, bundle)
     small = (volume.astype(np.float16), mask, lesions.astype(np.int16), samples, heat.astype(np.float16))
     return Case(group, contrast, *small, single)
+
+
+def samples_of(volume: np.ndarray, mask: np.ndarray, contrast: str, bundle: Bundle) -> np.ndarray:
+    """Reconstructions as the training makes them, float16 (samples, z, y / 2, x / 2)."""
+    known = restore(bundle, Volume(*halved_scan(volume, mask)), contrast, timesteps=RESTORE.timesteps)
+    return np.clip(known.samples, 0, 1).astype(np.float16)
 
 
 def halved_scan(volume: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.bundle.expected_findings import findings, measure
+from conddiffusion_uad.evaluation.methods import asymmetry, blur_residual, robust_z
 from conddiffusion_uad.evaluation.metrics.score_counts import count
 from conddiffusion_uad.method.anomaly_map.learned import LearnedMap
 from conddiffusion_uad.method.anomaly_map.residual import Residual
@@ -19,25 +20,41 @@ from conddiffusion_uad.training.data.healthy_bank import FINE
 
 VOXEL_ML = 0.002
 _LEAST_ML = 0.05  # of a finding
-_SINGLE = round((18.0 - FINE.origin[2]) / FINE.spacing[2])  # the slice of the fine grid that single slices are near
+SINGLE = round((18.0 - FINE.origin[2]) / FINE.spacing[2])
+"""The slice of the fine grid that single slices are near."""
 _SIZES = {"0.1-0.5 ml": (0.1, 0.5), "above 0.5 ml": (0.5, float("inf"))}
 Map = Callable[[Case], np.ndarray]
 
 
 def rank_map(case: Case) -> np.ndarray:
     """Rank-normalized intensity, smoothed by a pixel; inverted on T1: what needs no model."""
+    sign = -1 if case.contrast == "T1" else 1
+    return _smoothed(case, lambda volume, mask: rank_normalized(sign * volume, mask))
+
+
+def _smoothed(case: Case, rule: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+    """What a rule makes of a smoothed scan (z, y, x) and its mask, or of each single slice."""
     volume = case.volume.astype(np.float32)
     smooth = ndimage.gaussian_filter(volume, (0, 1, 1) if case.single else (0.5, 1, 1))
     stacks = (
         [(smooth[k, None], case.mask[k, None]) for k in range(len(smooth))] if case.single else [(smooth, case.mask)]
     )
-    rank = np.concatenate([rank_normalized(-v if case.contrast == "T1" else v, m) for v, m in stacks])
-    return rank * case.mask
+    return np.concatenate([rule(*stack) for stack in stacks]) * case.mask
 
 
 def heat_map(case: Case) -> np.ndarray:
     """The bundle's own map."""
     return case.heat.astype(np.float32)
+
+
+PLAIN: Mapping[str, Map] = {
+    "rank": rank_map,
+    "robust z-score": lambda case: _smoothed(case, robust_z),
+    "blur residual": lambda case: _smoothed(case, blur_residual),
+    "asymmetry": lambda case: _smoothed(case, lambda volume, mask: asymmetry(volume, mask, FINE)),
+    "residual": heat_map,
+}
+"""What a map has to be better than: plain looks at the smoothed intensities, and the map of the denoiser's bundle."""
 
 
 def residual_map(bundle: Bundle) -> Map:
@@ -64,7 +81,7 @@ def learned_map(model: LearnedMap, reconstructed: bool) -> Map:
     """A learned map, with or without the reconstructions."""
 
     def score(case: Case) -> np.ndarray:
-        heights = np.full(len(case.volume), _SINGLE) if case.single else None
+        heights = np.full(len(case.volume), SINGLE) if case.single else None
         samples = case.samples if reconstructed else None
         return model(case.volume, case.mask, case.contrast, samples, heights, case.single)
 

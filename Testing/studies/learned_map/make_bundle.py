@@ -4,10 +4,11 @@
         --weights learned_map.safetensors --recipe RECIPE.toml --output BUNDLE
 
 It is calibrated on the whole healthy scans among the cases of the judgement, that nothing was trained on: real
-T1-weighted ones, and for each contrast label maps and T1-weighted scans made to look like it. They tell the location
-prior, too, and in each of them only that of the others is taken off. The promise is tried on each scan in turn with
-what the others say, and on the scans of ``--only-tried``, whose license the bundle need not carry: nothing of them goes
-into it.
+T1-weighted ones, and for each contrast label maps and T1-weighted scans made to look like it. Findings are counted in
+these and in further ones of the same brains, deformed, with other intensities and acquisitions (``varied_cases``). The
+location prior is told by the former, and in a scan of each brain only that of the other brains is taken off. The
+promise is tried on the scans of each brain in turn with what the other brains say, and on the scans of
+``--only-tried``, whose license the bundle need not carry: nothing of them goes into it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import judge_cases as judged
 import numpy as np
 import tomllib
 import torch
+import varied_cases
 from judge_cases import Case
 from judge_figures import VOXEL_ML
 from safetensors.torch import load_file
@@ -32,7 +34,6 @@ from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.bundle.config import BundleConfig
 from conddiffusion_uad.bundle.expected_findings import counts, findings, levels, promised
-from conddiffusion_uad.method.anomaly_map.combined import Combined
 from conddiffusion_uad.method.anomaly_map.location_prior import LocationPrior
 from conddiffusion_uad.method.brain import Volume
 from conddiffusion_uad.method.calibration import Calibration
@@ -43,7 +44,7 @@ from conddiffusion_uad.training.data.healthy_bank import FINE
 from conddiffusion_uad.training.learned_map.material import HELD_OUT
 
 LEAST_ML = 0.05  # of a finding
-ASKED = (0.5, USUAL, 3.0)  # expected findings that are tried
+ASKED = (0.1, 0.3, 0.5, USUAL, 3.0)  # expected findings that are tried
 _KEPT = (
     "authors",
     "copyright",
@@ -66,6 +67,36 @@ class Texts:
 
 def main() -> None:
     """Write the bundle, and beside it ``promise.json``: what was promised and what was made."""
+    options = _options()
+    torch.set_num_threads(1)
+    denoiser = bundles.load(options.denoiser).to("cpu")
+    texts = Texts(denoiser.path / bundles.GATE, options.license or denoiser.path / "LICENSE", options.recipe)
+    bundle = assembled(denoiser, options.weights, options.output, texts)
+    found = judged.load(options.data, options.cache, denoiser, "healthy")
+    cases = [(name, case) for name, case in found if not case.single]
+    kept = [(name, case) for name, case in cases if not any(part in name for part in options.only_tried)]
+    config, maps, priors = measured(bundle, kept, options.location_prior)
+    bundle = written(options.output, config, bundle.trainable, bundle.metadata, texts)
+    calibrations, expected, told = {}, {}, {}
+    for contrast in bundle.config.contrasts:
+        healthy = {name: (maps[name], case.mask) for name, case in kept if case.contrast == contrast}
+        calibration = Calibration.measure([[found[mask]] for found, mask in healthy.values()])
+        scores = {name: calibration.score(*each) for name, each in healthy.items()}
+        varied = varied_cases.load(options.data, options.cache, denoiser, contrast, options.of_each)
+        others = {name: priors[contrast].get(varied_cases.brain_of(name)) for name, _ in varied}
+        scores |= {name: calibration.score(map_of(bundle, case, others[name]), case.mask) for name, case in varied}
+        calibrations[contrast] = calibration
+        expected[contrast], told[contrast] = counted(scores)
+        others = {name: case for name, case in cases if case.contrast == contrast and name not in healthy}
+        others = {name: calibration.score(map_of(bundle, case), case.mask) for name, case in others.items()}
+        told[contrast] |= {"others": list(others), **made(list(others.values()), expected[contrast])}
+        print(contrast, json.dumps(told[contrast]), flush=True)
+    bundles.save_calibration(options.output, calibrations, {"device": "cpu", "precision": bundle.precision})
+    bundles.save_expected(options.output, expected)
+    (options.output.parent / "promise.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True, help="folder of prepared cases")
@@ -79,6 +110,7 @@ def main() -> None:
     parser.add_argument("--denoiser", default="residual", help="bundle whose denoiser reconstructs")
     parser.add_argument("--license", type=Path, help="of what it was trained on (default: the denoiser's)")
     parser.add_argument("--only-tried", nargs="*", default=[], metavar="PART", help="of the names of healthy cases")
+    parser.add_argument("--of-each", type=int, default=3, metavar="N", help="scans of each brain that are counted in")
     parser.add_argument(
         "--location-prior",
         nargs="*",
@@ -87,33 +119,7 @@ def main() -> None:
         help="whose maps are lowered where healthy ones are high (default: T2, where it pays: docs/EXPERIMENTS.md)",
     )
     parser.add_argument("--output", type=Path, required=True)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    denoiser = bundles.load(options.denoiser)
-    texts = Texts(denoiser.path / bundles.GATE, options.license or denoiser.path / "LICENSE", options.recipe)
-    bundle = assembled(denoiser, options.weights, options.output, texts)
-    found = judged.load(options.data, options.cache, denoiser.to("cpu"), "healthy")
-    cases = [(name, case) for name, case in found if not case.single]
-    kept = [(name, case) for name, case in cases if not any(part in name for part in options.only_tried)]
-    config, maps = measured(bundle, kept, options.location_prior)
-    bundle = written(options.output, config, bundle.trainable, bundle.metadata, texts)
-    calibrations, expected, told = {}, {}, {}
-    for contrast in bundle.config.contrasts:
-        healthy = {name: (maps[name], case.mask) for name, case in kept if case.contrast == contrast}
-        calibration = Calibration.measure([[found[mask]] for found, mask in healthy.values()])
-        scores = [calibration.score(*each) for each in healthy.values()]
-        thresholds = levels(scores)
-        counted = counts(scores, thresholds, VOXEL_ML, LEAST_ML)
-        calibrations[contrast] = calibration
-        expected[contrast] = promised(thresholds, counted, LEAST_ML, [float(score.max()) for score in scores])
-        others = {name: case for name, case in cases if case.contrast == contrast and name not in healthy}
-        others = {name: calibration.score(map_of(bundle, case), case.mask) for name, case in others.items()}
-        told[contrast] = {"scans": list(healthy), **tried(scores, thresholds, counted)}
-        told[contrast] |= {"others": list(others), **made(list(others.values()), expected[contrast])}
-        print(contrast, json.dumps(told[contrast]), flush=True)
-    bundles.save_calibration(options.output, calibrations, {"device": "cpu", "precision": bundle.precision})
-    bundles.save_expected(options.output, expected)
-    (options.output.parent / "promise.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+    return parser.parse_args()
 
 
 def assembled(base: Bundle, weights: Path, output: Path, texts: Texts) -> Bundle:
@@ -150,37 +156,38 @@ def written(
 
 
 def measured(
-    bundle: Bundle, cases: list[tuple[str, Case]], priors: Collection[str] = ()
-) -> tuple[BundleConfig, dict[str, np.ndarray]]:
-    """The configuration that knows what is usual in these healthy cases, and its maps of them.
+    bundle: Bundle, cases: list[tuple[str, Case]], lowered: Collection[str] = ()
+) -> tuple[BundleConfig, dict[str, np.ndarray], dict[str, dict[str, str]]]:
+    """What is usual in these healthy cases, one of each brain and contrast.
 
     Args:
-        priors: Contrasts that get a location prior.
+        lowered: Contrasts that get a location prior.
+
+    Returns:
+        The configuration that knows it; its maps of them, and by contrast and brain the location priors of the other
+        brains, which are taken off these maps.
     """
     shown = {name: seen(case, bundle) for name, case in cases}
     parts = bundle.method.anomaly_map
     single = {name: parts[case.contrast].maps(shown[name], bundle.model) for name, case in cases}
-    ready, maps = {}, {}
+    ready, maps, priors = {}, {}, {}
     for contrast, part in parts.items():
-        mine = {name: case for name, case in cases if case.contrast == contrast}
-        part = replace(part, healthy=part.measured([(single[name], case.mask) for name, case in mine.items()]))
+        mine = {name: case.mask for name, case in cases if case.contrast == contrast}
+        part = replace(part, healthy=part.measured([(single[name], mask) for name, mask in mine.items()]))
         plain = {name: part.added(single[name], shown[name]) for name in mine}
-        if contrast in priors:
-            ready[contrast] = replace(part, location_prior=prior_of(plain))
-            maps |= {name: with_prior_of_others(part, name, plain).lowered(plain[name], shown[name]) for name in plain}
-        else:
-            ready[contrast], maps = part, {**maps, **plain}
-    return replace(bundle.config, method=replace(bundle.method, anomaly_map=ready)), maps
+        known = plain if contrast in lowered else {}
+        ready[contrast] = replace(part, location_prior=prior_of(known))
+        priors[contrast] = {varied_cases.brain_of(name): prior_of(known, name) for name in known}
+        for name, found in plain.items():
+            own = priors[contrast].get(varied_cases.brain_of(name), "")
+            maps[name] = replace(part, location_prior=own).lowered(found, shown[name])
+    return replace(bundle.config, method=replace(bundle.method, anomaly_map=ready)), maps, priors
 
 
-def with_prior_of_others(part: Combined, name: str, plain: Mapping[str, np.ndarray]) -> Combined:
-    """The map with the location prior of all healthy cases but one, as a new scan finds it; each is another person."""
-    return replace(part, location_prior=prior_of({other: found for other, found in plain.items() if other != name}))
-
-
-def prior_of(plain: Mapping[str, np.ndarray]) -> str:
-    """The location prior of maps that have none yet, as a configuration keeps it; that of no maps is none."""
-    return LocationPrior.measure([(found, FINE) for found in plain.values()]).to_text() if plain else ""
+def prior_of(plain: Mapping[str, np.ndarray], but: str = "") -> str:
+    """The location prior of all maps but one, as a configuration keeps it; that of no maps is none."""
+    kept = [(found, FINE) for name, found in plain.items() if name != but]
+    return LocationPrior.measure(kept).to_text() if kept else ""
 
 
 def seen(case: Case, bundle: Bundle) -> Restored:
@@ -193,29 +200,46 @@ def seen(case: Case, bundle: Bundle) -> Restored:
     return replace(fine, brain=Volume(volume, case.mask, FINE))
 
 
-def map_of(bundle: Bundle, case: Case) -> np.ndarray:
-    """The bundle's map of a case."""
-    return bundle.method.anomaly_map[case.contrast](seen(case, bundle), bundle.model)
+def map_of(bundle: Bundle, case: Case, prior: str | None = None) -> np.ndarray:
+    """The bundle's map of a case, with its own location prior or another one."""
+    part = bundle.method.anomaly_map[case.contrast]
+    return (part if prior is None else replace(part, location_prior=prior))(seen(case, bundle), bundle.model)
 
 
-def tried(scores: list[np.ndarray], thresholds: np.ndarray, counted: np.ndarray) -> dict[str, Any]:
-    """Findings made in each scan at the threshold that all others promise so many for, and in all at the usual one."""
+def counted(scores: Mapping[str, np.ndarray]) -> tuple[ExpectedFindings, dict[str, Any]]:
+    """What the findings in healthy scans, by their names, let expect, and how that is kept in each of them."""
+    maps, brains = list(scores.values()), [varied_cases.brain_of(name) for name in scores]
+    thresholds = levels(maps)
+    findings_of = counts(maps, thresholds, VOXEL_ML, LEAST_ML)
+    expected = promised(thresholds, findings_of, LEAST_ML, [float(each.max()) for each in maps], brains)
+    return expected, {"scans": list(scores), **tried(maps, brains, findings_of, expected)}
+
+
+def tried(
+    scores: Sequence[np.ndarray], brains: Sequence[str], counted: np.ndarray, expected: ExpectedFindings
+) -> dict[str, Any]:
+    """Findings made in each scan where those of the other brains promise so many, and in all at the usual threshold.
+
+    Of a number that the others cannot promise, None is told.
+    """
     found: dict[str, Any] = {}
+    thresholds = np.array(expected.thresholds)
     for asked in ASKED:
-        found[f"made for {asked:g}"] = []
-        for index in range(len(scores)):
-            others = promised(thresholds, np.delete(counted, index, axis=0), LEAST_ML)
-            place = int(np.searchsorted(thresholds, others.threshold(asked)))
-            found[f"made for {asked:g}"].append(int(counted[index, place]))
-    whole = promised(thresholds, counted, LEAST_ML)
-    limit = whole.threshold(USUAL)
+        made: list[int | None] = []
+        for brain, own in zip(brains, counted, strict=True):
+            other = np.array([each != brain for each in brains])
+            rest = promised(thresholds, counted[other], LEAST_ML, brains=[each for each in brains if each != brain])
+            place = np.searchsorted(thresholds, rest.threshold(asked)) if asked >= rest.counts[-1] else None
+            made.append(None if place is None else int(own[place]))
+        found[f"made for {asked:g}"] = made
+    limit = expected.threshold(USUAL)
     volumes = [float(findings(score, limit, VOXEL_ML, LEAST_ML).sum()) for score in scores]
-    return {**found, "threshold": limit, "bound": whole.at(limit, bounded=True), "ml": np.round(volumes, 2).tolist()}
+    return {**found, "threshold": limit, "bound": expected.at(limit, bounded=True), "ml": np.round(volumes, 2).tolist()}
 
 
 def made(scores: list[np.ndarray], expected: ExpectedFindings) -> dict[str, list[int]]:
     """Findings in scans that were not counted, at the thresholds that promise so many."""
-    limits = {asked: expected.threshold(asked) for asked in ASKED}
+    limits = {asked: expected.threshold(asked) for asked in ASKED if asked >= expected.counts[-1]}
     return {
         f"made in others for {asked:g}": [findings(score, limit, VOXEL_ML, LEAST_ML).size for score in scores]
         for asked, limit in limits.items()

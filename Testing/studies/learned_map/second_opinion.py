@@ -6,14 +6,18 @@ the middle to the edge, and their brightness is told in standard deviations of t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
-_EDGE = 0.8  # share of the radius inside which a voxel counts as lesion: the profile fades beyond
-_SMALL_ML = (0.03, 1.5)
-_LARGE_ML = (8.0, 50.0)
+EDGE = 0.8
+"""Share of the radius inside which a voxel counts as lesion: the profile fades beyond."""
+
+SMALL_ML, LARGE_ML = (0.03, 1.5), (8.0, 50.0)
+"""Between which volumes lesions are as those of multiple sclerosis, or as large ones. What counts of them is less."""
+
 _CONTRAST = (1.5, 4.5)  # change, in standard deviations of solid tissue
 _BESIDE_FLUID_MM = 6.0  # MS-like lesions lie as near to the ventricles, in half of the cases
 
@@ -31,9 +35,9 @@ def implant(
     solid: np.ndarray,
     spacing: tuple[float, float, float],
     sign: int,
-    count: int,
-    large: int,
+    sizes: Sequence[tuple[float, float]],
     seed: int,
+    apart_mm: float = 0.0,
 ) -> Implanted:
     """Put lesions into a healthy scan before it is normalized.
 
@@ -42,27 +46,35 @@ def implant(
         solid: Gray and white matter, boolean, same shape.
         spacing: Of the voxels along z, y, x, mm.
         sign: +1 where lesions are bright, -1 where they are dark.
-        count: Small lesions, of 0.03 to 1.5 ml, as of multiple sclerosis.
-        large: Large ones, of 8 to 50 ml.
+        sizes: For each lesion, numbered from 1, between which volumes it is, ml. One of no more than 1.5 ml lies
+            beside the deep fluid in half of the cases.
         seed: Of all randomness.
+        apart_mm: What is at least between a lesion and where the next one begins.
     """
     rng = np.random.default_rng(seed)
     changed, numbers = image.astype(np.float32).copy(), np.zeros(image.shape, np.int32)
     deviation = float(np.std(ndimage.gaussian_filter(image, 1.0)[solid]))
     inner = ndimage.distance_transform_edt(solid, spacing)
     near = _near_deep_fluid(solid, spacing)
-    for number in range(1, count + large + 1):
-        limits = _SMALL_ML if number <= count else _LARGE_ML
+    for number, limits in enumerate(sizes, start=1):
         volume = float(np.exp(rng.uniform(*np.log(limits))))
-        start = _start(inner, near if number <= count and rng.random() < 0.5 else solid, rng)
+        wanted = near if limits[1] <= SMALL_ML[1] and rng.random() < 0.5 else solid
+        start = _start(inner, wanted & _free(numbers, spacing, apart_mm), rng)
         distance = _worm(start, volume, image.shape, spacing, rng)
         inside = (distance < 1) & solid
         profile = np.where(inside, 1 - distance**2, 0)
         strength = sign * rng.uniform(*_CONTRAST) * deviation
         grain = ndimage.gaussian_filter(rng.standard_normal(image.shape[-2:]), 1.5)[None]
         changed += (strength * np.sqrt(profile) * (1 + 0.4 * grain)).astype(np.float32)
-        numbers[(distance < _EDGE) & solid] = number
+        numbers[(distance < EDGE) & solid] = number
     return Implanted(np.clip(changed, 0, None), numbers)
+
+
+def _free(numbers: np.ndarray, spacing: tuple[float, float, float], apart_mm: float) -> np.ndarray | bool:
+    """Where the next lesion may begin."""
+    if not (apart_mm and numbers.any()):
+        return True
+    return ndimage.distance_transform_edt(numbers == 0, spacing) >= apart_mm
 
 
 def _near_deep_fluid(solid: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:

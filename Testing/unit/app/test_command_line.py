@@ -20,10 +20,12 @@ import pytest
 import SimpleITK as sitk
 
 from conddiffusion_uad.app import cli
-from conddiffusion_uad.app.console import Console, clock, show
+from conddiffusion_uad.app.console import Console, clock, findings_table, show
 from conddiffusion_uad.app.interrupts import terminate_as_interrupt
+from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.protocol import result_files
 from conddiffusion_uad.protocol.events import STAGES
+from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
 from conddiffusion_uad.protocol.failures import (
     EXIT_BAD_INPUT,
     EXIT_BUNDLE,
@@ -235,6 +237,28 @@ def test_bundles_are_listed_shown_and_verified(small_bundle: Path, capsys: pytes
     assert cli.main(["bundle", "verify", str(small_bundle / "none")]) == EXIT_BUNDLE
 
 
+def test_what_a_bundle_promises_is_shown(
+    small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(small_bundle, tmp_path / "counted"))
+    known = ExpectedFindings((1.0, 2.0, 3.0), (4.0, 0.9, 0.2), 18, 0.05, (3.5,), 6)
+    bundles.save_expected(folder, {"T1": known})
+    assert cli.main(["bundle", "show", str(folder)]) == EXIT_DONE
+    told = "T1: 0.3 at 3.00, 1 at 2.00, 3 at 2.00 (18 healthy scans of 6 brains, from 0.05 ml)"
+    assert f"findings   {told}\n" in capsys.readouterr().out
+
+
+def test_a_bound_that_a_bundle_cannot_give_is_refused(
+    small_bundle: Path, scan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(small_bundle, tmp_path / "counted"))
+    bundles.save_expected(folder, {"T1": ExpectedFindings((1.0, 2.0), (4.0, 0.2), 18, 0.05, (3.5,), 6)})
+    arguments = ["detect", scan_file, "--output", tmp_path / "out", "--bundle", folder, "--contrast", "T1", "--bounded"]
+    assert cli.main([*map(str, arguments), "--expected-findings", "1"]) == EXIT_BAD_INPUT
+    told = capsys.readouterr().err
+    assert "--expected-findings cannot be 1: 18 healthy scans of 6 brains are too few" in told and "--bounded" in told
+
+
 def test_the_unforeseen_is_told_in_one_sentence_and_logged(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -280,6 +304,31 @@ def test_in_a_terminal_there_is_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "This takes about 1:35 min in all on this computer.\n" in shown
     assert "Correcting the bias field" in shown and "##....." in shown and " 50%  1:05 left" in shown
     assert shown.endswith("\rWarning: It is dark.\n         Light a candle.\n")
+
+
+@pytest.mark.parametrize(
+    ("expected", "bound", "told"),
+    [
+        (
+            0.83,
+            2.1,
+            ["From score 3.50 on a healthy brain has 0.83 findings on average, at most 2.1 by the"],
+        ),
+        (0.0, 1.4, ["From score 3.50 on a healthy brain has fewer than 0.056 findings on average, at most 1.4 by the"]),
+        (12.0, 10.0, ["From score 3.50 on a healthy brain has 12 findings on average."]),
+        (None, None, []),
+    ],
+)
+def test_a_person_is_told_how_many_findings_a_healthy_brain_has(expected, bound, told) -> None:
+    known = {"healthy_as_large": None, "at_threshold": expected, "bound": bound, "scans": 18}
+    report = {"findings": {"list": []}, "parameters": {"threshold": 3.5}, "expected_findings": known}
+    lines = findings_table(report)
+    assert lines[0] == "Nothing from score 3.50 on."
+    assert len(lines) == 1 + len(told) and all(map(str.startswith, lines[1:], told))
+    finding = {"number": 1, "volume_ml": 1.0, "peak_score": 5.0, "mean_score": 4.0}
+    report["findings"]["list"] = [finding | {f"centre_{axis}_mm": 1.0 for axis in "ras"}]
+    assert findings_table(report)[2:] == lines[1:], "beside findings, too"
+    assert findings_table({**report, "expected_findings": None})[2:] == []
 
 
 def test_a_terminal_without_umlauts_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:

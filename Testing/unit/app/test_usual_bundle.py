@@ -16,6 +16,7 @@ from conddiffusion_uad.app import cli, readiness
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.evaluation.settings import Settings
 from conddiffusion_uad.io.resources import resources
+from conddiffusion_uad.protocol.expected_findings import USUAL
 from conddiffusion_uad.protocol.failures import EXIT_DONE
 from conddiffusion_uad.protocol.job import USUAL_BUNDLE, DetectionJob
 
@@ -29,20 +30,25 @@ def shrunk(name: str, path: Path | None = None) -> np.ndarray:
     return sitk.GetArrayFromImage(image)
 
 
-def test_the_lesion_of_the_sample_is_found_with_the_usual_bundle(
-    start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "options", "share"),
+    [(USUAL_BUNDLE, [], 0.5), ("published-map", ["--bundle", "published-map"], 0.25)],
+    ids=["none named", "published-map"],
+)
+def test_the_lesion_of_the_sample_is_found(
+    name: str, options: list[str], share: float, start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
     shrunk("synthetic_T2_brain", tmp_path / "sample_T2.nii.gz")
-    process = start("detect", tmp_path / "sample_T2.nii.gz", "--output", tmp_path / "out", "--json")
+    process = start("detect", tmp_path / "sample_T2.nii.gz", "--output", tmp_path / "out", "--json", *options)
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == EXIT_DONE, stderr.decode()
     report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert report["bundle"] == {"name": USUAL_BUNDLE, "sha256": bundles.digest(bundles.locate(USUAL_BUNDLE))}
-    promised = bundles.load().expected["T2"].threshold(1.0)
+    assert report["bundle"] == {"name": name, "sha256": bundles.digest(bundles.locate(name))}
+    promised = bundles.load(name).expected["T2"].threshold(USUAL)
     assert report["parameters"]["threshold"] == pytest.approx(promised)
     numbers = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "segmentation.nii.gz")))
     lesion = shrunk("synthetic_T2_brain_truth") > 0.5
-    assert (numbers[lesion] == 1).mean() > 0.5, "finding 1 is the lesion"
+    assert (numbers[lesion] == 1).mean() > share and lesion[numbers == 1].mean() > 0.5, "finding 1 is the lesion"
 
 
 def test_all_that_need_not_name_a_bundle_take_the_same(capsys: pytest.CaptureFixture[str]) -> None:

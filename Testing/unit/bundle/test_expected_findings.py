@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from conddiffusion_uad.bundle.expected_findings import findings, measure, promised
-from conddiffusion_uad.protocol.expected_findings import MOST, ExpectedFindings
+from conddiffusion_uad.protocol.expected_findings import MOST_BOUNDED, ExpectedFindings
 
 
 def healthy(seed: int) -> np.ndarray:
@@ -31,6 +31,36 @@ def test_few_scans_promise_what_each_has_where_the_others_have_so_many():
     # mean 1 at 2.0; where the others have 1 or less, the first has 0 (at 3.0), the second 2 (at 2.0), the third 1 (2.0)
     assert told.counts == pytest.approx((3, 1, 1 / 3, 1 / 3))
     assert promised(thresholds, counted[1:2], 0.01).counts == (2, 2, 1, 0), "nothing can be left out of one scan"
+
+
+def test_scans_of_one_brain_are_left_out_together_and_count_as_one():
+    thresholds = np.array([1.0, 2.0, 3.0, 4.0])
+    counted = np.array([[4, 2, 0, 0], [4, 0, 0, 0], [2, 2, 1, 0], [3, 1, 0, 0]])
+    told = promised(thresholds, counted, 0.01, brains=["a", "a", "b", "c"])
+    alone = promised(thresholds, np.array([[4, 1, 0, 0], [2, 2, 1, 0], [3, 1, 0, 0]]), 0.01)
+    assert told.counts == alone.counts != promised(thresholds, counted, 0.01).counts
+    assert (told.scans, told.brains, alone.brains) == (4, 3, None)
+    assert told.at(1.0, bounded=True) == pytest.approx((3 * told.counts[0] + MOST_BOUNDED) / 4)
+    assert ExpectedFindings.from_json(told.to_json()) == told
+    with pytest.raises(ValueError, match="4 healthy scans of 3 brains are too few"):
+        told.threshold(0)
+    with pytest.raises(ValueError, match="a scan of each"):
+        ExpectedFindings.from_json({**told.to_json(), "brains": 5})
+
+
+def test_a_bound_holds_on_average_over_new_brains():
+    """Of five brains with two scans each, now and then one with many findings; nothing promised, nothing found."""
+    thresholds, made, rng, asked = np.linspace(0, 12, 100), {True: [], False: []}, np.random.default_rng(1), 3.0
+    for _ in range(200):
+        peaks = rng.exponential(rng.choice([0.2, 2.0], (6, 1, 1), p=[0.85, 0.15]), (6, 2, 20))
+        counted = (peaks[..., None] >= thresholds).sum(2)
+        known = promised(thresholds, counted[:5].reshape(10, -1), 0.01, brains=list("aabbccddee"))
+        for bounded, found in made.items():
+            with suppress(ValueError):
+                place = int(np.searchsorted(thresholds, known.threshold(asked, bounded=bounded)))
+                found.append(np.minimum(counted[5, :, place], MOST_BOUNDED).mean())
+    assert len(made[True]) > 100 and sum(made[True]) / 200 < asked
+    assert np.mean(made[True]) < np.mean(made[False])
 
 
 @pytest.mark.parametrize("asked", [1.0, 3.0])
@@ -59,7 +89,8 @@ def test_a_promise_that_so_few_scans_cannot_give_is_not_given():
     counted = measure([healthy(seed) for seed in range(9)], 0.001, 0.005)
     with pytest.raises(ValueError, match="too few"):
         counted.threshold(1, bounded=True)
-    assert counted.threshold(MOST / 10 + 1, bounded=True) >= counted.threshold(MOST / 10 + 1)
+    asked = MOST_BOUNDED / 10 + 1
+    assert counted.threshold(asked, bounded=True) >= counted.threshold(asked)
 
 
 def test_findings_that_flow_together_do_not_make_a_low_threshold_look_quiet():
@@ -90,7 +121,8 @@ def test_what_is_expected_at_a_threshold_is_what_led_to_it():
     counted = measure([healthy(seed) for seed in range(6)], 0.001, 0.005)
     threshold = counted.threshold(2)
     assert counted.at(threshold) <= 2 < counted.at(np.nextafter(threshold, 0))
-    assert counted.at(threshold, bounded=True) == pytest.approx((6 * counted.at(threshold) + MOST) / 7)
+    assert counted.at(threshold, bounded=True) == pytest.approx((6 * counted.at(threshold) + MOST_BOUNDED) / 7)
+    assert counted.at(0, bounded=True) <= MOST_BOUNDED < counted.at(0)
 
 
 def test_json_round_trip_and_refusal():

@@ -124,7 +124,7 @@ def test_a_calibration_that_is_not_finite_is_damage(source: Path, home: Path) ->
 def test_the_command(source: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bundle", "import", str(archive(source)), "--name", "mine"]) == EXIT_DONE
     assert cli.main(["bundle", "list"]) == EXIT_DONE
-    assert capsys.readouterr().out.splitlines()[-3:] == ["learned", "residual", "mine"]
+    assert capsys.readouterr().out.splitlines()[-4:] == ["learned", "published-map", "residual", "mine"]
     assert cli.main(["bundle", "import", str(source), "--name", "mine"]) == EXIT_BUNDLE
     assert cli.main(["bundle", "import", str(source), "--name", "mine", "--force"]) == EXIT_DONE
 

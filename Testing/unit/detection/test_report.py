@@ -97,6 +97,7 @@ def test_the_report_says_what_is_needed_to_repeat_the_run(summary: dict[str, Any
         "levels": [250, 500],
         "healthy_flagged": None,
         "expected_findings": None,
+        "bounded": False,
         "threshold": 2.0,
         "min_volume_ml": 0.05,
         "skull": "auto",
@@ -135,7 +136,7 @@ def test_the_report_says_how_many_findings_a_healthy_scan_has(summary: dict[str,
     told = sensitivity.promise(trusted, "T1", 2.0, 1.0, 0.05, 2.5)
     assert told is not None
     assert (told["asked"], told["at_threshold"], told["scans"]) == (1.0, 0.8, 9)
-    assert told["bound"] == pytest.approx((9 * 0.8 + 30) / 10) and told["healthy_as_large"] == pytest.approx(2 / 3)
+    assert told["bound"] == pytest.approx((9 * 0.8 + 10) / 10) and told["healthy_as_large"] == pytest.approx(2 / 3)
     published = json.loads(Path(report.__file__).with_name("report.schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator(published).validate({**json.loads(json.dumps(summary)), "expected_findings": told})
     smaller = sensitivity.promise(trusted, "T1", 2.0, None, 0.01, 2.5)

@@ -25,9 +25,12 @@ def test_card_tells_every_data_set_every_volume_and_what_is_flagged_in_healthy_o
 
 def test_figures_replace_what_stood_between_the_marks(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
-    path.write_text(f"# Card\n{card.BEGIN}\nformer\n{card.END}\nLimits\n")
+    others = "<!-- others: begin -->\nkept\n<!-- others: end -->\n"
+    path.write_text(f"# Card\n{others}<!-- figures: begin -->\nformer\n<!-- figures: end -->\nLimits\n")
     card.insert(path, "latter")
-    assert path.read_text() == f"# Card\n{card.BEGIN}\nlatter\n{card.END}\nLimits\n"
+    assert path.read_text() == f"# Card\n{others}<!-- figures: begin -->\nlatter\n<!-- figures: end -->\nLimits\n"
+    card.insert(path, "new", "others")
+    assert "begin -->\nnew\n" in path.read_text() and "kept" not in path.read_text()
 
 
 def test_a_card_without_marks_is_refused(tmp_path: Path) -> None:

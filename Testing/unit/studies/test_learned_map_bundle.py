@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.expected_findings import counts, levels, promised
 from conddiffusion_uad.method.anomaly_map.learned import LearnedWeights
+from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
 from conddiffusion_uad.protocol.failures import BundleFailure
 from conddiffusion_uad.training.data.healthy_bank import FINE
 from conddiffusion_uad.training.recipe import SHIPPED
@@ -56,13 +57,19 @@ def test_a_single_file_is_refused_where_the_recipe_names_several_networks(made, 
         make_bundle.assembled(base, tmp_path / "map.safetensors", tmp_path / "new", texts)
 
 
-def test_a_case_is_shown_as_a_detection_shows_a_scan(made):
+@pytest.fixture
+def case():
+    """A few slices of noise."""
     size = FINE.size[::-1]
     mask = np.zeros(size, bool)
     mask[40:44, 40:120, 40:100] = True
     volume = np.where(mask, np.random.default_rng(0).random(size), 0).astype(np.float16)
     samples = np.full((2, size[0], size[1] // 2, size[2] // 2), 0.4, np.float16)
-    case = Case("healthy", "T1", volume, mask, np.zeros(size, np.int16), samples, np.zeros(size, np.float16), False)
+    return Case("healthy", "T1", volume, mask, np.zeros(size, np.int16), samples, np.zeros(size, np.float16), False)
+
+
+def test_a_case_is_shown_as_a_detection_shows_a_scan(made, case):
+    volume = case.volume
     seen = make_bundle.seen(case, made[0])
     assert seen.grid == FINE and np.array_equal(seen.volume, volume.astype(np.float32))
     assert seen.origin.grid == made[0].config.grid and seen.origin.samples.max() == pytest.approx(0.4, abs=1e-3)
@@ -71,43 +78,45 @@ def test_a_case_is_shown_as_a_detection_shows_a_scan(made):
         made[0].method.anomaly_map["T1"](seen, made[0].model)
 
 
-def test_of_a_healthy_case_the_prior_of_the_others_is_taken_off(made):
+def test_of_a_healthy_case_the_prior_of_the_other_brains_is_taken_off(made, case):
     """Of two that are alike, that of the other is that of both; of one alone, and of T1 here, there is none."""
-    size = FINE.size[::-1]
-    mask = np.zeros(size, bool)
-    mask[40:44, 40:120, 40:100] = True
-    volume = np.where(mask, np.random.default_rng(0).random(size), 0).astype(np.float16)
-    samples = np.full((2, size[0], size[1] // 2, size[2] // 2), 0.4, np.float16)
-    case = Case("healthy", "T1", volume, mask, np.zeros(size, np.int16), samples, np.zeros(size, np.float16), False)
-    numbers = {"T1": 1, "T2": 2, "FLAIR": 1}
-    cases = {f"{name} {n}": replace(case, contrast=name) for name, number in numbers.items() for n in range(number)}
-    config, maps = make_bundle.measured(made[0], list(cases.items()), ["T2", "FLAIR"])
+    brains = {"T1": ("18",), "T2": ("18", "19"), "FLAIR": ("18",)}
+    cases = {f"healthy_labels_{b}_{name}": replace(case, contrast=name) for name, of in brains.items() for b in of}
+    config, maps, priors = make_bundle.measured(made[0], list(cases.items()), ["T2", "FLAIR"])
+    bundle = replace(made[0], config=config)
+    known = {name: part.location_prior for name, part in config.method.anomaly_map.items()}
+    assert priors == {"T1": {}, "T2": dict.fromkeys(("18", "19"), known["T2"]), "FLAIR": {"18": ""}}
+    assert not known["T1"] and known["FLAIR"]
     for name, found in maps.items():
-        part, shown = config.method.anomaly_map[cases[name].contrast], make_bundle.seen(cases[name], made[0])
-        plain = replace(part, location_prior="")(shown, made[0].model)
-        assert found.shape == size and plain[mask].min() > 0 and not found[~mask].any(), name
-        assert np.array_equal(part.lowered(plain, shown) if name.startswith("T2") else plain, found), name
-        assert bool(part.location_prior) is (not name.startswith("T1"))
-        assert (part.lowered(plain, shown) < plain).any() == bool(part.location_prior)
+        contrast = cases[name].contrast
+        plain = make_bundle.map_of(bundle, cases[name], "")
+        assert found.shape == case.mask.shape and plain[case.mask].min() > 0 and not found[~case.mask].any(), name
+        lowered = make_bundle.map_of(bundle, cases[name])
+        assert np.array_equal(lowered if contrast == "T2" else plain, found), name
+        assert (lowered < plain).any() == bool(known[contrast])
 
 
-def test_each_scan_is_tried_with_what_the_others_say():
-    """Scans with a spot of score 3 and one with twelve of score 5: only that one breaks the promise.
+def test_each_brain_is_tried_with_what_the_others_say():
+    """Two scans each of brains with a spot of score 3, and of one with twelve of score 5: only that breaks the promise.
 
-    There are so many that a promise of half a finding bears the one that none of the others foretells.
+    There are so many that a promise of half a finding bears the one brain that none of the others foretells.
     """
-    scores = [np.zeros((8, 60, 60), np.float32) for _ in range(26)]
-    rng = np.random.default_rng(0)
-    for number, score in enumerate(scores):
-        score += 0.5 + 0.1 * rng.random(score.shape, np.float32)
+    scores, rng = {}, np.random.default_rng(0)
+    for number in range(52):
+        score = 0.5 + 0.1 * rng.random((8, 60, 60), np.float32)
         score[0, 0, 0] = 6  # too small for a finding
-        for k in range(12 if number == 3 else 1):
+        sick = number // 2 == 3
+        for k in range(12 if sick else 1):
             y, x = 4 + 14 * (k // 4), 4 + 14 * (k % 4)
-            score[1:7, y : y + 6, x : x + 6] = 5 if number == 3 else 3
-    thresholds = levels(scores)
-    told = make_bundle.tried(scores, thresholds, counts(scores, thresholds, VOXEL_ML, make_bundle.LEAST_ML))
-    assert told["made for 1"][3] == 12 and max(told["made for 1"][:3]) <= 1
-    assert told["threshold"] > 3 and told["ml"][:3] == [0, 0, 0]
+            score[1:7, y : y + 6, x : x + 6] = 5 if sick else 3
+        name = "healthy_labels_{}_T2" if number % 2 else "varied_{}_T2_0"
+        scores[name.format(100 + number // 2)] = score
+    expected, told = make_bundle.counted(scores)
+    assert (expected.scans, expected.brains) == (52, 26) and told["scans"] == list(scores)
+    assert told["made for 1"][6:8] == [12, 12] and max(told["made for 1"][:6]) <= 1
+    assert set(told["made for 0.1"][:6]) == {None}, "with the sick brain among the others it cannot be promised"
+    assert told["threshold"] > 3 and told["ml"][:6] == [0] * 6
+    assert expected.at(told["threshold"], bounded=True) == told["bound"]
 
 
 def test_scans_that_are_only_tried_are_judged_by_the_thresholds_of_the_others():
@@ -124,3 +133,6 @@ def test_scans_that_are_only_tried_are_judged_by_the_thresholds_of_the_others():
     expected = promised(thresholds, counted, make_bundle.LEAST_ML)
     found = make_bundle.made([with_spots(5), with_spots(0)], expected)
     assert found["made in others for 1"] == [5, 0] and found["made in others for 0.5"] == [0, 0]
+    few = ExpectedFindings((0.5, 4.0), (2.0, 0.5), 3)
+    promises = {"made in others for 0.5", "made in others for 1", "made in others for 3"}
+    assert set(make_bundle.made([with_spots(5)], few)) == promises, "so few cannot promise less"

@@ -61,7 +61,8 @@ def _show(arguments: argparse.Namespace) -> int:
 def _promise(contrast: str, known: ExpectedFindings) -> str:
     """Findings of a healthy scan, each with the score that leads to so many."""
     told = ", ".join(f"{count:g} at {known.threshold(count):.2f}" for count in _SHOWN if count >= known.counts[-1])
-    return f"findings   {contrast}: {told} ({known.scans} healthy scans, from {known.smallest_ml:g} ml)"
+    of = f" of {known.brains} brains" if known.brains is not None else ""
+    return f"findings   {contrast}: {told} ({known.scans} healthy scans{of}, from {known.smallest_ml:g} ml)"
 
 
 def _verify(arguments: argparse.Namespace) -> int:

@@ -87,12 +87,12 @@ class Acquisition:
         z = lattice.z
         if self.thickness <= 2.0 or len(z) < 3:
             return None
-        centers = torch.arange(float(z[0]), float(z[-1]) + self.thickness, self.thickness, device=z.device)
+        centers = torch.arange(float(z[0]), float(z[-1]) + self.thickness, self.thickness)
         share = (self.thickness / 2 + 1.0 - (z[None] - centers[:, None]).abs()).clamp(0, 2.0)
         share = share / share.sum(1, keepdim=True).clamp(min=1e-6)
         place = ((z - centers[0]) / self.thickness).clamp(0, len(centers) - 1)
-        back = (1 - (place[:, None] - torch.arange(len(centers), device=z.device)).abs()).clamp(min=0)
-        return share, back
+        back = (1 - (place[:, None] - torch.arange(len(centers))).abs()).clamp(min=0)
+        return share.to(lattice.device), back.to(lattice.device)
 
     def acquired(self, image: torch.Tensor, lattice: Lattice, spread: float, rng: np.random.Generator) -> torch.Tensor:
         """Thick slices, blur, ghosts, motion and noise, on (Z, Y, X) intensities."""

@@ -17,11 +17,17 @@ _SPLINE_SPREAD = 0.479**-0.5  # one over the root mean square of cubic B-spline 
 
 @dataclass(frozen=True)
 class Lattice:
-    """Coordinates along three axes, atlas LPS mm, float32, increasing."""
+    """Coordinates along three axes, atlas LPS mm, float32, increasing.
+
+    Attributes:
+        z, y, x: On the CPU, where there is always something to be asked of them.
+        device: That computes what lies on the lattice.
+    """
 
     z: torch.Tensor
     y: torch.Tensor
     x: torch.Tensor
+    device: torch.device | str = "cpu"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -34,8 +40,12 @@ class Lattice:
         return self.z, self.y, self.x
 
     def points(self) -> torch.Tensor:
-        """All points, (3, Z, Y, X), in the order z, y, x."""
-        return torch.stack(torch.meshgrid(*self.axes, indexing="ij"))
+        """All points, (3, Z, Y, X), in the order z, y, x, on the device."""
+        return torch.stack(torch.meshgrid(*(axis.to(self.device) for axis in self.axes), indexing="ij"))
+
+    def part(self, where: tuple[slice, slice, slice]) -> Lattice:
+        """A part of it."""
+        return Lattice(*(axis[part] for axis, part in zip(self.axes, where, strict=True)), self.device)
 
     def box(self, center: np.ndarray, reach: float) -> tuple[tuple[slice, slice, slice], Lattice] | None:
         """The part within ``reach`` mm of a center (z, y, x) along each axis: where it lies, and it; None if empty."""
@@ -45,7 +55,7 @@ class Lattice:
             parts.append(slice(low, int(torch.searchsorted(axis, float(middle + reach)))))
         if any(part.start >= part.stop for part in parts):
             return None
-        return tuple(parts), Lattice(*(axis[part] for axis, part in zip(self.axes, parts, strict=True)))
+        return tuple(parts), self.part(tuple(parts))
 
     def halved_steps(self) -> Lattice:
         """Each slice as two, a quarter of the slice distance below and above its center."""
@@ -72,9 +82,9 @@ class SmoothField:
         return cls(torch.from_numpy(rng.standard_normal((channels, *counts), np.float32)), box)
 
     def on(self, lattice: Lattice) -> torch.Tensor:
-        """The fields at the lattice's points: (channels, Z, Y, X)."""
+        """The fields at the lattice's points: (channels, Z, Y, X), on its device."""
         matrices = [
-            _spline(count, axis, *ends)
+            _spline(count, axis, *ends).to(lattice.device)
             for count, axis, ends in zip(self.nodes.shape[1:], lattice.axes, self.box, strict=True)
         ]
         values = torch.einsum("za,cabd->czbd", matrices[0], self.nodes.to(matrices[0]))
@@ -84,13 +94,13 @@ class SmoothField:
 
 def _spline(count: int, axis: torch.Tensor, low: float, high: float) -> torch.Tensor:
     """Uniform cubic B-spline weights of ``count`` nodes between low and high at each coordinate, (len(axis), count)."""
-    place = np.clip((axis.cpu().numpy() - low) / (high - low) * (count - 1), 0, count - 1)  # small: numpy is quicker
+    place = np.clip((axis.numpy() - low) / (high - low) * (count - 1), 0, count - 1)  # small: numpy is quicker
     distance = np.abs(place[:, None] - np.arange(count, dtype=np.float32))
     near = 2 / 3 - distance**2 * (1 - distance / 2)
     far = np.maximum(2 - distance, 0) ** 3 / 6
     weights = np.where(distance < 1, near, far)
     weights *= _SPLINE_SPREAD / weights.sum(1, keepdims=True)
-    return torch.from_numpy(weights.astype(np.float32)).to(axis.device)
+    return torch.from_numpy(weights.astype(np.float32))
 
 
 def blurred(values: torch.Tensor, sigmas: tuple[float, float, float]) -> torch.Tensor:

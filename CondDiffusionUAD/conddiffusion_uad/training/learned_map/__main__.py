@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 from pathlib import Path
 
@@ -10,49 +11,61 @@ import torch
 
 from conddiffusion_uad.bundle import bundle
 from conddiffusion_uad.method.anomaly_map.learned_inputs import CONTRASTS
-from conddiffusion_uad.training.learned_map import material
+from conddiffusion_uad.training.learned_map import material, packing
 from conddiffusion_uad.training.learned_map.batches import Batches
-from conddiffusion_uad.training.learned_map.loop import Settings, Training
+from conddiffusion_uad.training.learned_map.loop import Keeping, Settings, Training
 
 
 def main() -> None:
     """Prepare the data or take it from the cache, then train, going on from the folder's checkpoint."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, help="development data")
-    parser.add_argument("--packed", type=Path, help="instead of data and cache: what --pack made")
-    parser.add_argument("--pack", type=Path, help="only keep the material in this folder, in at most 40 MB")
-    parser.add_argument("--start", type=Path, help="exported weights to start from, when there is no checkpoint")
-    parser.add_argument("--export", type=Path, help="file for the weights that a detection needs")
-    parser.add_argument("--keep-every", type=float, default=180.0, help="seconds between checkpoints")
-    parser.add_argument("--cache", type=Path, help="folder of prepared healthy inputs; made from the data")
-    parser.add_argument("--output", type=Path, help="checkpoint and learning curve")
-    parser.add_argument("--seconds", type=float, default=float("inf"))
-    parser.add_argument("--last", type=float, default=float("inf"), help="step to stop before")
-    parser.add_argument("--bundle", default="residual", help="whose denoiser reconstructs")
-    parser.add_argument("--reconstructed", type=int, default=Settings.reconstructed, help="every how many-th batch")
-    parser.add_argument("--cool-down", type=int, nargs=2, metavar=("STEP", "STEPS"), default=None)
-    parser.add_argument(
-        "--contrast", choices=CONTRASTS, help="the only one that is trained; all of them when not given"
-    )
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--workers", type=int, default=0, help="processes that make batches")
-    options = parser.parse_args()
+    options = _options()
     torch.set_num_threads(options.threads)
-    found = material.unpacked(options.packed) if options.packed else material.load(options.data, options.cache)
+    found = packing.unpacked(options.packed) if options.packed else material.load(options.data, options.cache)
     if options.pack is not None:
-        print("left out:", ", ".join(material.pack(found, options.pack, 40_000_000)) or "nothing")
+        print("left out:", ", ".join(packing.pack(found, options.pack, options.pack_bytes)) or "nothing")
         return
     cool_down = None if options.cool_down is None else tuple(options.cool_down)
-    settings = Settings(reconstructed=options.reconstructed, cool_down=cool_down)
+    settings = Settings(options.seed, reconstructed=options.reconstructed, cool_down=cool_down)
     denoiser = bundle.load(options.bundle).to(options.device).model if options.reconstructed else None
-    batches = Batches(found, settings.seed, options.contrast)
+    maker = "cpu" if options.workers else options.device
+    batches = Batches(found, settings.seed, options.contrast, maker)
     training = Training(batches, settings, options.output, denoiser, options.device, options.workers)
     if not training.resume() and options.start is not None:
         training.start_from(options.start)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: setattr(training, "stopped", True))
-    training.run(options.seconds, options.last, options.keep_every, exported=options.export)
+    keeping = Keeping(options.keep_every, options.export, options.light)
+    training.run(options.seconds, options.last, keeping, cooling=options.cool_down_seconds)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--data", type=Path, help="development data")
+    add("--packed", type=Path, help="instead of data and cache: what --pack made")
+    add("--pack", type=Path, help="only keep the material in this folder, as much as fits")
+    add("--pack-bytes", type=int, default=packing.MOST_BYTES, help="that fit (default: %(default)s)")
+    add("--start", type=Path, help="exported weights to start from, when there is no checkpoint")
+    add("--export", type=Path, help="file for the weights that a detection needs")
+    add("--keep-every", type=float, default=Keeping.every, help="seconds between checkpoints")
+    add("--light", action="store_true", help="checkpoints of 15 MB, not 23: it goes on nearly as it would have")
+    add("--cache", type=Path, help="folder of prepared healthy inputs; made from the data")
+    add("--output", type=Path, help="checkpoint and learning curve")
+    add("--seconds", type=float, default=math.inf)
+    add("--last", type=float, default=math.inf, help="step to stop before")
+    add("--bundle", default="residual", help="whose denoiser reconstructs")
+    add("--reconstructed", type=int, default=Settings.reconstructed, help="every how many-th batch")
+    add("--cool-down", type=int, nargs=2, metavar=("STEP", "STEPS"), default=None)
+    add("--cool-down-seconds", type=float, default=0.0, help="the last of --seconds: the rate falls to zero")
+    add("--contrast", choices=CONTRASTS, help="the only one that is trained; all of them when not given")
+    add("--seed", type=int, default=Settings.seed, help="of the batches; another one for weights that tell no step")
+    add("--threads", type=int, default=1)
+    add("--device", default="cpu")
+    add("--workers", type=int, default=0, help="processes that make batches; without any, the device makes them")
+    options = parser.parse_args()
+    if options.cool_down_seconds and options.seconds == math.inf:
+        parser.error("--cool-down-seconds needs --seconds")
+    return options
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from conddiffusion_uad.training.learned_map.material import HELD_OUT_SLICES, Mat
 from conddiffusion_uad.training.learned_map.scans import Slab, synthesize
 
 SCANS, SLICES = 8, 4  # of a batch: scans, and slices of each
-_SOURCES = {"labels": 0.5, "T1 scans": 0.3, "slices": 0.13, "other scans": 0.07}
+SHARES = {"labels": 0.5, "T1 scans": 0.3, "slices": 0.13, "other scans": 0.07}  # of scans, by what they are made of
 _CONTRASTS = {"T1": 0.42, "T2": 0.29, "FLAIR": 0.24, "random": 0.05}
 _LESION, _VOXEL = 1500.0, (3.0, 100.0)  # how much an anomaly counts in a slice, and the limits of its voxels
 _UNKNOWN_CONTRAST, _UNKNOWN_PLACE = 0.06, 0.06  # shares in which the network is not told
@@ -46,11 +46,18 @@ class Batch:
 
 
 class Batches:
-    """Batches by number."""
+    """Batches by number.
 
-    def __init__(self, material: Material, seed: int, contrast: str | None = None) -> None:
+    Args:
+        contrast: The only one that is made; None for all.
+        device: That makes them, and where they are; their random numbers are the same on all.
+    """
+
+    def __init__(
+        self, material: Material, seed: int, contrast: str | None = None, device: torch.device | str = "cpu"
+    ) -> None:
         self._material, self._seed, self.priors = material, seed, material.priors
-        self._place = whole_place(FINE, material.priors)
+        self._place, self._device = whole_place(FINE, material.priors.to(device)), device
         self._contrasts = _CONTRASTS if contrast is None else {contrast: 1.0}
         self._groups = groups(material.sources, contrast)
 
@@ -60,31 +67,34 @@ class Batches:
 
     def _part(self, rng: np.random.Generator) -> Batch:
         """The slices of one scan, or as many single slices."""
-        shares = np.array([_SOURCES[name] for name in self._groups])
+        shares = np.array([SHARES[name] for name in self._groups])
         group = list(self._groups)[rng.choice(len(shares), p=shares / shares.sum())]
         names = self._groups[group]
         name = names[rng.integers(len(names))] if group != "slices" else names[int(rng.random() < 0.25) % len(names)]
         inputs = self._material.sources[name]
         if inputs.kind == "slices":
             chosen = rng.integers(0, len(inputs.image) - HELD_OUT_SLICES, SLICES)
-            slabs = [synthesize(inputs, inputs.contrast, self._material.shapes, rng, 1, int(k)) for k in chosen]
+            slabs = [self._slab(inputs, inputs.contrast, rng, 1, int(k)) for k in chosen]
             return joined([self._batch(slab, rng) for slab in slabs])
         contrast = rng.choice(list(self._contrasts), p=list(self._contrasts.values()))
         if inputs.kind == "scan" and (contrast == "random" or group == "other scans"):
             contrast = inputs.contrast
         for _ in range(8):
-            slab = synthesize(inputs, str(contrast), self._material.shapes, rng, SLICES)
+            slab = self._slab(inputs, str(contrast), rng, SLICES)
             low, high = _DOUBTFUL_HEIGHTS.get(name[:6], (0, -1))
             if slab.heights is None or not ((slab.heights >= low) & (slab.heights <= high)).any():
                 break
         return self._batch(slab, rng)
+
+    def _slab(self, inputs: Inputs, contrast: str, rng: np.random.Generator, count: int, index: int = 0) -> Slab:
+        return synthesize(inputs, contrast, self._material.shapes, rng, count, index, self._device)
 
     def _batch(self, slab: Slab, rng: np.random.Generator) -> Batch:
         known = slab.heights is not None and rng.random() >= _UNKNOWN_PLACE
         place = self._place[:, slab.heights] if known else None
         contrast = slab.contrast if rng.random() >= _UNKNOWN_CONTRAST else None
         last = len(slab.volume) - NEIGHBORS
-        chosen = torch.arange(NEIGHBORS, last)
+        chosen = torch.arange(NEIGHBORS, last, device=self._device)
         inputs = slice_inputs(slab.volume, slab.rank, slab.mask, chosen, contrast, place)
         label = slab.label[chosen, None].float()
         return Batch(inputs, label, slab.weight[chosen, None] * inputs.brain, balanced(label))
@@ -100,12 +110,12 @@ def balanced(label: torch.Tensor) -> torch.Tensor:
         label: 1 for anomaly, (B, 1, H, W).
     """
     weight = np.ones(label.shape, np.float32)
-    for each, sick in zip(weight[:, 0], label[:, 0].numpy() > 0, strict=True):
+    for each, sick in zip(weight[:, 0], label[:, 0].cpu().numpy() > 0, strict=True):
         parts, found = ndimage.label(sick, np.ones((3, 3)))
         if found:
-            counts = np.clip(_LESION / np.bincount(parts.ravel()), *_VOXEL)
+            counts = np.clip(_LESION / np.bincount(parts.ravel()).clip(min=1), *_VOXEL)  # all of a slice may be sick
             each[sick] = counts[parts[sick]]
-    return torch.from_numpy(weight)
+    return torch.from_numpy(weight).to(label.device)
 
 
 def groups(sources: Mapping[str, Inputs], contrast: str | None = None) -> dict[str, list[str]]:
@@ -115,7 +125,7 @@ def groups(sources: Mapping[str, Inputs], contrast: str | None = None) -> dict[s
         sources: By name.
         contrast: The only one that is wanted; None for all of them. Label maps and T1 scans can show any.
     """
-    found: dict[str, list[str]] = {name: [] for name in _SOURCES}
+    found: dict[str, list[str]] = {name: [] for name in SHARES}
     for name, inputs in sources.items():
         other = inputs.kind == "scan" and (inputs.contrast != "T1" or name.startswith("p0"))
         group = "other scans" if other else "T1 scans" if inputs.kind == "scan" else inputs.kind

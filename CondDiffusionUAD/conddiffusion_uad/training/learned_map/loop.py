@@ -18,10 +18,11 @@ from conddiffusion_uad.method.anomaly_map.learned_inputs import COARSE_CHANNELS,
 from conddiffusion_uad.method.anomaly_map.learned_network import LearnedMapNetwork
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.training import weights_file
+from conddiffusion_uad.training.learned_map import curve
 from conddiffusion_uad.training.learned_map.batches import Batch, Batches
 from conddiffusion_uad.training.learned_map.reconstructions import Reconstructed
 
-CHECKPOINT, CURVE = "checkpoint.pt", "curve.jsonl"
+CHECKPOINT = "checkpoint.pt"
 _FAR = 2**31  # steps: without end
 
 
@@ -59,6 +60,21 @@ class Settings:
         return rate
 
 
+@dataclass(frozen=True)
+class Keeping:
+    """What a training leaves on the disk beside its learning curve, now and then and at its end.
+
+    Attributes:
+        every: Seconds between.
+        exported: File for :meth:`Training.export`; None for none.
+        light: Whether the checkpoint is one of 15 MB instead of 23, see :func:`lightened`.
+    """
+
+    every: float = 180.0
+    exported: Path | None = None
+    light: bool = False
+
+
 def network() -> LearnedMapNetwork:
     """The untrained network."""
     return LearnedMapNetwork(FINE_CHANNELS, COARSE_CHANNELS)
@@ -83,7 +99,7 @@ class Training:
         folder: For the checkpoint and the learning curve; made if needed.
         denoiser: Frozen, on the device; None to train without reconstructions.
         workers: Processes that make batches beside the training, with their reconstructions but for a graphics
-            card; 0 makes them in between. The batches are the same.
+            card; 0 makes them in between, where the batches' own device is. The batches are the same.
     """
 
     def __init__(
@@ -98,6 +114,7 @@ class Training:
         torch.manual_seed(settings.seed)
         self.settings, self.folder, self.step = settings, folder, 0
         self._warm_from = 0
+        self._warmth = 1.0  # factor on the rate
         self.stopped = False  # set it, from a signal handler, to end after the step in progress
         self._batches = batches
         self._reconstructed = Reconstructed(batches, denoiser, settings.reconstructed)
@@ -113,34 +130,42 @@ class Training:
         self,
         seconds: float = math.inf,
         last: float = math.inf,
-        keep_every: float = 180.0,
+        keeping: Keeping = Keeping(),
         report: int = 20,
-        exported: Path | None = None,
+        cooling: float = 0.0,
     ) -> None:
         """Train until the time is over or step ``last`` is reached.
 
         Args:
             seconds: Wall time.
-            exported: File for :meth:`export`, written with every checkpoint.
+            keeping: What is kept.
+            report: Steps of which the curve has the mean loss.
+            cooling: The last of ``seconds``, in which the rate falls to zero.
         """
         start = kept = time.monotonic()
         recent: list[float] = []
         batches = self._endless()
-        while not self.stopped and self.step < last and time.monotonic() - start < seconds:
+        while not self.stopped and self.step < last and (left := seconds - (time.monotonic() - start)) > 0:
+            self._warmth = min(1.0, left / cooling) if cooling else 1.0
             recent.append(self.advance(next(batches)))
             if self.step % report == 0:
-                self._note(sum(recent) / len(recent))
+                self._note(recent)
                 recent = []
-            if time.monotonic() - kept > keep_every:
-                self.save()
-                if exported is not None:
-                    self.export(exported)
+            if time.monotonic() - kept > keeping.every:
+                self._keep(keeping)
                 kept = time.monotonic()
         if recent:
-            self._note(sum(recent) / len(recent))
-        self.save()
-        if exported is not None:
-            self.export(exported)
+            self._note(recent)
+        self._keep(keeping)
+
+    def _keep(self, keeping: Keeping) -> None:
+        self.save(keeping.light)
+        if keeping.exported is not None:
+            self.export(keeping.exported)
+        curve.draw(self.folder)
+
+    def _rate(self) -> float:
+        return self._warmth * self.settings.rate(self.step, self._warm_from)
 
     def _endless(self) -> Iterator[Batch]:
         """From the next step on, the batch of each step, on the device; a graphics card reconstructs by itself."""
@@ -155,7 +180,7 @@ class Training:
         """One step with a batch on the device; its loss."""
         settings = self.settings
         for group in self._optimizer.param_groups:
-            group["lr"] = settings.rate(self.step, self._warm_from)
+            group["lr"] = self._rate()
         with torch.autocast(self._device.type, torch.bfloat16, enabled=settings.bf16):
             logits = self.model(batch.inputs.fine, batch.inputs.coarse)
         value = loss(logits, batch)
@@ -174,18 +199,18 @@ class Training:
         for mean, current in zip(self.mean.parameters(), self.model.parameters(), strict=True):
             mean.lerp_(current, 1 - past)
 
-    def _note(self, value: float) -> None:
+    def _note(self, losses: list[float]) -> None:
         line = {
             "step": self.step,
-            "loss": round(value, 4),
-            "rate": self.settings.rate(self.step, self._warm_from),
+            "loss": round(sum(losses) / len(losses), 4),
+            "rate": self._rate(),
             "time": round(time.time()),
         }
-        with (self.folder / CURVE).open("a", encoding="utf-8") as file:
+        with (self.folder / curve.CURVE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
-    def save(self) -> None:
-        """Write the checkpoint; the old one stays until the new one is whole."""
+    def save(self, light: bool = False) -> None:
+        """Write the checkpoint, as it is or :func:`lightened`; the old one stays until the new one is whole."""
         state: dict[str, Any] = {
             "step": self.step,
             "warm_from": self._warm_from,
@@ -196,7 +221,7 @@ class Training:
             "priors": self._batches.priors,
         }
         partial = self.folder / (CHECKPOINT + ".partial")
-        torch.save(state, partial)
+        torch.save(lightened(state) if light else state, partial)
         partial.replace(self.folder / CHECKPOINT)
 
     def export(self, file: Path) -> None:
@@ -224,3 +249,17 @@ class Training:
         self._optimizer.load_state_dict(state["optimizer"])
         self.step, self._warm_from = state["step"], state.get("warm_from", 0)
         return True
+
+
+def lightened(state: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint with the running mean and the moments of the optimizer in half precision.
+
+    A training goes on from it with the weights that it had, and nearly as it would have.
+    """
+    optimizer = state["optimizer"]
+    moments = {
+        number: {name: value if name == "step" else value.bfloat16() for name, value in each.items()}
+        for number, each in optimizer["state"].items()
+    }
+    mean = {name: value.half() for name, value in state["mean"].items()}
+    return {**state, "mean": mean, "optimizer": {**optimizer, "state": moments}}

@@ -21,7 +21,6 @@ HELD_OUT = (
     "IXI048-HH-1326-T1.nii.gz", "IXI049-HH-1358-T1.nii.gz",
 )  # fmt: skip
 HELD_OUT_SLICES = 4  # last ones of each folder of thin volumes
-_SHAPES = "shapes.npz"
 _PRIORS = (
     ("ventricles", "choroid plexus"), ("subarachnoid fluid",), ("cortex", "cerebellar cortex", "hippocampus"),
     ("thalamus", "caudate", "putamen", "pallidum", "brainstem"),
@@ -53,44 +52,6 @@ def load(data: Path, cache: Path) -> Material:
     folder = data / "train" / "lesion_shapes"
     shapes = [_shape(file) for kind in ("ms", "stroke") for file in sorted((folder / kind).glob("*.nii.gz"))]
     return Material(sources, shapes, priors([i for i in sources.values() if i.kind == "labels"]))
-
-
-def pack(material: Material, folder: Path, most_bytes: int) -> list[str]:
-    """Keep material in a folder of at most so many bytes; real T1 scans, of which there are most, are left out first.
-
-    Returns:
-        Names of the sources that did not fit.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    arrays = {f"mask_{k}": np.packbits(mask.numpy() > 0) for k, (mask, _) in enumerate(material.shapes)}
-    arrays |= {f"size_{k}": np.array(mask.shape) for k, (mask, _) in enumerate(material.shapes)}
-    arrays |= {f"origin_{k}": np.array(origin) for k, (_, origin) in enumerate(material.shapes)}
-    np.savez_compressed(folder / _SHAPES, priors=material.priors.numpy().astype(np.float16), **arrays)
-    left = most_bytes - (folder / _SHAPES).stat().st_size
-    order = sorted(reversed(list(material.sources)), key=lambda name: material.sources[name].contrast == "T1")
-    missing = []
-    for name in order:
-        file = folder / f"{name}.npz"
-        healthy_bank.write(file, healthy_bank.packed(material.sources[name]))
-        left -= file.stat().st_size
-        if left < 0:
-            left += file.stat().st_size
-            file.unlink()
-            missing.append(name)
-    return missing
-
-
-def unpacked(folder: Path) -> Material:
-    """What :func:`pack` kept."""
-    with np.load(folder / _SHAPES) as values:
-        shapes = []
-        for k in range(sum(name.startswith("mask_") for name in values)):
-            size = tuple(values[f"size_{k}"].tolist())
-            mask = np.unpackbits(values[f"mask_{k}"], count=int(np.prod(size))).reshape(size)
-            shapes.append((torch.from_numpy(mask), tuple(values[f"origin_{k}"].tolist())))
-        known = torch.from_numpy(values["priors"].astype(np.float32))
-    files = sorted(file for file in folder.glob("*.npz") if file.name != _SHAPES)
-    return Material({file.stem: healthy_bank.read(file) for file in files}, shapes, known)
 
 
 def _shape(file: Path) -> tuple[torch.Tensor, tuple[float, float, float]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ class Slab:
         weight: How much each voxel counts: 0 where a real scan may be sick itself, little in an anomaly that is
             hardly to be seen, else 1.
         contrast: "T1", "T2", "FLAIR" or "random".
-        heights: Of the slices, indices of FINE; None when unknown.
+        heights: Of the slices, indices of FINE, on the CPU; None when unknown.
     """
 
     volume: torch.Tensor
@@ -58,7 +58,13 @@ def axis(index: int, step: int = 1) -> torch.Tensor:
 
 
 def synthesize(
-    inputs: Inputs, contrast: str, shapes: draws.Shapes, rng: np.random.Generator, count: int, index: int = 0
+    inputs: Inputs,
+    contrast: str,
+    shapes: draws.Shapes,
+    rng: np.random.Generator,
+    count: int,
+    index: int = 0,
+    device: torch.device | str = "cpu",
 ) -> Slab:
     """Make a slab of ``count`` slices (one for a single-slice source) and its neighbors.
 
@@ -66,13 +72,14 @@ def synthesize(
         contrast: Of the scan to be made; for a source of single slices its own.
         count: Slices that will be looked at.
         index: Which one of a source of single slices.
+        device: That computes it; the draws are the same on all.
     """
     real, flat = inputs.kind != "labels", inputs.kind == "slices"
     source = (
         ScanSource(inputs, contrast, rng, index) if real else LabelSource(inputs, signal_equations.draw(contrast, rng))
     )
     scan = Scan(source, real, rng)
-    coarse = _coarse(inputs, index)
+    coarse = replace(_coarse(inputs, index), device=device)
     widened = look_alikes.widened(Places(scan.healthy(coarse, []).tissue, coarse), rng)
     probe = scan.healthy(coarse, widened)
     places = Places(probe.tissue, coarse)
@@ -80,7 +87,7 @@ def synthesize(
     look_alike = look_alikes.draw(source.palette, places, rng)
     image, found = scan.changed(probe, coarse, look_alike + anomalies)
     fine = coarse if flat else _slab(found, probe.brain, coarse, count, anomalies, rng)
-    full = Lattice(fine.z, axis(1), axis(0))
+    full = Lattice(fine.z, axis(1), axis(0), device)
     healthy = scan.healthy(full, pushes + widened)
     healthy = Sampled(look_alikes.rimmed(healthy.image, healthy, source.palette, rng), healthy.tissue, healthy.brain)
     made, label = scan.changed(healthy, full, look_alike + anomalies)
@@ -181,7 +188,7 @@ def _slab(
     first = round((middle - FINE.origin[2]) / FINE.spacing[2]) - int(rng.integers(NEIGHBORS, total - NEIGHBORS))
     first = min(max(first, 0), FINE.size[2] - total)
     z = FINE.origin[2] + FINE.spacing[2] * torch.arange(first, first + total, dtype=torch.float32)
-    return Lattice(z, coarse.y, coarse.x)
+    return replace(coarse, z=z)
 
 
 def _visible(change: torch.Tensor) -> torch.Tensor:

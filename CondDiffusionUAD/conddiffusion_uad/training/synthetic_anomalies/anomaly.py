@@ -79,7 +79,7 @@ class Anomaly:
         if found is None:
             return
         where, share = found
-        part = Lattice(*(axis[s] for axis, s in zip(lattice.axes, where, strict=True)))
+        part = lattice.part(where)
         value: torch.Tensor | float = self.value
         if self.core is not None and (inside := self.shape.on(lattice, self.core.size)) is not None:
             value = torch.full(image.shape, self.value, device=image.device)

@@ -24,7 +24,7 @@ class Places:
         groups = tissue.cpu().numpy()
         solid = np.isin(groups, (GRAY, WHITE, DEEP))
         white = np.isin(groups, (WHITE, DEEP))
-        self._axes = [axis.cpu().numpy() for axis in lattice.axes]
+        self._axes = [axis.numpy() for axis in lattice.axes]
         self._steps = [float(axis[1] - axis[0]) if len(axis) > 1 else 0.0 for axis in self._axes]
         maps = {
             "ventricles": white & _near(groups == VENTRICLE),

@@ -60,8 +60,9 @@ class Blob:
         if box is None:
             return None
         where, part = box
-        away = part.points() - torch.tensor(self.center, dtype=torch.float32, device=part.x.device)[:, None, None, None]
-        sphere = torch.einsum("ab,bzyx->azyx", torch.tensor(self.axes.T, dtype=away.dtype, device=away.device), away)
+        points = part.points()
+        away = points - points.new_tensor(self.center)[:, None, None, None]
+        sphere = torch.einsum("ab,bzyx->azyx", away.new_tensor(self.axes.T), away)
         sphere = sphere / self.radius
         depth = None
         for offset, size in zip(*self.lobes, strict=True):
@@ -105,8 +106,9 @@ class RealShape:
             place = (axis - float(self.shift[k])) * (-1 if self.flipped and k == 2 else 1)
             index = (place - first).round().long()
             rows.append(torch.where((index >= 0) & (index < size), index, -1))
-        inside = [row >= 0 for row in rows]
-        found = self.mask.to(rows[0].device)[rows[0].clamp(min=0)][:, rows[1].clamp(min=0)][:, :, rows[2].clamp(min=0)]
+        inside = [(row >= 0).to(lattice.device) for row in rows]
+        z, y, x = (row.clamp(min=0) for row in rows)
+        found = self.mask.to(lattice.device)[z][:, y][:, :, x]
         known = inside[0][:, None, None] & inside[1][None, :, None] & inside[2][None, None, :]
         share = blurred((found * known).to(lattice.x.dtype), self.edge)
         return (slice(None), slice(None), slice(None)), share

@@ -1,6 +1,7 @@
 """Training the learned map: it learns, stops and goes on as if it had not stopped."""
 
-import json
+import sys
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -19,9 +20,9 @@ from conddiffusion_uad.method.anomaly_map.learned_inputs import (
     SliceInputs,
 )
 from conddiffusion_uad.method.condition.none import Unconditional
-from conddiffusion_uad.training.learned_map import loop
+from conddiffusion_uad.training.learned_map import curve, loop
 from conddiffusion_uad.training.learned_map.batches import Batch, Batches, balanced
-from conddiffusion_uad.training.learned_map.loop import CHECKPOINT, CURVE, Settings, Training
+from conddiffusion_uad.training.learned_map.loop import CHECKPOINT, Keeping, Settings, Training
 from conddiffusion_uad.training.learned_map.material import Material, priors
 
 
@@ -66,8 +67,8 @@ def test_it_learns_what_is_bright(tmp_path):
     with torch.inference_mode():
         found = torch.sigmoid(training.model.eval()(batch.inputs.fine, batch.inputs.coarse))
     assert float(found[batch.label > 0].mean()) > 3 * float(found[batch.label == 0].mean())
-    curve = [json.loads(line) for line in (tmp_path / CURVE).read_text().splitlines()]
-    assert [line["step"] for line in curve] == list(range(2, 41, 2)) and curve[-1]["loss"] < 0.8 * curve[0]["loss"]
+    noted = curve.lines(tmp_path / curve.CURVE)
+    assert [line["step"] for line in noted] == list(range(2, 41, 2)) and noted[-1]["loss"] < 0.8 * noted[0]["loss"]
 
 
 def test_it_ends_after_the_step_in_progress_when_asked(tmp_path):
@@ -81,6 +82,50 @@ def test_it_ends_after_the_step_in_progress_when_asked(tmp_path):
 def test_the_rate_warms_up_and_cools_down():
     settings = Settings(learning_rate=1.0, warm_up=10, cool_down=(100, 20))
     assert [settings.rate(step) for step in (0, 9, 99, 109, 119, 200)] == pytest.approx([0.1, 1, 1, 0.5, 0, 0])
+
+
+def test_the_rate_falls_to_zero_over_the_last_seconds(tmp_path, monkeypatch):
+    clock = iter(range(1000))
+    monkeypatch.setattr(loop.time, "monotonic", lambda: float(next(clock)))  # twice a step: a step takes 2 seconds
+    training = Training(Easy(), Settings(learning_rate=1.0, warm_up=1, reconstructed=0, bf16=False), tmp_path)
+    rates, advance = [], training.advance
+    training.advance = lambda batch: (advance(batch), rates.append(training._optimizer.param_groups[0]["lr"]))[0]
+    training.run(seconds=22, cooling=8)
+    assert rates[:7] == [1.0] * 7 and rates[7:] == pytest.approx([7 / 8, 5 / 8, 3 / 8, 1 / 8])
+
+
+def distance(training, parameters) -> float:
+    """Of the weights of a training from others."""
+    with torch.no_grad():
+        return sum(float((a - b).norm()) for a, b in zip(training.model.parameters(), parameters, strict=True))
+
+
+def test_from_a_light_checkpoint_it_goes_on_with_its_weights_and_nearly_as_it_would_have(tmp_path):
+    settings = Settings(warm_up=5, reconstructed=0, bf16=False)
+    first, light = Training(Easy(), settings, tmp_path / "whole"), Training(Easy(), settings, tmp_path / "light")
+    first.run(last=6)
+    light.folder.joinpath(CHECKPOINT).write_bytes(first.folder.joinpath(CHECKPOINT).read_bytes())
+    assert light.resume()
+    light.save(light=True)
+    whole, kept = (each.folder.joinpath(CHECKPOINT).stat().st_size for each in (first, light))
+    assert kept < 16 * 2**20 < whole
+    light = Training(Easy(), settings, tmp_path / "light")
+    assert light.resume() and light.step == 6
+    assert all(torch.equal(a, b) for a, b in zip(first.model.parameters(), light.model.parameters(), strict=True))
+    before = [parameter.detach().clone() for parameter in first.model.parameters()]
+    for training in (first, light):
+        training.run(last=8)
+    assert distance(first, light.model.parameters()) < 0.05 * distance(first, before)
+
+
+def test_the_curve_is_drawn_with_every_checkpoint_where_matplotlib_is(tmp_path, monkeypatch):
+    training = trained(tmp_path, 3)
+    picture = tmp_path / curve.PICTURE
+    assert picture.stat().st_size > 1000
+    picture.unlink()
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    training.run(last=4, keeping=Keeping(exported=tmp_path / "weights.safetensors"))
+    assert not picture.exists() and (tmp_path / "weights.safetensors").is_file()
 
 
 def test_what_nobody_knows_does_not_count():
@@ -101,7 +146,9 @@ def test_lesions_of_a_slice_count_alike_within_limits_for_a_voxel():
     label[0, 0, 10:15, 10:16] = label[0, 0, 15, 16] = 1  # 31, one of them across a corner
     label[0, 0, 20:60, 10:60] = 1  # 2000
     label[1] = 1  # 4096
-    weight = balanced(label)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        weight = balanced(label)
     assert weight[0, 0, 2, 2] == 100 and weight[0, 0, 40, 40] == 3 and (weight[1] == 3).all(), "the limits"
     assert float(weight[0, 0, 8:18, 8:18][label[0, 0, 8:18, 8:18] > 0].sum()) == pytest.approx(1500)
     assert (weight[label == 0] == 1).all() and (weight[2] == 1).all()

@@ -1,0 +1,130 @@
+"""Healthy scans as different as real ones, to count false findings in: held-out brains, each drawn several times.
+
+A draw is the geometry, intensities and acquisition of a training's scans: deformed, shaded, noisy, in slices of up to
+7 mm, with an imperfect brain mask; but without what training exaggerates: shading as before its correction, places as
+before the registration, another gamma and intensities that no scanner makes. Nothing sick is put in, and nothing that
+only looks so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+
+import judge_cases as judged
+import numpy as np
+import torch
+from hosts import held_out_labels, held_out_scans
+from judge_cases import Case
+
+from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.protocol.job import CONTRASTS
+from conddiffusion_uad.training.data import healthy_bank, signal_equations
+from conddiffusion_uad.training.data.anatomy import TISSUES
+from conddiffusion_uad.training.data.geometry import Geometry
+from conddiffusion_uad.training.data.healthy_bank import Inputs
+from conddiffusion_uad.training.data.healthy_sources import LabelSource, ScanSource
+from conddiffusion_uad.training.data.lattice import Lattice
+from conddiffusion_uad.training.data.signal_equations import Palette
+from conddiffusion_uad.training.learned_map.scans import Scan, axis
+
+_SEED = 21
+_WITHOUT_PLAIN = {("19", "T1")}
+_TRIES = 1000
+_SHADING = 0.05  # at most, of what a detection's correction of the bias field leaves
+# Brightness above ventricles as a share of that of white matter. Where ten label maps agree on the tissue, real scans
+# of the judgement have .41 to .71 on T1, .82 and .88 on T2 and .9 to 1.3 on FLAIR in the cortex; other solid tissue is
+# between that and white matter, .2 darker or .15 brighter at most.
+_CORTEX = {"T1": (0.35, 0.85), "T2": (0.6, 0.95), "FLAIR": (0.95, 1.5)}
+_DARKER, _BRIGHTER = 0.25, 0.15
+_NOT_SOLID = ("ventricles", "subarachnoid fluid", "choroid plexus")
+_IRON = ("pallidum",)  # darkens it
+
+
+def load(data: Path, kept: Path, bundle: Bundle, contrast: str, of_each: int) -> list[tuple[str, Case]]:
+    """Cases of a contrast by name, from a folder of kept ones or made now, without the bundle's own map.
+
+    Args:
+        of_each: Scans of each brain, with the plain one of the judgement where there is one.
+    """
+    return judged.kept_or_made(kept, recipes(data, bundle, contrast, of_each))
+
+
+def brain_of(name: str) -> str:
+    """Which held-out brain a healthy case of a bundle's calibration shows, plain or varied."""
+    return name.removeprefix("healthy_").removeprefix("varied_").removeprefix("labels_").split("_")[0]
+
+
+def recipes(data: Path, bundle: Bundle, contrast: str, of_each: int) -> Iterator[tuple[str, Callable[[], Case]]]:
+    """Names of cases of a contrast and what makes each; see :func:`load`."""
+    brains = {name: partial(_labels, file) for name, file in held_out_labels(data).items()}
+    brains |= {name: partial(_scan, file) for name, file in held_out_scans(data).items()}
+    for number, (brain, prepared) in enumerate(brains.items()):
+        for draw in range(of_each - ((brain, contrast) not in _WITHOUT_PLAIN)):
+            rng = np.random.default_rng([_SEED, number, CONTRASTS.index(contrast), draw])
+            yield f"varied_{brain}_{contrast}_{draw}", partial(_made, prepared, contrast, rng, bundle)
+
+
+def _made(prepared: Callable[[], Inputs], contrast: str, rng: np.random.Generator, bundle: Bundle) -> Case:
+    volume, mask = drawn(prepared(), contrast, rng)
+    nothing = np.zeros(volume.shape, np.float16)
+    samples = judged.samples_of(volume, mask, contrast, bundle)
+    return Case("healthy", contrast, volume.astype(np.float16), mask, nothing.astype(np.int16), samples, nothing, False)
+
+
+@cache
+def _labels(file: Path) -> Inputs:
+    return healthy_bank.labels(file)
+
+
+@cache
+def _scan(file: Path) -> Inputs:
+    return healthy_bank.scan("T1", file)
+
+
+def drawn(inputs: Inputs, contrast: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A whole scan on the fine grid: float32 volume, 0 to 1, and boolean mask, both (z, y, x)."""
+    real = inputs.kind != "labels"
+    scan = Scan(_source(inputs, contrast, rng), real, rng)
+    scan.acquisition = replace(scan.acquisition, bias_strength=min(scan.acquisition.bias_strength, _SHADING), gamma=1.0)
+    scan.geometry = _registered(scan.geometry)
+    full = Lattice(axis(2), axis(1), axis(0))
+    healthy = scan.healthy(full, [])
+    nothing = torch.zeros_like(healthy.image)
+    volume, _, mask, _ = scan.finished(healthy.image, healthy, full, healthy.image, nothing, healthy, full, rng)
+    return volume.numpy(), mask.numpy()
+
+
+def _registered(geometry: Geometry) -> Geometry:
+    """The same shape, but turned, scaled and shifted only half as far, so that the brain is within the grid."""
+    mirrored = torch.diag(geometry.matrix.diagonal().sign())
+    return replace(geometry, matrix=(geometry.matrix + mirrored) / 2, shift=geometry.shift / 2)
+
+
+def _source(inputs: Inputs, contrast: str, rng: np.random.Generator) -> LabelSource | ScanSource:
+    """The brain with intensities that scanners make; others are drawn again, whatever is found in them."""
+    for _ in range(_TRIES):
+        if inputs.kind == "labels":
+            palette = signal_equations.draw(contrast, rng)
+            if usual(palette):
+                return LabelSource(inputs, palette)
+        else:
+            source = ScanSource(inputs, contrast, rng)
+            if inputs.contrast == contrast or usual(source.palette):
+                return source
+    raise ValueError(f"no usual intensities of {contrast} in {_TRIES} draws")
+
+
+def usual(palette: Palette) -> bool:
+    """Whether tissues are as bright as on real scans, which training exceeds for the sake of variety."""
+    low, high = _CORTEX[palette.contrast]
+    cortex = (palette.gray - palette.fluid) / (palette.white - palette.fluid)
+    solid = [
+        (float(value) - palette.fluid) / (palette.white - palette.fluid)
+        for name, value in zip(TISSUES, palette.tissues, strict=False)  # of a scan none is known
+        if name not in _NOT_SOLID + _IRON
+    ]
+    least, most = min(cortex, 1.0) - _DARKER, max(cortex, 1.0) + _BRIGHTER
+    return low <= cortex <= high and all(least <= each <= most for each in solid)

@@ -1,0 +1,103 @@
+"""Healthy scans that are drawn from held-out brains to count false findings in."""
+
+import numpy as np
+import pytest
+import varied_cases
+
+from conddiffusion_uad.training.data import signal_equations
+from conddiffusion_uad.training.data.anatomy import TISSUES
+from conddiffusion_uad.training.data.healthy_bank import FINE, FLUID, GRAY, LABELS, WHITE, Inputs
+from conddiffusion_uad.training.data.signal_equations import Palette
+
+NONE = np.zeros(0, np.uint8)
+
+
+def shells(shape: tuple[int, int, int], values: tuple[int, int, int]) -> np.ndarray:
+    """A ball of one value in shells of two others, 0 outside, uint8."""
+    z, y, x = np.meshgrid(*(np.linspace(-1, 1, size) for size in shape), indexing="ij")
+    return np.select([z**2 + y**2 + x**2 < r**2 for r in (0.35, 0.65, 0.75)], values).astype(np.uint8)
+
+
+def labels() -> Inputs:
+    names = list(TISSUES)
+    order = ("ventricles", "white matter", "cortex")
+    return Inputs("labels", "", shells(LABELS.size[::-1], tuple(1 + names.index(name) for name in order)), NONE, NONE)
+
+
+def scan() -> Inputs:
+    tissue = shells(FINE.size[::-1], (FLUID, WHITE, GRAY))
+    image = np.array([0, 0.1, 0.5, 0.9], np.float16)[tissue]
+    return Inputs("scan", "T1", image, tissue, NONE)
+
+
+@pytest.mark.parametrize(("inputs", "contrast"), [(labels, "FLAIR"), (scan, "T1"), (scan, "T2")])
+def test_a_draw_is_a_whole_normalized_scan_of_its_contrast(inputs, contrast):
+    volume, mask = varied_cases.drawn(inputs(), contrast, np.random.default_rng(0))
+    assert volume.shape == mask.shape == FINE.size[::-1] and volume.dtype == np.float32 and mask.dtype == bool
+    assert volume.min() == 0 and volume.max() == 1 and not volume[~mask].any()
+    assert 0.1 < mask.mean() < 0.4, "a ball of three quarters of the grid's size, give or take its deformation"
+    middle = volume[36:44, 90:102, 74:86].mean()  # the fluid
+    around = volume[36:44, 50:56, 74:86].mean()  # white matter
+    assert middle > around + 0.4 if contrast == "T2" else middle < around - 0.4
+
+
+def test_a_draw_comes_again_and_another_is_another():
+    inputs = scan()
+    first, again, other = (varied_cases.drawn(inputs, "T2", np.random.default_rng(seed))[0] for seed in (0, 0, 1))
+    assert np.array_equal(again, first) and np.abs(other - first).mean() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("contrast", "gray", "other", "usual"),
+    [
+        ("FLAIR", 0.66, {}, True),
+        ("FLAIR", 0.95, {}, False),  # cortex 1.9 times white matter
+        ("FLAIR", 0.40, {}, False),  # cortex darker than white matter
+        ("FLAIR", 0.55, {"thalamus": 0.70}, False),  # brighter than cortex
+        ("FLAIR", 0.55, {"pallidum": 0.30, "choroid plexus": 0.9}, True),
+        ("FLAIR", 0.55, {"putamen": 0.30}, False),
+        ("T1", 0.30, {"thalamus": 0.40}, True),
+        ("T1", 0.12, {}, False),  # nearly as dark as fluid
+        ("T1", 0.30, {"brainstem": 0.65}, False),
+    ],
+)
+def test_only_intensities_that_scanners_make_are_taken(contrast, gray, other, usual):
+    known = {"ventricles": 0, "subarachnoid fluid": 0.1, "white matter": 0.5, "cerebellar white matter": 0.5, **other}
+    tissues = np.array([known.get(name, gray) for name in TISSUES], np.float32)
+    assert varied_cases.usual(Palette(contrast, tissues, 0.0, gray, 0.5)) is usual
+    only_levels = Palette(contrast, np.zeros(0, np.float32), 0.0, gray, 0.5)
+    assert varied_cases.usual(only_levels) is (usual or bool(other))
+
+
+@pytest.mark.parametrize("contrast", ["T1", "T2", "FLAIR"])
+def test_much_of_what_is_drawn_for_a_training_is_usual(contrast):
+    rng = np.random.default_rng(0)
+    share = np.mean([varied_cases.usual(signal_equations.draw(contrast, rng)) for _ in range(300)])
+    assert 0.2 < share < 1
+
+
+@pytest.mark.parametrize(
+    ("name", "brain"),
+    [
+        ("healthy_IXI048", "IXI048"),
+        ("healthy_IXI048_as_T2", "IXI048"),
+        ("healthy_labels_18_T1", "18"),
+        ("varied_IXI048_T1_1", "IXI048"),
+        ("varied_b5_FLAIR_0", "b5"),
+    ],
+)
+def test_scans_of_one_brain_are_known_by_their_names(name, brain):
+    assert varied_cases.brain_of(name) == brain
+
+
+def test_each_brain_is_drawn_as_often_as_the_others_with_its_plain_scan(tmp_path):
+    folder = tmp_path / "train" / "ixi_t1_2mm"
+    folder.mkdir(parents=True)
+    for name in ("IXI048-x.nii.gz", "IXI049-x.nii.gz"):
+        (folder / name).touch()
+    for contrast in ("T1", "T2", "FLAIR"):
+        names = [name for name, _ in varied_cases.recipes(tmp_path, None, contrast, 3)]
+        brains = [varied_cases.brain_of(name) for name in names]
+        expected = {brain: 2 for brain in ("18", "19", "20", "b5", "IXI048", "IXI049")}
+        assert {brain: brains.count(brain) for brain in brains} == expected | ({"19": 3} if contrast == "T1" else {})
+        assert len(set(names)) == len(names)
