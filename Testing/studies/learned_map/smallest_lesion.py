@@ -7,14 +7,14 @@ Lesions of the second generator, of about .1, .3, 1, 3, 10 and 30 ml, are put in
 real T1-weighted scans of OASIS; for T2 and FLAIR label maps, and T1-weighted scans made to look like it. One line a
 scan is kept in the output, so that the command goes on where it was stopped. A lesion is found when a finding of at
 least .05 ml has a voxel in it. The share found by volume is fitted by isotonic regression; where the fit reaches 50 and
-90 % is told as the interval of 95 % of the fits to resampled hosts.
+90 % is told as the interval of 95 % of the fits to resampled scans, of which there have to be five.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +33,8 @@ from second_opinion import EDGE
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.evaluation.metrics.statistics import FEWEST_PATIENTS
+from conddiffusion_uad.evaluation.reporting.table import UNKNOWN
 from conddiffusion_uad.method.brain import Volume
 from conddiffusion_uad.method.run import restore
 from conddiffusion_uad.protocol.job import CONTRASTS
@@ -102,26 +104,26 @@ def table(lines: Sequence[Line]) -> str:
 
 def row(contrast: str, lines: Sequence[Line]) -> Sequence[str]:
     """The cells of a contrast."""
-    by_host: dict[str, list[Hit]] = defaultdict(list)
-    for line in lines:
-        by_host[line["host"]] += [(ml, hit) for ml, hit in line["lesions"]]
-    hits = np.array([hit for own in by_host.values() for hit in own])
+    scans = [[(ml, hit) for ml, hit in line["lesions"]] for line in lines]
+    hits = np.array([hit for own in scans for hit in own])
     nearest = np.abs(np.log(hits[:, :1] / np.array(SIZES_ML))).argmin(1)
-    shares = [
-        intervals.share(int(hits[nearest == k, 1].sum()), int((nearest == k).sum())) for k in range(len(SIZES_ML))
-    ]
-    return (contrast, str(len(by_host)), *shares, *(between(by_host, share) for share in SHARES))
+    found = [hits[nearest == k, 1] for k in range(len(SIZES_ML))]
+    shares = [intervals.share(int(each.sum()), len(each)) for each in found]
+    hosts_of = {line["host"] for line in lines}
+    return (contrast, str(len(hosts_of)), *shares, *(between(scans, share) for share in SHARES))
 
 
-def between(by_host: Mapping[str, Sequence[Hit]], share: float) -> str:
-    """From which volume on such a share is found: the interval over resampled hosts."""
-    every, random = list(by_host.values()), np.random.default_rng(0)
+def between(scans: Sequence[Sequence[Hit]], share: float) -> str:
+    """From which volume on such a share is found: the interval over resampled scans; a dash when they are too few."""
+    if len(scans) < FEWEST_PATIENTS:
+        return UNKNOWN
+    random = np.random.default_rng(0)
     drawn = [
-        reached([hit for k in random.integers(len(every), size=len(every)) for hit in every[k]], share)
+        reached([hit for k in random.integers(len(scans), size=len(scans)) for hit in scans[k]], share)
         for _ in range(_RESAMPLES)
     ]
     low, high = intervals.quantiles(np.array(drawn))
-    largest = max(ml for own in every for ml, _ in own)
+    largest = max(ml for own in scans for ml, _ in own)
     if not np.isfinite(low):
         return f"above {intervals.short(largest)} ml"
     if not np.isfinite(high):
