@@ -14,7 +14,7 @@ from conddiffusion_uad.training.data import healthy_bank
 from conddiffusion_uad.training.learned_map.batches import SHARES, groups
 from conddiffusion_uad.training.learned_map.material import Material
 
-MOST_BYTES = 16_000_000  # beside the 49 MB of this project's files the whole has less than 64 MiB
+MOST_BYTES = 7_500_000  # beside the 59 MB of this project's files the whole has less than 64 MiB
 _SHAPES = "shapes.npz"
 
 
