@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from judge_curve import lines
 from scipy import ndimage
 
 from conddiffusion_uad.training.learned_map.batches import SCANS, SLICES
-from conddiffusion_uad.training.learned_map.loop import CURVE
+from conddiffusion_uad.training.learned_map.curve import CURVE, lines
 
 _COLORS = {"T1": "tab:blue", "T2": "tab:orange", "FLAIR": "tab:green"}
 _SMOOTHED = 4.0  # lines of a curve, of some 20 steps each
