@@ -10,8 +10,8 @@ from slicer.i18n import tr as _
 
 from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
 from conddiffusion_uad.protocol.job import CONTRASTS
+from CondDiffusionUADLib.panel.BundleChoice import BundleChoices
 from CondDiffusionUADLib.panel.Room import Sight
-from CondDiffusionUADLib.panel.UncertaintyChoice import UncertaintyChoice
 from CondDiffusionUADLib.panel.Widgets import CardBrowser, choose, chosen, fill, quiet, setQuietly, toolTipText
 from CondDiffusionUADLib.run import Problems
 from CondDiffusionUADLib.run.Application import dicomValue, imagesOf, moduleLogics, settingsFor, whyNotExamined
@@ -54,7 +54,7 @@ class InputPanel:
         for box in (ui.deviceBox, ui.qualityBox, ui.skullBox):
             box.currentIndexChanged.connect(self._onOptions)
         ui.seedBox.valueChanged.connect(self._onOptions)
-        self._uncertainty = UncertaintyChoice(ui.uncertaintyBox, self._bundle, lambda: self._parameters, changed)
+        self._choices = BundleChoices(ui, self._bundle, lambda: self._parameters, changed)
         ui.cardButton.toggled.connect(self._onCard)
 
     def setParameters(self, parameters: Any) -> None:
@@ -130,9 +130,9 @@ class InputPanel:
     @property
     def expected(self) -> tuple[ExpectedFindings | None, ExpectedFindings | None]:
         """See `BundleInfo.expectedWith`."""
-        chosenOnes = self._parameters
-        bundle = self._bundle() if chosenOnes is not None else None
-        return bundle.expectedWith(chosenOnes.quality, chosenOnes.contrast) if bundle is not None else (None, None)
+        asked = self._parameters
+        bundle = self._bundle() if asked is not None else None
+        return bundle.expectedWith(asked.quality, asked.contrast, asked.locationPrior) if bundle else (None, None)
 
     def settings(self, healthyFlagged: float, minVolumeMl: float) -> Settings:
         """The settings of a run. Raises ProblemError."""
@@ -154,7 +154,7 @@ class InputPanel:
             minVolumeMl=minVolumeMl,
             skull=chosenOnes.skull,
             seed=chosenOnes.seed,
-            uncertainty=self._uncertainty.wanted,
+            **self._choices.settings,
         )
 
     def setEnabled(self, enabled: bool) -> None:
@@ -256,7 +256,7 @@ class InputPanel:
         offered = [contrast, *known] if contrast and contrast not in known else list(known)
         entries = [(_("Choose..."), ""), *((name, name) for name in offered)]
         fill(self._ui.contrastBox, entries, contrast)
-        self._uncertainty.show()
+        self._choices.show()
 
     def _onContrast(self, *_index: Any) -> None:
         if self._parameters is not None:
@@ -264,7 +264,7 @@ class InputPanel:
             if self.volume is not None:
                 self._corrections[self.volume.GetID()] = self._parameters.contrast
             self._ui.contrastHint.text = _("as you chose") if self._parameters.contrast else _("please choose")
-            self._uncertainty.show()
+            self._choices.show()
             self._changed(False)
 
     def _bundle(self) -> BundleInfo | None:
@@ -295,5 +295,5 @@ class InputPanel:
             self._parameters.quality = chosen(self._ui.qualityBox)
             self._parameters.skull = chosen(self._ui.skullBox)
             self._parameters.seed = int(self._ui.seedBox.value)
-            self._uncertainty.show()
+            self._choices.show()
             self._changed(False)

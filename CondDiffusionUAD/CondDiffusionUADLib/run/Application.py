@@ -147,7 +147,7 @@ def settingsFor(
         quality: "full", or "fast" for one noise level only.
         healthyFlagged: Fraction of healthy tissue that may be flagged, 1e-10 to 0.1; None to go by `expectedFindings`.
         others: Further fields of `Settings`: device, expectedFindings, minVolumeMl, skull, seed, uncertainty,
-            acceptAnyScan.
+            locationPrior, acceptAnyScan.
 
     Raises:
         ProblemError: An option or the volume is not acceptable.

@@ -16,6 +16,7 @@ from conddiffusion_uad.protocol.bundle_section import (
     contrasts,
     draws,
     kind,
+    location_priors,
     maps,
     samples_for_uncertainty,
     timesteps,
@@ -43,6 +44,7 @@ class BundleInfo:
         method: What it makes its heatmap with, in a sentence.
         card: Its model card in Markdown; empty when it has none.
         expected: Findings that it has in healthy scans, by contrast; empty when nobody counted them.
+        priors: The contrasts that it takes something off the score of where healthy brains are often marked.
     """
 
     name: str
@@ -56,18 +58,33 @@ class BundleInfo:
     method: str
     card: str
     expected: Mapping[str, ExpectedFindings]
+    priors: tuple[str, ...] = ()
 
     def levelsFor(self, quality: str) -> tuple[int, ...] | None:
         """The noise levels for a quality: the middle one when it shall be fast; None for all of them."""
         return (self.levels[len(self.levels) // 2],) if quality == FAST and self.levels else None
 
-    def expectedWith(self, quality: str, contrast: str) -> tuple[ExpectedFindings | None, ExpectedFindings | None]:
+    def expectedWith(
+        self, quality: str, contrast: str, locationPrior: bool = True
+    ) -> tuple[ExpectedFindings | None, ExpectedFindings | None]:
         """Findings in healthy scans of a contrast, None when nobody counted; and the same where they hold, else None.
 
-        They hold for the noise levels that they were counted with, which are those of the quality `FULL`.
+        They hold for the noise levels that they were counted with, which are those of the quality `FULL`, and with the
+        location prior, if there is one.
         """
         expected, levels = self.expected.get(contrast), self.levelsFor(quality)
-        return expected, expected if levels is None or set(levels) == set(self.levels) else None
+        atOwnLevels = levels is None or set(levels) == set(self.levels)
+        return expected, expected if atOwnLevels and (locationPrior or contrast not in self.priors) else None
+
+    def whyNoLocationPrior(self, contrast: str) -> str:
+        """Why it takes nothing off where healthy brains are often marked, in a sentence; empty when it does.
+
+        Args:
+            contrast: Of the scan; empty for any.
+        """
+        if contrast in self.priors or (not contrast and self.priors):
+            return ""
+        return _("The model {name} does not know where healthy brains are often marked.").format(name=self.name)
 
     def whyNoUncertainty(self, quality: str, contrast: str) -> str:
         """Why it cannot tell how sure its score is, in a sentence; empty when it can.
@@ -129,6 +146,7 @@ def readBundle(folder: Path) -> BundleInfo | None:
             method=methodOf(section),
             card=card.read_text(encoding="utf-8") if card.is_file() else "",
             expected=_expected(folder / "configs" / "expected_findings.json"),
+            priors=location_priors(section),
         )
     except (OSError, AttributeError, KeyError, TypeError, ValueError):
         return None

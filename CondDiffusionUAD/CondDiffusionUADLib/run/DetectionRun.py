@@ -31,6 +31,7 @@ class Settings:
         skull: "on" (it is there), "off" (already stripped) or "auto".
         seed: Of the noise.
         uncertainty: Whether to tell how sure the score is, too.
+        locationPrior: Whether to take something off where healthy brains are often marked.
         acceptAnyScan: Whether to go on with a scan that would be refused.
     """
 
@@ -44,6 +45,7 @@ class Settings:
     skull: str = "auto"
     seed: int = 0
     uncertainty: bool = False
+    locationPrior: bool = True
     acceptAnyScan: bool = False
 
     def job(self, scan: Path, output: Path) -> DetectionJob:
@@ -62,6 +64,7 @@ class Settings:
                 skull=self.skull,
                 seed=self.seed,
                 uncertainty=self.uncertainty,
+                location_prior=self.locationPrior,
                 accept_any_scan=self.acceptAnyScan,
             )
         except BadInput as failure:

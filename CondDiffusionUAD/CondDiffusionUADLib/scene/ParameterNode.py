@@ -31,6 +31,7 @@ class ParameterNode:
         skull: "auto", "on" or "off".
         seed: Of the noise.
         uncertainty: Whether detections tell how sure the score is, too.
+        locationPrior: Whether detections take something off where healthy brains are often marked.
         opacity: Of the heatmap, 0..1.
         comparison: What the slice views show, one of `Views.MODES`.
         fade: Of the reconstruction over the scan, 0..1.
@@ -47,6 +48,7 @@ class ParameterNode:
     skull: str = "auto"
     seed: int = 0
     uncertainty: bool = False
+    locationPrior: bool = True
     opacity: float = DEFAULT_OPACITY
     comparison: str = "heatmap"
     fade: float = 0.0
@@ -83,6 +85,7 @@ _ACCEPTABLE: dict[str, Callable[[str], bool]] = {
     "skull": lambda text: text in ("auto", "on", "off"),
     "seed": _isSeed,
     "uncertainty": _isTruth,
+    "locationPrior": _isTruth,
     "opacity": _isFraction,
     "comparison": lambda text: text in MODES,
     "fade": _isFraction,

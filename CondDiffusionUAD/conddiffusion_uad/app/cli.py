@@ -163,6 +163,12 @@ def _add_detect(parser: argparse.ArgumentParser) -> None:
     add("--batch", type=int, default=DEFAULTS.batch, metavar="N", help="slices computed at once (default: %(default)s)")
     add("--precision", default=DEFAULTS.precision, metavar="|".join(PRECISIONS), help="number format of the network")
     add("--uncertainty", action="store_true", help="also write how far the reconstructions leave the score open")
+    add(
+        "--location-prior",
+        action=argparse.BooleanOptionalAction,
+        default=DEFAULTS.location_prior,
+        help="take something off the score where healthy brains are often marked; without, no number is promised",
+    )
     add("--series", metavar="NUMBER", help="which of several DICOM series: its number, description or UID")
     add("--echo", metavar="N", help="which of several echoes, frame types or repetitions in a series, as it lists them")
     add("--repeat", metavar="REPORT", help="repeat the run of a report.json: same parameters, scan and bundle")

@@ -167,7 +167,7 @@ class Examination:
         if self.repetition is not None:
             self.repetition.prepare()
             name = self.repetition.locate_bundle()
-        bundle = self.models.get(name, self.job.device, self.job.precision)
+        bundle = self._bundle(name, self.job.device)
         try:
             return bundle, self._detect_with(bundle, scan, contrast, path, folder)
         except (MemoryError, RuntimeError) as error:
@@ -178,8 +178,12 @@ class Examination:
         self.recorder.warning(
             "device_fallback", f"{reason} The run goes on with the CPU.", "It takes longer; the result is as good."
         )
-        bundle = self.models.get(name, "cpu", self.job.precision)
+        bundle = self._bundle(name, "cpu")
         return bundle, self._detect_with(bundle, scan, contrast, path, folder)
+
+    def _bundle(self, name: str, device: str) -> Bundle:
+        bundle = self.models.get(name, device, self.job.precision)
+        return bundle if self.job.location_prior else bundle.without_location_prior()
 
     def _detect_with(self, bundle: Bundle, scan: sitk.Image, contrast: str, path: str, folder: Path) -> Detection:
         from conddiffusion_uad.app import resource_estimate as needs

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 MOST_THREADS = 1024
-_LATER = {"series": None, "echo": None, "expected_findings": None, "bounded": False, "uncertainty": False}
+_LATER = {
+    "series": None,
+    "echo": None,
+    "expected_findings": None,
+    "bounded": False,
+    "uncertainty": False,
+    "location_prior": True,
+}
 """Parameters that the first reports lack, and what they were then."""
 
 ROUNDING = 1e-4

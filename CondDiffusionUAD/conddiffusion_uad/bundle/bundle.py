@@ -33,6 +33,7 @@ from conddiffusion_uad.bundle.healthy_features import HealthyFeatures
 from conddiffusion_uad.bundle.monai_bundle import INFERENCE, inference_config
 from conddiffusion_uad.bundle.weights import WEIGHTS
 from conddiffusion_uad.io.resources import resources
+from conddiffusion_uad.method.anomaly_map import AnomalyMap
 from conddiffusion_uad.method.calibration import Calibration
 from conddiffusion_uad.method.method import Method
 from conddiffusion_uad.model import precision as precisions
@@ -71,6 +72,7 @@ class Bundle:
         metadata: All of its metadata.json.
         gate: Features of healthy scans by contrast, for the input gate; empty when it does not know them.
         expected: Findings in healthy scans by contrast; empty when it promises nothing of them.
+        as_calibrated: Whether its maps are those that it was calibrated with, so that what it promises holds.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Bundle:
     metadata: Mapping[str, Any]
     gate: Mapping[str, HealthyFeatures] = field(default_factory=dict)
     expected: Mapping[str, ExpectedFindings] = field(default_factory=dict)
+    as_calibrated: bool = True
 
     @property
     def method(self) -> Method:
@@ -108,6 +111,15 @@ class Bundle:
         dtype = precisions.choose(precision, torch.device(device))
         return replace(self, model=accelerated(self.trainable, dtype).to(device))
 
+    def without_location_prior(self) -> Bundle:
+        """The bundle that takes nothing off where healthy brains are often marked; itself if it never does."""
+        maps = self.method.anomaly_map
+        if not any(map(has_prior, maps.values())):
+            return self
+        plain = {name: replace(part, location_prior="") if has_prior(part) else part for name, part in maps.items()}
+        config = replace(self.config, method=replace(self.method, anomaly_map=plain))
+        return replace(self, config=config, as_calibrated=False)
+
     def adaptable(self) -> ConditionedDiffusion:
         """A copy of the networks in their plain form, on the device that computes, that may be changed."""
         return copy.deepcopy(self.trainable).to(self.model.device)
@@ -119,6 +131,11 @@ class Bundle:
     @property
     def _dtype(self) -> torch.dtype:
         return getattr(self.model.denoiser, "dtype", torch.float32)
+
+
+def has_prior(part: AnomalyMap) -> bool:
+    """Whether a map takes something off where healthy brains are often marked."""
+    return bool(getattr(part, "location_prior", ""))
 
 
 def shipped() -> list[str]:

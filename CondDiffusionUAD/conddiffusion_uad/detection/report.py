@@ -13,7 +13,7 @@ from typing import Any
 import SimpleITK as sitk
 
 from conddiffusion_uad import __version__
-from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.bundle.bundle import Bundle, has_prior
 from conddiffusion_uad.detection import sensitivity
 from conddiffusion_uad.detection.findings import COLUMNS, row
 from conddiffusion_uad.detection.pipeline import Detection
@@ -56,6 +56,7 @@ def build(
             "threshold": detection.threshold,
             "batch": detection.batch,
             "precision": bundle.precision,
+            "location_prior": has_prior(bundle.method.anomaly_map[contrast]),
         },
         "input": scan_facts(scan),
         "preparation": {

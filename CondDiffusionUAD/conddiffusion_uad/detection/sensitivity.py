@@ -74,7 +74,7 @@ def promise(
     known = bundle.expected.get(contrast)
     if known is None:
         return None
-    as_counted = at_own_levels(bundle, timesteps)
+    as_counted = bundle.as_calibrated and at_own_levels(bundle, timesteps)
     holds = as_counted and min_volume_ml >= known.smallest_ml - 1e-9
     return {
         "asked": asked,

@@ -26,6 +26,12 @@ def maps(section: Mapping[str, Any]) -> dict[str, str]:
     return {str(contrast): kind(part) for contrast, part in section["anomaly_map"].items()}
 
 
+def location_priors(section: Mapping[str, Any]) -> tuple[str, ...]:
+    """The contrasts whose map is lowered where healthy brains are often marked. Raises KeyError or TypeError."""
+    parts = {} if section["format"] == 1 else section["anomaly_map"]
+    return tuple(str(contrast) for contrast, part in parts.items() if part.get("location_prior"))
+
+
 def timesteps(section: Mapping[str, Any]) -> tuple[int, ...]:
     """The timesteps that its reconstruction uses. Raises KeyError, TypeError or ValueError."""
     return tuple(map(int, section["levels"] if section["format"] == 1 else section["restore"]["timesteps"]))

@@ -53,6 +53,7 @@ class DetectionJob:
         batch: Slices computed at once, 1 to 1024; it is halved when the memory does not suffice.
         precision: "auto" (what the processor is fastest in), "fp32" or "bf16": number format of the network.
         uncertainty: Also write how far the samples of the reconstruction leave the score open.
+        location_prior: Take off the score what the bundle knows to be marked often in healthy brains, place by place.
         force: Replace results that are already in the output folder.
         accept_any_scan: Examine also a scan that the input gate would refuse, or that leaves something doubtful, such
             as how it lies in the patient.
@@ -76,6 +77,7 @@ class DetectionJob:
     batch: int = 16
     precision: str = "auto"
     uncertainty: bool = False
+    location_prior: bool = True
     force: bool = False
     accept_any_scan: bool = False
     series: str | None = None
@@ -180,6 +182,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "batch": ("a whole number from 1 to 1024", lambda v: _is_integer(v, 1, 1024)),
     "precision": (", ".join(PRECISIONS), lambda v: v in PRECISIONS),
     "uncertainty": ("true or false", lambda v: isinstance(v, bool)),
+    "location_prior": ("true or false", lambda v: isinstance(v, bool)),
     "force": ("true or false", lambda v: isinstance(v, bool)),
     "accept_any_scan": ("true or false", lambda v: isinstance(v, bool)),
     "series": ("the number, description or UID of a DICOM series", lambda v: v is None or _is_path(v)),

@@ -6,6 +6,7 @@
 It is calibrated on the whole healthy scans among the cases of the judgement, that nothing was trained on: real
 T1-weighted ones, and for each contrast label maps and T1-weighted scans made to look like it. Findings are counted in
 these and in further ones of the same brains, deformed, with other intensities and acquisitions (``varied_cases``). The
+location prior is told by the former, and in a scan of each brain only that of the other brains is taken off. The
 promise is tried on the scans of each brain in turn with what the other brains say, and on the scans of
 ``--only-tried``, whose license the bundle need not carry: nothing of them goes into it.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.bundle.config import BundleConfig
 from conddiffusion_uad.bundle.expected_findings import counts, findings, levels, promised
+from conddiffusion_uad.method.anomaly_map.location_prior import LocationPrior
 from conddiffusion_uad.method.brain import Volume
 from conddiffusion_uad.method.calibration import Calibration
 from conddiffusion_uad.method.restored import Restored
@@ -73,7 +75,7 @@ def main() -> None:
     found = judged.load(options.data, options.cache, denoiser, "healthy")
     cases = [(name, case) for name, case in found if not case.single]
     kept = [(name, case) for name, case in cases if not any(part in name for part in options.only_tried)]
-    config, maps = measured(bundle, kept)
+    config, maps, priors = measured(bundle, kept, options.location_prior)
     bundle = written(options.output, config, bundle.trainable, bundle.metadata, texts)
     calibrations, expected, told = {}, {}, {}
     for contrast in bundle.config.contrasts:
@@ -81,7 +83,8 @@ def main() -> None:
         calibration = Calibration.measure([[found[mask]] for found, mask in healthy.values()])
         scores = {name: calibration.score(*each) for name, each in healthy.items()}
         varied = varied_cases.load(options.data, options.cache, denoiser, contrast, options.of_each)
-        scores |= {name: calibration.score(map_of(bundle, case), case.mask) for name, case in varied}
+        others = {name: priors[contrast].get(varied_cases.brain_of(name)) for name, _ in varied}
+        scores |= {name: calibration.score(map_of(bundle, case, others[name]), case.mask) for name, case in varied}
         calibrations[contrast] = calibration
         expected[contrast], told[contrast] = counted(scores)
         others = {name: case for name, case in cases if case.contrast == contrast and name not in healthy}
@@ -108,6 +111,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--license", type=Path, help="of what it was trained on (default: the denoiser's)")
     parser.add_argument("--only-tried", nargs="*", default=[], metavar="PART", help="of the names of healthy cases")
     parser.add_argument("--of-each", type=int, default=3, metavar="N", help="scans of each brain that are counted in")
+    parser.add_argument(
+        "--location-prior",
+        nargs="*",
+        default=["T2"],
+        metavar="CONTRAST",
+        help="whose maps are lowered where healthy ones are high (default: T2, where it pays: docs/EXPERIMENTS.md)",
+    )
     parser.add_argument("--output", type=Path, required=True)
     return parser.parse_args()
 
@@ -145,17 +155,39 @@ def written(
     return bundles.load(str(output)).to("cpu")
 
 
-def measured(bundle: Bundle, cases: list[tuple[str, Case]]) -> tuple[BundleConfig, dict[str, np.ndarray]]:
-    """The configuration that knows what is usual in these healthy cases, and its maps of them."""
+def measured(
+    bundle: Bundle, cases: list[tuple[str, Case]], lowered: Collection[str] = ()
+) -> tuple[BundleConfig, dict[str, np.ndarray], dict[str, dict[str, str]]]:
+    """What is usual in these healthy cases, one of each brain and contrast.
+
+    Args:
+        lowered: Contrasts that get a location prior.
+
+    Returns:
+        The configuration that knows it; its maps of them, and by contrast and brain the location priors of the other
+        brains, which are taken off these maps.
+    """
     shown = {name: seen(case, bundle) for name, case in cases}
     parts = bundle.method.anomaly_map
     single = {name: parts[case.contrast].maps(shown[name], bundle.model) for name, case in cases}
-    ready = {}
+    ready, maps, priors = {}, {}, {}
     for contrast, part in parts.items():
-        known = [(single[name], case.mask) for name, case in cases if case.contrast == contrast]
-        ready[contrast] = replace(part, healthy=part.measured(known))
-    config = replace(bundle.config, method=replace(bundle.method, anomaly_map=ready))
-    return config, {name: ready[case.contrast].added(single[name], shown[name]) for name, case in cases}
+        mine = {name: case.mask for name, case in cases if case.contrast == contrast}
+        part = replace(part, healthy=part.measured([(single[name], mask) for name, mask in mine.items()]))
+        plain = {name: part.added(single[name], shown[name]) for name in mine}
+        known = plain if contrast in lowered else {}
+        ready[contrast] = replace(part, location_prior=prior_of(known))
+        priors[contrast] = {varied_cases.brain_of(name): prior_of(known, name) for name in known}
+        for name, found in plain.items():
+            own = priors[contrast].get(varied_cases.brain_of(name), "")
+            maps[name] = replace(part, location_prior=own).lowered(found, shown[name])
+    return replace(bundle.config, method=replace(bundle.method, anomaly_map=ready)), maps, priors
+
+
+def prior_of(plain: Mapping[str, np.ndarray], but: str = "") -> str:
+    """The location prior of all maps but one, as a configuration keeps it; that of no maps is none."""
+    kept = [(found, FINE) for name, found in plain.items() if name != but]
+    return LocationPrior.measure(kept).to_text() if kept else ""
 
 
 def seen(case: Case, bundle: Bundle) -> Restored:
@@ -168,9 +200,10 @@ def seen(case: Case, bundle: Bundle) -> Restored:
     return replace(fine, brain=Volume(volume, case.mask, FINE))
 
 
-def map_of(bundle: Bundle, case: Case) -> np.ndarray:
-    """The bundle's map of a case."""
-    return bundle.method.anomaly_map[case.contrast](seen(case, bundle), bundle.model)
+def map_of(bundle: Bundle, case: Case, prior: str | None = None) -> np.ndarray:
+    """The bundle's map of a case, with its own location prior or another one."""
+    part = bundle.method.anomaly_map[case.contrast]
+    return (part if prior is None else replace(part, location_prior=prior))(seen(case, bundle), bundle.model)
 
 
 def counted(scores: Mapping[str, np.ndarray]) -> tuple[ExpectedFindings, dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Healthy scans as different as real ones, to count false findings in: held-out brains, each drawn several times.
 
 A draw is the geometry, intensities and acquisition of a training's scans: deformed, shaded, noisy, in slices of up to
-7 mm, with an imperfect brain mask; but without what training exaggerates: shading as before its correction, places as
+7 mm, with an imperfect brain mask, then prepared as in a detection; but without what training exaggerates: places as
 before the registration, another gamma and intensities that no scanner makes. Nothing sick is put in, and nothing that
 only looks so.
 """
@@ -15,11 +15,14 @@ from pathlib import Path
 
 import judge_cases as judged
 import numpy as np
+import SimpleITK as sitk
 import torch
 from hosts import held_out_labels, held_out_scans
 from judge_cases import Case
 
 from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.preprocessing import bias, normalization
+from conddiffusion_uad.protocol.events import Quiet
 from conddiffusion_uad.protocol.job import CONTRASTS
 from conddiffusion_uad.training.data import healthy_bank, signal_equations
 from conddiffusion_uad.training.data.anatomy import TISSUES
@@ -33,12 +36,11 @@ from conddiffusion_uad.training.learned_map.scans import Scan, axis
 _SEED = 21
 _WITHOUT_PLAIN = {("19", "T1")}
 _TRIES = 1000
-_SHADING = 0.05  # at most, of what a detection's correction of the bias field leaves
 # Brightness above ventricles as a share of that of white matter. Where ten label maps agree on the tissue, real scans
 # of the judgement have .41 to .71 on T1, .82 and .88 on T2 and .9 to 1.3 on FLAIR in the cortex; other solid tissue is
-# between that and white matter, .2 darker or .15 brighter at most.
+# between that and white matter, .2 darker or .03 brighter at most, the hippocampus .15.
 _CORTEX = {"T1": (0.35, 0.85), "T2": (0.6, 0.95), "FLAIR": (0.95, 1.5)}
-_DARKER, _BRIGHTER = 0.25, 0.15
+_DARKER, _BRIGHTER, _HIPPOCAMPUS = 0.25, 0.05, 0.15
 _NOT_SOLID = ("ventricles", "subarachnoid fluid", "choroid plexus")
 _IRON = ("pallidum",)  # darkens it
 
@@ -85,16 +87,24 @@ def _scan(file: Path) -> Inputs:
 
 
 def drawn(inputs: Inputs, contrast: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A whole scan on the fine grid: float32 volume, 0 to 1, and boolean mask, both (z, y, x)."""
-    real = inputs.kind != "labels"
-    scan = Scan(_source(inputs, contrast, rng), real, rng)
-    scan.acquisition = replace(scan.acquisition, bias_strength=min(scan.acquisition.bias_strength, _SHADING), gamma=1.0)
+    """A whole scan as a detection prepares it: float32 volume, 0 to 1, and boolean mask, (z, y, x) of the fine grid."""
+    scan = Scan(_source(inputs, contrast, rng), inputs.kind != "labels", rng)
     scan.geometry = _registered(scan.geometry)
-    full = Lattice(axis(2), axis(1), axis(0))
+    taken, full = scan.acquisition, Lattice(axis(2), axis(1), axis(0))
     healthy = scan.healthy(full, [])
-    nothing = torch.zeros_like(healthy.image)
-    volume, _, mask, _ = scan.finished(healthy.image, healthy, full, healthy.image, nothing, healthy, full, rng)
-    return volume.numpy(), mask.numpy()
+    mask = taken.mask(healthy.brain, full)
+    filled = scan.filled(healthy.image, healthy.brain, mask, full)
+    made = taken.acquired(taken.shade(filled, full), full, scan.spread, rng) * mask
+    brain, image = (_on_fine_grid(values.numpy()) for values in (mask.to(torch.uint8), made))
+    corrected = bias.correct(image, brain, Quiet()).image
+    volume = sitk.GetArrayFromImage(normalization.normalize(corrected, brain).image)
+    return volume * mask.numpy(), mask.numpy()
+
+
+def _on_fine_grid(values: np.ndarray) -> sitk.Image:
+    image = sitk.GetImageFromArray(values)
+    image.CopyInformation(healthy_bank.FINE.blank())
+    return image
 
 
 def _registered(geometry: Geometry) -> Geometry:
@@ -121,10 +131,11 @@ def usual(palette: Palette) -> bool:
     """Whether tissues are as bright as on real scans, which training exceeds for the sake of variety."""
     low, high = _CORTEX[palette.contrast]
     cortex = (palette.gray - palette.fluid) / (palette.white - palette.fluid)
-    solid = [
-        (float(value) - palette.fluid) / (palette.white - palette.fluid)
+    solid = {
+        name: (float(value) - palette.fluid) / (palette.white - palette.fluid)
         for name, value in zip(TISSUES, palette.tissues, strict=False)  # of a scan none is known
         if name not in _NOT_SOLID + _IRON
-    ]
-    least, most = min(cortex, 1.0) - _DARKER, max(cortex, 1.0) + _BRIGHTER
-    return low <= cortex <= high and all(least <= each <= most for each in solid)
+    }
+    least, most = min(cortex, 1.0) - _DARKER, max(cortex, 1.0)
+    brighter = {name: _HIPPOCAMPUS if name == "hippocampus" else _BRIGHTER for name in solid}
+    return low <= cortex <= high and all(least <= solid[name] <= most + brighter[name] for name in solid)

@@ -55,7 +55,9 @@ def scan_and_detection(threshold: float = 2.0) -> tuple[sitk.Image, Detection]:
     return images[0], Detection(images[2], images[1], mask, segmentation, findings, threshold, 16, prepared, assessment)
 
 
-def bundle(expected: Mapping[str, ExpectedFindings] | None = None) -> Any:
+def bundle(
+    expected: Mapping[str, ExpectedFindings] | None = None, *, prior: str = "", as_calibrated: bool = True
+) -> Any:
     """What the report needs to know of a bundle."""
     import torch
 
@@ -67,6 +69,8 @@ def bundle(expected: Mapping[str, ExpectedFindings] | None = None) -> Any:
         precision="bf16",
         model=torch.nn.Linear(1, 1),
         expected=expected or {},
+        method=SimpleNamespace(anomaly_map={"T1": SimpleNamespace(location_prior=prior)}),
+        as_calibrated=as_calibrated,
     )
 
 
@@ -99,6 +103,7 @@ def test_the_report_says_what_is_needed_to_repeat_the_run(summary: dict[str, Any
         "skull": "auto",
         "seed": 7,
         "uncertainty": False,
+        "location_prior": False,
         "accept_any_scan": False,
         "series": None,
         "echo": None,

@@ -12,6 +12,18 @@ KNOWN = ExpectedFindings((1.0, 2.0, 3.0, 4.0), (12.0, 3.0, 0.9, 0.4), 5, 0.05, (
 BUNDLE = SimpleNamespace(name="trusted", expected={"T1": KNOWN})
 
 
+def test_maps_that_are_not_those_that_were_calibrated_keep_the_threshold_and_lose_the_promise() -> None:
+    config = SimpleNamespace(timesteps=(100,))
+    told = [
+        sensitivity.promise(
+            SimpleNamespace(config=config, as_calibrated=same, **vars(BUNDLE)), "T1", 3.0, None, 0.05, 4.0
+        )
+        for same in (True, False)
+    ]
+    assert [each["at_threshold"] for each in told] == [0.9, None]
+    assert told[1]["bound"] is None is told[1]["healthy_as_large"] and told[0]["healthy_as_large"] is not None
+
+
 @pytest.mark.parametrize(
     ("contrast", "asked", "score"),
     [

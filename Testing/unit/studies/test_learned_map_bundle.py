@@ -57,27 +57,43 @@ def test_a_single_file_is_refused_where_the_recipe_names_several_networks(made, 
         make_bundle.assembled(base, tmp_path / "map.safetensors", tmp_path / "new", texts)
 
 
-def test_a_case_is_shown_as_a_detection_shows_a_scan(made):
+@pytest.fixture
+def case():
+    """A few slices of noise."""
     size = FINE.size[::-1]
     mask = np.zeros(size, bool)
     mask[40:44, 40:120, 40:100] = True
     volume = np.where(mask, np.random.default_rng(0).random(size), 0).astype(np.float16)
     samples = np.full((2, size[0], size[1] // 2, size[2] // 2), 0.4, np.float16)
-    case = Case("healthy", "T1", volume, mask, np.zeros(size, np.int16), samples, np.zeros(size, np.float16), False)
+    return Case("healthy", "T1", volume, mask, np.zeros(size, np.int16), samples, np.zeros(size, np.float16), False)
+
+
+def test_a_case_is_shown_as_a_detection_shows_a_scan(made, case):
+    volume = case.volume
     seen = make_bundle.seen(case, made[0])
     assert seen.grid == FINE and np.array_equal(seen.volume, volume.astype(np.float32))
     assert seen.origin.grid == made[0].config.grid and seen.origin.samples.max() == pytest.approx(0.4, abs=1e-3)
     assert seen.origin.volume[41, 30, 30] == pytest.approx(volume[41, 60:62, 60:62].astype(float).mean(), abs=1e-3)
     with pytest.raises(BundleFailure, match="healthy brains"):
         made[0].method.anomaly_map["T1"](seen, made[0].model)
-    one_a_contrast = [(contrast, replace(case, contrast=contrast)) for contrast in made[0].config.contrasts]
-    config, maps = make_bundle.measured(made[0], one_a_contrast)
-    for contrast, found in maps.items():
-        assert found.shape == size and found[mask].min() > 0 and not found[~mask].any(), contrast
-        again = config.method.anomaly_map[contrast](
-            make_bundle.seen(dict(one_a_contrast)[contrast], made[0]), made[0].model
-        )
-        assert np.array_equal(again, found), contrast
+
+
+def test_of_a_healthy_case_the_prior_of_the_other_brains_is_taken_off(made, case):
+    """Of two that are alike, that of the other is that of both; of one alone, and of T1 here, there is none."""
+    brains = {"T1": ("18",), "T2": ("18", "19"), "FLAIR": ("18",)}
+    cases = {f"healthy_labels_{b}_{name}": replace(case, contrast=name) for name, of in brains.items() for b in of}
+    config, maps, priors = make_bundle.measured(made[0], list(cases.items()), ["T2", "FLAIR"])
+    bundle = replace(made[0], config=config)
+    known = {name: part.location_prior for name, part in config.method.anomaly_map.items()}
+    assert priors == {"T1": {}, "T2": dict.fromkeys(("18", "19"), known["T2"]), "FLAIR": {"18": ""}}
+    assert not known["T1"] and known["FLAIR"]
+    for name, found in maps.items():
+        contrast = cases[name].contrast
+        plain = make_bundle.map_of(bundle, cases[name], "")
+        assert found.shape == case.mask.shape and plain[case.mask].min() > 0 and not found[~case.mask].any(), name
+        lowered = make_bundle.map_of(bundle, cases[name])
+        assert np.array_equal(lowered if contrast == "T2" else plain, found), name
+        assert (lowered < plain).any() == bool(known[contrast])
 
 
 def test_each_brain_is_tried_with_what_the_others_say():

@@ -3,7 +3,8 @@
 Each is wrong in its own way, so that what several of them find unusual stands out, and what one alone sees is not lost
 as it would be in a product. Adding ``-log p`` is Fisher's way to combine tests (1932), with the weights of Good (1955).
 What an unusual rim encloses in a slice, such as a cyst or the dead core of a tumor, is at least as unusual as the rim,
-what its neighborhood's intensities tell to be unusual is so, too, and what is large is more so, with its gaps.
+what its neighborhood's intensities tell to be unusual is so, too, and what is large is more so, with its gaps. In the
+end something is taken off where healthy brains are often marked.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from conddiffusion_uad.method.anomaly_map.closing import closed
 from conddiffusion_uad.method.anomaly_map.extent import enlarged
 from conddiffusion_uad.method.anomaly_map.guided import guided
 from conddiffusion_uad.method.anomaly_map.learned import Learned
+from conddiffusion_uad.method.anomaly_map.location_prior import LocationPrior
 from conddiffusion_uad.method.anomaly_map.residual import Residual
 from conddiffusion_uad.method.brain import bounding_box, resampled
 from conddiffusion_uad.method.calibration import Calibration
@@ -54,6 +56,8 @@ class Combined:
             the fit is larger, it counts. 0 for no fit.
         extent: How much what is large is raised, as the power of its volume; 0 for not at all.
         closing: Radius of the disk that closes the gaps in what is large, as a share of its radius; 0 for none.
+        location_prior: What is taken off where healthy brains are often marked, as :meth:`LocationPrior.to_text`
+            writes it; empty for nothing.
     """
 
     residual: Mapping[str, Any]
@@ -65,6 +69,7 @@ class Combined:
     guided_mm: float = 0.0
     extent: float = 0.0
     closing: float = 0.0
+    location_prior: str = ""
 
     def __post_init__(self) -> None:
         if not (self.residual_weight >= 0 and self.intensity_weight >= 0):
@@ -77,7 +82,7 @@ class Combined:
             raise ValueError("gaps in a combined map are closed within 0 to 1 radii")
         if self.healthy and set(self.healthy) != set(MAPS):
             raise ValueError(f"a combined map knows healthy values of {' and '.join(MAPS)}, or of none")
-        _ = self._learned, self._residual, self._calibrations  # which refuse what they do not know
+        _ = self._learned, self._residual, self._calibrations, self._prior  # which refuse what they do not know
 
     @cached_property
     def _learned(self) -> Learned:
@@ -93,6 +98,10 @@ class Combined:
             return {name: Calibration.from_json(values) for name, values in self.healthy.items()}
         except (KeyError, TypeError) as error:
             raise ValueError(f"the healthy values of a combined map are incomplete: {error}") from error
+
+    @cached_property
+    def _prior(self) -> LocationPrior | None:
+        return LocationPrior.from_text(self.location_prior) if self.location_prior else None
 
     @property
     def weights(self) -> str:
@@ -145,7 +154,14 @@ class Combined:
         scores = {name: self._calibrations[name].score(maps[name], restored.mask) for name in MAPS}
         unusual = scores["learned"] + np.float32(self.residual_weight) * scores["residual"]
         unusual += np.float32(self.intensity_weight) * self._intensity(restored)
-        return self._raised(unusual, restored)
+        return self.lowered(self._raised(unusual, restored), restored)
+
+    def lowered(self, found: np.ndarray, restored: Restored) -> np.ndarray:
+        """A map that the location prior is not taken off yet, with it taken off."""
+        if self._prior is None:
+            return found
+        assert restored.grid is not None
+        return np.maximum(found - self._prior.at(restored.grid), 0)
 
     def _raised(self, unusual: np.ndarray, restored: Restored) -> np.ndarray:
         """The sum, raised to what the intensities and the slices tell of it; only the brain's box is looked at."""

@@ -21,7 +21,7 @@ from conddiffusion_uad.method.anomaly_map.learned_inputs import (
     with_reconstruction,
 )
 from conddiffusion_uad.method.anomaly_map.learned_network import LearnedMapNetwork
-from conddiffusion_uad.method.context.mirror import middle, mirrored
+from conddiffusion_uad.method.context.mirror import middle, mirrored, registered
 from conddiffusion_uad.method.restored import Restored
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 
@@ -51,12 +51,14 @@ class Learned:
         mirrored: Whether each slice is scored plain and mirrored, and the mean taken; twice the time.
         reconstructed: Whether the network is shown the reconstructions.
         twice: Whether the mean of its opinions with and without them is taken.
+        registered: Whether the mirrored scan that it is shown is registered to the scan, and not only flipped.
     """
 
     weights: str = "learned_map"
     mirrored: bool = True
     reconstructed: bool = True
     twice: bool = False
+    registered: bool = False
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -81,7 +83,7 @@ class Learned:
         batch = _ON_CPU if place.device.type == "cpu" else LearnedMap.batch
         scored = LearnedMap(weights.network, place, batch, self.mirrored)
         samples = np.clip((restored.origin or restored).samples, 0, 1)
-        other = mirrored(restored.volume, middle(restored.mask, restored.grid))
+        other = self._mirror(restored.volume, restored.mask, restored.grid)
         shown = [samples, None] if self.twice else [samples if self.reconstructed else None]
         opinions = [
             -np.log1p(
@@ -90,6 +92,9 @@ class Learned:
             for each in shown
         ]
         return np.stack(opinions).mean(axis=0, dtype=np.float32)
+
+    def _mirror(self, volume: np.ndarray, mask: np.ndarray, grid: Grid) -> np.ndarray:
+        return registered(volume, mask, grid) if self.registered else mirrored(volume, middle(mask, grid))
 
 
 def whole_place(grid: Grid, priors: torch.Tensor) -> torch.Tensor:

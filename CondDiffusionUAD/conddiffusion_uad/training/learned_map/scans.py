@@ -136,7 +136,7 @@ class Scan:
         noise = torch.from_numpy(rng.standard_normal(tuple(image.shape), np.float32)).to(image)
         rough = (taken.shade(image, coarse) + 0.7 * taken.noise * self.spread * noise)[inside]
         mask = taken.mask(healthy.brain, full)
-        filled = self._filled(made, healthy.brain, mask, full)
+        filled = self.filled(made, healthy.brain, mask, full)
         volume = taken.acquired(taken.shade(filled, full), full, self.spread, rng)
         matrices = taken.slices(full)
         if matrices is not None:
@@ -147,7 +147,7 @@ class Scan:
         rank = ranks(volume, ((rough - low) / span).clamp(0, 1)) * mask
         return volume**taken.gamma * mask, rank, mask, (label > 0.4) & mask
 
-    def _filled(self, image: torch.Tensor, brain: torch.Tensor, mask: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+    def filled(self, image: torch.Tensor, brain: torch.Tensor, mask: torch.Tensor, lattice: Lattice) -> torch.Tensor:
         """The image continued beyond the brain: by what is nearest inside, or by a rind of another brightness."""
         weight = (brain > 0.3).to(image.dtype)
         around = blurred(image * weight, (0.0, 2.0, 2.0)) / blurred(weight, (0.0, 2.0, 2.0)).clamp(min=1e-3)

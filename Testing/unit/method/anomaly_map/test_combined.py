@@ -137,6 +137,7 @@ def test_a_combined_map_is_read_and_written_and_refuses_what_its_maps_do_not_kno
         "guided_mm": 0.0,
         "extent": 0.0,
         "closing": 0.0,
+        "location_prior": "",
     }
     assert isinstance(part, parts.Learned)
     decreasing = {"scores": [2, 1], "residuals": [1, 2], "scans": 1}

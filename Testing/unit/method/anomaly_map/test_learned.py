@@ -11,7 +11,7 @@ from tiny_model import tiny_config, trained
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.method import parts
-from conddiffusion_uad.method.anomaly_map import ANOMALY_MAPS
+from conddiffusion_uad.method.anomaly_map import ANOMALY_MAPS, learned
 from conddiffusion_uad.method.anomaly_map import learned_inputs as given
 from conddiffusion_uad.method.anomaly_map.learned import Learned, LearnedMap
 from conddiffusion_uad.method.anomaly_map.learned_network import LearnedMapNetwork
@@ -182,3 +182,17 @@ def test_a_bundle_keeps_it_and_scores_with_it(tmp_path):
     half = {name: value.half().float() for name, value in model.state_dict().items()}
     model.load_state_dict(half)
     assert np.allclose(config.method.anomaly_map["T2"](found.seen, model), found.anomaly_map, atol=0.02)
+
+
+def test_the_mirrored_scan_can_be_registered_to_the_scan(scene, monkeypatch):
+    """What the network is shown beside the scan is then what `mirror.registered` gives, and the map another."""
+    restored, model = scene
+    rng = np.random.default_rng(0)
+    scan = replace(
+        restored,
+        brain=Volume(rng.random(restored.mask.shape, np.float32) * restored.mask, restored.mask, restored.grid),
+    )
+    plain = Learned()(scan, model)
+    assert np.array_equal(Learned(registered=True)(scan, model), plain), "two slices cannot be registered"
+    monkeypatch.setattr(learned, "registered", lambda volume, mask, grid: volume * 0)
+    assert np.abs(Learned(registered=True)(scan, model) - plain).max() > 1e-3
