@@ -13,21 +13,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import check_bundle
 import check_promise
 import intervals
+import numpy as np
 import smallest_lesion
 from card import insert
 from kept_lines import latest
 from make_bundle import ASKED
 from markdown_tables import markdown
+from varied_cases import brain_of
 
 from conddiffusion_uad.evaluation.experiment import SUMMARY
 from conddiffusion_uad.evaluation.reporting import tables
+from conddiffusion_uad.evaluation.reporting.table import UNKNOWN
 
 SAME = (("1005_t1.nii.gz", "1025_t1.nii.gz"),)  # scans of OASIS of one person
 
@@ -63,21 +65,22 @@ def smallest(file: Path) -> str:
 def calibration(file: Path) -> str:
     """What make_bundle.py counted in the scans of the calibration, and in those that were only tried."""
     told = json.loads(file.read_text(encoding="utf-8"))
-    heads = ("", "scans", *(f"made for {asked:g}" for asked in ASKED), "threshold for 1", "bound for 1", "ml at it")
-    heads += ("only tried", "made there for 1")
+    heads = ("", "scans of brains", *(f"made for {asked:g}" for asked in ASKED), "threshold for 1", "bound for 1")
+    heads += ("median ml at it", "only tried", "made there for 1")
     rows = [heads, ("---",) * len(heads)]
     for contrast, of in told.items():
-        made = (" ".join(map(str, of[f"made for {asked:g}"])) for asked in ASKED)
-        limits = (intervals.short(of["threshold"]), intervals.short(of["bound"]))
-        ml, others = " ".join(map(intervals.short, of["ml"])), " ".join(map(str, of["made in others for 1"]))
-        rows.append((contrast, _named(of["scans"]), *made, *limits, ml, _named(of["others"]), others))
+        brains, others = [brain_of(name) for name in of["scans"]], of.get("made in others for 1", [])
+        made = (_mean(of[f"made for {asked:g}"], brains) for asked in ASKED)
+        limits = [intervals.short(float(each)) for each in (of["threshold"], of["bound"], np.median(of["ml"]))]
+        scans = f"{len(brains)} of {len(set(brains))}"
+        rows.append((contrast, scans, *made, *limits, str(len(others)), " ".join(map(str, others))))
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
-def _named(cases: Sequence[str]) -> str:
-    """Names of healthy cases as one reads them: "labels 18, IXI048"."""
-    parts = (re.sub("^healthy_|(_as)?_(T1|T2|FLAIR)$", "", name) for name in cases)
-    return ", ".join(part.replace("_", " ") for part in parts)
+def _mean(made: Sequence[int | None], brains: Sequence[str]) -> str:
+    """The mean of counts, of which None could not be promised; a dash when that is one of them."""
+    counts = [each for each in made if each is not None]
+    return intervals.findings(counts, brains) if len(counts) == len(made) else UNKNOWN
 
 
 def strokes(folder: Path) -> str:

@@ -162,17 +162,13 @@ def test_a_card_is_filled_with_what_was_measured_last(tmp_path, monkeypatch):
 
 
 def test_what_the_calibration_counted_becomes_a_table(tmp_path):
-    of = {f"made for {asked:g}": [0, 2] for asked in make_bundle.ASKED}
-    of |= {
-        "scans": ["healthy_labels_18_T2", "healthy_IXI048_as_T2"],
-        "threshold": 2.653,
-        "bound": 5.0,
-        "ml": [3.74, 0.0],
-    }
+    of = {f"made for {asked:g}": [0, 2, 1] for asked in make_bundle.ASKED}
+    of |= {"made for 0.1": [None, None, 0], "threshold": 2.653, "bound": 5.0, "ml": [3.74, 0.0, 1.0]}
+    of["scans"] = ["healthy_labels_18_T2", "varied_18_T2_0", "healthy_IXI048_as_T2"]
     of |= {"others": ["healthy_1005_as_T2"], "made in others for 1": [4]}
     (tmp_path / "promise.json").write_text(fill_card.json.dumps({"T2": of}))
     told = fill_card.calibration(tmp_path / "promise.json").splitlines()[-1]
-    assert told == "| T2 | labels 18, IXI048 | 0 2 | 0 2 | 0 2 | 2.65 | 5 | 3.74 0 | 1005 | 4 |"
+    assert told == "| T2 | 3 of 2 | – | 1 | 1 | 1 | 1 | 2.65 | 5 | 1 | 1 | 4 |"  # noqa: RUF001
 
 
 def test_the_card_tells_of_strokes_and_of_healthy_scans_of_an_evaluation(tmp_path):
