@@ -22,7 +22,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from safetensors import SafetensorError
@@ -34,6 +34,7 @@ from conddiffusion_uad.bundle.monai_bundle import INFERENCE, inference_config
 from conddiffusion_uad.bundle.weights import WEIGHTS
 from conddiffusion_uad.io.resources import resources
 from conddiffusion_uad.method.anomaly_map import AnomalyMap
+from conddiffusion_uad.method.anomaly_map.combined import Combined
 from conddiffusion_uad.method.calibration import Calibration
 from conddiffusion_uad.method.method import Method
 from conddiffusion_uad.model import precision as precisions
@@ -133,9 +134,9 @@ class Bundle:
         return getattr(self.model.denoiser, "dtype", torch.float32)
 
 
-def has_prior(part: AnomalyMap) -> bool:
+def has_prior(part: AnomalyMap) -> TypeGuard[Combined]:
     """Whether a map takes something off where healthy brains are often marked."""
-    return bool(getattr(part, "location_prior", ""))
+    return isinstance(part, Combined) and bool(part.location_prior)
 
 
 def shipped() -> list[str]:
