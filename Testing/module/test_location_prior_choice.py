@@ -35,7 +35,7 @@ def test_a_model_knows_it_for_some_contrasts_and_promises_nothing_without(small_
     bundle = readBundle(bundle_with_prior(small_bundle, tmp_path / "own"))
     assert bundle is not None and bundle.priors == ("T1",)
     assert not bundle.whyNoLocationPrior("T1") and not bundle.whyNoLocationPrior("")
-    assert "own does not know where" in bundle.whyNoLocationPrior("T2")
+    assert "own knows where healthy brains are often marked only for T1." in bundle.whyNoLocationPrior("T2")
     for contrast, quality, wanted, holds in (
         ("T1", FULL, True, True),
         ("T1", FULL, False, False),
@@ -61,4 +61,8 @@ def test_it_is_on_where_a_model_knows_it_and_the_wish_goes_into_the_run(
     assert not desk.panel._request()[1].job(Path("scan.nrrd"), Path("out")).location_prior
     assert not desk.panel._parameters.locationPrior and desk.panel.input.expected[1] is None
     ui.contrastBox.currentIndex = ui.contrastBox.findData("T2")
-    assert not box.enabled and "own does not know where" in box.toolTip and desk.panel.input.expected[1] is not None
+    assert (
+        not box.enabled
+        and "own knows where healthy brains are often marked only for T1." in box.toolTip
+        and desk.panel.input.expected[1] is not None
+    )

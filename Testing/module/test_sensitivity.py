@@ -21,6 +21,7 @@ from conddiffusion_uad.protocol.job import USUAL_BUNDLE
 show_properties(sys.modules[__name__])
 
 COUNTED = ExpectedFindings((1.5, 2.0, 2.5, 3.0, 3.8), (28.0, 6.0, 1.0, 0.3, 0.0), 40, 0.05, (1.0, 2.5, 3.6, 3.9))
+TOLD = {**COUNTED.to_json(), "healthy_as_large": 0.25}  # as a report tells it of a scan that was scored alike
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_the_usual_threshold_lies_within_the_slider(app: Application) -> None:
     assert usualThreshold(ExpectedFindings((0.5, 3.0), (0.9, 0.1), 5)) == 1.0
     assert usualThreshold(ExpectedFindings((2.0, 6.0), (9.0, 0.5), 5)) == 6.0
     assert usualThreshold(ExpectedFindings((2.0, 60.0), (9.0, 0.5), 5)) == 10.0
-    assert usualThreshold(ExpectedFindings((2.0,), (9.0,), 5)) == 4.0, "nothing is promised"
+    assert usualThreshold(ExpectedFindings((2.0,), (9.0,), 5)) == 6.0, "nothing is promised"
 
 
 @pytest.mark.parametrize(
@@ -87,11 +88,22 @@ def test_a_report_without_such_numbers_promises_nothing(app: Application, report
     assert expectedIn(report) == (None, None)
 
 
+def test_a_report_of_another_score_than_the_counted_one_promises_nothing(app: Application) -> None:
+    from CondDiffusionUADLib.panel.Sensitivity import expectedIn
+
+    without_prior = {**COUNTED.to_json(), "at_threshold": None, "bound": None, "healthy_as_large": None}
+    assert expectedIn(json.dumps({"expected_findings": without_prior})) == (COUNTED, None)
+    as_counted = {**without_prior, "healthy_as_large": 0.25}
+    assert expectedIn(json.dumps({"expected_findings": as_counted})) == (COUNTED, COUNTED)
+    other_levels = {"expected_findings": as_counted, "warnings": [{"code": "other_levels"}]}
+    assert expectedIn(json.dumps(other_levels)) == (COUNTED, None)
+
+
 def test_the_slider_promises_what_the_report_tells(desk: Desk) -> None:
     ui = desk.ui
     desk.detect("several")
     assert not ui.expectedLabel.visible and ui.sensitivityLabel.text == "1 % flagged"
-    desk.detect("several", json.dumps({"expected_findings": COUNTED.to_json()}))
+    desk.detect("several", json.dumps({"expected_findings": TOLD}))
     assert ui.expectedLabel.visible and ui.expectedLabel.text == "about 6 false findings in a healthy brain"
     assert ui.sensitivityLabel.text == ""
     ui.sensitivitySlider.value = 250
@@ -158,22 +170,22 @@ def test_where_findings_were_counted_otherwise_nothing_is_promised(desk: Desk) -
 
 
 def test_the_slider_reaches_as_far_as_the_numbers_of_the_report(desk: Desk) -> None:
-    far = ExpectedFindings((2.0, 4.604, 5.2236), (9.0, 0.1, 0.0), 8, 0.05)
+    far = ExpectedFindings((2.0, 4.604, 7.2236), (9.0, 0.1, 0.0), 8, 0.05)
     slider = desk.ui.sensitivitySlider
     desk.panel.findings.offer(None, None)
-    assert slider.maximum == 400
-    desk.detect("several", json.dumps({"expected_findings": far.to_json()}))
-    assert slider.maximum == 523
+    assert slider.maximum == 600
+    desk.detect("several", json.dumps({"expected_findings": {**far.to_json(), "healthy_as_large": 0.5}}))
+    assert slider.maximum == 723
     slider.value = 461
     live = desk.panel.findings.live
     assert live is not None and live.threshold == 4.61
     assert desk.ui.expectedLabel.text == "about 0.1 false findings in a healthy brain"
-    assert live.nodes.heatmap.GetDisplayNode().GetWindowLevelMax() == 4.0, "the colors keep their scale"
+    assert live.nodes.heatmap.GetDisplayNode().GetWindowLevelMax() == 6.0, "the colors keep their scale"
     desk.panel.findings.refresh()
     assert slider.value == 461, "the threshold is kept"
     desk.panel.findings.offer(None, None)
     desk.detect("several")
-    assert slider.maximum == 400 and slider.value == 200, "the other result knows nothing"
+    assert slider.maximum == 600 and slider.value == 200, "the other result knows nothing"
 
 
 def test_the_slider_stands_where_no_more_is_promised_than_asked_for(desk: Desk) -> None:

@@ -71,7 +71,7 @@ def test_legend_names_the_score_in_one_line_and_labels_whole_numbers(nodes: Dete
     legend = Colors.legendOf(nodes.heatmap)
     assert "Anomaly" in legend.GetTitleText()
     assert "-log10 p" in legend.GetTitleText()
-    assert legend.GetNumberOfLabels() == 4
+    assert legend.GetNumberOfLabels() == 6
     assert "\n" not in legend.GetTitleText()
     assert not legend.GetVisibility(), "until a view shows the heatmap"
 
@@ -97,7 +97,7 @@ def test_a_scale_that_somebody_changed_is_fixed_again_and_the_legend_never_knew(
     assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == SCORE_RANGE
 
 
-def test_a_score_beyond_the_scale_is_told_as_such() -> None:
+def test_a_score_beyond_the_colors_is_told_as_a_number() -> None:
     assert [Heatmap.scoreText(score) for score in (1.04, 3.96, 4.0, 4.01, 32.0)] == ["1.0", "4.0", "4.0", "4.0", "32.0"]
 
 

@@ -24,16 +24,18 @@ _ROUNDING_ML = 1e-9
 def expectedIn(report: str) -> tuple[ExpectedFindings | None, ExpectedFindings | None]:
     """What the report (JSON) of a detection says of healthy scans, and what of it holds for the scan.
 
-    Both are None when it says nothing that is understood; the second one also when the scan was scored with other noise
-    levels than the healthy scans.
+    Both are None when it says nothing that is understood; the second one also when the scan was scored otherwise than
+    the healthy scans, with other noise levels or without the location prior: then the report compares nothing.
     """
     try:
         told = json.loads(report)
-        expected = ExpectedFindings.from_json(told["expected_findings"])
+        counted = told["expected_findings"]
+        expected = ExpectedFindings.from_json(counted)
         warned = any(warning["code"] == OTHER_LEVELS for warning in told.get("warnings", ()))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None, None
-    return expected, None if warned else expected
+    compared = not expected.largest or counted.get("healthy_as_large") is not None
+    return expected, expected if compared and not warned else None
 
 
 def usualThreshold(expected: ExpectedFindings | None) -> float:

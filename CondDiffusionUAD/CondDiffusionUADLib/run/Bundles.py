@@ -84,6 +84,10 @@ class BundleInfo:
         """
         if contrast in self.priors or (not contrast and self.priors):
             return ""
+        if self.priors:
+            return _("The model {name} knows where healthy brains are often marked only for {contrasts}.").format(
+                name=self.name, contrasts=", ".join(self.priors)
+            )
         return _("The model {name} does not know where healthy brains are often marked.").format(name=self.name)
 
     def whyNoUncertainty(self, quality: str, contrast: str) -> str:

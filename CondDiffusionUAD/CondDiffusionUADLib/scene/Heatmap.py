@@ -6,9 +6,9 @@ from typing import Any
 
 from CondDiffusionUADLib.scene.Colors import Scale, setThreshold, showColored
 
-SCORE_RANGE = (1.0, 4.0)
-"""Scores of the first and the last color, the same for every scan so that heatmaps compare: from 1 in 10 to 1 in 10,000
-healthy voxels. The sensitivity slider begins with the first and reaches at least the last."""
+SCORE_RANGE = (1.0, 6.0)
+"""Scores of the first and the last color, the same for every scan so that heatmaps compare: from 1 in 10 to 1 in a
+million healthy voxels. The sensitivity slider begins with the first and reaches at least the last."""
 
 HIGHEST_THRESHOLD = 10.0
 """The score that a threshold may have at most: few false findings of a model may take one beyond the colors."""
@@ -20,7 +20,7 @@ DEFAULT_OPACITY = 0.6
 SCORE = Scale(
     role="scoreColors",
     name="CondDiffusionUAD anomaly score",
-    description="Anomaly score -log10(p): violet 1, yellow 4 and above",
+    description="Anomaly score -log10(p): violet 1, yellow 6 and above",
     title="Anomaly score (-log10 p)",
     range=SCORE_RANGE,
     anchors=(

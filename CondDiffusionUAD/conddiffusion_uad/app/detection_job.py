@@ -167,7 +167,7 @@ class Examination:
         if self.repetition is not None:
             self.repetition.prepare()
             name = self.repetition.locate_bundle()
-        bundle = self._bundle(name, self.job.device)
+        bundle = self._bundle(name, self.job.device, contrast)
         try:
             return bundle, self._detect_with(bundle, scan, contrast, path, folder)
         except (MemoryError, RuntimeError) as error:
@@ -178,12 +178,12 @@ class Examination:
         self.recorder.warning(
             "device_fallback", f"{reason} The run goes on with the CPU.", "It takes longer; the result is as good."
         )
-        bundle = self._bundle(name, "cpu")
+        bundle = self._bundle(name, "cpu", contrast)
         return bundle, self._detect_with(bundle, scan, contrast, path, folder)
 
-    def _bundle(self, name: str, device: str) -> Bundle:
+    def _bundle(self, name: str, device: str, contrast: str) -> Bundle:
         bundle = self.models.get(name, device, self.job.precision)
-        return bundle if self.job.location_prior else bundle.without_location_prior()
+        return bundle if self.job.location_prior else bundle.without_location_prior(contrast)
 
     def _detect_with(self, bundle: Bundle, scan: sitk.Image, contrast: str, path: str, folder: Path) -> Detection:
         from conddiffusion_uad.app import resource_estimate as needs

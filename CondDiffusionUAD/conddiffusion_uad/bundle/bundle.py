@@ -111,10 +111,10 @@ class Bundle:
         dtype = precisions.choose(precision, torch.device(device))
         return replace(self, model=accelerated(self.trainable, dtype).to(device))
 
-    def without_location_prior(self) -> Bundle:
-        """The bundle that takes nothing off where healthy brains are often marked; itself if it never does."""
+    def without_location_prior(self, contrast: str) -> Bundle:
+        """The bundle with nothing taken off a contrast where healthy brains are often marked; itself if nothing was."""
         maps = self.method.anomaly_map
-        if not any(map(has_prior, maps.values())):
+        if contrast not in maps or not has_prior(maps[contrast]):
             return self
         plain = {name: replace(part, location_prior="") if has_prior(part) else part for name, part in maps.items()}
         config = replace(self.config, method=replace(self.method, anomaly_map=plain))

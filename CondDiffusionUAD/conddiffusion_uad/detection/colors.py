@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-LOWEST_SHOWN, HIGHEST_SHOWN = 1.0, 4.0  # 1 in 10 and 1 in 10,000 healthy voxels: the range of the sensitivity slider
+LOWEST_SHOWN, HIGHEST_SHOWN = 1.0, 6.0  # 1 in 10 and 1 in a million healthy voxels: the range of the sensitivity slider
 OPAQUE = 0.85  # the anatomy shines through even the highest score
 
 # From violet through red to yellow, CIELAB lightness from 28 to 92 in equal steps: equal steps of the score look equal,

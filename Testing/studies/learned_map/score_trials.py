@@ -66,7 +66,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.kept.mkdir(parents=True, exist_ok=True)
-    bundle = bundles.load(options.bundle).to("cpu").without_location_prior()
+    bundle = bundles.load(options.bundle).to("cpu")
+    for contrast in bundle.config.contrasts:
+        bundle = bundle.without_location_prior(contrast)
     known: dict[str, dict[str, Scan]] = defaultdict(dict)
     for name, case in judged.load(options.data, options.cache, bundles.load(options.denoiser)):
         if not case.single and case.contrast in options.contrast:

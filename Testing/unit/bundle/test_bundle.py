@@ -82,7 +82,7 @@ def test_what_a_bundle_promises_is_loaded_and_guarded(folder: Path) -> None:
 
 
 def test_a_location_prior_can_be_left_out(tmp_path: Path) -> None:
-    """Of every contrast that has one; then the maps are others than those that were calibrated."""
+    """Of a contrast that has one; then its map is another than the one that was calibrated."""
     known = LocationPrior(np.full((40, 48, 20), 7, np.uint8)).to_text()
     maps = {
         name: Combined(residual={"sign": "absolute"}, location_prior=text)
@@ -92,10 +92,11 @@ def test_a_location_prior_can_be_left_out(tmp_path: Path) -> None:
     bundles.save(tmp_path, config, config.build())
     bundle = bundles.load(str(tmp_path))
     assert bundle.method.anomaly_map["T1"].location_prior == known and bundle.as_calibrated
-    without = bundle.without_location_prior()
+    assert bundle.without_location_prior("T2") is bundle, "where there is none, all stays as it was calibrated"
+    without = bundle.without_location_prior("T1")
     assert without.method.anomaly_map == {name: replace(part, location_prior="") for name, part in maps.items()}
     assert not without.as_calibrated and bundle.method.anomaly_map["T1"].location_prior == known
-    assert without.without_location_prior() is without
+    assert without.without_location_prior("T1") is without
 
 
 def test_missing_bundle_is_named_with_the_shipped_ones() -> None:
