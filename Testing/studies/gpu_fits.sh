@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Say how many bytes more may travel with this checkout to a borrowed graphics card; fail when it is too large already.
+# Say how many bytes more may travel with this checkout to a machine with a graphics card; fail when it is too large.
 #
 #     Testing/studies/gpu_fits.sh [PATH...]
 #

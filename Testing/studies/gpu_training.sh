@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train the learned anomaly map on a graphics card for a given number of seconds, as the first thing on a borrowed one.
+# Train the learned anomaly map on a graphics card for a given number of seconds.
 #
 #     Testing/studies/gpu_training.sh SECONDS PACKED OUT [OPTION...]
 #
@@ -13,6 +13,7 @@
 # OPTION   of the training. Each of the three networks of the bundle `learned` is made by a call of its own:
 #              --contrast FLAIR --start Resources/Models/learned/models/learned_flair.safetensors --seed 2 \
 #                  --cool-down-seconds 120
+#          and was made without DATA/train/oasis_t1, whose license does not allow the bundle's use: leave it out.
 #
 # Without a card it trains on the processor, so that it can be rehearsed: DEVICE, WORKERS and PYTHON can be set. WORKERS
 # are processes that make batches; without any (0) the card makes them itself, between its steps. With TRAIN_ONLY=1
@@ -28,7 +29,7 @@ export PYTHONPATH=$root/CondDiffusionUAD:$root/Testing:$root/Testing/helpers OMP
 $python -c 'import SimpleITK' 2>/dev/null || PYTHONPATH+=:$here/without_simpleitk
 mkdir -p "$out"
 device=${DEVICE:-$($python -c 'import torch; print("cuda" if torch.cuda.is_available() else "cpu")')}
-workers=${WORKERS:-$(($(nproc) - 2))}
+workers=${WORKERS:-$(($(nproc) > 2 ? $(nproc) - 2 : 0))}
 
 $python -m conddiffusion_uad.training.learned_map --packed "$packed" --output "$out" --seconds "$seconds" \
     --device "$device" --workers "$workers" --keep-every 120 --light --export "$out"/learned_map.safetensors "$@" \

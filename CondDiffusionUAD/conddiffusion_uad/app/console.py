@@ -107,7 +107,11 @@ def _false_ones(report: dict[str, Any]) -> list[str]:
         return []
     number = f"{expected:.2g}" if expected >= 0.5 / known["scans"] else f"fewer than {1 / known['scans']:.2g}"
     told = f"From score {report['parameters']['threshold']:.2f} on a healthy brain has {number} findings on average"
-    return [f"{told}, at most {bound:.2g} by the conformal bound." if bound < MOST_BOUNDED else f"{told}."]
+    if bound >= MOST_BOUNDED:
+        return [f"{told}."]
+    return [
+        f"{told}; the conformal bound of that is {bound:.2g}, where a scan with more than {MOST_BOUNDED:g} has so many."
+    ]
 
 
 def clock(seconds: float) -> str:

@@ -182,8 +182,10 @@ class Examination:
         return bundle, self._detect_with(bundle, scan, contrast, path, folder)
 
     def _bundle(self, name: str, device: str, contrast: str) -> Bundle:
+        from conddiffusion_uad.bundle.location_priors import without_prior
+
         bundle = self.models.get(name, device, self.job.precision)
-        return bundle if self.job.location_prior else bundle.without_location_prior(contrast)
+        return bundle if self.job.location_prior else without_prior(bundle, contrast)
 
     def _detect_with(self, bundle: Bundle, scan: sitk.Image, contrast: str, path: str, folder: Path) -> Detection:
         from conddiffusion_uad.app import resource_estimate as needs

@@ -22,7 +22,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -33,7 +33,6 @@ from conddiffusion_uad.bundle.healthy_features import HealthyFeatures
 from conddiffusion_uad.bundle.monai_bundle import INFERENCE, inference_config
 from conddiffusion_uad.bundle.weights import WEIGHTS
 from conddiffusion_uad.io.resources import resources
-from conddiffusion_uad.method.anomaly_map import AnomalyMap
 from conddiffusion_uad.method.calibration import Calibration
 from conddiffusion_uad.method.method import Method
 from conddiffusion_uad.model import precision as precisions
@@ -111,15 +110,6 @@ class Bundle:
         dtype = precisions.choose(precision, torch.device(device))
         return replace(self, model=accelerated(self.trainable, dtype).to(device))
 
-    def without_location_prior(self, contrast: str) -> Bundle:
-        """The bundle with nothing taken off a contrast where healthy brains are often marked; itself if nothing was."""
-        maps = self.method.anomaly_map
-        if contrast not in maps or not has_prior(maps[contrast]):
-            return self
-        plain = {name: replace(part, location_prior="") if has_prior(part) else part for name, part in maps.items()}
-        config = replace(self.config, method=replace(self.method, anomaly_map=plain))
-        return replace(self, config=config, as_calibrated=False)
-
     def adaptable(self) -> ConditionedDiffusion:
         """A copy of the networks in their plain form, on the device that computes, that may be changed."""
         return copy.deepcopy(self.trainable).to(self.model.device)
@@ -131,11 +121,6 @@ class Bundle:
     @property
     def _dtype(self) -> torch.dtype:
         return getattr(self.model.denoiser, "dtype", torch.float32)
-
-
-def has_prior(part: AnomalyMap) -> TypeGuard[Any]:
-    """Whether a map takes something off where healthy brains are often marked."""
-    return bool(getattr(part, "location_prior", ""))
 
 
 def shipped() -> list[str]:

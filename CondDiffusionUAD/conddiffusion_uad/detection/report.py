@@ -13,7 +13,8 @@ from typing import Any
 import SimpleITK as sitk
 
 from conddiffusion_uad import __version__
-from conddiffusion_uad.bundle.bundle import Bundle, has_prior
+from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.bundle.location_priors import has_prior
 from conddiffusion_uad.detection import sensitivity
 from conddiffusion_uad.detection.findings import COLUMNS, row
 from conddiffusion_uad.detection.pipeline import Detection

@@ -38,7 +38,7 @@ def threshold(
         raise BadInput(
             "bad_option",
             f"The bundle {bundle.name} does not know how many findings healthy {contrast} scans have.",
-            "Give --healthy-flagged instead of a number of findings.",
+            "Give --healthy-flagged instead of a number of findings, without --bounded.",
         )
     try:
         return known.threshold(asked, bounded=bounded)

@@ -58,7 +58,9 @@ class ExpectedFindings:
         counted = f"{self.scans} healthy scans"
         if self.brains not in (None, self.scans):
             counted += f" of {self.brains} brains"
-        raise ValueError(f"{counted} are too few to promise {expected:g} findings")
+        least = self._bound(self.counts[-1]) if bounded else self.counts[-1]
+        shown = math.ceil(100 * least) / 100
+        raise ValueError(f"{counted} are too few to promise {expected:g} findings; the least is {shown:g}")
 
     def at(self, threshold: float, *, bounded: bool = False) -> float:
         """How many findings to expect in a healthy scan at a threshold, or the bound of that.

@@ -97,11 +97,17 @@ class DetectionJob:
                 "--healthy-flagged and --expected-findings both decide the threshold.",
                 "Accepted: one of them.",
             )
-        if self.bounded and (self.healthy_flagged is not None or (self.expected_findings or 0) >= MOST_BOUNDED):
+        if self.bounded and self.healthy_flagged is not None:
+            raise BadInput(
+                "bad_option",
+                "--bounded is about findings, and --healthy-flagged decides without them.",
+                "Accepted: one of them.",
+            )
+        if self.bounded and (self.expected_findings or 0) >= MOST_BOUNDED:
             raise BadInput(
                 "bad_option",
                 f"--bounded needs --expected-findings below {MOST_BOUNDED:g}: a scan with more counts as so many.",
-                f"Accepted: --bounded with --expected-findings below {MOST_BOUNDED:g} and without --healthy-flagged.",
+                f"Accepted: --bounded with --expected-findings below {MOST_BOUNDED:g}.",
             )
 
     @classmethod

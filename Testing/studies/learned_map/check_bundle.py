@@ -149,7 +149,7 @@ def row(name: str, lines: Sequence[Line]) -> Sequence[str]:
 
     known = set.intersection(*(set(line["AP"]) for line in lines))
     precision = {key: [line["AP"][key] for line in lines] for key in sorted(known)}
-    best = max(known - {"model", "rank", "residual"}, key=lambda key: sum(precision[key]))
+    best = max(known - {"model", "rank", "residual", UNTRAINED}, key=lambda key: sum(precision[key]))
     hits = [[hit for line in lines for ml, hit in line["lesions"] if low <= ml < high] for low, high in SIZES.values()]
     at_threshold, false = ([mean(line[key] for line in lines) for key in keys] for keys in _PLAIN)
     return (

@@ -29,6 +29,7 @@ from scipy.spatial import cKDTree
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.expected_findings import promised
+from conddiffusion_uad.bundle.location_priors import without_prior
 from conddiffusion_uad.evaluation.metrics.score_counts import count
 from conddiffusion_uad.method.anomaly_map.location_prior import LocationPrior
 from conddiffusion_uad.protocol.expected_findings import USUAL
@@ -68,7 +69,7 @@ def main() -> None:
     options.kept.mkdir(parents=True, exist_ok=True)
     bundle = bundles.load(options.bundle).to("cpu")
     for contrast in bundle.config.contrasts:
-        bundle = bundle.without_location_prior(contrast)
+        bundle = without_prior(bundle, contrast)
     known: dict[str, dict[str, Scan]] = defaultdict(dict)
     for name, case in judged.load(options.data, options.cache, bundles.load(options.denoiser)):
         if not case.single and case.contrast in options.contrast:

@@ -34,7 +34,6 @@ from second_opinion import EDGE
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.evaluation.metrics.statistics import FEWEST_PATIENTS
-from conddiffusion_uad.evaluation.reporting.table import UNKNOWN
 from conddiffusion_uad.method.brain import Volume
 from conddiffusion_uad.method.run import restore
 from conddiffusion_uad.protocol.job import CONTRASTS
@@ -104,26 +103,27 @@ def table(lines: Sequence[Line]) -> str:
 
 def row(contrast: str, lines: Sequence[Line]) -> Sequence[str]:
     """The cells of a contrast."""
-    scans = [[(ml, hit) for ml, hit in line["lesions"]] for line in lines]
+    hosts_of = sorted({line["host"] for line in lines})
+    scans = [[(ml, hit) for line in lines if line["host"] == host for ml, hit in line["lesions"]] for host in hosts_of]
     hits = np.array([hit for own in scans for hit in own])
     nearest = np.abs(np.log(hits[:, :1] / np.array(SIZES_ML))).argmin(1)
     found = [hits[nearest == k, 1] for k in range(len(SIZES_ML))]
     shares = [intervals.share(int(each.sum()), len(each)) for each in found]
-    hosts_of = {line["host"] for line in lines}
     return (contrast, str(len(hosts_of)), *shares, *(between(scans, share) for share in SHARES))
 
 
 def between(scans: Sequence[Sequence[Hit]], share: float) -> str:
-    """From which volume on such a share is found: the interval over resampled scans; a dash when they are too few."""
+    """From which volume on such a share is found: an interval over resampled hosts, or a number where they are few."""
+    largest = max(ml for own in scans for ml, _ in own)
     if len(scans) < FEWEST_PATIENTS:
-        return UNKNOWN
+        found = reached([hit for own in scans for hit in own], share)
+        return f"about {intervals.short(found)} ml" if np.isfinite(found) else f"above {intervals.short(largest)} ml"
     random = np.random.default_rng(0)
     drawn = [
         reached([hit for k in random.integers(len(scans), size=len(scans)) for hit in scans[k]], share)
         for _ in range(_RESAMPLES)
     ]
     low, high = intervals.quantiles(np.array(drawn))
-    largest = max(ml for own in scans for ml, _ in own)
     if not np.isfinite(low):
         return f"above {intervals.short(largest)} ml"
     if not np.isfinite(high):

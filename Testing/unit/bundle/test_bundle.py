@@ -15,6 +15,7 @@ from torch import nn
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.config import FORMAT, BundleConfig
 from conddiffusion_uad.bundle.limits import require_no_larger
+from conddiffusion_uad.bundle.location_priors import without_prior
 from conddiffusion_uad.bundle.monai_bundle import inference_config
 from conddiffusion_uad.bundle.weights import WEIGHTS
 from conddiffusion_uad.io.volume import Grid
@@ -92,11 +93,11 @@ def test_a_location_prior_can_be_left_out(tmp_path: Path) -> None:
     bundles.save(tmp_path, config, config.build())
     bundle = bundles.load(str(tmp_path))
     assert bundle.method.anomaly_map["T1"].location_prior == known and bundle.as_calibrated
-    assert bundle.without_location_prior("T2") is bundle, "where there is none, all stays as it was calibrated"
-    without = bundle.without_location_prior("T1")
+    assert without_prior(bundle, "T2") is bundle, "where there is none, all stays as it was calibrated"
+    without = without_prior(bundle, "T1")
     assert without.method.anomaly_map == {name: replace(part, location_prior="") for name, part in maps.items()}
     assert not without.as_calibrated and bundle.method.anomaly_map["T1"].location_prior == known
-    assert without.without_location_prior("T1") is without
+    assert without_prior(without, "T1") is without
 
 
 def test_missing_bundle_is_named_with_the_shipped_ones() -> None:

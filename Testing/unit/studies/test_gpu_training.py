@@ -1,4 +1,4 @@
-"""What is prepared for a borrowed graphics card, on the processor."""
+"""What is prepared for a machine with a graphics card, on the processor."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from conddiffusion_uad.training.learned_map.packing import pack
 STUDIES = Path(__file__).parents[2] / "studies"
 MIB = 2**20
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the machines that lend cards run Linux")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the script is for Linux")
 
 
 def run(*command: object, **environment: str) -> subprocess.CompletedProcess:

@@ -130,7 +130,7 @@ def test_the_smallest_lesion_is_told_between_what_resampled_hosts_say():
     assert smallest_lesion.reached([(1.0, True), (2.0, False), (3.0, True)], 0.9) == 3.0
     one = [{"contrast": "T2", "host": "x", "lesions": [[0.11, False], [9.0, True]]}]
     told = smallest_lesion.table(one)
-    assert "0 of 1 (0 to 79 %)" in told and told.endswith("| – | – |")  # noqa: RUF001 (too few scans)
+    assert "0 of 1 (0 to 79 %)" in told and told.endswith("| about 9 ml | about 9 ml |")
 
 
 def test_a_curve_leaves_out_what_a_run_copied_and_breaks_where_the_loss_changed(tmp_path):

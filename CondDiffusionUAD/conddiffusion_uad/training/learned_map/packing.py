@@ -14,7 +14,7 @@ from conddiffusion_uad.training.data import healthy_bank
 from conddiffusion_uad.training.learned_map.batches import SHARES, groups
 from conddiffusion_uad.training.learned_map.material import Material
 
-MOST_BYTES = 7_500_000  # beside the 59 MB of this project's files the whole has less than 64 MiB
+MOST_BYTES = 7_000_000  # beside the 59 MB of this project's files the whole has less than 64 MiB
 _SHAPES = "shapes.npz"
 
 
@@ -37,6 +37,7 @@ def pack(material: Material, folder: Path, most_bytes: int = MOST_BYTES) -> list
     folder.mkdir(parents=True, exist_ok=True)
     left = most_bytes - _written(folder / _SHAPES, _shapes(material))
     if left < 0:
+        (folder / _SHAPES).unlink()
         raise ValueError(f"{most_bytes} bytes hold no material: the shapes of lesions alone have {most_bytes - left}")
     waiting = _waiting(material)
     kept, missing = dict.fromkeys(waiting, 0), []
@@ -47,9 +48,9 @@ def pack(material: Material, folder: Path, most_bytes: int = MOST_BYTES) -> list
         size = _written(file, vars(healthy_bank.packed(material.sources[name])))
         if size > left:
             file.unlink()
-            missing += [name, *waiting.pop(group)]  # which are as large, or larger
-            continue
-        left, kept[group] = left - size, kept[group] + size
+            missing.append(name)
+        else:
+            left, kept[group] = left - size, kept[group] + size
         if not waiting[group]:
             del waiting[group]
     return missing

@@ -134,7 +134,7 @@ def _real(
     shape = RealShape(mask, origin, bool(rng.random() < 0.5), rng.uniform(-6, 6, 3))
     fade = Fade.draw(np.zeros(3), 100.0, rng, _plain(palette))
     radius = float(3 * mask.sum() / (4 * np.pi)) ** (1 / 3)
-    old = radius > _LARGE_MM[0] and rng.random() < _OLD
+    old = radius > _LARGE_MM[0] and shape.holds_its_middle and rng.random() < _OLD  # not the scattered lesions of MS
     pushes = _shrunken(shape.middle, radius, places, rng) if old else []
     return Anomaly(shape, intensity.draw(palette, rng), fade, texture, SOLID), pushes
 

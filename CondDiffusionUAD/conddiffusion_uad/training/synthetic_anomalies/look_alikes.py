@@ -80,7 +80,7 @@ def _perivascular(palette: Palette, places: Places, rng: np.random.Generator) ->
 
 
 def _pulsating(palette: Palette, places: Places, rng: np.random.Generator) -> list[Anomaly]:
-    """Faint copies of a pulsating vessel, bright and dark in turn, in a row along y or x."""
+    """Faint copies of a pulsating vessel in a row along y or x, brighter and darker than gray matter in turn."""
     vessel, radius, step = places.draw("fluid", rng), rng.uniform(1.2, 3.5), rng.uniform(10, 35)
     along = np.array([0.0, 1.0, 0.0] if rng.random() < 0.5 else [0.0, 0.0, 1.0])
     sign = rng.choice([-1.0, 1.0])

@@ -94,8 +94,15 @@ class RealShape:
     @property
     def middle(self) -> np.ndarray:
         """Center of mass, mm (z, y, x)."""
-        found = self.mask.nonzero().double().mean(0).numpy() + self.origin
-        return found * [1, 1, -1 if self.flipped else 1] + self.shift
+        return (self._middle() + self.origin) * [1, 1, -1 if self.flipped else 1] + self.shift
+
+    @property
+    def holds_its_middle(self) -> bool:
+        """Whether its center of mass lies in it, as in one compact lesion and not between scattered ones."""
+        return bool(self.mask[tuple(self._middle().round().astype(int))])
+
+    def _middle(self) -> np.ndarray:
+        return self.mask.nonzero().double().mean(0).numpy()
 
     def on(self, lattice: Lattice, grown: float = 1.0) -> tuple[tuple[slice, slice, slice], torch.Tensor] | None:
         """As :meth:`Blob.on`; ``grown`` above 1 is not known of a real shape and below 1 gives nothing."""

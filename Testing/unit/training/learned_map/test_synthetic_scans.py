@@ -98,7 +98,7 @@ def test_a_large_one_counts_wherever_it_replaced_tissue_even_if_as_bright(kind, 
     unchanged = 0
     for _ in range(12):
         anomalies, pushes = draws.draw(scan.palette, Places(healthy.tissue, grid), [], rng)
-        assert 1 <= len(anomalies) <= most and len(pushes) <= 1 and all(part.whole for part in anomalies)
+        assert 1 <= len(anomalies) <= most and len(pushes) <= 2 and all(part.whole for part in anomalies)
         image, label = scan.changed(healthy, grid, anomalies)
         for part in anomalies:
             found = part.shape.on(grid)

@@ -62,7 +62,10 @@ def test_a_real_shape_lies_where_it_did_and_flips_about_the_mid_plane():
         middle = (found[..., None] * lattice().points().permute(1, 2, 3, 0)).sum((0, 1, 2)) / found.sum()
         assert middle.tolist() == pytest.approx([0.0, 0.0, x]) and float(found.sum()) == 27
         moved = replace(shape, shift=np.array([1.0, 2.0, 3.0]))
-        assert moved.middle.tolist() == pytest.approx([1.0, 2.0, x + 3])
+        assert moved.middle.tolist() == pytest.approx([1.0, 2.0, x + 3]) and moved.holds_its_middle
+    scattered = mask.clone()
+    scattered[2, 2, 2] = 0
+    assert not replace(shape, mask=scattered).holds_its_middle
 
 
 def test_opacity_stays_within_its_limits():
