@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, TypeGuard
+from typing import Any
 
 from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.method.anomaly_map import AnomalyMap
 
 
-def has_prior(part: AnomalyMap) -> TypeGuard[Any]:
+def has_prior(part: AnomalyMap) -> bool:
     """Whether a map takes something off where healthy brains are often marked."""
     return bool(getattr(part, "location_prior", ""))
 
@@ -17,7 +17,7 @@ def has_prior(part: AnomalyMap) -> TypeGuard[Any]:
 def without_prior(bundle: Bundle, contrast: str) -> Bundle:
     """The bundle with nothing taken off the maps of a contrast; itself if nothing was."""
     maps = bundle.method.anomaly_map
-    part = maps.get(contrast)
+    part: Any = maps.get(contrast)
     if part is None or not has_prior(part):
         return bundle
     plain = {**maps, contrast: replace(part, location_prior="")}
