@@ -312,9 +312,17 @@ def test_in_a_terminal_there_is_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: p
         (
             0.83,
             2.1,
-            ["From score 3.50 on a healthy brain has 0.83 findings on average, at most 2.1 by the"],
+            [
+                "From score 3.50 on a healthy brain has 0.83 findings on average; the conformal bound of that is 2.1, where"
+            ],
         ),
-        (0.0, 1.4, ["From score 3.50 on a healthy brain has fewer than 0.056 findings on average, at most 1.4 by the"]),
+        (
+            0.0,
+            1.4,
+            [
+                "From score 3.50 on a healthy brain has fewer than 0.056 findings on average; the conformal bound of that is 1.4, where"
+            ],
+        ),
         (12.0, 10.0, ["From score 3.50 on a healthy brain has 12 findings on average."]),
         (None, None, []),
     ],

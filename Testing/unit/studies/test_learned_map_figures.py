@@ -157,7 +157,7 @@ def test_a_card_is_filled_with_what_was_measured_last(tmp_path, monkeypatch):
     )
     monkeypatch.setattr("sys.argv", ["fill_card", str(card), "--cases", str(tmp_path / "check.jsonl")])
     fill_card.main()
-    text = card.read_text()
+    text = card.read_text(encoding="utf-8")
     assert "| implanted, T1 | 1 | .4 | .1 |" in text and "\nB\n" in text
 
 
