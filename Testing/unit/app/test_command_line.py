@@ -20,7 +20,7 @@ import pytest
 import SimpleITK as sitk
 
 from conddiffusion_uad.app import cli
-from conddiffusion_uad.app.console import Console, clock, findings_table, show
+from conddiffusion_uad.app.console import Console, clock, show
 from conddiffusion_uad.app.interrupts import terminate_as_interrupt
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.protocol import result_files
@@ -304,39 +304,6 @@ def test_in_a_terminal_there_is_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "This takes about 1:35 min in all on this computer.\n" in shown
     assert "Correcting the bias field" in shown and "##....." in shown and " 50%  1:05 left" in shown
     assert shown.endswith("\rWarning: It is dark.\n         Light a candle.\n")
-
-
-@pytest.mark.parametrize(
-    ("expected", "bound", "told"),
-    [
-        (
-            0.83,
-            2.1,
-            [
-                "From score 3.50 on a healthy brain has 0.83 findings on average; the conformal bound of that is 2.1, where"
-            ],
-        ),
-        (
-            0.0,
-            1.4,
-            [
-                "From score 3.50 on a healthy brain has fewer than 0.056 findings on average; the conformal bound of that is 1.4, where"
-            ],
-        ),
-        (12.0, 10.0, ["From score 3.50 on a healthy brain has 12 findings on average."]),
-        (None, None, []),
-    ],
-)
-def test_a_person_is_told_how_many_findings_a_healthy_brain_has(expected, bound, told) -> None:
-    known = {"healthy_as_large": None, "at_threshold": expected, "bound": bound, "scans": 18}
-    report = {"findings": {"list": []}, "parameters": {"threshold": 3.5}, "expected_findings": known}
-    lines = findings_table(report)
-    assert lines[0] == "Nothing from score 3.50 on."
-    assert len(lines) == 1 + len(told) and all(map(str.startswith, lines[1:], told))
-    finding = {"number": 1, "volume_ml": 1.0, "peak_score": 5.0, "mean_score": 4.0}
-    report["findings"]["list"] = [finding | {f"centre_{axis}_mm": 1.0 for axis in "ras"}]
-    assert findings_table(report)[2:] == lines[1:], "beside findings, too"
-    assert findings_table({**report, "expected_findings": None})[2:] == []
 
 
 def test_a_terminal_without_umlauts_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
