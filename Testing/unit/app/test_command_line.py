@@ -22,10 +22,8 @@ import SimpleITK as sitk
 from conddiffusion_uad.app import cli
 from conddiffusion_uad.app.console import Console, clock, show
 from conddiffusion_uad.app.interrupts import terminate_as_interrupt
-from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.protocol import result_files
 from conddiffusion_uad.protocol.events import STAGES
-from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
 from conddiffusion_uad.protocol.failures import (
     EXIT_BAD_INPUT,
     EXIT_BUNDLE,
@@ -235,28 +233,6 @@ def test_bundles_are_listed_shown_and_verified(small_bundle: Path, capsys: pytes
     assert cli.main(["bundle", "verify", str(small_bundle)]) == EXIT_BUNDLE
     assert "not calibrated for T2" in capsys.readouterr().err
     assert cli.main(["bundle", "verify", str(small_bundle / "none")]) == EXIT_BUNDLE
-
-
-def test_what_a_bundle_promises_is_shown(
-    small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = Path(shutil.copytree(small_bundle, tmp_path / "counted"))
-    known = ExpectedFindings((1.0, 2.0, 3.0), (4.0, 0.9, 0.2), 18, 0.05, (3.5,), 6)
-    bundles.save_expected(folder, {"T1": known})
-    assert cli.main(["bundle", "show", str(folder)]) == EXIT_DONE
-    told = "T1: 0.3 at 3.00, 1 at 2.00, 3 at 2.00 (18 healthy scans of 6 brains, from 0.05 ml)"
-    assert f"findings   {told}\n" in capsys.readouterr().out
-
-
-def test_a_bound_that_a_bundle_cannot_give_is_refused(
-    small_bundle: Path, scan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = Path(shutil.copytree(small_bundle, tmp_path / "counted"))
-    bundles.save_expected(folder, {"T1": ExpectedFindings((1.0, 2.0), (4.0, 0.2), 18, 0.05, (3.5,), 6)})
-    arguments = ["detect", scan_file, "--output", tmp_path / "out", "--bundle", folder, "--contrast", "T1", "--bounded"]
-    assert cli.main([*map(str, arguments), "--expected-findings", "1"]) == EXIT_BAD_INPUT
-    told = capsys.readouterr().err
-    assert "--expected-findings cannot be 1: 18 healthy scans of 6 brains are too few" in told and "--bounded" in told
 
 
 def test_the_unforeseen_is_told_in_one_sentence_and_logged(

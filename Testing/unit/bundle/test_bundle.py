@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +14,8 @@ from torch import nn
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.config import FORMAT, BundleConfig
 from conddiffusion_uad.bundle.limits import require_no_larger
-from conddiffusion_uad.bundle.location_priors import without_prior
 from conddiffusion_uad.bundle.monai_bundle import inference_config
 from conddiffusion_uad.bundle.weights import WEIGHTS
-from conddiffusion_uad.io.volume import Grid
-from conddiffusion_uad.method.anomaly_map.combined import Combined
-from conddiffusion_uad.method.anomaly_map.location_prior import LocationPrior
 from conddiffusion_uad.method.calibration import Calibration
 from conddiffusion_uad.method.condition.encoder import Encoder
 from conddiffusion_uad.method.condition.none import Unconditional
@@ -80,24 +75,6 @@ def test_what_a_bundle_promises_is_loaded_and_guarded(folder: Path) -> None:
     path.write_text(path.read_text().replace("[1.0, 2.0]", "[2.0, 1.0]"))
     bundles.seal(folder)
     assert code_of(folder) == "bundle_damaged"
-
-
-def test_a_location_prior_can_be_left_out(tmp_path: Path) -> None:
-    """Of a contrast that has one; then its map is another than the one that was calibrated."""
-    known = LocationPrior(np.full((40, 48, 20), 7, np.uint8)).to_text()
-    maps = {
-        name: Combined(residual={"sign": "absolute"}, location_prior=text)
-        for name, text in {"T1": known, "T2": ""}.items()
-    }
-    config = replace(tiny_config(anomaly_map=maps), grid=Grid((32, 32, 4), (2.0, 2.0, 2.0), (-31.0, -15.0, 0.0)))
-    bundles.save(tmp_path, config, config.build())
-    bundle = bundles.load(str(tmp_path))
-    assert bundle.method.anomaly_map["T1"].location_prior == known and bundle.as_calibrated
-    assert without_prior(bundle, "T2") is bundle, "where there is none, all stays as it was calibrated"
-    without = without_prior(bundle, "T1")
-    assert without.method.anomaly_map == {name: replace(part, location_prior="") for name, part in maps.items()}
-    assert not without.as_calibrated and bundle.method.anomaly_map["T1"].location_prior == known
-    assert without_prior(without, "T1") is without
 
 
 def test_missing_bundle_is_named_with_the_shipped_ones() -> None:
