@@ -65,7 +65,7 @@ def test_the_slider_with_views_that_draw(
         drawn.append(1000 * (clock() - middle))
     shown = ", ".join(f"{total:.0f} ({part:.0f})" for total, part in zip(whole, drawn, strict=True))
     print(f"slider with views (of which drawing): {shown} ms")
-    assert sorted(whole)[-2] < SLIDE_MS, "but for one that the machine may have held up"
+    assert max(whole) < SLIDE_MS
 
 
 def test_a_dragged_slider_shows_its_steps_coarsely_and_faster(
