@@ -22,10 +22,9 @@ import judge_cases as judged
 import numpy as np
 import torch
 from judge_cases import Case
-from judge_figures import PLAIN, SINGLE, VOXEL_ML
+from judge_figures import PLAIN, SINGLE, findings_from
 from kept_lines import KeptLines, Line
-from make_bundle import LEAST_ML, map_of
-from scipy import ndimage
+from make_bundle import map_of
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.bundle import Bundle
@@ -37,7 +36,6 @@ from conddiffusion_uad.training.data.healthy_bank import FINE
 SIZES = {"of .1 to .5 ml": (0.1, 0.5), "above .5 ml": (0.5, float("inf"))}
 _ARRAYS = ("volume", "mask", "lesions", "heat")
 _LEFT_OUT = ("healthy", "stroke")  # strokes are evaluated as a detection does it, all of them: see docs/TRAINING.md
-_NEIGHBORS = np.ones((3, 3, 3))
 _SHOWN = slice(SINGLE - 1, SINGLE + 2)  # slices of the fine grid that a thin volume fills
 _PLAIN = ("Dice", "best Dice"), ("false findings", "false ml")
 _HEADS = ("", "scans", "AP", "AP of rank", "best other plain map", "residual", *_PLAIN[0], *SIZES, *_PLAIN[1])
@@ -115,21 +113,9 @@ def thin(case: Case) -> Case:
 
 
 def findings_of(case: Case, found: np.ndarray, bundle: Bundle) -> Line:
-    """What is flagged of a scan's map at the usual threshold: Dice, its lesions, and what is false."""
-    lesions = case.lesions > 0
+    """What is flagged of a scan's map at the usual threshold."""
     score = bundle.calibration[case.contrast].score(found, case.mask)
-    labels, _ = ndimage.label(score >= bundle.expected[case.contrast].threshold(USUAL), _NEIGHBORS)
-    large = np.flatnonzero(np.bincount(labels.ravel()) * VOXEL_ML >= LEAST_ML)[1:]
-    flagged = np.isin(labels, large)
-    true = np.unique(labels[lesions & flagged])
-    sizes = np.bincount(case.lesions.ravel()) * VOXEL_ML
-    hits = np.bincount(case.lesions[flagged].ravel(), minlength=len(sizes)) > 0
-    return {
-        "Dice": 2 * float((flagged & lesions).sum()) / float(flagged.sum() + lesions.sum()),
-        "lesions": [[round(float(sizes[n]), 3), bool(hits[n])] for n in np.flatnonzero(sizes)[1:]],
-        "false findings": len(large) - len(true),
-        "false ml": round(float((flagged & ~np.isin(labels, true)).sum() * VOXEL_ML), 3),
-    }
+    return findings_from(score, case.lesions, bundle.expected[case.contrast].threshold(USUAL))
 
 
 def table(lines: Sequence[Line]) -> str:

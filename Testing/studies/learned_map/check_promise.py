@@ -17,6 +17,7 @@ import intervals
 import numpy as np
 import SimpleITK as sitk
 import torch
+from judge_figures import LEAST_ML
 from kept_lines import KeptLines, Line
 
 from conddiffusion_uad.bundle import bundle as bundles
@@ -28,7 +29,6 @@ from conddiffusion_uad.method.calibration import threshold
 from conddiffusion_uad.protocol.job import USUAL_FLAGGED
 
 ASKED = (0.3, 0.5, 1.0, 3.0)
-LEAST_ML = 0.05  # of a finding
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from judge_cases import Case, halved_scan
@@ -19,7 +20,8 @@ from conddiffusion_uad.method.intensity import rank_normalized
 from conddiffusion_uad.training.data.healthy_bank import FINE
 
 VOXEL_ML = 0.002
-_LEAST_ML = 0.05  # of a finding
+LEAST_ML = 0.05  # of a finding
+_NEIGHBORS = np.ones((3, 3, 3))  # voxels touch at a corner, too
 SINGLE = round((18.0 - FINE.origin[2]) / FINE.spacing[2])
 """The slice of the fine grid that single slices are near."""
 _SIZES = {"0.1-0.5 ml": (0.1, 0.5), "above 0.5 ml": (0.5, float("inf"))}
@@ -128,7 +130,7 @@ def measured(cases: Sequence[tuple[str, Case]], score: Map, threshold: float | N
     result = {name: float(np.mean(values)) for name, values in precisions.items()}
     for contrast, maps in healthy.items():
         if threshold is not None:
-            volumes = [findings(found, threshold, VOXEL_ML, _LEAST_ML) for found in maps]
+            volumes = [findings(found, threshold, VOXEL_ML, LEAST_ML) for found in maps]
             result[f"findings healthy {contrast}"] = float(np.median([len(v) for v in volumes]))
             result[f"ml healthy {contrast}"] = float(np.median([v.sum() for v in volumes]))
         result.update(_sensitivity(contrast, maps, implanted[contrast]))
@@ -147,7 +149,7 @@ def _sensitivity(
     """Share of implanted lesions found, by size, where a healthy scan still has one finding or fewer."""
     if not implanted:
         return {}
-    threshold = measure(healthy, VOXEL_ML, _LEAST_ML).threshold(1.0)
+    threshold = measure(healthy, VOXEL_ML, LEAST_ML).threshold(1.0)
     hits: dict[str, list[bool]] = {name: [] for name in _SIZES}
     for case, found in implanted:
         sizes = np.bincount(case.lesions.ravel(), minlength=1) * VOXEL_ML
@@ -156,3 +158,24 @@ def _sensitivity(
                 if low <= sizes[number] < high:
                     hits[name].append(bool((found[case.lesions == number] >= threshold).any()))
     return {f"found {contrast} {name}": float(np.mean(values)) for name, values in hits.items() if values}
+
+
+def findings_from(score: np.ndarray, lesions: np.ndarray, threshold: float) -> dict[str, Any]:
+    """What is flagged of a scan from a threshold on: Dice, its lesions, and what is false.
+
+    Args:
+        score: (z, y, x), 0 outside the brain.
+        lesions: Number of the lesion at each voxel, same shape.
+    """
+    labels, _ = ndimage.label(score >= threshold, _NEIGHBORS)
+    large = np.flatnonzero(np.bincount(labels.ravel()) * VOXEL_ML >= LEAST_ML)[1:]
+    flagged, sick = np.isin(labels, large), lesions > 0
+    true = np.unique(labels[sick & flagged])
+    sizes = np.bincount(lesions.ravel()) * VOXEL_ML
+    hits = np.bincount(lesions[flagged].ravel(), minlength=len(sizes)) > 0
+    return {
+        "Dice": 2 * float((flagged & sick).sum()) / float(flagged.sum() + sick.sum()),
+        "lesions": [[round(float(sizes[n]), 3), bool(hits[n])] for n in np.flatnonzero(sizes)[1:]],
+        "false findings": len(large) - len(true),
+        "false ml": round(float((flagged & ~np.isin(labels, true)).sum() * VOXEL_ML), 3),
+    }

@@ -27,7 +27,7 @@ import tomllib
 import torch
 import varied_cases
 from judge_cases import Case
-from judge_figures import VOXEL_ML
+from judge_figures import LEAST_ML, VOXEL_ML
 from safetensors.torch import load_file
 
 from conddiffusion_uad.bundle import bundle as bundles
@@ -43,7 +43,6 @@ from conddiffusion_uad.protocol.expected_findings import USUAL, ExpectedFindings
 from conddiffusion_uad.training.data.healthy_bank import FINE
 from conddiffusion_uad.training.learned_map.material import HELD_OUT
 
-LEAST_ML = 0.05  # of a finding
 ASKED = (0.1, 0.3, 0.5, USUAL, 3.0)  # expected findings that are tried
 _KEPT = (
     "authors",
@@ -83,8 +82,8 @@ def main() -> None:
         calibration = Calibration.measure([[found[mask]] for found, mask in healthy.values()])
         scores = {name: calibration.score(*each) for name, each in healthy.items()}
         varied = varied_cases.load(options.data, options.cache, denoiser, contrast, options.of_each)
-        others = {name: priors[contrast].get(varied_cases.brain_of(name)) for name, _ in varied}
-        scores |= {name: calibration.score(map_of(bundle, case, others[name]), case.mask) for name, case in varied}
+        of_others = {name: priors[contrast].get(varied_cases.brain_of(name)) for name, _ in varied}
+        scores |= {name: calibration.score(map_of(bundle, case, of_others[name]), case.mask) for name, case in varied}
         calibrations[contrast] = calibration
         expected[contrast], told[contrast] = counted(scores)
         others = {name: case for name, case in cases if case.contrast == contrast and name not in healthy}
