@@ -7,18 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from conddiffusion_uad.method.anomaly_map.learned import whole_place
 from conddiffusion_uad.method.anomaly_map.learned_inputs import NEIGHBORS, SliceInputs, slice_inputs
 from conddiffusion_uad.training.data.healthy_bank import FINE, Inputs
+from conddiffusion_uad.training.learned_map.balance import balanced
 from conddiffusion_uad.training.learned_map.material import HELD_OUT_SLICES, Material
 from conddiffusion_uad.training.learned_map.scans import Slab, synthesize
 
 SCANS, SLICES = 8, 4  # of a batch: scans, and slices of each
 SHARES = {"labels": 0.5, "T1 scans": 0.3, "slices": 0.13, "other scans": 0.07}  # of scans, by what they are made of
 _CONTRASTS = {"T1": 0.42, "T2": 0.29, "FLAIR": 0.24, "random": 0.05}
-_LESION, _VOXEL = 1500.0, (3.0, 100.0)  # how much an anomaly counts in a slice, and the limits of its voxels
 _UNKNOWN_CONTRAST, _UNKNOWN_PLACE = 0.06, 0.06  # shares in which the network is not told
 _DOUBTFUL_HEIGHTS = {"p01_s1": (40, 66)}  # slices of FINE near a known lesion that nobody outlined
 
@@ -98,24 +97,6 @@ class Batches:
         inputs = slice_inputs(slab.volume, slab.rank, slab.mask, chosen, contrast, place)
         label = slab.label[chosen, None].float()
         return Batch(inputs, label, slab.weight[chosen, None] * inputs.brain, balanced(label))
-
-
-def balanced(label: torch.Tensor) -> torch.Tensor:
-    """How much each voxel counts: 1 outside of anomalies, and so much that each of them counts as much in its slice.
-
-    Very small ones count less, for a voxel counts at most 100, and large ones more, for it counts at least 3
-    (the idea of the blob loss, Kofler et al. 2023).
-
-    Args:
-        label: 1 for anomaly, (B, 1, H, W).
-    """
-    weight = np.ones(label.shape, np.float32)
-    for each, sick in zip(weight[:, 0], label[:, 0].cpu().numpy() > 0, strict=True):
-        parts, found = ndimage.label(sick, np.ones((3, 3)))
-        if found:
-            counts = np.clip(_LESION / np.bincount(parts.ravel()).clip(min=1), *_VOXEL)  # all of a slice may be sick
-            each[sick] = counts[parts[sick]]
-    return torch.from_numpy(weight).to(label.device)
 
 
 def groups(sources: Mapping[str, Inputs], contrast: str | None = None) -> dict[str, list[str]]:

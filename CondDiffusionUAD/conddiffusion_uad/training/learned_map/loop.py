@@ -19,6 +19,7 @@ from conddiffusion_uad.method.anomaly_map.learned_network import LearnedMapNetwo
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
 from conddiffusion_uad.training import weights_file
 from conddiffusion_uad.training.learned_map import curve
+from conddiffusion_uad.training.learned_map.balance import suspected
 from conddiffusion_uad.training.learned_map.batches import Batch, Batches
 from conddiffusion_uad.training.learned_map.reconstructions import Reconstructed
 
@@ -81,14 +82,13 @@ def network() -> LearnedMapNetwork:
 
 
 def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Cross-entropy inside the brain in which lesions count alike, mean over what its voxels weigh.
+    """Cross-entropy inside the brain in which lesions and false findings count alike, mean over what voxels weigh.
 
     There is no Dice in it: its gradient vanishes where the network is sure of health, and that is where it stands with
     the small lesions that it has to learn yet.
     """
-    entropy = functional.binary_cross_entropy_with_logits(
-        logits, batch.label, batch.weight * batch.balance, reduction="sum"
-    )
+    counts = batch.weight * batch.balance * suspected(logits, batch.label, batch.inputs.brain)
+    entropy = functional.binary_cross_entropy_with_logits(logits, batch.label, counts, reduction="sum")
     return entropy / batch.weight.sum().clamp(min=1)
 
 

@@ -1,7 +1,6 @@
 """Training the learned map: it learns, stops and goes on as if it had not stopped."""
 
 import sys
-import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +20,8 @@ from conddiffusion_uad.method.anomaly_map.learned_inputs import (
 )
 from conddiffusion_uad.method.condition.none import Unconditional
 from conddiffusion_uad.training.learned_map import curve, loop
-from conddiffusion_uad.training.learned_map.batches import Batch, Batches, balanced
+from conddiffusion_uad.training.learned_map.balance import balanced
+from conddiffusion_uad.training.learned_map.batches import Batch, Batches
 from conddiffusion_uad.training.learned_map.loop import CHECKPOINT, Keeping, Settings, Training
 from conddiffusion_uad.training.learned_map.material import Material, priors
 
@@ -138,31 +138,6 @@ def test_what_nobody_knows_does_not_count():
     with_row, without = loop.loss(logits, batch), loop.loss(logits, hidden)
     assert float(without) < float(with_row)
     assert float(without) == pytest.approx(float(loop.loss(torch.zeros_like(logits), hidden)))
-
-
-def test_lesions_of_a_slice_count_alike_within_limits_for_a_voxel():
-    label = torch.zeros(3, 1, 64, 64)
-    label[0, 0, 2, 2] = 1  # one voxel
-    label[0, 0, 10:15, 10:16] = label[0, 0, 15, 16] = 1  # 31, one of them across a corner
-    label[0, 0, 20:60, 10:60] = 1  # 2000
-    label[1] = 1  # 4096
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        weight = balanced(label)
-    assert weight[0, 0, 2, 2] == 100 and weight[0, 0, 40, 40] == 3 and (weight[1] == 3).all(), "the limits"
-    assert float(weight[0, 0, 8:18, 8:18][label[0, 0, 8:18, 8:18] > 0].sum()) == pytest.approx(1500)
-    assert (weight[label == 0] == 1).all() and (weight[2] == 1).all()
-
-
-def test_a_small_lesion_that_is_missed_costs_as_much_as_a_large_one():
-    logits = torch.full((1, 1, 64, 64), -3.0)
-    inputs, known = Easy()[0].inputs, torch.ones(1, 1, 64, 64)
-    costs = []
-    for size in (0, 6, 20):
-        label = torch.zeros(1, 1, 64, 64)
-        label[..., 30 : 30 + size, 30 : 30 + size] = 1
-        costs.append(float(loop.loss(logits, Batch(inputs, label, known, balanced(label)))))
-    assert costs[1] - costs[0] == pytest.approx(costs[2] - costs[0], rel=0.02)
 
 
 def test_real_batches_train(tmp_path):
