@@ -49,12 +49,14 @@ def promised(
     least_ml: float,
     largest: Sequence[float] = (),
     brains: Sequence[str] | None = None,
+    weights: Sequence[float] | None = None,
 ) -> ExpectedFindings:
     """What counted findings (scans, thresholds) let expect.
 
     Args:
         largest: The largest value of each scan.
         brains: Which brain each scan shows; None: each another one. All brains weigh the same.
+        weights: Of each scan among those of its brain; None: alike.
 
     Lowering a threshold lets findings flow together, so that there may be fewer of them. What counts at a threshold
     is the largest number at it or above, which can only grow as the threshold falls.
@@ -64,7 +66,7 @@ def promised(
     cross-validation).
     """
     highest = np.minimum(_falling(counted), MOST)
-    of_brains = highest if brains is None else _means(highest, brains)
+    of_brains = highest if brains is None else _means(highest, brains, weights)
     mean = of_brains.mean(0)
     if len(of_brains) > 1:
         mean = _falling(np.maximum(mean, _left_out(of_brains, mean)))
@@ -78,9 +80,11 @@ def promised(
     )
 
 
-def _means(counted: np.ndarray, brains: Sequence[str]) -> np.ndarray:
+def _means(counted: np.ndarray, brains: Sequence[str], weights: Sequence[float] | None) -> np.ndarray:
     """Mean of the scans of each brain, (brains, thresholds)."""
-    return np.array([counted[[each == brain for each in brains]].mean(0) for brain in sorted(set(brains))])
+    weights = np.ones(len(counted)) if weights is None else np.asarray(weights)
+    of = [np.array([each == brain for each in brains]) for brain in sorted(set(brains))]
+    return np.array([np.average(counted[mine], axis=0, weights=weights[mine]) for mine in of])
 
 
 def _falling(counted: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ from card import insert
 from kept_lines import latest
 from make_bundle import ASKED
 from markdown_tables import markdown
-from varied_cases import brain_of
+from varied_cases import brain_of, is_varied
 
 from conddiffusion_uad.evaluation.experiment import SUMMARY
 from conddiffusion_uad.evaluation.reporting import tables
@@ -69,11 +69,15 @@ def calibration(file: Path) -> str:
     heads += ("median ml at it", "only tried", "made there for 1")
     rows = [heads, ("---",) * len(heads)]
     for contrast, of in told.items():
-        brains, others = [brain_of(name) for name in of["scans"]], of.get("made in others for 1", [])
-        made = (_mean(of[f"made for {asked:g}"], brains) for asked in ASKED)
-        limits = [intervals.short(float(each)) for each in (of["threshold"], of["bound"], np.median(of["ml"]))]
-        scans = f"{len(brains)} of {len(set(brains))}"
-        rows.append((contrast, scans, *made, *limits, str(len(others)), " ".join(map(str, others))))
+        for title, varied in ((f"{contrast}, plain", False), (f"{contrast}, varied", True)):
+            kept = [k for k, name in enumerate(of["scans"]) if is_varied(name) == varied]
+            brains = [brain_of(of["scans"][k]) for k in kept]
+            made = (_mean([of[f"made for {asked:g}"][k] for k in kept], brains) for asked in ASKED)
+            limits = (of["threshold"], of["bound"], np.median([of["ml"][k] for k in kept]))
+            others = [] if varied else of.get("made in others for 1", [])
+            scans = f"{len(brains)} of {len(set(brains))}"
+            tried = (str(len(others)), " ".join(map(str, others))) if others else ("", "")
+            rows.append((title, scans, *made, *(intervals.short(float(each)) for each in limits), *tried))
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 

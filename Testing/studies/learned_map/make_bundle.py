@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -207,32 +207,33 @@ def map_of(bundle: Bundle, case: Case, prior: str | None = None) -> np.ndarray:
 
 def counted(scores: Mapping[str, np.ndarray]) -> tuple[ExpectedFindings, dict[str, Any]]:
     """What the findings in healthy scans, by their names, let expect, and how that is kept in each of them."""
-    maps, brains = list(scores.values()), [varied_cases.brain_of(name) for name in scores]
+    maps, names = list(scores.values()), list(scores)
     thresholds = levels(maps)
     findings_of = counts(maps, thresholds, VOXEL_ML, LEAST_ML)
-    expected = promised(thresholds, findings_of, LEAST_ML, [float(each.max()) for each in maps], brains)
-    return expected, {"scans": list(scores), **tried(maps, brains, findings_of, expected)}
+    brains, weights = [varied_cases.brain_of(name) for name in names], varied_cases.weights_of(names)
+    expected = promised(thresholds, findings_of, LEAST_ML, [float(each.max()) for each in maps], brains, weights)
+    return expected, {"scans": names, **tried(scores, findings_of, expected)}
 
 
-def tried(
-    scores: Sequence[np.ndarray], brains: Sequence[str], counted: np.ndarray, expected: ExpectedFindings
-) -> dict[str, Any]:
+def tried(scores: Mapping[str, np.ndarray], counted: np.ndarray, expected: ExpectedFindings) -> dict[str, Any]:
     """Findings made in each scan where those of the other brains promise so many, and in all at the usual threshold.
 
     Of a number that the others cannot promise, None is told.
     """
     found: dict[str, Any] = {}
-    thresholds = np.array(expected.thresholds)
+    thresholds, names = np.array(expected.thresholds), np.array(list(scores))
+    brains = np.array([varied_cases.brain_of(name) for name in names])
     for asked in ASKED:
         made: list[int | None] = []
         for brain, own in zip(brains, counted, strict=True):
-            other = np.array([each != brain for each in brains])
-            rest = promised(thresholds, counted[other], LEAST_ML, brains=[each for each in brains if each != brain])
+            other = brains != brain
+            weights = varied_cases.weights_of(names[other])
+            rest = promised(thresholds, counted[other], LEAST_ML, brains=brains[other], weights=weights)
             place = np.searchsorted(thresholds, rest.threshold(asked)) if asked >= rest.counts[-1] else None
             made.append(None if place is None else int(own[place]))
         found[f"made for {asked:g}"] = made
     limit = expected.threshold(USUAL)
-    volumes = [float(findings(score, limit, VOXEL_ML, LEAST_ML).sum()) for score in scores]
+    volumes = [float(findings(score, limit, VOXEL_ML, LEAST_ML).sum()) for score in scores.values()]
     return {**found, "threshold": limit, "bound": expected.at(limit, bounded=True), "ml": np.round(volumes, 2).tolist()}
 
 

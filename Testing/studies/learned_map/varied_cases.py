@@ -8,7 +8,8 @@ only looks so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -34,6 +35,7 @@ from conddiffusion_uad.training.data.signal_equations import Palette
 from conddiffusion_uad.training.learned_map.scans import Scan, axis
 
 _SEED = 21
+_VARIED = "varied_"
 _WITHOUT_PLAIN = {("19", "T1")}
 _TRIES = 1000
 # Brightness above ventricles as a share of that of white matter. Where ten label maps agree on the tissue, real scans
@@ -56,7 +58,21 @@ def load(data: Path, kept: Path, bundle: Bundle, contrast: str, of_each: int) ->
 
 def brain_of(name: str) -> str:
     """Which held-out brain a healthy case of a bundle's calibration shows, plain or varied."""
-    return name.removeprefix("healthy_").removeprefix("varied_").removeprefix("labels_").split("_")[0]
+    return name.removeprefix("healthy_").removeprefix(_VARIED).removeprefix("labels_").split("_")[0]
+
+
+def weights_of(names: Sequence[str]) -> list[float]:
+    """How much each healthy case counts among those of its brain: the plain one as much as all varied ones together.
+
+    Most scans that are looked at are rather like the plain ones, and the others must not be forgotten.
+    """
+    varied = Counter(brain_of(name) for name in names if is_varied(name))
+    return [1.0 if is_varied(name) else max(1.0, varied[brain_of(name)]) for name in names]
+
+
+def is_varied(name: str) -> bool:
+    """Whether a healthy case of a bundle's calibration is one of these."""
+    return name.startswith(_VARIED)
 
 
 def recipes(data: Path, bundle: Bundle, contrast: str, of_each: int) -> Iterator[tuple[str, Callable[[], Case]]]:
@@ -66,7 +82,7 @@ def recipes(data: Path, bundle: Bundle, contrast: str, of_each: int) -> Iterator
     for number, (brain, prepared) in enumerate(brains.items()):
         for draw in range(of_each - ((brain, contrast) not in _WITHOUT_PLAIN)):
             rng = np.random.default_rng([_SEED, number, CONTRASTS.index(contrast), draw])
-            yield f"varied_{brain}_{contrast}_{draw}", partial(_made, prepared, contrast, rng, bundle)
+            yield f"{_VARIED}{brain}_{contrast}_{draw}", partial(_made, prepared, contrast, rng, bundle)
 
 
 def _made(prepared: Callable[[], Inputs], contrast: str, rng: np.random.Generator, bundle: Bundle) -> Case:

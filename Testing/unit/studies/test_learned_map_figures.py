@@ -167,8 +167,9 @@ def test_what_the_calibration_counted_becomes_a_table(tmp_path):
     of["scans"] = ["healthy_labels_18_T2", "varied_18_T2_0", "healthy_IXI048_as_T2"]
     of |= {"others": ["healthy_1005_as_T2"], "made in others for 1": [4]}
     (tmp_path / "promise.json").write_text(fill_card.json.dumps({"T2": of}))
-    told = fill_card.calibration(tmp_path / "promise.json").splitlines()[-1]
-    assert told == "| T2 | 3 of 2 | – | 1 | 1 | 1 | 1 | 2.65 | 5 | 1 | 1 | 4 |"  # noqa: RUF001
+    plain, varied = fill_card.calibration(tmp_path / "promise.json").splitlines()[-2:]
+    assert plain == "| T2, plain | 2 of 2 | – | .5 | .5 | .5 | .5 | 2.65 | 5 | 2.37 | 1 | 4 |"  # noqa: RUF001
+    assert varied == "| T2, varied | 1 of 1 | – | 2 | 2 | 2 | 2 | 2.65 | 5 | 0 |  |  |"  # noqa: RUF001
 
 
 def test_the_card_tells_of_strokes_and_of_healthy_scans_of_an_evaluation(tmp_path):
