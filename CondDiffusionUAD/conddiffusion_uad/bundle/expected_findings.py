@@ -82,9 +82,9 @@ def promised(
 
 def _means(counted: np.ndarray, brains: Sequence[str], weights: Sequence[float] | None) -> np.ndarray:
     """Mean of the scans of each brain, (brains, thresholds)."""
-    weights = np.ones(len(counted)) if weights is None else np.asarray(weights)
+    counts_as = np.ones(len(counted)) if weights is None else np.asarray(weights)
     of = [np.array([each == brain for each in brains]) for brain in sorted(set(brains))]
-    return np.array([np.average(counted[mine], axis=0, weights=weights[mine]) for mine in of])
+    return np.array([np.average(counted[mine], axis=0, weights=counts_as[mine]) for mine in of])
 
 
 def _falling(counted: np.ndarray) -> np.ndarray:
