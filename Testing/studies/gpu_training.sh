@@ -12,7 +12,7 @@
 #          training goes on when it lies in OUT at the start; train.log, tests.log and measured.log
 # OPTION   of the training. Each of the three networks of the bundle `learned` is made by a call of its own:
 #              --contrast FLAIR --start Resources/Models/learned/models/learned_flair.safetensors --seed 2 \
-#                  --cool-down-seconds 120
+#                  --reconstructed 0 --cool-down-seconds 120
 #          and was made without DATA/train/oasis_t1, whose license does not allow the bundle's use: leave it out.
 #
 # Without a card it trains on the processor, so that it can be rehearsed: DEVICE, WORKERS and PYTHON can be set. WORKERS
