@@ -58,6 +58,9 @@ def promised(
         brains: Which brain each scan shows; None: each another one. All brains weigh the same.
         weights: Of each scan among those of its brain; None: alike.
 
+    Raises:
+        ValueError: There are weights, and it is not known which brains they are of.
+
     Lowering a threshold lets findings flow together, so that there may be fewer of them. What counts at a threshold
     is the largest number at it or above, which can only grow as the threshold falls.
 
@@ -65,6 +68,8 @@ def promised(
     told is what a brain's scans have where those of the *other* brains have that mean, if it is more (leave-one-out
     cross-validation).
     """
+    if weights is not None and brains is None:
+        raise ValueError("scans weigh among those of their brain: it has to be told")
     highest = np.minimum(_falling(counted), MOST)
     of_brains = highest if brains is None else _means(highest, brains, weights)
     mean = of_brains.mean(0)
@@ -93,7 +98,7 @@ def _falling(counted: np.ndarray) -> np.ndarray:
 
 
 def _left_out(counted: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Mean number of findings of each scan at the lowest threshold where all others have a mean, for each of them."""
+    """Mean number of findings of each brain at the lowest threshold where all others have a mean, for each of them."""
     scans, levels = counted.shape
     others = (counted.sum(0) - counted) / (scans - 1)  # never increasing with the threshold
     places = [np.searchsorted(-other, -mean).clip(max=levels - 1) for other in others]

@@ -65,7 +65,8 @@ class Pairs(batches.Batches):
         sick, well = (
             functional.avg_pool2d(each * mask, 2) / share.clamp(min=LEAST_SHARE) * inside for each in (sick, well)
         )
-        return Batch(SliceInputs(sick.contiguous(), well, inside), label, torch.ones_like(label), 1 + MORE * label)
+        counts = torch.ones_like(label), 1 + MORE * label
+        return Batch(SliceInputs(sick.contiguous(), well, inside), label, *counts, label > 0)
 
 
 class Twin(scans.Scan):

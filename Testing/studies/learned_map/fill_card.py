@@ -71,6 +71,8 @@ def calibration(file: Path) -> str:
     for contrast, of in told.items():
         for title, varied in ((f"{contrast}, plain", False), (f"{contrast}, varied", True)):
             kept = [k for k, name in enumerate(of["scans"]) if is_varied(name) == varied]
+            if not kept:
+                continue
             brains = [brain_of(of["scans"][k]) for k in kept]
             made = (_mean([of[f"made for {asked:g}"][k] for k in kept], brains) for asked in ASKED)
             limits = (of["threshold"], of["bound"], np.median([of["ml"][k] for k in kept]))

@@ -52,6 +52,8 @@ def test_scans_of_a_brain_can_weigh_more_than_others_of_it():
     thresholds, counted = np.array([1.0, 2.0]), np.array([[4, 0], [7, 6], [2, 1]])
     told = promised(thresholds, counted, 0.01, brains=["a", "a", "b"], weights=[2, 1, 5])
     assert told.counts == promised(thresholds, np.array([[5, 2], [2, 1]]), 0.01).counts and told.scans == 3
+    with pytest.raises(ValueError, match="their brain"):
+        promised(thresholds, counted, 0.01, weights=[2, 1, 5])
 
 
 def test_a_bound_holds_on_average_over_new_brains():

@@ -170,6 +170,10 @@ def test_what_the_calibration_counted_becomes_a_table(tmp_path):
     plain, varied = fill_card.calibration(tmp_path / "promise.json").splitlines()[-2:]
     assert plain == "| T2, plain | 2 of 2 | – | .5 | .5 | .5 | .5 | 2.65 | 5 | 2.37 | 1 | 4 |"  # noqa: RUF001
     assert varied == "| T2, varied | 1 of 1 | – | 2 | 2 | 2 | 2 | 2.65 | 5 | 0 |  |  |"  # noqa: RUF001
+    (tmp_path / "promise.json").write_text(
+        fill_card.json.dumps({"T2": {**of, "scans": ["healthy_a", "healthy_b", "c"]}})
+    )
+    assert len(fill_card.calibration(tmp_path / "promise.json").splitlines()) == 3, "none is varied"
 
 
 def test_the_card_tells_of_strokes_and_of_healthy_scans_of_an_evaluation(tmp_path):

@@ -1,8 +1,8 @@
 """How much each voxel counts in the loss of the learned map, so that findings count alike, whatever their size.
 
-The idea is that of the blob loss (Kofler et al. 2023), for healthy places that are taken for an anomaly, too: they are
-the false findings of a detection, and most are so small that their voxels alone would be lost among those of small
-anomalies.
+For anomalies that is the idea of the blob loss (Kofler et al. 2023). Here healthy places that are taken for an anomaly
+count so, too: they are the false findings of a detection, and most are so small that their voxels alone would be lost
+among those of small anomalies.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from scipy import ndimage
 
 SUSPECTED = 0.3
 """Probability from which on a healthy place is taken for an anomaly."""
-_FINDING, _VOXEL, _FALSE_VOXEL = 1500.0, (3.0, 100.0), (1.0, 100.0)  # how much one counts, and limits of its voxels
+
+_FINDING = 1500.0  # how much a finding of a slice counts
+_ANOMALOUS = (3.0, 100.0)  # least and most of a voxel of an anomaly: large ones are to be found as a whole
+_SUSPECTED = (1.0, 100.0)  # and of a false finding
 _NEIGHBORS = np.ones((3, 3))
 
 
@@ -29,30 +32,31 @@ def balanced(label: torch.Tensor) -> torch.Tensor:
     for each, sick in zip(weight[:, 0], label[:, 0].cpu().numpy() > 0, strict=True):
         parts, found = ndimage.label(sick, _NEIGHBORS)
         if found:
-            each[sick] = _shares(parts, _VOXEL)[parts[sick]]
+            each[sick] = _shares(parts, _ANOMALOUS)[parts[sick]]
     return torch.from_numpy(weight).to(label.device)
 
 
-def suspected(logits: torch.Tensor, label: torch.Tensor, brain: torch.Tensor) -> torch.Tensor:
-    """How much each voxel counts for being in a false finding: each of them as much as an anomaly, 1 elsewhere.
+def suspected(logits: torch.Tensor, spared: torch.Tensor, brain: torch.Tensor) -> torch.Tensor:
+    """How much each voxel counts for being in a false finding: each of them as much as an anomaly in plain sight.
 
-    A false finding is what is connected in a slice of the brain, more probable than :data:`SUSPECTED` and touches no
-    anomaly.
+    A false finding is what is connected in a slice of the brain, more probable than :data:`SUSPECTED` and touches
+    nothing that is spared. Of less than 15 voxels it counts less, for a voxel counts at most 100, and of more than
+    1500 more, for it counts at least 1, as every voxel elsewhere.
 
     Args:
         logits: Of the network, (B, 1, H, W).
-        label: 1 for anomaly, same shape.
+        spared: Where an anomaly is, or may be; above 0, same shape.
         brain: 1 inside the brain, same shape.
     """
-    weight = np.ones(label.shape, np.float32)
+    weight = np.ones(spared.shape, np.float32)
     flagged = ((torch.sigmoid(logits.detach()) > SUSPECTED) & (brain > 0))[:, 0].cpu().numpy()
-    for each, found, sick in zip(weight[:, 0], flagged, label[:, 0].cpu().numpy() > 0, strict=True):
-        parts, number = ndimage.label(found | sick, _NEIGHBORS)
+    for each, found, kept in zip(weight[:, 0], flagged, spared[:, 0].cpu().numpy() > 0, strict=True):
+        parts, number = ndimage.label(found | kept, _NEIGHBORS)
         if number:
-            shares = _shares(parts, _FALSE_VOXEL)
-            shares[0] = shares[np.unique(parts[sick])] = 1
+            shares = _shares(parts, _SUSPECTED)
+            shares[0] = shares[np.unique(parts[kept])] = 1
             each[...] = shares[parts]
-    return torch.from_numpy(weight).to(label.device)
+    return torch.from_numpy(weight).to(spared.device)
 
 
 def _shares(parts: np.ndarray, limits: tuple[float, float]) -> np.ndarray:

@@ -19,6 +19,7 @@ SCANS, SLICES = 8, 4  # of a batch: scans, and slices of each
 SHARES = {"labels": 0.5, "T1 scans": 0.3, "slices": 0.13, "other scans": 0.07}  # of scans, by what they are made of
 _CONTRASTS = {"T1": 0.42, "T2": 0.29, "FLAIR": 0.24, "random": 0.05}
 _UNKNOWN_CONTRAST, _UNKNOWN_PLACE = 0.06, 0.06  # shares in which the network is not told
+_MAPS = ("label", "weight", "balance", "spared")  # of a batch, beside its inputs
 _DOUBTFUL_HEIGHTS = {"p01_s1": (40, 66)}  # slices of FINE near a known lesion that nobody outlined
 
 
@@ -30,18 +31,21 @@ class Batch:
         inputs: Channels.
         label: 1 for anomaly, float32.
         weight: Of a :class:`Slab`, 0 outside the brain, float32.
-        balance: How much each voxel counts where it is known, see :func:`balanced`.
+        balance: How much each voxel counts by the anomaly that it is in, see :func:`balanced`.
+        spared: Where no false finding is, see :func:`suspected`: at an anomaly, also one of the slice above or below,
+            whose faint end may be seen here, and where nobody knows; boolean.
     """
 
     inputs: SliceInputs
     label: torch.Tensor
     weight: torch.Tensor
     balance: torch.Tensor
+    spared: torch.Tensor
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
         parts = (part.to(device, non_blocking=True) for part in vars(self.inputs).values())
-        return Batch(SliceInputs(*parts), *(part.to(device) for part in (self.label, self.weight, self.balance)))
+        return Batch(SliceInputs(*parts), *(getattr(self, name).to(device) for name in _MAPS))
 
 
 class Batches:
@@ -95,8 +99,10 @@ class Batches:
         last = len(slab.volume) - NEIGHBORS
         chosen = torch.arange(NEIGHBORS, last, device=self._device)
         inputs = slice_inputs(slab.volume, slab.rank, slab.mask, chosen, contrast, place)
+        near = slab.label[chosen - 1] | slab.label[chosen] | slab.label[chosen + 1]
+        spared = near[:, None] | ((slab.weight[chosen, None] == 0) & (inputs.brain > 0))
         label = slab.label[chosen, None].float()
-        return Batch(inputs, label, slab.weight[chosen, None] * inputs.brain, balanced(label))
+        return Batch(inputs, label, slab.weight[chosen, None] * inputs.brain, balanced(label), spared)
 
 
 def groups(sources: Mapping[str, Inputs], contrast: str | None = None) -> dict[str, list[str]]:
@@ -119,4 +125,4 @@ def groups(sources: Mapping[str, Inputs], contrast: str | None = None) -> dict[s
 def joined(parts: list[Batch]) -> Batch:
     """One batch of the slices of several."""
     inputs = SliceInputs(*(torch.cat([getattr(p.inputs, k) for p in parts]) for k in ("fine", "coarse", "brain")))
-    return Batch(inputs, *(torch.cat([getattr(p, k) for p in parts]) for k in ("label", "weight", "balance")))
+    return Batch(inputs, *(torch.cat([getattr(p, k) for p in parts]) for k in _MAPS))

@@ -87,7 +87,7 @@ def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     There is no Dice in it: its gradient vanishes where the network is sure of health, and that is where it stands with
     the small lesions that it has to learn yet.
     """
-    counts = batch.weight * batch.balance * suspected(logits, batch.label, batch.inputs.brain)
+    counts = batch.weight * batch.balance * suspected(logits, batch.spared, batch.inputs.brain)
     entropy = functional.binary_cross_entropy_with_logits(logits, batch.label, counts, reduction="sum")
     return entropy / batch.weight.sum().clamp(min=1)
 

@@ -39,9 +39,8 @@ class Easy:
             label[k, :, y : y + 9, x : x + 9] = 1
         fine[:, 1:2] += 0.5 * label
         brain = torch.ones(4, 1, 64, 64, dtype=torch.bool)
-        return Batch(
-            SliceInputs(fine, torch.zeros(4, COARSE_CHANNELS, 32, 32), brain), label, brain.float(), balanced(label)
-        )
+        inputs = SliceInputs(fine, torch.zeros(4, COARSE_CHANNELS, 32, 32), brain)
+        return Batch(inputs, label, brain.float(), balanced(label), label > 0)
 
 
 def trained(folder, *runs: int) -> Training:
