@@ -28,10 +28,11 @@ class ExpectedFindings:
 
     Attributes:
         thresholds: Of the map or score, increasing.
-        counts: Mean number of findings of a scan at each threshold and above it, never increasing.
+        counts: Mean number of findings of a scan at each threshold and above it, never increasing; over brains, whose
+            scans may weigh differently.
         scans: How many scans were counted.
         smallest_ml: Volume of the smallest finding that was counted.
-        largest: The largest value of each of the scans, increasing.
+        largest: The largest value of each of the scans, increasing, all alike.
         brains: How many brains the scans show, each as many times as the others; None: each another one.
     """
 
