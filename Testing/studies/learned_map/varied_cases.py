@@ -25,26 +25,17 @@ from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.preprocessing import bias, normalization
 from conddiffusion_uad.protocol.events import Quiet
 from conddiffusion_uad.protocol.job import CONTRASTS
-from conddiffusion_uad.training.data import healthy_bank, signal_equations
-from conddiffusion_uad.training.data.anatomy import TISSUES
+from conddiffusion_uad.training.data import healthy_bank, usual_intensities
 from conddiffusion_uad.training.data.geometry import Geometry
 from conddiffusion_uad.training.data.healthy_bank import Inputs
 from conddiffusion_uad.training.data.healthy_sources import LabelSource, ScanSource
 from conddiffusion_uad.training.data.lattice import Lattice
-from conddiffusion_uad.training.data.signal_equations import Palette
 from conddiffusion_uad.training.learned_map.scans import Scan, axis
 
 _SEED = 21
 _VARIED = "varied_"
 _WITHOUT_PLAIN = {("19", "T1")}
 _TRIES = 1000
-# Brightness above ventricles as a share of that of white matter. Where ten label maps agree on the tissue, real scans
-# of the judgement have .41 to .71 on T1, .82 and .88 on T2 and .9 to 1.3 on FLAIR in the cortex; other solid tissue is
-# between that and white matter, .2 darker or .03 brighter at most, the hippocampus .15.
-_CORTEX = {"T1": (0.35, 0.85), "T2": (0.6, 0.95), "FLAIR": (0.95, 1.5)}
-_DARKER, _BRIGHTER, _HIPPOCAMPUS = 0.25, 0.05, 0.15
-_NOT_SOLID = ("ventricles", "subarachnoid fluid", "choroid plexus")
-_IRON = ("pallidum",)  # darkens it
 
 
 def load(data: Path, kept: Path, bundle: Bundle, contrast: str, of_each: int) -> list[tuple[str, Case]]:
@@ -131,27 +122,10 @@ def _registered(geometry: Geometry) -> Geometry:
 
 def _source(inputs: Inputs, contrast: str, rng: np.random.Generator) -> LabelSource | ScanSource:
     """The brain with intensities that scanners make; others are drawn again, whatever is found in them."""
+    if inputs.kind == "labels":
+        return LabelSource(inputs, usual_intensities.draw(contrast, rng))
     for _ in range(_TRIES):
-        if inputs.kind == "labels":
-            palette = signal_equations.draw(contrast, rng)
-            if usual(palette):
-                return LabelSource(inputs, palette)
-        else:
-            source = ScanSource(inputs, contrast, rng)
-            if inputs.contrast == contrast or usual(source.palette):
-                return source
+        source = ScanSource(inputs, contrast, rng)
+        if inputs.contrast == contrast or usual_intensities.usual(source.palette):
+            return source
     raise ValueError(f"no usual intensities of {contrast} in {_TRIES} draws")
-
-
-def usual(palette: Palette) -> bool:
-    """Whether tissues are as bright as on real scans, which training exceeds for the sake of variety."""
-    low, high = _CORTEX[palette.contrast]
-    cortex = (palette.gray - palette.fluid) / (palette.white - palette.fluid)
-    solid = {
-        name: (float(value) - palette.fluid) / (palette.white - palette.fluid)
-        for name, value in zip(TISSUES, palette.tissues, strict=False)  # of a scan none is known
-        if name not in _NOT_SOLID + _IRON
-    }
-    least, most = min(cortex, 1.0) - _DARKER, max(cortex, 1.0)
-    brighter = {name: _HIPPOCAMPUS if name == "hippocampus" else _BRIGHTER for name in solid}
-    return low <= cortex <= high and all(least <= solid[name] <= most + brighter[name] for name in solid)
