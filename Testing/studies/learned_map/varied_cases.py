@@ -26,6 +26,7 @@ from conddiffusion_uad.preprocessing import bias, normalization
 from conddiffusion_uad.protocol.events import Quiet
 from conddiffusion_uad.protocol.job import CONTRASTS
 from conddiffusion_uad.training.data import healthy_bank, usual_intensities
+from conddiffusion_uad.training.data.folia import Folia
 from conddiffusion_uad.training.data.geometry import Geometry
 from conddiffusion_uad.training.data.healthy_bank import Inputs
 from conddiffusion_uad.training.data.healthy_sources import LabelSource, ScanSource
@@ -123,7 +124,7 @@ def _registered(geometry: Geometry) -> Geometry:
 def _source(inputs: Inputs, contrast: str, rng: np.random.Generator) -> LabelSource | ScanSource:
     """The brain with intensities that scanners make; others are drawn again, whatever is found in them."""
     if inputs.kind == "labels":
-        return LabelSource(inputs, usual_intensities.draw(contrast, rng))
+        return LabelSource(inputs, usual_intensities.draw(contrast, rng), Folia.draw(rng))
     for _ in range(_TRIES):
         source = ScanSource(inputs, contrast, rng)
         if inputs.contrast == contrast or usual_intensities.usual(source.palette):

@@ -11,6 +11,7 @@ from torch.nn import functional
 from conddiffusion_uad.io.volume import Grid
 from conddiffusion_uad.training.data import healthy_bank, signal_equations
 from conddiffusion_uad.training.data.anatomy import TISSUES
+from conddiffusion_uad.training.data.folia import Folia
 from conddiffusion_uad.training.data.lattice import SmoothField
 from conddiffusion_uad.training.data.signal_equations import Palette
 
@@ -20,6 +21,7 @@ _GROUPS = {
     "cerebellar white matter": WHITE, "cerebellar cortex": GRAY, "thalamus": DEEP, "caudate": DEEP, "putamen": DEEP,
     "pallidum": DEEP, "brainstem": DEEP, "hippocampus": GRAY, "choroid plexus": VENTRICLE,
 }  # fmt: skip
+_CEREBELLAR_CORTEX = 1 + list(TISSUES).index("cerebellar cortex")
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,12 @@ class Sampled:
 
 
 class LabelSource:
-    """A label map filled with the intensities of a palette."""
+    """A label map filled with the intensities of a palette, its cerebellum with folia where they are given."""
 
     supersampled = True  # nearest labels: several points make a voxel
 
-    def __init__(self, inputs: healthy_bank.Inputs, palette: Palette) -> None:
-        self._classes, self.palette = torch.from_numpy(inputs.image), palette
+    def __init__(self, inputs: healthy_bank.Inputs, palette: Palette, folia: Folia | None = None) -> None:
+        self._classes, self.palette, self._folia = torch.from_numpy(inputs.image), palette, folia
         self._means = torch.from_numpy(np.concatenate([[0.0], palette.tissues]).astype(np.float32))
 
     def sample(self, points: torch.Tensor) -> Sampled:
@@ -51,7 +53,17 @@ class LabelSource:
         classes = _nearest(self._classes.to(points.device), points, healthy_bank.LABELS).int()
         groups = torch.tensor([OUTSIDE, *(_GROUPS[name] for name in TISSUES)], dtype=torch.uint8, device=points.device)
         tissue = groups[classes]
-        return Sampled(self._means.to(points.device)[classes], tissue, (tissue > 0).to(points.dtype))
+        image = self._means.to(points.device)[classes]
+        if self._folia is not None:
+            image = self._with_folia(image, classes == _CEREBELLAR_CORTEX, points)
+        return Sampled(image, tissue, (tissue > 0).to(points.dtype))
+
+    def _with_folia(self, image: torch.Tensor, where: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        assert self._folia is not None
+        cortex = image[where]
+        fluid, white = self._folia.shares(points[:, where])
+        image[where] = cortex + fluid * (self.palette.fluid - cortex) + white * (self.palette.white - cortex)
+        return image
 
 
 class ScanSource:

@@ -12,6 +12,7 @@ from conddiffusion_uad.method.anomaly_map.learned_inputs import NEIGHBORS, ranks
 from conddiffusion_uad.protocol.job import CONTRASTS
 from conddiffusion_uad.training.data import signal_equations, usual_intensities
 from conddiffusion_uad.training.data.acquisition import Acquisition
+from conddiffusion_uad.training.data.folia import Folia
 from conddiffusion_uad.training.data.geometry import Geometry, Push
 from conddiffusion_uad.training.data.healthy_bank import FINE, Inputs
 from conddiffusion_uad.training.data.healthy_sources import LabelSource, Sampled, ScanSource, textured
@@ -26,6 +27,7 @@ _EACH = 0.6  # of these, share in which each anomaly counts alike, so that small
 _DOUBTFUL = 0.3  # of the distance fluid to gray above gray: a real FLAIR slice may have unmarked lesions there
 _LEAST_COUNT, _PLAIN = 0.15, 0.4  # of a voxel that did not change, and the change that is plain to see
 _USUAL = 0.6  # of label maps, share with intensities that scanners make
+_FOLIA = 0.85  # and with folia
 _LEAST_BRAIN = 10  # coarse voxels of a slice that is worth looking at: 1.6 cm2
 
 
@@ -77,7 +79,7 @@ def synthesize(
         device: That computes it; the draws are the same on all.
     """
     real, flat = inputs.kind != "labels", inputs.kind == "slices"
-    source = ScanSource(inputs, contrast, rng, index) if real else LabelSource(inputs, _palette(contrast, rng))
+    source = ScanSource(inputs, contrast, rng, index) if real else _labels(inputs, contrast, rng)
     scan = Scan(source, real, rng)
     coarse = replace(_coarse(inputs, index), device=device)
     widened = look_alikes.widened(Places(scan.healthy(coarse, []).tissue, coarse), rng)
@@ -157,10 +159,11 @@ class Scan:
         return torch.where(brain > 0.3, image, around * mask)
 
 
-def _palette(contrast: str, rng: np.random.Generator) -> signal_equations.Palette:
-    """Intensities for a label map: partly such as scanners make, so that what is unusual beside them can be learned."""
+def _labels(inputs: Inputs, contrast: str, rng: np.random.Generator) -> LabelSource:
+    """A label map, partly with intensities that scanners make, so that what is unusual beside them can be learned."""
     usual = contrast in CONTRASTS and rng.random() < _USUAL
-    return (usual_intensities if usual else signal_equations).draw(contrast, rng)
+    palette = (usual_intensities if usual else signal_equations).draw(contrast, rng)
+    return LabelSource(inputs, palette, Folia.draw(rng) if rng.random() < _FOLIA else None)
 
 
 def _coarse(inputs: Inputs, index: int) -> Lattice:
