@@ -223,14 +223,19 @@ def tried(scores: Mapping[str, np.ndarray], counted: np.ndarray, expected: Expec
     found: dict[str, Any] = {}
     thresholds, names = np.array(expected.thresholds), np.array(list(scores))
     brains = np.array([varied_cases.brain_of(name) for name in names])
+    others = {brain: brains != brain for brain in brains}
+    promises = {
+        brain: promised(
+            thresholds, counted[rest], LEAST_ML, brains=brains[rest], weights=varied_cases.weights_of(names[rest])
+        )
+        for brain, rest in others.items()
+    }
     for asked in ASKED:
-        made: list[int | None] = []
-        for brain, own in zip(brains, counted, strict=True):
-            other = brains != brain
-            weights = varied_cases.weights_of(names[other])
-            rest = promised(thresholds, counted[other], LEAST_ML, brains=brains[other], weights=weights)
-            place = np.searchsorted(thresholds, rest.threshold(asked)) if asked >= rest.counts[-1] else None
-            made.append(None if place is None else int(own[place]))
+        able = [asked >= promises[brain].counts[-1] for brain in brains]
+        made = [
+            int(own[np.searchsorted(thresholds, promises[brain].threshold(asked))]) if can else None
+            for brain, own, can in zip(brains, counted, able, strict=True)
+        ]
         found[f"made for {asked:g}"] = made
     limit = expected.threshold(USUAL)
     volumes = [float(findings(score, limit, VOXEL_ML, LEAST_ML).sum()) for score in scores.values()]
