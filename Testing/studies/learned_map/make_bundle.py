@@ -223,20 +223,18 @@ def tried(scores: Mapping[str, np.ndarray], counted: np.ndarray, expected: Expec
     found: dict[str, Any] = {}
     thresholds, names = np.array(expected.thresholds), np.array(list(scores))
     brains = np.array([varied_cases.brain_of(name) for name in names])
-    others = {brain: brains != brain for brain in brains}
-    promises = {
-        brain: promised(
-            thresholds, counted[rest], LEAST_ML, brains=brains[rest], weights=varied_cases.weights_of(names[rest])
-        )
-        for brain, rest in others.items()
-    }
+    promises = {}
+    for brain in np.unique(brains):
+        rest = brains != brain
+        weights = varied_cases.weights_of(names[rest])
+        promises[brain] = promised(thresholds, counted[rest], LEAST_ML, brains=brains[rest], weights=weights)
     for asked in ASKED:
-        able = [asked >= promises[brain].counts[-1] for brain in brains]
-        made = [
-            int(own[np.searchsorted(thresholds, promises[brain].threshold(asked))]) if can else None
-            for brain, own, can in zip(brains, counted, able, strict=True)
+        found[f"made for {asked:g}"] = [
+            int(own[np.searchsorted(thresholds, promises[brain].threshold(asked))])
+            if asked >= promises[brain].counts[-1]
+            else None
+            for brain, own in zip(brains, counted, strict=True)
         ]
-        found[f"made for {asked:g}"] = made
     limit = expected.threshold(USUAL)
     volumes = [float(findings(score, limit, VOXEL_ML, LEAST_ML).sum()) for score in scores.values()]
     return {**found, "threshold": limit, "bound": expected.at(limit, bounded=True), "ml": np.round(volumes, 2).tolist()}

@@ -55,15 +55,11 @@ class LabelSource:
         tissue = groups[classes]
         image = self._means.to(points.device)[classes]
         if self._folia is not None:
-            image = self._with_folia(image, classes == _CEREBELLAR_CORTEX, points)
+            where = classes == _CEREBELLAR_CORTEX
+            fluid, white = self._folia.shares(points[:, where])
+            cortex = image[where]
+            image[where] = cortex + fluid * (self.palette.fluid - cortex) + white * (self.palette.white - cortex)
         return Sampled(image, tissue, (tissue > 0).to(points.dtype))
-
-    def _with_folia(self, image: torch.Tensor, where: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-        assert self._folia is not None
-        cortex = image[where]
-        fluid, white = self._folia.shares(points[:, where])
-        image[where] = cortex + fluid * (self.palette.fluid - cortex) + white * (self.palette.white - cortex)
-        return image
 
 
 class ScanSource:

@@ -27,7 +27,7 @@ _EACH = 0.6  # of these, share in which each anomaly counts alike, so that small
 _DOUBTFUL = 0.3  # of the distance fluid to gray above gray: a real FLAIR slice may have unmarked lesions there
 _LEAST_COUNT, _PLAIN = 0.15, 0.4  # of a voxel that did not change, and the change that is plain to see
 _USUAL = 0.6  # of label maps, share with intensities that scanners make
-_FOLIA = 0.85  # and with folia
+_FOLIA = 0.85  # of label maps, share with folia in the cerebellum
 _LEAST_BRAIN = 10  # coarse voxels of a slice that is worth looking at: 1.6 cm2
 
 
@@ -160,7 +160,7 @@ class Scan:
 
 
 def _labels(inputs: Inputs, contrast: str, rng: np.random.Generator) -> LabelSource:
-    """A label map, partly with intensities that scanners make, so that what is unusual beside them can be learned."""
+    """A label map, in a share of scans with intensities that scanners make, so that it is learned what is not usual."""
     usual = contrast in CONTRASTS and rng.random() < _USUAL
     palette = (usual_intensities if usual else signal_equations).draw(contrast, rng)
     return LabelSource(inputs, palette, Folia.draw(rng) if rng.random() < _FOLIA else None)

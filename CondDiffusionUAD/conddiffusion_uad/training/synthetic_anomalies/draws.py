@@ -20,6 +20,7 @@ _KINDS = {"none": 0.07, "small": 0.4, "mixed": 0.13, "large": 0.06, "tumor": 0.2
 _LEVEL = 0.5  # share of small lesions near the height of the first one, so that a slab shows several
 _SMALL_MM, _LARGE_MM, _TUMOR_MM = (1.3, 7.0), (8.0, 35.0), (12.0, 50.0)
 _INFILTRATING = 0.35  # share of tumors
+_BEYOND_GRAY = (-0.15, 0.0, 1.0)  # least, most frequent and most of how far the others go from gray matter to a lesion
 _OLD, _BESIDE_MM = 0.4, 25.0  # share of large strokes that are old; how far off they may widen a ventricle
 _SMALL_PLACES = {"ventricles": 0.35, "cortex": 0.2, "white": 0.25, "anywhere": 0.2}
 Shapes = Sequence[tuple[torch.Tensor, tuple[float, float, float]]]  # masks of real lesions and their origins
@@ -109,7 +110,7 @@ def _tumor(palette: Palette, places: Places, rng: np.random.Generator) -> tuple[
         return Anomaly(shape, value, Fade(None, opacity, opacity), texture, groups, halo=halo, whole=True)
 
     def solid() -> float:
-        bright = 1.0 if infiltrates else -0.15 + 1.15 * rng.random() ** 1.5
+        bright = 1.0 if infiltrates else rng.triangular(*_BEYOND_GRAY)
         return float(palette.gray + bright * (intensity.draw(palette, rng) - palette.gray))
 
     edema = None

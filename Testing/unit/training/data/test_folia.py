@@ -11,7 +11,7 @@ from conddiffusion_uad.training.data.healthy_sources import LabelSource
 from conddiffusion_uad.training.data.lattice import Lattice
 from conddiffusion_uad.training.data.signal_equations import Palette
 
-STRAIGHT = torch.zeros((1, 4))
+STRAIGHT = ()
 NONE = np.zeros(0, np.uint8)
 
 
