@@ -1,4 +1,7 @@
-"""A made-up head for the synthesis of scans: nested ellipsoids of fluid, cortex, white matter and ventricle."""
+"""A made-up head for the synthesis of scans: nested ellipsoids of fluid, cortex, white matter and ventricle.
+
+Its cortex below is that of a cerebellum.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,8 @@ def head() -> Inputs:
     classes = np.zeros(distance.shape, np.uint8)
     for name, radius in _RADII.items():
         classes[distance < radius] = 1 + list(TISSUES).index(name)
+    below = classes[: LABELS.size[2] // 5]
+    below[below == 1 + list(TISSUES).index("cortex")] = 1 + list(TISSUES).index("cerebellar cortex")
     return Inputs("labels", "", classes, _NONE, _NONE)
 
 

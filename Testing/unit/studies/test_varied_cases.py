@@ -1,10 +1,14 @@
 """Healthy scans that are drawn from held-out brains to count false findings in."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import varied_cases
 
+from conddiffusion_uad.training.data import usual_intensities
 from conddiffusion_uad.training.data.anatomy import TISSUES
+from conddiffusion_uad.training.data.folia import Folia
 from conddiffusion_uad.training.data.healthy_bank import FINE, FLUID, GRAY, LABELS, WHITE, Inputs
 
 NONE = np.zeros(0, np.uint8)
@@ -37,6 +41,24 @@ def test_a_draw_is_a_whole_normalized_scan_of_its_contrast(inputs, contrast):
     middle = volume[36:44, 90:102, 74:86].mean()  # the fluid
     around = volume[36:44, 50:56, 74:86].mean()  # white matter
     assert middle > around + 0.4 if contrast == "T2" else middle < around - 0.4
+
+
+def test_a_label_map_has_intensities_that_scanners_make_and_folia(monkeypatch):
+    made = []
+    monkeypatch.setattr(varied_cases, "LabelSource", lambda inputs, palette, folia: made.append((palette, folia)))
+    monkeypatch.setattr(usual_intensities, "draw", lambda contrast, rng: f"usual {contrast}")
+    varied_cases._source(labels(), "T2", np.random.default_rng(0))
+    [(palette, folia)] = made
+    assert palette == "usual T2" and isinstance(folia, Folia)
+
+
+def test_a_scan_that_is_made_to_look_like_another_contrast_has_a_usual_cortex_and_its_own_contrast_any():
+    for seed in range(30):
+        remapped = varied_cases._source(scan(), "FLAIR", np.random.default_rng(seed))
+        assert usual_intensities.usual(remapped.palette)
+    image = np.where(scan().tissue == GRAY, np.float16(0.12), scan().image)  # a cortex as dark as fluid
+    own = varied_cases._source(replace(scan(), image=image), "T1", np.random.default_rng(0))
+    assert not usual_intensities.usual(own.palette)
 
 
 def test_a_draw_comes_again_and_another_is_another():

@@ -7,6 +7,7 @@ from made_up_head import head, slices_of_heads
 
 from conddiffusion_uad.method.anomaly_map.learned import Learned, LearnedMap, whole_place
 from conddiffusion_uad.training.data import signal_equations
+from conddiffusion_uad.training.data.folia import Folia
 from conddiffusion_uad.training.data.healthy_bank import FINE
 from conddiffusion_uad.training.data.healthy_sources import LabelSource
 from conddiffusion_uad.training.data.lattice import Lattice
@@ -49,8 +50,8 @@ def test_a_card_makes_the_scans_of_the_processor():
     labels, made, anomalies = head(), [], []
     for device in ("cpu", "cuda"):
         rng = np.random.default_rng(2)
-        scan = Scan(LabelSource(labels, signal_equations.draw("T2", rng, 0.0)), False, rng)
-        grid = Lattice(axis(2)[30:50], axis(1), axis(0), device)
+        scan = Scan(LabelSource(labels, signal_equations.draw("T2", rng, 0.0), Folia.draw(rng)), False, rng)
+        grid = Lattice(axis(2)[10:30], axis(1), axis(0), device)
         healthy = scan.healthy(grid, [])
         anomalies = anomalies or [
             each for _ in range(4) for each in draws.draw(scan.palette, Places(healthy.tissue, grid), [], rng)[0]

@@ -7,9 +7,10 @@ import pytest
 import torch
 from made_up_head import head, slices_of_heads
 
-from conddiffusion_uad.training.data import acquisition, signal_equations
+from conddiffusion_uad.training.data import acquisition, signal_equations, usual_intensities
 from conddiffusion_uad.training.data.acquisition import Acquisition
-from conddiffusion_uad.training.data.healthy_sources import VENTRICLE, LabelSource
+from conddiffusion_uad.training.data.folia import Folia
+from conddiffusion_uad.training.data.healthy_sources import GRAY, VENTRICLE, LabelSource
 from conddiffusion_uad.training.data.lattice import Lattice, SmoothField, blurred
 from conddiffusion_uad.training.learned_map import scans
 from conddiffusion_uad.training.learned_map.batches import SCANS, SLICES, Batches
@@ -40,6 +41,33 @@ def test_the_same_seed_makes_the_same_scan_and_another_one_another(labels):
     first, second, third = made(labels, 3), made(labels, 3), made(labels, 4)
     assert torch.equal(first.volume, second.volume) and torch.equal(first.label, second.label)
     assert not torch.equal(first.volume, third.volume)
+
+
+def test_most_label_maps_have_usual_intensities_and_folia(labels, monkeypatch):
+    made = []
+    monkeypatch.setattr(scans, "LabelSource", lambda inputs, palette, folia: made.append((palette, folia)))
+    monkeypatch.setattr(usual_intensities, "draw", lambda contrast, rng: f"usual {contrast}")
+    rng = np.random.default_rng(0)
+    for contrast in ("T1", "T2", "FLAIR", "random"):
+        made.clear()
+        for _ in range(200):
+            scans._labels(labels, contrast, rng)
+        usual = np.mean([palette == f"usual {contrast}" for palette, _ in made])
+        assert usual == 0 if contrast == "random" else 0.5 < usual < 0.7
+        assert 0.75 < np.mean([folia is not None for _, folia in made]) < 0.95
+
+
+def test_folia_are_seen_in_a_scan(labels):
+    """The lowest slices of the made-up head are cerebellar cortex: the same scan with and without them."""
+    tissues = []
+    for folia in (None, Folia(4.0, 0.5, 0.5, ())):
+        rng = np.random.default_rng(1)
+        source = LabelSource(labels, signal_equations.draw("T1", rng, 0.0), folia)
+        scan = scans.Scan(source, False, rng)
+        grid = Lattice(scans.axis(2)[8:12], scans.axis(1), scans.axis(0))
+        healthy = scan.healthy(grid, [])
+        tissues.append(healthy.image[healthy.tissue == GRAY])
+    assert len(tissues[0]) > 1000 and tissues[1].std() > 2 * tissues[0].std()
 
 
 def test_nothing_lies_outside_the_brain(labels):
