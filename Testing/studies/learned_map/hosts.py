@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
+import torch
 from scipy import ndimage
 from second_opinion import Implanted, implant
 
 from conddiffusion_uad.io import volume as volumes
 from conddiffusion_uad.training.data import healthy_bank
 from conddiffusion_uad.training.data.anatomy import TISSUES
-from conddiffusion_uad.training.data.healthy_sources import ScanSource
+from conddiffusion_uad.training.data.folia import Folia
+from conddiffusion_uad.training.data.healthy_bank import LABELS
+from conddiffusion_uad.training.data.healthy_sources import LabelSource, ScanSource
 from conddiffusion_uad.training.data.lattice import Lattice
+from conddiffusion_uad.training.data.signal_equations import Palette
 from conddiffusion_uad.training.data.synthesis import INTENSITIES
 from conddiffusion_uad.training.learned_map.scans import axis
 
@@ -82,11 +86,14 @@ def remapped(scan: Path, contrast: str, number: int) -> Host:
 
 
 def rendered(file: Path, contrast: str) -> Host:
-    """A held-out label map in the middle of each tissue's usual intensities, with texture, blur and noise."""
+    """A held-out label map in the middle of each tissue's usual intensities, with folia, texture, blur and noise."""
     rng = np.random.default_rng(SEED)
-    classes = healthy_bank.labels(file).image
-    means = [0.0] + [float(np.mean(INTENSITIES[contrast][name])) for name in TISSUES]
-    image = ndimage.gaussian_filter(np.asarray(means, np.float32)[classes], (1.0, 0.7, 0.7))
+    inputs = healthy_bank.labels(file)
+    classes = inputs.image
+    source = LabelSource(inputs, _middle(contrast), replace(Folia.draw(rng), period=4.5, fluid=0.4, white=0.4))
+    axes = (first + np.arange(size) for first, size in zip(LABELS.origin, LABELS.size, strict=True))
+    x, y, z = (torch.from_numpy(each.astype(np.float32)) for each in axes)
+    image = ndimage.gaussian_filter(source.sample(Lattice(z, y, x).points()).image.numpy(), (1.0, 0.7, 0.7))
     weight = ndimage.gaussian_filter((classes > 0).astype(np.float32), (1.0, 0.7, 0.7))
     image = image / np.maximum(weight, 0.3)
     for sigma, strength in ((12.0, 0.04), (1.5, 0.03)):
@@ -96,6 +103,13 @@ def rendered(file: Path, contrast: str) -> Host:
     mask = share > 0.5
     solid = mask & ~np.isin(classes[::2], [1 + list(TISSUES).index(name) for name in _FLUID])
     return Host(contrast, image, mask, solid, 0.02 * rng.standard_normal(image.shape).astype(np.float32))
+
+
+def _middle(contrast: str) -> Palette:
+    """Each tissue in the middle of its usual intensities."""
+    means = {name: float(np.mean(INTENSITIES[contrast][name])) for name in TISSUES}
+    fluid, gray, white = (means[name] for name in ("ventricles", "cortex", "white matter"))
+    return Palette(contrast, np.array(list(means.values()), np.float32), fluid, gray, white)
 
 
 def seed_of(name: str) -> int:
