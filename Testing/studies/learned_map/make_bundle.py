@@ -5,7 +5,8 @@
 
 It is calibrated on the whole healthy scans among the cases of the judgement, that nothing was trained on: real
 T1-weighted ones, and for each contrast label maps and T1-weighted scans made to look like it. Findings are counted in
-these and in further ones of the same brains, deformed, with other intensities and acquisitions (``varied_cases``). The
+these and in further ones of the same brains, deformed, with other intensities and acquisitions (``varied_cases``), and
+all of them tell how large the maps are that are added up. The
 location prior is told by the former, and in a scan of each brain only that of the other brains is taken off. The
 promise is tried on the scans of each brain in turn with what the other brains say, and on the scans of
 ``--only-tried``, whose license the bundle need not carry: nothing of them goes into it.
@@ -73,19 +74,18 @@ def main() -> None:
     bundle = assembled(denoiser, options.weights, options.output, texts)
     found = judged.load(options.data, options.cache, denoiser, "healthy")
     cases = [(name, case) for name, case in found if not case.single]
-    kept = [(name, case) for name, case in cases if not any(part in name for part in options.only_tried)]
-    config, maps, priors = measured(bundle, kept, options.location_prior)
+    plain = {name: case for name, case in cases if not any(part in name for part in options.only_tried)}
+    kept = dict(plain)
+    for contrast in bundle.config.contrasts:
+        kept |= varied_cases.load(options.data, options.cache, denoiser, contrast, options.of_each)
+    config, maps = measured(bundle, kept, options.location_prior)
     bundle = written(options.output, config, bundle.trainable, bundle.metadata, texts)
     calibrations, expected, told = {}, {}, {}
     for contrast in bundle.config.contrasts:
-        healthy = {name: (maps[name], case.mask) for name, case in kept if case.contrast == contrast}
-        calibration = Calibration.measure([[found[mask]] for found, mask in healthy.values()])
-        scores = {name: calibration.score(*each) for name, each in healthy.items()}
-        varied = varied_cases.load(options.data, options.cache, denoiser, contrast, options.of_each)
-        of_others = {name: priors[contrast].get(varied_cases.brain_of(name)) for name, _ in varied}
-        scores |= {name: calibration.score(map_of(bundle, case, of_others[name]), case.mask) for name, case in varied}
+        healthy = {name: (maps[name], case.mask) for name, case in kept.items() if case.contrast == contrast}
+        calibration = Calibration.measure([[found[mask]] for name, (found, mask) in healthy.items() if name in plain])
         calibrations[contrast] = calibration
-        expected[contrast], told[contrast] = counted(scores)
+        expected[contrast], told[contrast] = counted({name: calibration.score(*each) for name, each in healthy.items()})
         others = {name: case for name, case in cases if case.contrast == contrast and name not in healthy}
         others = {name: calibration.score(map_of(bundle, case), case.mask) for name, case in others.items()}
         told[contrast] |= {"others": list(others), **made(list(others.values()), expected[contrast])}
@@ -155,37 +155,36 @@ def written(
 
 
 def measured(
-    bundle: Bundle, cases: list[tuple[str, Case]], lowered: Collection[str] = ()
-) -> tuple[BundleConfig, dict[str, np.ndarray], dict[str, dict[str, str]]]:
-    """What is usual in these healthy cases, one of each brain and contrast.
+    bundle: Bundle, cases: Mapping[str, Case], lowered: Collection[str] = ()
+) -> tuple[BundleConfig, dict[str, np.ndarray]]:
+    """What is usual in these healthy cases: the configuration that knows it, and its maps of them.
+
+    How large maps are is told by all of them, and where they are often high by the plain ones: of a map of a brain, the
+    location prior of the other brains is taken off.
 
     Args:
         lowered: Contrasts that get a location prior.
-
-    Returns:
-        The configuration that knows it; its maps of them, and by contrast and brain the location priors of the other
-        brains, which are taken off these maps.
     """
-    shown = {name: seen(case, bundle) for name, case in cases}
+    shown = {name: seen(case, bundle) for name, case in cases.items()}
     parts = bundle.method.anomaly_map
-    single = {name: parts[case.contrast].maps(shown[name], bundle.model) for name, case in cases}
-    ready, maps, priors = {}, {}, {}
+    single = {name: parts[case.contrast].maps(shown[name], bundle.model) for name, case in cases.items()}
+    ready, maps = {}, {}
     for contrast, part in parts.items():
-        mine = {name: case.mask for name, case in cases if case.contrast == contrast}
+        mine = {name: case.mask for name, case in cases.items() if case.contrast == contrast}
         part = replace(part, healthy=part.measured([(single[name], mask) for name, mask in mine.items()]))
-        plain = {name: part.added(single[name], shown[name]) for name in mine}
-        known = plain if contrast in lowered else {}
+        added = {name: part.added(single[name], shown[name]) for name in mine}
+        known = {name: added[name] for name in mine if contrast in lowered and not varied_cases.is_varied(name)}
         ready[contrast] = replace(part, location_prior=prior_of(known))
-        priors[contrast] = {varied_cases.brain_of(name): prior_of(known, name) for name in known}
-        for name, found in plain.items():
-            own = priors[contrast].get(varied_cases.brain_of(name), "")
+        priors = {brain: prior_of(known, brain) for brain in {varied_cases.brain_of(name) for name in mine}}
+        for name, found in added.items():
+            own = priors[varied_cases.brain_of(name)]
             maps[name] = replace(part, location_prior=own).lowered(found, shown[name])
-    return replace(bundle.config, method=replace(bundle.method, anomaly_map=ready)), maps, priors
+    return replace(bundle.config, method=replace(bundle.method, anomaly_map=ready)), maps
 
 
 def prior_of(plain: Mapping[str, np.ndarray], but: str = "") -> str:
-    """The location prior of all maps but one, as a configuration keeps it; that of no maps is none."""
-    kept = [(found, FINE) for name, found in plain.items() if name != but]
+    """The location prior of the maps of all brains but one, as a configuration keeps it; that of no maps is none."""
+    kept = [(found, FINE) for name, found in plain.items() if varied_cases.brain_of(name) != but]
     return LocationPrior.measure(kept).to_text() if kept else ""
 
 
@@ -199,10 +198,9 @@ def seen(case: Case, bundle: Bundle) -> Restored:
     return replace(fine, brain=Volume(volume, case.mask, FINE))
 
 
-def map_of(bundle: Bundle, case: Case, prior: str | None = None) -> np.ndarray:
-    """The bundle's map of a case, with its own location prior or another one."""
-    part = bundle.method.anomaly_map[case.contrast]
-    return (part if prior is None else replace(part, location_prior=prior))(seen(case, bundle), bundle.model)
+def map_of(bundle: Bundle, case: Case) -> np.ndarray:
+    """The bundle's map of a case."""
+    return bundle.method.anomaly_map[case.contrast](seen(case, bundle), bundle.model)
 
 
 def counted(scores: Mapping[str, np.ndarray]) -> tuple[ExpectedFindings, dict[str, Any]]:

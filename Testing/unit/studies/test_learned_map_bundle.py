@@ -82,18 +82,26 @@ def test_of_a_healthy_case_the_prior_of_the_other_brains_is_taken_off(made, case
     """Of two that are alike, that of the other is that of both; of one alone, and of T1 here, there is none."""
     brains = {"T1": ("18",), "T2": ("18", "19"), "FLAIR": ("18",)}
     cases = {f"healthy_labels_{b}_{name}": replace(case, contrast=name) for name, of in brains.items() for b in of}
-    config, maps, priors = make_bundle.measured(made[0], list(cases.items()), ["T2", "FLAIR"])
-    bundle = replace(made[0], config=config)
-    known = {name: part.location_prior for name, part in config.method.anomaly_map.items()}
-    assert priors == {"T1": {}, "T2": dict.fromkeys(("18", "19"), known["T2"]), "FLAIR": {"18": ""}}
-    assert not known["T1"] and known["FLAIR"]
+    cases["varied_18_T2_0"] = cases["healthy_labels_18_T2"]
+    config, maps = make_bundle.measured(made[0], cases, ["T2", "FLAIR"])
+    parts = config.method.anomaly_map
+    assert not parts["T1"].location_prior and parts["FLAIR"].location_prior
     for name, found in maps.items():
-        contrast = cases[name].contrast
-        plain = make_bundle.map_of(bundle, cases[name], "")
+        part, shown = parts[cases[name].contrast], make_bundle.seen(cases[name], made[0])
+        plain = replace(part, location_prior="")(shown, made[0].model)
         assert found.shape == case.mask.shape and plain[case.mask].min() > 0 and not found[~case.mask].any(), name
-        lowered = make_bundle.map_of(bundle, cases[name])
-        assert np.array_equal(lowered if contrast == "T2" else plain, found), name
-        assert (lowered < plain).any() == bool(known[contrast])
+        lowered = part(shown, made[0].model)
+        assert np.array_equal(lowered if cases[name].contrast == "T2" else plain, found), name
+        assert (lowered < plain).any() == bool(part.location_prior)
+    assert list(maps) == [*(n for n in cases if "T1" in n), *(n for n in cases if "T2" in n), "healthy_labels_18_FLAIR"]
+
+
+def test_varied_scans_tell_how_large_maps_are_too(made, case):
+    cases = {f"healthy_labels_18_{name}": replace(case, contrast=name) for name in ("T1", "T2", "FLAIR")}
+    more = {**cases, "varied_18_T1_0": replace(case, volume=case.volume**2)}
+    alone, both = (make_bundle.measured(made[0], each)[0].method.anomaly_map for each in (cases, more))
+    assert alone["T1"].healthy != both["T1"].healthy and alone["T2"].healthy == both["T2"].healthy
+    assert [part["T1"].healthy["residual"]["scans"] for part in (alone, both)] == [1, 2]
 
 
 def test_each_brain_is_tried_with_what_the_others_say():
