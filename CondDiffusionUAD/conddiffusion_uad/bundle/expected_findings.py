@@ -49,17 +49,12 @@ def promised(
     least_ml: float,
     largest: Sequence[float] = (),
     brains: Sequence[str] | None = None,
-    weights: Sequence[float] | None = None,
 ) -> ExpectedFindings:
     """What counted findings (scans, thresholds) let expect.
 
     Args:
         largest: The largest value of each scan.
         brains: Which brain each scan shows; None: each another one. All brains weigh the same.
-        weights: Of each scan among those of its brain; None: alike.
-
-    Raises:
-        ValueError: There are weights, and it is not known which brains they are of.
 
     Lowering a threshold lets findings flow together, so that there may be fewer of them. What counts at a threshold
     is the largest number at it or above, which can only grow as the threshold falls.
@@ -68,10 +63,8 @@ def promised(
     told is what a brain's scans have where those of the *other* brains have that mean, if it is more (leave-one-out
     cross-validation).
     """
-    if weights is not None and brains is None:
-        raise ValueError("scans weigh among those of their brain: it has to be told")
     highest = np.minimum(_falling(counted), MOST)
-    of_brains = highest if brains is None else _means(highest, brains, weights)
+    of_brains = highest if brains is None else _means(highest, brains)
     mean = of_brains.mean(0)
     if len(of_brains) > 1:
         mean = _falling(np.maximum(mean, _left_out(of_brains, mean)))
@@ -85,11 +78,10 @@ def promised(
     )
 
 
-def _means(counted: np.ndarray, brains: Sequence[str], weights: Sequence[float] | None) -> np.ndarray:
+def _means(counted: np.ndarray, brains: Sequence[str]) -> np.ndarray:
     """Mean of the scans of each brain, (brains, thresholds)."""
-    counts_as = np.ones(len(counted)) if weights is None else np.asarray(weights)
     of = [np.array([each == brain for each in brains]) for brain in sorted(set(brains))]
-    return np.array([np.average(counted[mine], axis=0, weights=counts_as[mine]) for mine in of])
+    return np.array([counted[mine].mean(0) for mine in of])
 
 
 def _falling(counted: np.ndarray) -> np.ndarray:

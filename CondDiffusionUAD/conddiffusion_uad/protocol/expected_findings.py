@@ -28,8 +28,8 @@ class ExpectedFindings:
 
     Attributes:
         thresholds: Of the map or score, increasing.
-        counts: Mean number of findings of a scan at each threshold and above it, never increasing; over brains, whose
-            scans may weigh differently.
+        counts: Mean number of findings of a scan at each threshold and above it, never increasing; over brains, where
+            they are told.
         scans: How many scans were counted.
         smallest_ml: Volume of the smallest finding that was counted.
         largest: The largest value of each of the scans, increasing, all alike.

@@ -208,8 +208,8 @@ def counted(scores: Mapping[str, np.ndarray]) -> tuple[ExpectedFindings, dict[st
     maps, names = list(scores.values()), list(scores)
     thresholds = levels(maps)
     findings_of = counts(maps, thresholds, VOXEL_ML, LEAST_ML)
-    brains, weights = [varied_cases.brain_of(name) for name in names], varied_cases.weights_of(names)
-    expected = promised(thresholds, findings_of, LEAST_ML, [float(each.max()) for each in maps], brains, weights)
+    brains = [varied_cases.brain_of(name) for name in names]
+    expected = promised(thresholds, findings_of, LEAST_ML, [float(each.max()) for each in maps], brains)
     return expected, {"scans": names, **tried(scores, findings_of, expected)}
 
 
@@ -224,8 +224,7 @@ def tried(scores: Mapping[str, np.ndarray], counted: np.ndarray, expected: Expec
     promises = {}
     for brain in np.unique(brains):
         rest = brains != brain
-        weights = varied_cases.weights_of(names[rest])
-        promises[brain] = promised(thresholds, counted[rest], LEAST_ML, brains=brains[rest], weights=weights)
+        promises[brain] = promised(thresholds, counted[rest], LEAST_ML, brains=brains[rest])
     for asked in ASKED:
         found[f"made for {asked:g}"] = [
             int(own[np.searchsorted(thresholds, promises[brain].threshold(asked))])

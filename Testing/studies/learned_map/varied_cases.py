@@ -8,8 +8,7 @@ only looks so.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -52,15 +51,6 @@ def load(data: Path, kept: Path, bundle: Bundle, contrast: str, of_each: int) ->
 def brain_of(name: str) -> str:
     """Which held-out brain a healthy case of a bundle's calibration shows, plain or varied."""
     return name.removeprefix("healthy_").removeprefix(_VARIED).removeprefix("labels_").split("_")[0]
-
-
-def weights_of(names: Sequence[str]) -> list[float]:
-    """How much each healthy case counts among those of its brain: the plain one as much as all varied ones together.
-
-    Most scans that are looked at are rather like the plain ones, and the others must not be forgotten.
-    """
-    varied = Counter(brain_of(name) for name in names if is_varied(name))
-    return [1.0 if is_varied(name) else max(1.0, varied[brain_of(name)]) for name in names]
 
 
 def is_varied(name: str) -> bool:

@@ -48,14 +48,6 @@ def test_scans_of_one_brain_are_left_out_together_and_count_as_one():
         ExpectedFindings.from_json({**told.to_json(), "brains": 5})
 
 
-def test_scans_of_a_brain_can_weigh_more_than_others_of_it():
-    thresholds, counted = np.array([1.0, 2.0]), np.array([[4, 0], [7, 6], [2, 1]])
-    told = promised(thresholds, counted, 0.01, brains=["a", "a", "b"], weights=[2, 1, 5])
-    assert told.counts == promised(thresholds, np.array([[5, 2], [2, 1]]), 0.01).counts and told.scans == 3
-    with pytest.raises(ValueError, match="their brain"):
-        promised(thresholds, counted, 0.01, weights=[2, 1, 5])
-
-
 def test_a_bound_holds_on_average_over_new_brains():
     """Of five brains with two scans each, now and then one with many findings; nothing promised, nothing found."""
     thresholds, made, rng, asked = np.linspace(0, 12, 100), {True: [], False: []}, np.random.default_rng(1), 3.0
