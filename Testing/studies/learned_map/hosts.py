@@ -86,7 +86,7 @@ def remapped(scan: Path, contrast: str, number: int) -> Host:
 
 
 def rendered(file: Path, contrast: str) -> Host:
-    """A held-out label map in the middle of each tissue's usual intensities, with folia, texture, blur and noise."""
+    """A held-out label map in the middle of the range of each tissue, with folia, texture, blur and noise."""
     rng = np.random.default_rng(SEED)
     inputs = healthy_bank.labels(file)
     classes = inputs.image
@@ -106,7 +106,7 @@ def rendered(file: Path, contrast: str) -> Host:
 
 
 def _middle(contrast: str) -> Palette:
-    """Each tissue in the middle of its usual intensities."""
+    """Each tissue in the middle of its range in ``INTENSITIES``."""
     means = {name: float(np.mean(INTENSITIES[contrast][name])) for name in TISSUES}
     fluid, gray, white = (means[name] for name in ("ventricles", "cortex", "white matter"))
     return Palette(contrast, np.array(list(means.values()), np.float32), fluid, gray, white)
@@ -120,8 +120,9 @@ def seed_of(name: str) -> int:
 def further(data: Path) -> Iterator[tuple[str, Callable[[], Host]]]:
     """More hosts than a training is judged with, by name: what makes each.
 
-    Neither the map of the bundle `learned` nor its calibration has seen the T1-weighted ones; the calibration knows the
-    others without lesions. 1025 is no further one: it shows the person of 1005.
+    Neither the map of the bundle `learned` nor its calibration has seen the T1-weighted ones, of which only the mean
+    brightness of tissues was measured, for label maps; the calibration knows the others without lesions. 1025 is no
+    further one: it shows the person of 1005.
     """
     for name in ("1000", "1001", "1002", "1006"):
         yield f"{name}_T1", partial(real, data / "train" / "oasis_t1" / f"{name}_t1.nii.gz")

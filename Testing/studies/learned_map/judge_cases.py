@@ -41,6 +41,8 @@ from conddiffusion_uad.training.learned_map.reconstructions import RESTORE
 _LGG, _STROKE, _SOOP = 8, 40, 24  # how many of each are judged
 _SIZES = (SMALL_ML,) * 12 + (LARGE_ML,)  # of lesions in a whole scan
 
+_VERSION = 2  # of what is kept; raise it when other cases are made
+
 
 @dataclass(frozen=True)
 class Case:
@@ -77,20 +79,21 @@ def load(data: Path, cache: Path, bundle: Bundle, wanted: str = "") -> list[tupl
 
 def kept_or_made(cache: Path, recipes: Iterable[tuple[str, Made]]) -> list[tuple[str, Case]]:
     """Cases by name, from the cache or made now by what makes each."""
-    return [(name, _cached(made, cache / f"{name}.npz")) for name, made in recipes]
+    return [(name, _cached(made, cache, name)) for name, made in recipes]
 
 
 def each(data: Path, cache: Path, bundle: Bundle) -> Iterator[tuple[str, Made]]:
     """As :func:`load`, and scans with lesions that are too many for every judgement; each is made when called."""
     more = ((f"implanted_{name}", partial(_further, made, name, bundle)) for name, made in further(data))
     for name, made in chain(_recipes(data, bundle), more):
-        yield name, partial(_cached, made, cache / f"{name}.npz")
+        yield name, partial(_cached, made, cache, name)
 
 
-def _cached(made: Made, file: Path) -> Case:
+def _cached(made: Made, cache: Path, name: str) -> Case:
+    file = cache / f"v{_VERSION}" / f"{name}.npz"
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial_file = file.with_name("partial.npz")
+        partial_file = file.with_suffix(".partial.npz")
         np.savez_compressed(partial_file, **vars(made()))
         partial_file.replace(file)
     with np.load(file) as kept:

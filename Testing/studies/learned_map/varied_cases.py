@@ -33,7 +33,6 @@ from conddiffusion_uad.training.data.lattice import Lattice
 from conddiffusion_uad.training.learned_map.scans import Scan, axis
 
 _SEED = 21
-_VERSION = 2  # of what is kept; raise it when other scans are drawn
 _VARIED = "varied_"
 _WITHOUT_PLAIN = {("19", "T1")}
 _TRIES = 1000
@@ -45,7 +44,7 @@ def load(data: Path, kept: Path, bundle: Bundle, contrast: str, of_each: int) ->
     Args:
         of_each: Scans of each brain, with the plain one of the judgement where there is one.
     """
-    return judged.kept_or_made(kept / f"varied_{_VERSION}", recipes(data, bundle, contrast, of_each))
+    return judged.kept_or_made(kept, recipes(data, bundle, contrast, of_each))
 
 
 def brain_of(name: str) -> str:
@@ -113,7 +112,7 @@ def _registered(geometry: Geometry) -> Geometry:
 
 
 def _source(inputs: Inputs, contrast: str, rng: np.random.Generator) -> LabelSource | ScanSource:
-    """The brain with intensities that scanners make, whatever is found in them."""
+    """The brain with intensities that scanners make; those of a scan of another contrast by its cortex alone."""
     if inputs.kind == "labels":
         return LabelSource(inputs, usual_intensities.draw(contrast, rng), Folia.draw(rng))
     for _ in range(_TRIES):

@@ -2,6 +2,7 @@
 
 import json
 
+import judge_cases
 import judge_curve as curve
 import numpy as np
 import pytest
@@ -76,3 +77,21 @@ def test_the_curve_is_drawn_and_written_as_a_table(tmp_path):
     assert (tmp_path / curve.PICTURE).stat().st_size > 1000
     table = curve.table(tmp_path).splitlines()
     assert len(table) == 3 and "| AP lgg FLAIR | 0.400 | - | 0.100 | 0.100 | 0.200 | 0.200 |" in table
+
+
+def test_cases_are_made_once_and_those_of_another_version_anew(tmp_path, monkeypatch):
+    calls = []
+
+    def made() -> Case:
+        calls.append(1)
+        return case("mslub", lesion=True)
+
+    for _ in range(2):
+        [(name, found)] = judge_cases.kept_or_made(tmp_path, [("a", made)])
+    assert name == "a" and len(calls) == 1
+    assert (found.group, found.contrast, found.single) == ("mslub", "FLAIR", False)
+    assert np.array_equal(found.volume, made().volume) and np.array_equal(found.lesions, made().lesions)
+    calls.clear()
+    monkeypatch.setattr(judge_cases, "_VERSION", -1)
+    judge_cases.kept_or_made(tmp_path, [("a", made)])
+    assert len(calls) == 1

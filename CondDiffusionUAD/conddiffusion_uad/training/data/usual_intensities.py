@@ -1,9 +1,10 @@
 """Intensities that scanners make: solid tissues as bright beside each other as on real scans.
 
 A training exceeds that for the sake of variety in a share of its scans, see :mod:`signal_equations`. The ranges are
-those of 19 T1, 5 T2 and 5 FLAIR scans among the development data that nothing is judged on (``oasis_t1``,
-``ixi_t1_2mm``, ``ms_mild_raw``), in the middle of tissues: where seven of ten label maps agree on them. Those of T2 and
-FLAIR, of three people, are wider by .05 to .1. Choroid plexus and the fluid of sulci are as drawn.
+those of 19 T1, 5 T2 and 5 FLAIR scans among the training data (ten of ``oasis_t1``, in whole ones of which false
+findings are counted and lesions implanted, too; ``ixi_t1_2mm``, ``ms_mild_raw``), in the middle of tissues: where seven
+of ten label maps agree on them. Those of T2 and FLAIR, of three people, are wider by .05 to .1. Choroid plexus and the
+fluid of sulci are as drawn.
 """
 
 from __future__ import annotations

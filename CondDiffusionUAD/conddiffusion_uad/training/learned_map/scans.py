@@ -160,7 +160,10 @@ class Scan:
 
 
 def _labels(inputs: Inputs, contrast: str, rng: np.random.Generator) -> LabelSource:
-    """A label map, in a share of scans with intensities that scanners make, so that it is learned what is not usual."""
+    """A label map, in a share of scans with intensities that scanners make, and in a share with folia.
+
+    Where any tissue may be as bright as any other, nobody learns that one is not.
+    """
     usual = contrast in CONTRASTS and rng.random() < _USUAL
     palette = (usual_intensities if usual else signal_equations).draw(contrast, rng)
     return LabelSource(inputs, palette, Folia.draw(rng) if rng.random() < _FOLIA else None)
