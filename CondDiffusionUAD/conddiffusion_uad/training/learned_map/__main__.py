@@ -26,7 +26,11 @@ def main() -> None:
         return
     cool_down = None if options.cool_down is None else tuple(options.cool_down)
     settings = Settings(
-        options.seed, reconstructed=options.reconstructed, learning_rate=options.learning_rate, cool_down=cool_down
+        options.seed,
+        learning_rate=options.learning_rate,
+        cool_down=cool_down,
+        reconstructed=options.reconstructed,
+        false_findings=not options.no_false_findings,
     )
     denoiser = bundle.load(options.bundle).to(options.device).model if options.reconstructed else None
     maker = "cpu" if options.workers else options.device
@@ -57,6 +61,7 @@ def _options() -> argparse.Namespace:
     add("--last", type=float, default=math.inf, help="step to stop before")
     add("--bundle", default="residual", help="whose denoiser reconstructs")
     add("--reconstructed", type=int, default=Settings.reconstructed, help="every how many-th batch")
+    add("--no-false-findings", action="store_true", help="they count as any healthy place in the loss")
     add("--learning-rate", type=float, default=Settings.learning_rate, help="after its warm-up (default: %(default)s)")
     add("--cool-down", type=int, nargs=2, metavar=("STEP", "STEPS"), default=None)
     add("--cool-down-seconds", type=float, default=0.0, help="the last of --seconds: the rate falls to zero")

@@ -41,6 +41,7 @@ class Settings:
         ema: Weight of the past in the running mean of the weights.
         reconstructed: Every how many-th batch comes with reconstructions; 0 for none.
         bf16: Whether convolutions compute in bfloat16.
+        false_findings: Whether false findings count as much as anomalies in the loss.
     """
 
     seed: int = 1
@@ -52,6 +53,7 @@ class Settings:
     ema: float = 0.997
     reconstructed: int = 3
     bf16: bool = True
+    false_findings: bool = True
 
     def rate(self, step: int, start: int = 0) -> float:
         """Learning rate of a step of a training whose optimizer was new at step ``start``."""
@@ -81,13 +83,17 @@ def network() -> LearnedMapNetwork:
     return LearnedMapNetwork(FINE_CHANNELS, COARSE_CHANNELS)
 
 
-def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+def loss(logits: torch.Tensor, batch: Batch, false_findings: bool = True) -> torch.Tensor:
     """Cross-entropy inside the brain in which lesions and false findings count alike, mean over what voxels weigh.
+
+    Without ``false_findings`` each voxel of a healthy place counts 1.
 
     There is no Dice in it: its gradient vanishes where the network is sure of health, and that is where it stands with
     the small lesions that it has to learn yet.
     """
-    counts = batch.weight * batch.balance * suspected(logits, batch.spared, batch.inputs.brain)
+    counts = batch.weight * batch.balance
+    if false_findings:
+        counts = counts * suspected(logits, batch.spared, batch.inputs.brain)
     entropy = functional.binary_cross_entropy_with_logits(logits, batch.label, counts, reduction="sum")
     return entropy / batch.weight.sum().clamp(min=1)
 
@@ -183,7 +189,7 @@ class Training:
             group["lr"] = self._rate()
         with torch.autocast(self._device.type, torch.bfloat16, enabled=settings.bf16):
             logits = self.model(batch.inputs.fine, batch.inputs.coarse)
-        value = loss(logits, batch)
+        value = loss(logits, batch, settings.false_findings)
         self._optimizer.zero_grad(set_to_none=True)
         value.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
