@@ -7,9 +7,9 @@ It is calibrated on the whole healthy scans among the cases of the judgement, th
 T1-weighted ones, and for each contrast label maps and T1-weighted scans made to look like it. Findings are counted in
 these and in further ones of the same brains, deformed, with other intensities and acquisitions (``varied_cases``), and
 all of them tell how large the maps are that are added up. The location prior is told by the plain ones, and in a scan
-of each brain only that of the other brains is taken off. The
-promise is tried on the scans of each brain in turn with what the other brains say, and on the scans of
-``--only-tried``, whose license the bundle need not carry: no voxel of them goes into it.
+of each brain only that of the other brains is taken off. The promise is tried on the scans of each brain in turn with
+what the other brains say, and on the scans of ``--only-tried``, whose license the bundle need not carry: no voxel of
+them goes into it.
 """
 
 from __future__ import annotations

@@ -81,22 +81,20 @@ def test_only_what_is_flagged_in_healthy_brain_is_a_false_finding():
     assert not weight.requires_grad
 
 
-def cost(logits: torch.Tensor, label: torch.Tensor) -> float:
+def cost(logits: torch.Tensor, label: torch.Tensor, false_findings: bool = True) -> float:
     """The loss in one slice that is all brain, and known."""
     brain = torch.ones(1, 1, 64, 64)
     inputs = SliceInputs(torch.zeros(1, FINE_CHANNELS, 64, 64), torch.zeros(1, COARSE_CHANNELS, 32, 32), brain)
-    return float(loop.loss(logits, Batch(inputs, label, brain, balanced(label), label > 0)))
+    return float(loop.loss(logits, Batch(inputs, label, brain, balanced(label), label > 0), false_findings))
 
 
 def test_false_findings_can_count_as_any_healthy_place():
-    size = (1, 1, 64, 64)
-    brain, label, logits = torch.ones(size), torch.zeros(size), torch.full(size, -9.0)
+    label, logits = torch.zeros(1, 1, 64, 64), torch.full((1, 1, 64, 64), -9.0)
     label[..., 10:20, 10:20], logits[..., 40:44, 40:44] = 1, 3.0
-    inputs = SliceInputs(torch.zeros(1, FINE_CHANNELS, 64, 64), torch.zeros(1, COARSE_CHANNELS, 32, 32), brain)
-    batch = Batch(inputs, label, brain, balanced(label), label > 0)
-    alike, not_alike = (float(loop.loss(logits, batch, counted)) for counted in (True, False))
     finding = 16 * float(torch.nn.functional.softplus(torch.tensor(3.0))) / 64**2
-    assert alike - not_alike == pytest.approx((1500 / 16 - 1) * finding, rel=1e-4)
+    assert cost(logits, label) - cost(logits, label, false_findings=False) == pytest.approx(
+        (1500 / 16 - 1) * finding, rel=1e-4
+    )
 
 
 @pytest.mark.parametrize("sick", [NEIGHBORS, NEIGHBORS + 1])
