@@ -46,11 +46,11 @@ def test_a_threshold_in_false_findings(app: Application, threshold: float, says:
 def test_the_usual_threshold_lies_within_the_slider(app: Application) -> None:
     from CondDiffusionUADLib.panel.Sensitivity import usualThreshold
 
-    assert usualThreshold(COUNTED) == 2.5
-    assert usualThreshold(ExpectedFindings((0.5, 3.0), (0.9, 0.1), 5)) == 1.0
+    assert usualThreshold(COUNTED) == 3.0
+    assert usualThreshold(ExpectedFindings((0.5, 3.0), (0.4, 0.1), 5)) == 1.0
     assert usualThreshold(ExpectedFindings((2.0, 6.0), (9.0, 0.5), 5)) == 6.0
     assert usualThreshold(ExpectedFindings((2.0, 60.0), (9.0, 0.5), 5)) == 10.0
-    assert usualThreshold(ExpectedFindings((2.0,), (9.0,), 5)) == 6.0, "nothing is promised"
+    assert usualThreshold(ExpectedFindings((2.0, 3.0, 4.0), (9.0, 7.0, 7.0), 5)) == 3.0, "the least that is promised"
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_the_slider_promises_what_the_report_tells(desk: Desk) -> None:
     assert heatmaps[0] != heatmaps[1] and not ui.expectedLabel.visible, "the other result knows nothing"
 
 
-def test_a_panel_that_opens_over_a_scan_begins_where_the_usual_model_promises_one(desk: Desk) -> None:
+def test_a_panel_that_opens_over_a_scan_begins_where_the_usual_model_promises_the_usual(desk: Desk) -> None:
     ui, (expected, _) = desk.ui, desk.panel.input.expected
     assert ui.bundleBox.currentText == USUAL_BUNDLE and expected is not None
     assert ui.sensitivitySlider.value == pytest.approx(100 * expected.threshold(USUAL), abs=1)
@@ -129,7 +129,7 @@ def test_a_panel_that_opens_over_a_scan_begins_where_the_usual_model_promises_on
     assert desk.panel._request()[1].healthyFlagged == pytest.approx(10 ** -(ui.sensitivitySlider.value / 100))
 
 
-def test_before_a_detection_the_slider_stands_where_the_model_promises_one(
+def test_before_a_detection_the_slider_stands_where_the_model_promises_the_usual(
     desk: Desk, small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CONDDIFFUSION_UAD_MODELS", str(tmp_path))
@@ -141,14 +141,15 @@ def test_before_a_detection_the_slider_stands_where_the_model_promises_one(
     choose(ui.bundleBox, "residual")
     assert ui.sensitivitySlider.value == 200 and ui.sensitivityLabel.text == "1 % flagged", "it promises nothing"
     choose(ui.bundleBox, "counted")
-    assert ui.sensitivitySlider.value == 250 and ui.expectedLabel.text == "about 1 false finding in a healthy brain"
+    assert ui.sensitivitySlider.value == 300
+    assert ui.expectedLabel.text == "about 0.3 false findings in a healthy brain"
     choose(ui.contrastBox, "T2")
     assert ui.sensitivityLabel.text == "1 % flagged" and not ui.expectedLabel.visible
-    ui.sensitivitySlider.value = 300
+    ui.sensitivitySlider.value = 250
     choose(ui.contrastBox, "T1")
-    assert ui.sensitivitySlider.value == 300, "the user chose it"
-    assert ui.expectedLabel.text == "about 0.3 false findings in a healthy brain"
-    assert desk.panel._request()[1].healthyFlagged == pytest.approx(0.001)
+    assert ui.sensitivitySlider.value == 250, "the user chose it"
+    assert ui.expectedLabel.text == "about 1 false finding in a healthy brain"
+    assert desk.panel._request()[1].healthyFlagged == pytest.approx(10**-2.5)
 
 
 def test_where_findings_were_counted_otherwise_nothing_is_promised(desk: Desk) -> None:
@@ -189,7 +190,7 @@ def test_the_slider_reaches_as_far_as_the_numbers_of_the_report(desk: Desk) -> N
 
 
 def test_the_slider_stands_where_no_more_is_promised_than_asked_for(desk: Desk) -> None:
-    counted = ExpectedFindings((2.0, 2.6, 2.603, 4.9), (9.0, 1.4, 1.0, 0.0), 8, 0.05)
+    counted = ExpectedFindings((2.0, 2.6, 2.603, 4.9), (9.0, 0.9, 0.5, 0.0), 8, 0.05)
     desk.panel.findings.offer(counted, counted)
     assert desk.ui.sensitivitySlider.value == 261 and desk.ui.sensitivitySlider.maximum == 600
-    assert desk.ui.expectedLabel.text == "about 1 false finding in a healthy brain"
+    assert desk.ui.expectedLabel.text == "about 0.5 false findings in a healthy brain"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from slicer.i18n import tr as _
 
-from conddiffusion_uad.protocol.expected_findings import MOST, MOST_BOUNDED, USUAL, ExpectedFindings
+from conddiffusion_uad.protocol.expected_findings import MOST, MOST_BOUNDED, ExpectedFindings
 from conddiffusion_uad.protocol.job import USUAL_FLAGGED
 from CondDiffusionUADLib.scene.Decisions import ACCEPTED, REJECTED
 from CondDiffusionUADLib.scene.Findings import Finding
@@ -42,11 +42,7 @@ def usualThreshold(expected: ExpectedFindings | None) -> float:
     """The score to begin with, within the range of the slider; that of a share of the tissue when nobody counted."""
     if expected is None:
         return -math.log10(USUAL_FLAGGED)
-    try:
-        wanted = expected.threshold(USUAL)
-    except ValueError:  # of so few scans nothing is promised
-        wanted = SCORE_RANGE[1]
-    return min(max(wanted, SCORE_RANGE[0]), HIGHEST_THRESHOLD)
+    return min(max(expected.usual_threshold(), SCORE_RANGE[0]), HIGHEST_THRESHOLD)
 
 
 def reach(expected: ExpectedFindings | None) -> float:

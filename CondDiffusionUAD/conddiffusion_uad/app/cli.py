@@ -148,7 +148,8 @@ def _add_detect(parser: argparse.ArgumentParser) -> None:
         "--expected-findings",
         type=float,
         metavar="N",
-        help=f"false ones that the threshold may lead to in a healthy brain (default: {USUAL:g}, if the bundle knows)",
+        help=f"false ones that the threshold may lead to in a healthy brain "
+        f"(default: {USUAL:g} or the least that the bundle promises, if it promises any)",
     )
     add("--bounded", action="store_true", help="let their bound decide, which few counted brains make larger")
     add(

@@ -24,7 +24,8 @@ def threshold(
 
     Args:
         healthy_flagged: Fraction of healthy tissue that may be flagged; decides when it is given.
-        expected_findings: False findings that may be expected in a healthy brain; None for the usual number.
+        expected_findings: False findings that may be expected in a healthy brain; None for the usual number, or for
+            the least that the bundle can promise where it can promise no less.
         bounded: Whether their bound decides instead of the mean of those that were counted.
 
     Raises:
@@ -33,13 +34,15 @@ def threshold(
     known = bundle.expected.get(contrast)
     if healthy_flagged is not None or (expected_findings is None and known is None and not bounded):
         return calibration.threshold(USUAL_FLAGGED if healthy_flagged is None else healthy_flagged)
-    asked = USUAL if expected_findings is None else expected_findings
     if known is None:
         raise BadInput(
             "bad_option",
             f"The bundle {bundle.name} does not know how many findings healthy {contrast} scans have.",
             "Give --healthy-flagged instead of a number of findings, without --bounded.",
         )
+    if expected_findings is None and not bounded:
+        return known.usual_threshold()
+    asked = USUAL if expected_findings is None else expected_findings
     try:
         return known.threshold(asked, bounded=bounded)
     except ValueError as error:

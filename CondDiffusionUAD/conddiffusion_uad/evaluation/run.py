@@ -39,7 +39,6 @@ def run(arguments: argparse.Namespace) -> None:
     cases, noted = _checked(find.some(found, arguments.most), loaded, arguments)
     if settings.dose_response and all(case.truth is not None for case in cases):
         raise BadInput("no_cases", "--dose-response needs healthy scans, and all have labels.", "Add healthy ones.")
-    settings.require_thresholds(loaded, {case.contrast for case in cases})
     if noted:
         line.say("\n".join(["To be known before the evaluation:", *noted]))
     command = shlex.join(["conddiffusion-uad", *sys.argv[1:]])

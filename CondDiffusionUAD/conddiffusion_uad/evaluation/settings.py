@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,8 @@ class Rule:
         return threshold(USUAL_FLAGGED if self.healthy_flagged is None else self.healthy_flagged)
 
     def threshold_of(self, bundle: Bundle, contrast: str) -> float:
-        """The smallest score of a finding of a bundle. Raises BadInput when it cannot promise the usual number."""
-        try:
-            return sensitivity.threshold(bundle, contrast, self.healthy_flagged)
-        except BadInput as error:
-            message = f"{bundle.name} cannot promise as few findings in healthy {contrast} scans as is usual."
-            raise BadInput(error.code, message, f"Say --healthy-flagged, such as {USUAL_FLAGGED}.") from error
+        """The smallest score of a finding of a bundle."""
+        return sensitivity.threshold(bundle, contrast, self.healthy_flagged)
 
 
 @dataclass(frozen=True)
@@ -132,12 +128,6 @@ class Settings:
                 raise BadInput("bad_option", f"There is no corruption or severity {wrong!r}.", f"Accepted: {accepted}.")
         if self.seed < 0:
             raise BadInput("bad_option", f"--seed cannot be {self.seed}.", "It is 0 or more.")
-
-    def require_thresholds(self, loaded: Sequence[Bundle], contrasts: Collection[str]) -> None:
-        """Raise BadInput before any scan is looked at when a bundle has no threshold for one of the contrasts."""
-        for bundle in loaded if self.protocol == NATIVE and self.maps is None else ():
-            for contrast in sorted(set(contrasts) & set(bundle.config.contrasts)):
-                self.rule.threshold_of(bundle, contrast)
 
     def trials(self, cases: Sequence[Case]) -> list[Trial]:
         """All that is to be done for some cases."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-USUAL = 1.0
-"""Findings in a healthy brain that a threshold may lead to, unless the user says otherwise."""
+USUAL = 0.5
+"""Findings in a healthy brain that a threshold may lead to, unless the user says otherwise: most have none then."""
 
 MOST = 30.0
 """Findings of one scan that are counted; a scan with more counts as that many."""
@@ -62,6 +62,10 @@ class ExpectedFindings:
         least = self._bound(self.counts[-1]) if bounded else self.counts[-1]
         shown = math.ceil(100 * least) / 100
         raise ValueError(f"{counted} are too few to promise {expected:g} findings; the least is {shown:g}")
+
+    def usual_threshold(self) -> float:
+        """The lowest measured threshold with no more than :data:`USUAL` expected findings; else with the fewest."""
+        return self.threshold(max(USUAL, self.counts[-1]))
 
     def at(self, threshold: float, *, bounded: bool = False) -> float:
         """How many findings to expect in a healthy scan at a threshold, or the bound of that.

@@ -43,8 +43,8 @@ class DetectionJob:
         levels: Noise levels (time steps, 1 to 1000) to average over; None for the bundle's own.
         healthy_flagged: Fraction of healthy tissue that the threshold may flag, in (0, 1); None to go by findings.
         expected_findings: False findings that may be expected in a healthy brain, which decides the threshold: above 0
-            to `MOST_EXPECTED`. None, with no `healthy_flagged` either, for `expected_findings.USUAL`, or for
-            `USUAL_FLAGGED` of the tissue where the bundle promises no number of findings.
+            to `MOST_EXPECTED`. None, with no `healthy_flagged` either, for `expected_findings.USUAL` (the least
+            that the bundle promises where that is more), or for `USUAL_FLAGGED` of the tissue where it promises none.
         bounded: The bound of the expected findings decides, which holds however few healthy brains were counted, not
             their mean. `expected_findings` is below `expected_findings.MOST_BOUNDED` then.
         min_volume_ml: Smallest volume of a finding in ml, 0 to `MOST_VOLUME_ML`.

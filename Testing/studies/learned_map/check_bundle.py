@@ -1,5 +1,6 @@
 """What a bundle with a learned map makes of the cases of the judgement, and of more implanted lesions, at its usual
-threshold, beside what has to be beaten: a Markdown table with 95 % intervals.
+threshold, beside what has to be beaten: a Markdown table with 95 % intervals. The share of lesions found is
+that where one false finding is expected in a healthy scan.
 
     PYTHONPATH=CondDiffusionUAD python Testing/studies/learned_map/check_bundle.py --data DATA --cache CASES \\
         --output check.jsonl [--untrained] BUNDLE
@@ -30,11 +31,11 @@ from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.evaluation.methods import UNTRAINED, untrained
 from conddiffusion_uad.evaluation.metrics.score_counts import count
-from conddiffusion_uad.protocol.expected_findings import USUAL
 from conddiffusion_uad.training.data.healthy_bank import FINE
 
 SIZES = {"of .1 to .5 ml": (0.1, 0.5), "above .5 ml": (0.5, float("inf"))}
 _ARRAYS = ("volume", "mask", "lesions", "heat")
+AT_ONE = "lesions at one"  # each volume, and whether it is found where one false finding is expected
 _LEFT_OUT = ("healthy", "stroke")  # strokes are evaluated as a detection does it, all of them: see docs/TRAINING.md
 _SHOWN = slice(SINGLE - 1, SINGLE + 2)  # slices of the fine grid that a thin volume fills
 _PLAIN = ("Dice", "best Dice"), ("false findings", "false ml")
@@ -113,9 +114,10 @@ def thin(case: Case) -> Case:
 
 
 def findings_of(case: Case, found: np.ndarray, bundle: Bundle) -> Line:
-    """What is flagged of a scan's map at the usual threshold."""
-    score = bundle.calibration[case.contrast].score(found, case.mask)
-    return findings_from(score, case.lesions, bundle.expected[case.contrast].threshold(USUAL))
+    """What is flagged of a scan's map at the usual threshold, and which lesions where one false finding is expected."""
+    score, expected = bundle.calibration[case.contrast].score(found, case.mask), bundle.expected[case.contrast]
+    usual, one = (findings_from(score, case.lesions, at) for at in (expected.usual_threshold(), expected.threshold(1)))
+    return {**usual, AT_ONE: one["lesions"]}
 
 
 def table(lines: Sequence[Line]) -> str:
@@ -136,7 +138,7 @@ def row(name: str, lines: Sequence[Line]) -> Sequence[str]:
     known = set.intersection(*(set(line["AP"]) for line in lines))
     precision = {key: [line["AP"][key] for line in lines] for key in sorted(known)}
     best = max(known - {"model", "rank", "residual", UNTRAINED}, key=lambda key: sum(precision[key]))
-    hits = [[hit for line in lines for ml, hit in line["lesions"] if low <= ml < high] for low, high in SIZES.values()]
+    hits = [[hit for line in lines for ml, hit in line[AT_ONE] if low <= ml < high] for low, high in SIZES.values()]
     at_threshold, false = ([mean(line[key] for line in lines) for key in keys] for keys in _PLAIN)
     return (
         *(name, str(len(lines)), mean(precision["model"]), mean(precision["rank"])),

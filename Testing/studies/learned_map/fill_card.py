@@ -30,6 +30,7 @@ from varied_cases import brain_of, is_varied
 from conddiffusion_uad.evaluation.experiment import SUMMARY
 from conddiffusion_uad.evaluation.reporting import tables
 from conddiffusion_uad.evaluation.reporting.table import UNKNOWN
+from conddiffusion_uad.protocol.expected_findings import USUAL
 
 SAME = (("1005_t1.nii.gz", "1025_t1.nii.gz"),)  # scans of OASIS of one person
 
@@ -65,8 +66,8 @@ def smallest(file: Path) -> str:
 def calibration(file: Path) -> str:
     """What make_bundle.py counted in the scans of the calibration, and in those that were only tried."""
     told = json.loads(file.read_text(encoding="utf-8"))
-    heads = ("", "scans of brains", *(f"made for {asked:g}" for asked in ASKED), "threshold for 1", "bound for 1")
-    heads += ("median ml at it", "only tried", "made there for 1")
+    heads = ("", "scans of brains", *(f"made for {asked:g}" for asked in ASKED), f"threshold for {USUAL:g}")
+    heads += (f"bound for {USUAL:g}", "median ml at it", "only tried", f"made there for {USUAL:g}")
     rows = [heads, ("---",) * len(heads)]
     for contrast, of in told.items():
         for title, varied in ((f"{contrast}, plain", False), (f"{contrast}, varied", True)):
@@ -76,7 +77,7 @@ def calibration(file: Path) -> str:
             brains = [brain_of(of["scans"][k]) for k in kept]
             made = (_mean([of[f"made for {asked:g}"][k] for k in kept], brains) for asked in ASKED)
             limits = (of["threshold"], of["bound"], np.median([of["ml"][k] for k in kept]))
-            others = [] if varied else of.get("made in others for 1", [])
+            others = [] if varied else of.get(f"made in others for {USUAL:g}", [])
             scans = f"{len(brains)} of {len(set(brains))}"
             tried = (str(len(others)), " ".join(map(str, others))) if others else ("", "")
             rows.append((title, scans, *made, *(intervals.short(float(each)) for each in limits), *tried))

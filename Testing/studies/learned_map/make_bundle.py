@@ -40,11 +40,11 @@ from conddiffusion_uad.method.brain import Volume
 from conddiffusion_uad.method.calibration import Calibration
 from conddiffusion_uad.method.restored import Restored
 from conddiffusion_uad.model.cddpm import ConditionedDiffusion
-from conddiffusion_uad.protocol.expected_findings import USUAL, ExpectedFindings
+from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
 from conddiffusion_uad.training.data.healthy_bank import FINE
 from conddiffusion_uad.training.learned_map.material import HELD_OUT
 
-ASKED = (0.1, 0.3, 0.5, USUAL, 3.0)  # expected findings that are tried
+ASKED = (0.1, 0.3, 0.5, 1.0, 3.0)  # expected findings that are tried
 _KEPT = (
     "authors",
     "copyright",
@@ -232,7 +232,7 @@ def tried(scores: Mapping[str, np.ndarray], counted: np.ndarray, expected: Expec
             else None
             for brain, own in zip(brains, counted, strict=True)
         ]
-    limit = expected.threshold(USUAL)
+    limit = expected.usual_threshold()
     volumes = [float(findings(score, limit, VOXEL_ML, LEAST_ML).sum()) for score in scores.values()]
     return {**found, "threshold": limit, "bound": expected.at(limit, bounded=True), "ml": np.round(volumes, 2).tolist()}
 

@@ -28,7 +28,6 @@ from conddiffusion_uad.bundle.expected_findings import counts, findings, promise
 from conddiffusion_uad.bundle.location_priors import without_prior
 from conddiffusion_uad.evaluation.metrics.score_counts import count
 from conddiffusion_uad.method.anomaly_map.location_prior import LocationPrior
-from conddiffusion_uad.protocol.expected_findings import USUAL
 from conddiffusion_uad.training.data.healthy_bank import FINE
 
 HEALTHY_PART = 0.8  # of the brain, the lower scores
@@ -126,8 +125,8 @@ def show(title: str, scans: Mapping[str, Scan], maps: Mapping[str, np.ndarray]) 
     made = []
     for k, name in enumerate(healthy):
         others = promised(thresholds, np.delete(counted, k, axis=0), LEAST_ML)
-        made.append(findings(maps[name], others.threshold(USUAL), VOXEL_ML, LEAST_ML).size)
-    limit = promised(thresholds, counted, LEAST_ML).threshold(USUAL)
+        made.append(findings(maps[name], others.usual_threshold(), VOXEL_ML, LEAST_ML).size)
+    limit = promised(thresholds, counted, LEAST_ML).usual_threshold()
     rows: dict[str, list[list[float]]] = defaultdict(list)
     for name, scan in scans.items():
         if scan.lesions.any():

@@ -27,7 +27,8 @@ def test_maps_that_are_not_those_that_were_calibrated_keep_the_threshold_and_los
 @pytest.mark.parametrize(
     ("contrast", "asked", "score"),
     [
-        ("T1", {}, 3.0),
+        ("T1", {}, 4.0),
+        ("T1", {"expected_findings": 1}, 3.0),
         ("T1", {"expected_findings": 3}, 2.0),
         ("T1", {"expected_findings": 0.5}, 4.0),
         ("T1", {"healthy_flagged": 0.001}, 3.0),
@@ -52,7 +53,7 @@ def test_the_bound_decides_where_it_is_asked_for() -> None:
     """Of five brains: (5 mean + 10) / 6, which is 4.17 at score 2 and 2.42 at score 3."""
     assert sensitivity.threshold(BUNDLE, "T1", expected_findings=4.2, bounded=True) == 2.0
     assert sensitivity.threshold(BUNDLE, "T1", expected_findings=4.1, bounded=True) == 3.0
-    with pytest.raises(BadInput, match="cannot be 1: 5 healthy scans are too few") as caught:
+    with pytest.raises(BadInput, match=r"cannot be 0\.5: 5 healthy scans are too few") as caught:
         sensitivity.threshold(BUNDLE, "T1", bounded=True)
     assert "--bounded" in caught.value.hint
     with pytest.raises(BadInput, match="does not know"):

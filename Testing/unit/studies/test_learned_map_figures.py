@@ -22,6 +22,7 @@ from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.expected_findings import measure
 from conddiffusion_uad.evaluation.reporting.summary import summarize
 from conddiffusion_uad.method.calibration import Calibration
+from conddiffusion_uad.protocol.expected_findings import USUAL, ExpectedFindings
 from conddiffusion_uad.training.data.healthy_bank import FINE
 
 
@@ -84,9 +85,21 @@ def test_lesions_are_found_by_findings_that_touch_them():
     found[14, 30:32, 30:32] = 5  # of the second one, too small for a finding
     case = Case("implanted", "T2", found, np.ones(shape, bool), lesions, np.zeros(0), np.zeros(0), False)
     told = check_bundle.findings_of(case, found, bundle_of(4.0))
-    assert told["lesions"] == [[1.2, True], [0.288, False]]
+    assert told["lesions"] == told["lesions at one"] == [[1.2, True], [0.288, False]]
     assert told["false findings"] == 1 and told["false ml"] == pytest.approx(0.24)
     assert told["Dice"] == pytest.approx(2 * 300 / (600 + 120 + 600 + 144))
+
+
+def test_lesions_are_sought_where_one_false_finding_is_expected_and_everything_else_at_the_usual_threshold():
+    shape = (20, 40, 40)
+    lesions, found = np.zeros(shape, np.int16), np.zeros(shape, np.float32)
+    lesions[4:10, 4:14, 4:14] = 1
+    found[4:10, 4:14, 4:14] = 5
+    case = Case("implanted", "T2", found, np.ones(shape, bool), lesions, np.zeros(0), np.zeros(0), False)
+    bundle = bundle_of(4.0)
+    bundle.expected["T2"] = ExpectedFindings((4.0, 6.0), (1.0, USUAL), 9)
+    told = check_bundle.findings_of(case, found, bundle)
+    assert told["lesions at one"] == [[1.2, True]] and told["lesions"] == [[1.2, False]] and told["Dice"] == 0
 
 
 def test_single_slices_become_thin_volumes():
@@ -104,7 +117,7 @@ def test_single_slices_become_thin_volumes():
 
 
 def line(name: str, precision: float, lesions: list, group: str = "implanted") -> dict:
-    own = {"name": name, "group": group, "contrast": "T1", "single": False, "lesions": lesions}
+    own = {"name": name, "group": group, "contrast": "T1", "single": False, "lesions at one": lesions}
     others = {"AP": {"model": precision, "rank": 0.1, "asymmetry": 0.2, "residual": 0.05}}
     return {**own, **others, "Dice": 0.5, "best Dice": 0.6, "false findings": 1, "false ml": 0.25}
 
@@ -165,7 +178,7 @@ def test_what_the_calibration_counted_becomes_a_table(tmp_path):
     of = {f"made for {asked:g}": [0, 2, 1] for asked in make_bundle.ASKED}
     of |= {"made for 0.1": [None, None, 0], "threshold": 2.653, "bound": 5.0, "ml": [3.74, 0.0, 1.0]}
     of["scans"] = ["healthy_labels_18_T2", "varied_18_T2_0", "healthy_IXI048_as_T2"]
-    of |= {"others": ["healthy_1005_as_T2"], "made in others for 1": [4]}
+    of |= {"others": ["healthy_1005_as_T2"], "made in others for 0.5": [4]}
     (tmp_path / "promise.json").write_text(fill_card.json.dumps({"T2": of}))
     plain, varied = fill_card.calibration(tmp_path / "promise.json").splitlines()[-2:]
     assert plain == "| T2, plain | 2 of 2 | – | .5 | .5 | .5 | .5 | 2.65 | 5 | 2.37 | 1 | 4 |"  # noqa: RUF001
