@@ -10,7 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 
 import numpy as np
@@ -219,6 +219,18 @@ def test_diagnostics_name_versions_and_no_names(slicer_app: SimpleNamespace) -> 
     text = slicer_app.app.clipboard().text()
     assert "Slicer 5.10.0 (34045)" in text and "PyTorch 2" in text and '"job": "detect"' in text
     assert "Synthetic_T2_brain" not in text and str(Path.home()) not in text.replace("~", "")
+
+
+@pytest.mark.parametrize("home", ["C:\\Users\\jane.doe", "/home/jos\u00e9"])
+def test_diagnostics_do_not_name_the_home_folder_in_any_form(
+    slicer_app: SimpleNamespace, home: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from CondDiffusionUADLib.run.Diagnostics import diagnostics
+
+    monkeypatch.setattr(Path, "home", lambda: PurePosixPath(home))
+    log = "\n".join([f"{home}/scan", json.dumps({"bundle": f"{home}/model"}), f"cannot read {home + '/x'!a}"])
+    text = diagnostics("Slicer", "CPU", "residual", home, log, ())
+    assert "jane" not in text and "jos" not in text and text.count("~") == 4
 
 
 def test_a_saved_scene_fills_the_panel_again(slicer_app: SimpleNamespace, wait_until: Wait, tmp_path: Path) -> None:

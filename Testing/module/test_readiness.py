@@ -109,8 +109,31 @@ def test_an_idle_worker_goes_after_a_while(logic: Any, monkeypatch: pytest.Monke
     assert logic.workerMegabytes is None
 
 
+def test_that_the_worker_is_gone_is_told(logic: Any, monkeypatch: pytest.MonkeyPatch, wait_until: Wait) -> None:
+    from CondDiffusionUADLib.run import Readiness
+
+    told: list[Any] = []
+    logic.prepare("residual", "auto", told.append, lambda: told.append(logic.workerMegabytes))
+    wait_until(lambda: told, 20)
+    monkeypatch.setattr(Readiness, "IDLE_MS", 50)
+    logic.prepare("residual", "auto", told.append, lambda: told.append(logic.workerMegabytes))
+    wait_until(lambda: not logic.workerProcessId, 20)
+    assert len(told) == 3 and told[2] is None
+
+
+def test_where_a_worker_found_no_room_the_next_one_does(logic: Any, app: Application, wait_until: Wait) -> None:
+    here, told = app.temporaryPath, []
+    app.temporaryPath = here + "/no/such/folder"
+    logic.prepare("residual", "auto", told.append)
+    assert "temporary folder cannot be used" in told[0].hint and not logic.workerProcessId
+    app.temporaryPath = here
+    logic.prepare("residual", "auto", told.append)
+    wait_until(lambda: len(told) == 2, 20)
+    assert [device.name for device in told[1].found] == ["cpu"]
+
+
 def test_a_panel_that_goes_is_not_told_any_more(logic: Any) -> None:
     told: list[Any] = []
-    logic.prepare("residual", "auto", told.append)
+    logic.prepare("residual", "auto", told.append, lambda: told.append(None))
     logic.shutdown()
     assert told == [] and not logic.workerProcessId

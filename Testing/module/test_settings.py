@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -144,6 +146,10 @@ def test_the_model_is_loaded_when_the_panel_opens_if_that_is_wanted(desk: Desk) 
     desk.widget.enter()
     desk.wait(lambda: desk.ui.readyLabel.visible)
     assert "571 MB of memory" in desk.ui.readyLabel.text and desk.ui.deviceHint.text
+    os.kill(desk.panel.logic.workerProcessId, signal.SIGKILL)
+    desk.wait(lambda: not desk.ui.readyLabel.visible)
+    desk.widget.enter()
+    desk.wait(lambda: desk.ui.readyLabel.visible)
     desk.ui.readyBox.checked = False
     assert not UserSettings.keepReady() and not desk.ui.readyLabel.visible
     desk.wait(lambda: desk.panel.logic.workerProcessId == 0)

@@ -14,7 +14,7 @@ from mrml_application import MrmlApplication, create_mrml_application, load_scen
 from vtk.util import numpy_support
 
 from CondDiffusionUADLib.scene import Export
-from CondDiffusionUADLib.scene.CandidateSegmentation import SEGMENT_ID, isOurs, labelmapOf, readSegment, segmentIds
+from CondDiffusionUADLib.scene.CandidateSegmentation import SEGMENT_ID, isOurs, labelmapOf, readSegments, segmentIds
 from CondDiffusionUADLib.scene.Decisions import ACCEPTED, EDITS_ATTRIBUTE, OPEN, REJECTED
 from CondDiffusionUADLib.scene.Edits import Edits, pack, unpack
 from CondDiffusionUADLib.scene.LiveFindings import LiveFindings
@@ -38,11 +38,16 @@ def by_hand(mrml: MrmlApplication, live: LiveFindings, segment_id: str, mask: np
     assert logic.SetBinaryLabelmapToSegment(image, node, segment_id, logic.MODE_REPLACE)
 
 
+def read(node: Any, segment_id: str, live: LiveFindings) -> np.ndarray:
+    """Where a segment is: sorted flat indices of the heatmap's voxels."""
+    return readSegments(node, [segment_id], live.nodes.heatmap)[0]
+
+
 def shown(live: LiveFindings) -> np.ndarray:
     """Where any segment is: boolean, axes (z, y, x)."""
     found = np.zeros(live.numbers().shape, bool)
     for name in segmentIds(live.nodes.segmentation):
-        found.ravel()[readSegment(live.nodes.segmentation, name, live.nodes.heatmap)] = True
+        found.ravel()[read(live.nodes.segmentation, name, live)] = True
     return found
 
 
@@ -123,7 +128,7 @@ def test_all_exports_and_the_table_agree_about_edits_and_segments_of_ones_own(
     assert storage.ReadData(again)
     names = [again.GetSegmentation().GetSegment(name).GetName() for name in segmentIds(again)]
     assert names == ["Candidate 1, not judged", "Candidate 2, not judged", "mine"]
-    voxels = [readSegment(again, name, live.nodes.heatmap).size for name in segmentIds(again)]
+    voxels = [read(again, name, live).size for name in segmentIds(again)]
     assert voxels == [(labels == number).sum() for number in (1, 2, 3)]
     Export.writeFindings(live, tmp_path / "findings.csv")
     with (tmp_path / "findings.csv").open(newline="") as file:
@@ -161,7 +166,7 @@ def test_each_accepted_finding_is_a_segment_and_colored_by_its_status(live: Live
     assert len(ids) == 2 and all(isOurs(name) for name in ids)
     colors = [segmentation.GetSegment(name).GetColor() for name in ids]
     assert colors[0] != colors[1]
-    sizes = [readSegment(live.nodes.segmentation, name, live.nodes.heatmap).size for name in ids]
+    sizes = [read(live.nodes.segmentation, name, live).size for name in ids]
     assert sizes == [(case.labels == 2).sum(), (case.labels == 1).sum()]
     segmentation.GetSegment(ids[1]).SetName("glioma?")
     live.show(3.0, 0.0)
@@ -183,17 +188,36 @@ def test_the_copy_for_the_segment_editor_is_taken_over_and_no_slider_touches_it(
     ]
     erased = half_of(case.labels, 1)
     by_hand(mrml, live, segmentIds(copy)[0], (case.labels == 1) & ~erased, copy)
-    kept = [readSegment(copy, name, live.nodes.heatmap) for name in segmentIds(copy)]
+    kept = [read(copy, name, live) for name in segmentIds(copy)]
     assert live.refresh()
     assert live.nodes.segmentation.GetDisplayNode().GetVisibility() and not copy.GetDisplayNode().GetVisibility()
     np.testing.assert_array_equal(shown(live), (case.labels > 0) & ~erased)
     live.show(3.0, 0.0)
     live.show(2.0, 0.0)
     for name, voxels in zip(segmentIds(copy), kept, strict=True):
-        np.testing.assert_array_equal(readSegment(copy, name, live.nodes.heatmap), voxels)
+        np.testing.assert_array_equal(read(copy, name, live), voxels)
     copy.GetSegmentation().RemoveSegment(segmentIds(copy)[1])
     live.refresh()
     np.testing.assert_array_equal(shown(live), (case.labels == 1) & ~erased)
+
+
+@pytest.mark.parametrize("way", ["deleted", "hidden", "shown beside it"])
+def test_the_outlines_come_back_whatever_became_of_the_copy(
+    mrml: MrmlApplication, live: LiveFindings, way: str
+) -> None:
+    display, copy = live.nodes.segmentation.GetDisplayNode(), live.editableCopy()
+    if way == "deleted":
+        mrml.scene.RemoveNode(copy)
+    elif way == "hidden":
+        copy.GetDisplayNode().SetVisibility(False)
+    else:
+        display.SetVisibility(True)
+    live.refresh()
+    assert display.GetVisibility()
+    assert way == "deleted" or not copy.GetDisplayNode().GetVisibility()
+    display.SetVisibility(False)  # now the user does it
+    live.refresh()
+    assert not display.GetVisibility()
 
 
 def test_a_deleted_segment_is_made_again_and_told(live: LiveFindings, case: Any) -> None:
@@ -254,7 +278,7 @@ def test_segments_that_share_a_label_map_after_loading_are_still_written_each(
         np.testing.assert_array_equal(shown(loaded), case.score >= threshold)
         accepted = [name for name in segmentIds(node) if name != SEGMENT_ID]
         assert len(accepted) == 1
-        size = readSegment(node, accepted[0], loaded.nodes.heatmap).size
+        size = read(node, accepted[0], loaded).size
         assert size == int((loaded.numbers() == 1).sum()) > 0
     assert not loaded.edited
     loaded.decide(2, ACCEPTED)

@@ -153,13 +153,16 @@ class Panel(VTKObservationMixin):
         if not self._probed:
             self.input.showDevices(Devices((), _("Looking for what can compute...")))
         if UserSettings.keepReady():
-            self.logic.prepare(self.input.bundleFolder, chosen(self.ui.deviceBox), self._onDevices)
+            self.logic.prepare(self.input.bundleFolder, chosen(self.ui.deviceBox), self._onDevices, self._showMemory)
         elif not self._probed:
             self.probe.start()
         self._probed = True
 
     def _onDevices(self, devices: Devices) -> None:
         self.input.showDevices(devices)
+        self._showMemory()
+
+    def _showMemory(self) -> None:
         self.settings.showMemory(self.logic.workerMegabytes)
 
     def _onModelsChanged(self, name: str) -> None:

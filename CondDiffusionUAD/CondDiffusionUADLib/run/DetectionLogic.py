@@ -98,16 +98,19 @@ class DetectionLogic:
         listener.onStage("export")
         self._steps.run(writingSteps(inputNode, folder.path / SCAN_FILE), self._onWritten)
 
-    def prepare(self, bundle: str, device: str, told: Callable[[Devices], None]) -> None:
+    def prepare(
+        self, bundle: str, device: str, told: Callable[[Devices], None], unloaded: Callable[[], None] = lambda: None
+    ) -> None:
         """Let the worker load what a run takes, so that the next one begins at once; nothing while there is a run.
 
         Args:
             bundle: Name or folder of the model.
             device: As in `Settings`.
             told: Receives what this computer can compute with, as `DeviceProbe` tells it, or why that is not known.
+            unloaded: Called when the worker is gone, and with it what was loaded.
         """
         if self._run is None:
-            self._readiness.prepare(bundle, device, told)
+            self._readiness.prepare(bundle, device, told, unloaded)
 
     def cancel(self, reason: Problem | None = None) -> None:
         """Cancel the run that is under way; it ends within three seconds. The reason is what the user is told."""
@@ -192,7 +195,7 @@ class DetectionLogic:
             return
         job = run.settings.job(run.folder / SCAN_FILE, run.folder / "output")
         order = {"job": "detect", "id": run.number, **job.to_json()}
-        self.log.add(encode({**order, "inputs": [SCAN_FILE], "output": "output"}))
+        self.log.add(encode({**order, "inputs": [SCAN_FILE], "output": "output", "bundle": Path(job.bundle).name}))
         try:
             self._worker.prepare()  # the end of one that was told to end is not the end of this run
             self._sending = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import re
 from pathlib import Path
@@ -55,7 +56,10 @@ def _withoutNames(text: str, names: tuple[str, ...]) -> str:
     for name in sorted(filter(None, names), key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "[name]", text)
     home = str(Path.home())
-    return text.replace(home, "~") if len(home) > 1 else text
+    written = (home, json.dumps(home)[1:-1], ascii(home)[1:-1]) if len(home) > 1 else ()
+    for form in written:  # as it is, in a job, and in a message of the engine
+        text = text.replace(form, "~")
+    return text
 
 
 def _environment() -> list[str]:

@@ -144,13 +144,14 @@ class Readiness:
         self._worker = worker
         self.loaded = False
         self._told: Callable[[Devices], None] | None = None
+        self._unloaded: Callable[[], None] = lambda: None
         self.megabytes: int | None = None
         self._idle = timer(self.dismiss)
 
-    def prepare(self, bundle: str, device: str, told: Callable[[Devices], None]) -> None:
-        """Let the worker load; `told` receives what can compute, or why that is not known."""
+    def prepare(self, bundle: str, device: str, told: Callable[[Devices], None], unloaded: Callable[[], None]) -> None:
+        """Let the worker load; `told` receives what can compute, or why not, `unloaded` is called when it is gone."""
         self.stay()
-        self._told = told
+        self._told, self._unloaded = told, unloaded
         try:
             self._worker.prepare()
             self._worker.send({"job": "prepare", "id": JOB, "bundle": bundle, "device": device})
@@ -173,12 +174,13 @@ class Readiness:
         """The worker is gone."""
         self._idle.stop()
         self.megabytes, self.loaded = None, False
+        self._unloaded()
         self._tell(Devices((), problem.text))
 
     def forget(self) -> None:
         """Nobody wants to be told any more."""
         self._idle.stop()
-        self._told = None
+        self._told, self._unloaded = None, lambda: None
 
     def stay(self) -> None:
         """There is work: let the worker not go."""

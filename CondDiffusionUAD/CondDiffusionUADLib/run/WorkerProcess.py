@@ -165,7 +165,11 @@ class WorkerProcess:
         self._closing = False
         self._stdout, self._stderr = LineBuffer(), LineBuffer()
         self._process = ChildProcess(self._launch(), self._onEnded, self._onOutput, self._onLog)
-        self._process.start()
+        try:
+            self._process.start()
+        except OSError:  # no room for its folder: the next order begins anew
+            self._process = None
+            raise
 
     def _write(self, order: Mapping[str, Any]) -> None:
         if self._process is not None:

@@ -176,11 +176,6 @@ def readSegments(node: Any, names: Iterable[str], geometryNode: Any) -> list[np.
     return found
 
 
-def readSegment(node: Any, segmentId: str, geometryNode: Any) -> np.ndarray:
-    """`readSegments` of one."""
-    return readSegments(node, [segmentId], geometryNode)[0]
-
-
 def _valuesOn(image: Any, geometryNode: Any) -> tuple[np.ndarray, np.ndarray]:
     """Where a label map is not 0 on the grid of a volume: sorted flat indices, int64; and its values there."""
     size, theirs = geometryNode.GetImageData().GetDimensions(), matrixOf(geometryNode)

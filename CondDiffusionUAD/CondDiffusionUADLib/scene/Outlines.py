@@ -12,14 +12,19 @@ from typing import Any
 
 from CondDiffusionUADLib.scene.CandidateSegmentation import isOurs, segmentIds
 
-_PUT_AWAY = "CondDiffusionUAD.PutAway"  # of a segmentation that was hidden for another result, not by the user
+_PUT_AWAY = "CondDiffusionUAD.PutAway"  # of a segmentation that was hidden for another one, not by the user
 _HIDDEN = "CondDiffusionUAD.HiddenSegments"  # of a segmentation: the IDs of those that the user hid, JSON
+
+
+def isPutAway(segmentation: Any) -> bool:
+    """Whether the outlines of a result are hidden for another segmentation."""
+    return bool(segmentation.GetAttribute(_PUT_AWAY))
 
 
 def bringOut(segmentation: Any, *, asked: bool) -> None:
     """Show the outlines of a result that was put away, or (asked) of any."""
     display = segmentation.GetDisplayNode()
-    if (asked or segmentation.GetAttribute(_PUT_AWAY)) and not display.GetVisibility():
+    if (asked or isPutAway(segmentation)) and not display.GetVisibility():
         display.SetVisibility(True)
     segmentation.RemoveAttribute(_PUT_AWAY)
 

@@ -28,7 +28,7 @@ from CondDiffusionUADLib.scene.Decisions import ACCEPTED, OPEN, REJECTED
 from CondDiffusionUADLib.scene.Edits import Edits, pack, unpack
 from CondDiffusionUADLib.scene.Findings import Finding, Selection
 from CondDiffusionUADLib.scene.Nodes import HEATMAP_ROLE, ROLE_ATTRIBUTE, nodesOf, putBeside
-from CondDiffusionUADLib.scene.Outlines import keepHidden, showAsKept
+from CondDiffusionUADLib.scene.Outlines import bringOut, isPutAway, keepHidden, putAway, showAsKept
 
 MOST_ACCEPTED = 200  # more segments of their own than that would make Slicer's lists stick
 _COPY_ROLE = "copyForEditing"
@@ -120,8 +120,10 @@ class WrittenSegmentation:
             self.own = list(zip(titles, readSegments(self.node, own, self._heatmap), strict=True))
         elif not self.isThere:
             self.own = []
-        for copy in self._copies():
+        copies = self._copies()
+        for copy in copies:
             edits = self._takeOverCopy(copy, edits)
+        self._showInsteadOf(copies)
         if edits is not before:
             self._written = {}  # a hand was there: everything is written anew
         return edits
@@ -146,7 +148,8 @@ class WrittenSegmentation:
         copy.SetNodeReferenceID(HEATMAP_ROLE, self._heatmap.GetID())
         copy.SetAttribute(_TAKEN_ATTRIBUTE, pack(self._union(copy, segmentIds(copy))))
         putBeside(scene, copy, self.node)
-        displayOf(self.node).SetVisibility(False)
+        displayOf(self.node)  # which a hand may have deleted
+        putAway(self.node, forAnother=True)
         return copy
 
     def _is(self, piece: Piece) -> bool:
@@ -163,14 +166,19 @@ class WrittenSegmentation:
         if self._copyStamps.get(copy.GetID()) != stampOf(copy):
             self._copyStamps[copy.GetID()] = stampOf(copy)
             edits = self._compareCopy(copy, edits)
-        shown = copy.GetDisplayNode()
-        if shown is not None and shown.GetVisibility():
-            shown.SetVisibility(False)
-            if self.isThere and self.node.GetDisplayNode() is not None:
-                with self._atWork():
-                    self.node.GetDisplayNode().SetVisibility(True)
-                    showAsKept(self.node)
         return edits
+
+    def _showInsteadOf(self, copies: Iterable[Any]) -> None:
+        """Hide the copies and show the segmentation, also one that was put away for a copy that is hidden or gone."""
+        shown = [
+            display for copy in copies if (display := copy.GetDisplayNode()) is not None and display.GetVisibility()
+        ]
+        for display in shown:
+            display.SetVisibility(False)
+        if self.isThere and self.node.GetDisplayNode() is not None and (shown or isPutAway(self.node)):
+            with self._atWork():
+                bringOut(self.node, asked=True)
+                showAsKept(self.node)
 
     def _compareCopy(self, copy: Any, edits: Edits) -> Edits:
         now = self._union(copy, segmentIds(copy))
