@@ -86,7 +86,7 @@ def test_the_published_map_can_be_chosen_and_promises_what_was_counted_with_it(p
     counted, holds = panel.input.expected
     stored = json.loads((Path(panel.input.bundleFolder) / "configs" / "expected_findings.json").read_text())
     assert counted == holds == ExpectedFindings.from_json(stored["T1"])
-    assert panel.ui.sensitivitySlider.value == pytest.approx(100 * counted.threshold(1.0), abs=1)
+    assert panel.ui.sensitivitySlider.value == pytest.approx(100 * counted.usual_threshold(), abs=1)
     panel.ui.cardButton.click()
     assert "absolute residual, then a median of 5 x 5 x 5" in card(panel)
     assert panel.ui.bundleBox.toolTip.startswith("The published map")

@@ -4,11 +4,12 @@
 #     Testing/studies/gpu_fits.sh [PATH...]
 #
 # PATH  files and folders that travel, too, though git ignores them
+# MIB   a variable: how many may travel; 64 when it is not set, as transfers to such machines are often limited
 #
-# 64 MiB travel: what git tracks, what it does not know and does not ignore, and these. What is deleted does not count:
+# What travels is what git tracks, what it does not know and does not ignore, and these. What is deleted does not count:
 # without Resources/Models/published-map, which no training needs, 10 MB more fit, and `git checkout` brings it back.
 set -u
-most=$((64 << 20))
+most=$((${MIB:-64} << 20))
 for path; do
     [ -e "$path" ] || { echo "there is no $path" >&2 && exit 2; }
 done
@@ -22,5 +23,5 @@ bytes=$({
 } | sort -zu | du -cb --files0-from=- | tail -n 1 | cut -f 1)
 echo $((most - bytes))
 [ "$bytes" -le $most ] && exit
-echo "$bytes bytes would travel, $((bytes - most)) more than the 64 MiB that may: pack less, with --pack-bytes" >&2
+echo "$bytes bytes would travel, $((bytes - most)) more than may: pack less, with --pack-bytes" >&2
 exit 1

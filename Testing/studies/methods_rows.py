@@ -174,7 +174,7 @@ def _figures(row: str, name: str, options: argparse.Namespace, judge: Judge, bas
     bundle = bundles.load(name).to(choose(options.device))
     seconds, memory = _detection(name, options.measured, options.work / row / "detection", options.device)
     figures = {
-        "parameters": sum(values.numel() for values in bundle.model.parameters()),
+        "parameters": sum(values.numel() for values in bundle.trainable.parameters()),
         "samples": None if row in SHIPPED else options.samples,
         "seconds": seconds,
         "peak_memory_mb": memory,

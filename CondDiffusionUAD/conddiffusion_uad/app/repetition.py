@@ -180,6 +180,7 @@ def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     pairs = [(f"{name}", then["software"].get(name), value) for name, value in now["software"].items()]
     pairs += [(name, then["computer"].get(name), value) for name, value in now["computer"].items()]
     pairs.append(("device", then["device"], now["device"]))
+    pairs.append(("threshold", then["parameters"]["threshold"], now["parameters"]["threshold"]))
     return [f"{name}: {_plain(before)}, now {_plain(after)}" for name, before, after in pairs if before != after]
 
 

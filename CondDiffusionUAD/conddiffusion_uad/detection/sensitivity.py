@@ -7,7 +7,6 @@ from typing import Any
 
 from conddiffusion_uad.bundle.bundle import Bundle
 from conddiffusion_uad.method import calibration
-from conddiffusion_uad.protocol.expected_findings import USUAL
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.protocol.job import USUAL_FLAGGED
 
@@ -26,29 +25,29 @@ def threshold(
         healthy_flagged: Fraction of healthy tissue that may be flagged; decides when it is given.
         expected_findings: False findings that may be expected in a healthy brain; None for the usual number, or for
             the least that the bundle can promise where it can promise no less.
-        bounded: Whether their bound decides instead of the mean of those that were counted.
+        bounded: Whether their bound decides instead of the mean of those that were counted; without a number of
+            findings it decides nothing.
 
     Raises:
         BadInput: ``bad_option`` when the bundle cannot promise what is asked for.
     """
     known = bundle.expected.get(contrast)
-    if healthy_flagged is not None or (expected_findings is None and known is None and not bounded):
+    if healthy_flagged is not None or (expected_findings is None and known is None):
         return calibration.threshold(USUAL_FLAGGED if healthy_flagged is None else healthy_flagged)
     if known is None:
         raise BadInput(
             "bad_option",
             f"The bundle {bundle.name} does not know how many findings healthy {contrast} scans have.",
-            "Give --healthy-flagged instead of a number of findings, without --bounded.",
+            "Give --healthy-flagged instead of a number of findings.",
         )
-    if expected_findings is None and not bounded:
+    if expected_findings is None:
         return known.usual_threshold()
-    asked = USUAL if expected_findings is None else expected_findings
     try:
-        return known.threshold(asked, bounded=bounded)
+        return known.threshold(expected_findings, bounded=bounded)
     except ValueError as error:
         raise BadInput(
             "bad_option",
-            f"--expected-findings cannot be {asked:g}: {error}.",
+            f"--expected-findings cannot be {expected_findings:g}: {error}.",
             "Give a larger number, or leave out --bounded." if bounded else "Give a larger number.",
         ) from error
 

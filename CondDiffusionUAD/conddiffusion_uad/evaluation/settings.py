@@ -20,6 +20,7 @@ from conddiffusion_uad.evaluation.shifts.implanted import IMPLANTED, ROUNDS
 from conddiffusion_uad.method.calibration import threshold
 from conddiffusion_uad.model import precision as precisions
 from conddiffusion_uad.model.device import choose
+from conddiffusion_uad.protocol.expected_findings import USUAL
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.protocol.job import USUAL_BUNDLE, USUAL_FLAGGED
 
@@ -154,6 +155,7 @@ class Settings:
             BundleFailure: A bundle is missing or damaged.
         """
         options = {**vars(self), **asdict(self.rule), "maps": _fingerprint(self.maps), "robustness": self.changes}
+        options["usual_findings"] = USUAL
         for name in ("bundles", "protocol", "rule", "device", "shifts", "severities", "dose_response", "adversarial"):
             del options[name]
         return {"protocol": self.protocol, "bundles": [_identity(name) for name in self.bundles], "options": options}

@@ -25,7 +25,6 @@ SUFFIXES = (".nii", ".nii.gz", ".nii.bz2", ".hdr", ".img", ".hdr.gz", ".img.gz")
 _HEADER_BYTES = 544
 _SIZES = {348: "<", 540: "<", int.from_bytes((348).to_bytes(4, "big"), "little"): ">", 469893120: ">"}
 _MOST_BEFORE_VOXELS = 64 << 20  # bytes of header and extensions
-_PAIRS = {".img": ".hdr", ".hdr": ".img"}
 _STATISTICS = range(2, 25)  # intent codes: the values are those of a test, not intensities
 _LABELS = (1002, 1003)  # intent codes
 

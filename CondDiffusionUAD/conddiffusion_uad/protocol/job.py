@@ -46,7 +46,7 @@ class DetectionJob:
             to `MOST_EXPECTED`. None, with no `healthy_flagged` either, for `expected_findings.USUAL` (the least
             that the bundle promises where that is more), or for `USUAL_FLAGGED` of the tissue where it promises none.
         bounded: The bound of the expected findings decides, which holds however few healthy brains were counted, not
-            their mean. `expected_findings` is below `expected_findings.MOST_BOUNDED` then.
+            their mean. `expected_findings` is given, and below `expected_findings.MOST_BOUNDED`, then.
         min_volume_ml: Smallest volume of a finding in ml, 0 to `MOST_VOLUME_ML`.
         skull: "auto", "on" (the skull is there: strip it) or "off" (already stripped: leave it alone).
         seed: Seed of the noise.
@@ -103,7 +103,7 @@ class DetectionJob:
                 "--bounded is about findings, and --healthy-flagged decides without them.",
                 "Accepted: one of them.",
             )
-        if self.bounded and (self.expected_findings or 0) >= MOST_BOUNDED:
+        if self.bounded and (self.expected_findings is None or self.expected_findings >= MOST_BOUNDED):
             raise BadInput(
                 "bad_option",
                 f"--bounded needs --expected-findings below {MOST_BOUNDED:g}: a scan with more counts as so many.",

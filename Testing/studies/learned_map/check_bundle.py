@@ -33,7 +33,7 @@ from conddiffusion_uad.evaluation.methods import UNTRAINED, untrained
 from conddiffusion_uad.evaluation.metrics.score_counts import count
 from conddiffusion_uad.training.data.healthy_bank import FINE
 
-SIZES = {"of .1 to .5 ml": (0.1, 0.5), "above .5 ml": (0.5, float("inf"))}
+SIZES = {"of .1 to .5 ml, at 1": (0.1, 0.5), "above .5 ml, at 1": (0.5, float("inf"))}
 _ARRAYS = ("volume", "mask", "lesions", "heat")
 AT_ONE = "lesions at one"  # each volume, and whether it is found where one false finding is expected
 _LEFT_OUT = ("healthy", "stroke")  # strokes are evaluated as a detection does it, all of them: see docs/TRAINING.md

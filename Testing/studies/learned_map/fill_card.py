@@ -77,7 +77,7 @@ def calibration(file: Path) -> str:
             brains = [brain_of(of["scans"][k]) for k in kept]
             made = (_mean([of[f"made for {asked:g}"][k] for k in kept], brains) for asked in ASKED)
             limits = (of["threshold"], of["bound"], np.median([of["ml"][k] for k in kept]))
-            others = [] if varied else of.get(f"made in others for {USUAL:g}", [])
+            others = of[f"made in others for {USUAL:g}"] if "others" in of and not varied else []
             scans = f"{len(brains)} of {len(set(brains))}"
             tried = (str(len(others)), " ".join(map(str, others))) if others else ("", "")
             rows.append((title, scans, *made, *(intervals.short(float(each)) for each in limits), *tried))

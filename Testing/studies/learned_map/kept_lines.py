@@ -9,12 +9,13 @@ from typing import Any
 
 from conddiffusion_uad.bundle import bundle as bundles
 from conddiffusion_uad.bundle.bundle import Bundle
+from conddiffusion_uad.protocol.expected_findings import USUAL
 
 Line = dict[str, Any]
 
 
 class KeptLines:
-    """The lines of a file that are of one bundle, as it is now; those of another one stay in the file.
+    """The lines of a file that are of one bundle, at the threshold where it starts; those of others stay in the file.
 
     Args:
         file: That is read, if it is there, and added to.
@@ -22,7 +23,7 @@ class KeptLines:
     """
 
     def __init__(self, file: Path, bundle: Bundle) -> None:
-        self._file, self._bundle = file, bundles.digest(bundle.path)[:16]
+        self._file, self._bundle = file, f"{bundles.digest(bundle.path)[:16]} at {USUAL:g}"
         self._known = {line["name"]: line for line in read(file) if line["bundle"] == self._bundle}
 
     def get(self, name: str, made: Callable[[], Line]) -> Line:

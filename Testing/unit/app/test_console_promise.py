@@ -46,7 +46,7 @@ def test_what_a_bundle_promises_is_shown(
     known = ExpectedFindings((1.0, 2.0, 3.0), (4.0, 0.9, 0.2), 18, 0.05, (3.5,), 6)
     bundles.save_expected(folder, {"T1": known})
     assert cli.main(["bundle", "show", str(folder)]) == EXIT_DONE
-    told = "T1: 0.3 at 3.00, 1 at 2.00, 3 at 2.00 (18 healthy scans of 6 brains, from 0.05 ml)"
+    told = "T1: 0.3 at 3.00, 0.5 at 3.00, 1 at 2.00, 3 at 2.00 (18 healthy scans of 6 brains, from 0.05 ml)"
     assert f"findings   {told}\n" in capsys.readouterr().out
 
 

@@ -61,6 +61,7 @@ def test_a_job_comes_back_from_its_line() -> None:
         {"expected_findings": float("nan")},
         {"expected_findings": 1, "healthy_flagged": 0.01},
         {"bounded": 1},
+        {"bounded": True},
         {"bounded": True, "healthy_flagged": 0.01},
         {"bounded": True, "expected_findings": 10},
         {"healthy_flagged": 1},

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 
 from conddiffusion_uad.app.console import show
-from conddiffusion_uad.protocol.expected_findings import ExpectedFindings
+from conddiffusion_uad.protocol.expected_findings import USUAL, ExpectedFindings
 from conddiffusion_uad.protocol.failures import EXIT_DONE, BundleFailure
 
-_SHOWN = (0.1, 0.3, 1.0, 3.0)  # findings of a healthy scan
+_SHOWN = (0.1, 0.3, USUAL, 1.0, 3.0)  # findings of a healthy scan
 HELP = "list, show, verify or import model bundles"
 
 
