@@ -98,17 +98,63 @@ def test_a_download_that_is_declined_leaves_nothing(site: Site) -> None:
     assert events[-1]["code"] == "declined" and not site.target.exists() and site.left() == []
 
 
+PIP_CONFIGURATION = r"""
+[global]
+index-url = https://mirror/simple
+extra-index-url =
+    https://a
+    https://b
+find-links = \\server\wheels
+    C:\wheels
+trusted-host = mirror
+timeout = 60
+[install]
+no-index = true
+trusted-host =
+    a
+    b
+[download]
+timeout = 1
+"""
+
+
+def pip_list(configuration: Path, **variables: str) -> str:
+    """What pip really says of a configuration file and of variables."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    told = {**others, "PIP_CONFIG_FILE": str(configuration), **variables}
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    return subprocess.run(command, env=told, capture_output=True, text=True, check=True).stdout
+
+
 def test_what_the_system_tells_pip_reaches_uv(tmp_path: Path) -> None:
     from CondDiffusionUADLib.run.Uv import uvVariables
 
-    told = "global.index-url='https://mirror/simple'\nglobal.extra-index-url='https://a https://b'\n"
-    told += ":env:.cert='/certs.pem'\n:env:.proxy='http://proxy:3128'\ninstall.no-index='true'\n"
+    configuration = tmp_path / "pip.conf"
+    configuration.write_text(PIP_CONFIGURATION)
+    told = pip_list(configuration, PIP_CERT="/my certs.pem", PIP_PROXY="http://o'proxy:3128")
     started = {"PYTHONHOME": "/slicer", "UV_DEFAULT_INDEX": "https://mine", "A": "b"}
     variables = uvVariables(started, told, tmp_path, tmp_path)
     assert variables["UV_DEFAULT_INDEX"] == "https://mine", "what uv is told itself comes first"
     assert variables["UV_INDEX"] == "https://a https://b" and variables["UV_INDEX_STRATEGY"] == "unsafe-best-match"
-    assert variables["SSL_CERT_FILE"] == "/certs.pem" and variables["ALL_PROXY"] == "http://proxy:3128"
+    assert variables["UV_FIND_LINKS"] == r"\\server\wheels,C:\wheels" and variables["UV_NO_INDEX"] == "true"
+    assert variables["UV_INSECURE_HOST"] == "a b" and variables["UV_HTTP_TIMEOUT"] == "60", "it is an installation"
+    assert variables["SSL_CERT_FILE"] == "/my certs.pem" and variables["ALL_PROXY"] == "http://o'proxy:3128"
     assert "PYTHONHOME" not in variables and variables["A"] == "b"
+
+
+def test_what_a_variable_tells_pip_wins_over_its_configuration(tmp_path: Path) -> None:
+    from CondDiffusionUADLib.run.Uv import uvVariables
+
+    configuration = tmp_path / "pip.conf"
+    configuration.write_text(PIP_CONFIGURATION)
+    told = pip_list(configuration, PIP_INDEX_URL="https://of/a/variable", PIP_TRUSTED_HOST="c d")
+    variables = uvVariables({}, told, tmp_path, tmp_path)
+    assert variables["UV_DEFAULT_INDEX"] == "https://of/a/variable" and variables["UV_INSECURE_HOST"] == "c d"
+    assert (
+        "/simple" in uvVariables({}, pip_list(configuration, PIP_INDEX_URL=""), tmp_path, tmp_path)["UV_DEFAULT_INDEX"]
+    )
+    told = "WARNING: A line of another kind.\nglobal.proxy=as no text is written\n"
+    assert uvVariables({}, told, tmp_path, tmp_path)["ALL_PROXY"] == "as no text is written"
 
 
 @pytest.mark.parametrize("way", ["cancel", "close"])

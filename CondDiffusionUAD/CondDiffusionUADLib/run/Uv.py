@@ -6,6 +6,7 @@ tells pip (proxy, certificates, index, folder of wheels) is told to uv too, whic
 
 from __future__ import annotations
 
+import ast
 import os
 import queue
 import re
@@ -37,6 +38,8 @@ _PIP = {
     "default-timeout": "UV_HTTP_TIMEOUT",
     "timeout": "UV_HTTP_TIMEOUT",
 }
+_LISTS = ("UV_INDEX", "UV_FIND_LINKS", "UV_CONSTRAINT", "UV_INSECURE_HOST")  # take several values
+_SECTIONS = ("global", "install", ":env:")  # those of pip's configuration that an installation obeys; the last one wins
 _REASONS = (
     ("disk_full", r"No space left|not enough space|os error 28\b|os error 112\b|Disk quota"),
     ("download_broken", r"[Hh]ash mismatch|do not match the hashes|[Cc]orrupt|[Uu]nexpected (end|EOF)|invalid Zip"
@@ -214,19 +217,37 @@ def uvVariables(started: Mapping[str, str], pip: str, cache: Path, pythons: Path
     """
     ours = ("PYTHON", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV")
     variables = {name: value for name, value in started.items() if not name.upper().startswith(ours)}
-    for line in pip.splitlines():
-        key, _, value = line.partition("=")
-        name = _PIP.get(key.rpartition(".")[2].strip())
-        value = value.strip().strip("'\"")
-        if name and value and name not in started:
+    for name, value in _fromPip(pip).items():
+        if name not in started:
             # As pip does: every index is asked for every package.
             if name == "UV_INDEX":
                 variables.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
-            variables[name] = value.replace("\n", " ") if name != "UV_FIND_LINKS" else ",".join(value.split())
+            between = "," if name == "UV_FIND_LINKS" else " "
+            variables[name] = between.join(value.split()) if name in _LISTS else value
     variables.setdefault("UV_SYSTEM_CERTS", "true")
     variables.setdefault("UV_NATIVE_TLS", "true")
     more = {"UV_CACHE_DIR": cache, "UV_PYTHON_INSTALL_DIR": pythons, "UV_PYTHON_INSTALL_BIN": 0, "NO_COLOR": 1}
     return {**variables, **{name: str(value) for name, value in more.items()}}
+
+
+def _fromPip(listed: str) -> dict[str, str]:
+    """What pip's configuration says to an installation, by uv's names, from what "pip config list" says."""
+    found: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
+    for line in listed.splitlines():
+        key, _, value = line.partition("=")
+        section, _, option = key.strip().rpartition(".")
+        told = _written(value.strip())
+        if section in found and option in _PIP and told:  # what is empty counts as not there
+            found[section][_PIP[option]] = told
+    return {name: told for section in found.values() for name, told in section.items()}
+
+
+def _written(value: str) -> str:
+    """A value as it was written: pip lists it as Python writes a text, with its line ends and backslashes escaped."""
+    try:
+        return str(ast.literal_eval(value)).strip()
+    except (ValueError, SyntaxError):
+        return value.strip("'\"")
 
 
 def isAppleSilicon() -> bool:
