@@ -246,6 +246,30 @@ def test_uv_is_unpacked_from_its_wheel_and_kept(site: Site, tmp_path: Path) -> N
         fetchUv(Commands(lambda line: None), site.engine, work, site.wheels, "", dict(os.environ))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the program is a shell script")
+@pytest.mark.parametrize(
+    ("offered", "taken"),
+    [
+        (["macosx_10_12_x86_64"], "macosx_10_12_x86_64"),
+        (["macosx_10_12_x86_64", "macosx_11_0_arm64"], "macosx_11_0_arm64"),
+    ],
+)
+def test_on_an_apple_processor_a_uv_for_intels_will_do(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offered: list[str], taken: str
+) -> None:
+    from CondDiffusionUADLib.run import Uv
+
+    for platform in offered:
+        wheel = make_uv_wheel(site.wheels, '#!/bin/sh\necho "uv 0.13.9"\n')
+        wheel.rename(site.wheels / f"uv-0.13.9-py3-none-{platform}.whl")
+    monkeypatch.setattr(Uv, "isAppleSilicon", lambda: True)
+    site.engine.mkdir()
+    work = tmp_path / "work"
+    work.mkdir()
+    Uv.fetchUv(Uv.Commands(lambda line: None), site.engine, work, site.wheels, "", dict(os.environ))
+    assert [wheel.name for wheel in work.glob("*.whl")] == [f"uv-0.13.9-py3-none-{taken}.whl"]
+
+
 def test_the_engine_imports_nothing_that_its_environment_leaves_out() -> None:
     from CondDiffusionUADLib.run import BuildEnvironment
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from building_site import Site
@@ -96,18 +97,70 @@ def test_too_little_room_for_the_packages_is_told_before_they_are_downloaded(
     assert raised.value.code == "no_room" and site.left() == []
 
 
-def test_the_next_python_is_tried_and_the_reasons_are_kept(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def build_with(site: Site, monkeypatch: pytest.MonkeyPatch, *pythons: tuple[str, str, bool], **order: Any) -> None:
+    """Build with one of some Pythons: name, request, whether it has to be fetched."""
     from CondDiffusionUADLib.run import BuildEnvironment
-    from CondDiffusionUADLib.run.Environment import readRecord
     from CondDiffusionUADLib.run.InstallationPlan import Console, Order
     from CondDiffusionUADLib.run.PythonCandidates import Candidate
 
-    pythons = [Candidate("the first", "/no/such/python"), Candidate("the second", sys.executable)]
-    monkeypatch.setattr(BuildEnvironment, "candidates", lambda *_: iter(pythons))
+    monkeypatch.setattr(BuildEnvironment, "candidates", lambda *_: (Candidate(*python) for python in pythons))
     with ExitStack() as afterwards:
-        BuildEnvironment.Builder(Order(**site.order()), Console(), afterwards).build()
+        BuildEnvironment.Builder(Order(**site.order(**order)), Console(), afterwards).build()
+
+
+def test_the_next_python_is_tried_and_the_reasons_are_kept(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    from CondDiffusionUADLib.run.Environment import readRecord
+
+    build_with(site, monkeypatch, ("the first", "/no/such/python", False), ("the second", sys.executable, False))
     assert site.left() == []
     record = readRecord(site.target)
     assert record is not None and record.taken == "the second"
     ((name, why),) = record.refused
     assert name == "the first" and "/no/such/python" in why
+
+
+FETCHED = ("the fetched one", "cpython-3.12", True)
+FOUND = ("the one that is here", sys.executable, False)
+
+
+@pytest.fixture
+def unreachable(site: Site) -> Site:
+    """No Python can be fetched there."""
+    refused = {"UV_PYTHON_INSTALL_MIRROR": "http://127.0.0.1:9", "UV_HTTP_RETRIES": "0"}
+    site.started |= refused
+    return site
+
+
+def test_where_a_python_cannot_be_fetched_one_that_is_there_is_taken(
+    unreachable: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from CondDiffusionUADLib.run.Environment import readRecord
+
+    with registry(unreachable.wheels) as address:
+        unreachable.started["UV_DEFAULT_INDEX"] = address
+        build_with(unreachable, monkeypatch, FETCHED, FOUND, wheels="", expected=10**9)
+    record = readRecord(unreachable.target)
+    assert record is not None and record.taken == FOUND[0] and [name for name, _ in record.refused] == [FETCHED[0]]
+
+
+def test_where_no_other_python_is_there_the_network_is_told(unreachable: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    from CondDiffusionUADLib.run.BuildEnvironment import BuildError
+
+    with pytest.raises(BuildError) as raised:
+        build_with(unreachable, monkeypatch, FETCHED, wheels="")
+    assert raised.value.code == "no_network"
+    with pytest.raises(BuildError, match=r"the gone one: .*the fetched one: ") as raised:
+        build_with(unreachable, monkeypatch, ("the gone one", "/no/such/python", False), FETCHED, wheels="")
+    assert raised.value.code == "no_python"
+
+
+def test_with_a_folder_of_wheels_no_python_is_fetched(unreachable: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    from CondDiffusionUADLib.run.BuildEnvironment import BuildError
+    from CondDiffusionUADLib.run.Environment import readRecord
+
+    build_with(unreachable, monkeypatch, FETCHED, FOUND)
+    record = readRecord(unreachable.target)
+    assert record is not None and record.taken == FOUND[0] and record.refused == ()
+    with pytest.raises(BuildError, match="there is none") as raised:
+        build_with(unreachable, monkeypatch, FETCHED, replaces=record.made)
+    assert raised.value.code == "no_python"

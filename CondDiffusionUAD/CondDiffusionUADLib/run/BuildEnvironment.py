@@ -22,7 +22,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ _MORE_THAN_SAID = 1.3  # from this on, the user is asked again
 _DECIDED = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE", "UV_TORCH_BACKEND")
 # One Python is as good as another for these: the next one would fail in the same way.
 _FOR_ALL = ("no_room", "declined", "disk_full", "no_network", "cannot_write", "download_broken")
+_NO_FETCH = ("no_network", "download_broken")
+_TELLING = ("no_wheels", *_NO_FETCH)  # where every Python fails for it, it says more than that none can be used
 
 
 class BuildError(Exception):
@@ -59,6 +61,10 @@ class BuildError(Exception):
     def __init__(self, code: str, message: str = "") -> None:
         super().__init__(message)
         self.code = code
+
+
+class FetchError(BuildError):
+    """A Python could not be fetched; one that is on this computer may do."""
 
 
 class Builder:
@@ -109,11 +115,11 @@ class Builder:
         self._uv = fetchUv(self._commands, self._folder, self._work, wheels, named, self._variables)
         refused: list[tuple[str, str]] = []
         codes: set[str] = set()
-        for candidate in candidates(order.python, self._installedPythons, isAppleSilicon()):
+        for candidate in self._pythons():
             try:
                 record = self._make(candidate)
             except (CommandError, BuildError) as error:
-                if error.code in _FOR_ALL:
+                if error.code in _FOR_ALL and not isinstance(error, FetchError):
                     raise
                 refused.append((candidate.name, str(error)))
                 codes.add(error.code)
@@ -124,9 +130,13 @@ class Builder:
             self._console.tell("settled")
             Environment.putInPlace(self._building, self._target)
             return
-        if codes == {"no_wheels"}:
-            raise BuildError("no_wheels", refused[0][1])
-        raise BuildError("no_python", "; ".join(f"{name}: {why}" for name, why in refused))
+        raise _whyNone(refused, codes)
+
+    def _pythons(self) -> Iterator[Candidate]:
+        """The Pythons to try; with a folder of wheels nothing is downloaded, and so no Python either."""
+        for candidate in candidates(self._order.python, self._installedPythons, isAppleSilicon()):
+            if not candidate.fetched or not self._order.wheels:
+                yield candidate
 
     def _make(self, candidate: Candidate) -> Record:
         """Make an environment with this Python. Raises BuildError, CommandError, CanceledError, OSError."""
@@ -134,8 +144,7 @@ class Builder:
         self._console.tell("step", name="fetch_python" if candidate.fetched else "python")
         shutil.rmtree(self._building, ignore_errors=True)
         variables = {**self._variables, **dict(candidate.variables)}
-        fetching = ("--managed-python",) if candidate.fetched else ("--no-python-downloads",)
-        self._runUv("venv", "--relocatable", "--python", candidate.request, *fetching, self._building, more=variables)
+        self._makeEmpty(candidate, variables)
         lock = self._resolve(variables)
         plan = readPlan(lock)
         self._needRoom(plan.disk + _MARGIN)
@@ -147,6 +156,17 @@ class Builder:
         found = tryEnvironment(self._commands, python, self._order, candidate.variables, self._work)
         megabytes = round(Environment.size(self._building) / 1e6)
         return replace(found, taken=candidate.name, megabytes=megabytes, variables=candidate.variables)
+
+    def _makeEmpty(self, candidate: Candidate, variables: Mapping[str, str]) -> None:
+        """Make an environment without packages. Raises FetchError, CommandError, CanceledError."""
+        fetching = ("--managed-python",) if candidate.fetched else ("--no-python-downloads",)
+        made = ("venv", "--relocatable", "--python", candidate.request, *fetching, self._building)
+        try:
+            self._runUv(*made, more=variables)
+        except CommandError as error:
+            if candidate.fetched and error.code in _NO_FETCH:
+                raise FetchError(error.code, error.line) from error
+            raise
 
     def _resolve(self, variables: Mapping[str, str]) -> Path:
         """Decide which packages to take; from PyTorch's own index for this computer, if that can be reached."""
@@ -223,6 +243,15 @@ class Builder:
                 time.sleep(0.2)
         if held is not None:
             self._afterwards.callback(os.close, held)
+
+
+def _whyNone(refused: Sequence[tuple[str, str]], codes: set[str]) -> BuildError:
+    """Why no Python will do, from the name of each with the reason, and from the codes of the reasons."""
+    code = codes.pop() if len(codes) == 1 else ""
+    if code in _TELLING:
+        return BuildError(code, refused[0][1])
+    reasons = "; ".join(f"{name}: {why}" for name, why in refused)
+    return BuildError("no_python", reasons or "there is none on this computer")
 
 
 def sweep(folder: Path) -> None:

@@ -259,8 +259,11 @@ def isAppleSilicon() -> bool:
 
 
 def _platform() -> list[str]:
-    """On a Mac with an Apple processor, Slicer's Python is one for Intel's: pip would take that build of uv."""
-    return ["--platform", "macosx_11_0_arm64"] if isAppleSilicon() else []
+    """On a Mac with an Apple processor, Slicer's Python is one for Intel's: pip would only take that build of uv.
+
+    It is good enough where there is no other, as in a folder of wheels that Slicer's Python filled.
+    """
+    return ["--platform", "macosx_11_0_arm64", "--platform", "macosx_11_0_x86_64"] if isAppleSilicon() else []
 
 
 def _unpack(wheel: Path, folder: Path) -> None:
