@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -240,6 +241,22 @@ def test_an_environment_made_by_hand_is_taken_when_it_works(place: Place, wait_u
     place.installer.use("", place.listener)
     wait_until(lambda: place.listener.ends, 5)
     assert place.listener.code is None and not place.installer.state().named
+
+
+def test_an_environment_made_by_hand_is_named_by_its_folder_or_its_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from CondDiffusionUADLib.run import Environment
+
+    conda, both = tmp_path / "conda", tmp_path / "both"
+    for program in (conda / "python.exe", both / "python.exe", both / "Scripts" / "python.exe"):
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.touch()
+    assert Environment.pythonOf(conda) == conda / "bin" / "python" or os.name == "nt"
+    monkeypatch.setattr(Environment, "os", SimpleNamespace(name="nt"))
+    assert Environment.pythonOf(conda) == Environment.pythonOf(conda / "python.exe") == conda / "python.exe"
+    assert Environment.pythonOf(both) == both / "Scripts" / "python.exe"
+    assert Environment.pythonOf(tmp_path) == tmp_path / "Scripts" / "python.exe", "which is then said to be missing"
 
 
 def test_an_environment_whose_python_has_gone_is_no_environment(place: Place, wait_until: Wait) -> None:

@@ -77,6 +77,14 @@ def pythonIn(environment: Path) -> Path:
     return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
+def pythonOf(named: Path) -> Path:
+    """The Python of an environment that was made by hand and named by its folder, or by that Python itself."""
+    if not named.is_dir():
+        return named
+    python, condas = pythonIn(named), named / "python.exe"
+    return condas if os.name == "nt" and not python.is_file() and condas.is_file() else python
+
+
 def readRecord(environment: Path) -> Record | None:
     """How an environment was made; None when there is none, or its Python has gone with the one it was made from."""
     try:

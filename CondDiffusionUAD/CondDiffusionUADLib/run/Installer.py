@@ -14,7 +14,7 @@ from CondDiffusionUADLib.run import InstallTexts, Problems, UserSettings
 from CondDiffusionUADLib.run.Application import renewWorker
 from CondDiffusionUADLib.run.ChildProcess import ChildProcess
 from CondDiffusionUADLib.run.EngineLaunch import ownEnvironment, slicersPythonLaunch
-from CondDiffusionUADLib.run.Environment import OLD, engineFolder, leftovers, pythonIn, readRecord
+from CondDiffusionUADLib.run.Environment import OLD, engineFolder, leftovers, pythonOf, readRecord
 from CondDiffusionUADLib.run.Folders import moduleFolder, resource
 from CondDiffusionUADLib.run.InstallTexts import EnvironmentState, InstallListener
 from CondDiffusionUADLib.run.Problems import Problem, ProblemError
@@ -99,8 +99,7 @@ class Installer:
             UserSettings.setEnvironmentPython("")
             _later(lambda: listener.onInstalled(None))
             return
-        path = Path(python)
-        program = pythonIn(path) if path.is_dir() else path
+        program = pythonOf(Path(python))
         if not program.is_file():
             _later(lambda: listener.onInstalled(Problems.environmentGone(str(program))))
             return
