@@ -25,7 +25,7 @@ def test_an_environment_is_built_from_a_folder_of_wheels(site: Site) -> None:
     assert [event.get("name") for event in events[:-1]] == ["uv", "python", "resolve", "download", "try", None]
     record = readRecord(site.target)
     assert record is not None and record.torch == "1.0" and record.refused == ()
-    assert record.taken == f"the one named in the settings, {sys.executable}"
+    assert record.taken == f"the Python that was named, {sys.executable}"
     script = "import tinytorch, tinyneed, sys; print(sys.prefix)"
     done = subprocess.run([pythonIn(site.target), "-c", script], capture_output=True, text=True, check=True)
     assert Path(done.stdout.strip()).samefile(site.target), "it works under its final name"

@@ -282,7 +282,7 @@ def test_the_diagnostics_name_the_environment_and_why_it_is_this_one(place: Plac
     kept = json.loads(record.read_text())
     record.write_text(json.dumps({**kept, "refused": [["the first", "torch cannot be loaded"]]}))
     text = diagnostics("Slicer", "CPU", "residual", "", "", ())
-    assert "made with the one named in the settings" in text and "  not with the first: torch cannot be loaded" in text
+    assert "made with the Python that was named" in text and "  not with the first: torch cannot be loaded" in text
 
 
 def listed(*entries: tuple[str, str, str, str]) -> str:

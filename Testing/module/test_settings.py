@@ -110,6 +110,13 @@ def test_a_failed_installation_is_explained(desk: Desk) -> None:
     assert desk.message == "The disk is full. Free 3 GB." and "disk_full" in desk.ui.logView.plainText
 
 
+def test_what_cannot_be_installed_can_be_chosen_with_a_button_that_is_there(desk: Desk) -> None:
+    from CondDiffusionUADLib.run.Problems import cannotKeepEnvironment, fromInstallation
+
+    for problem in (fromInstallation("no_python", "none fits"), cannotKeepEnvironment("no home")):
+        assert f'"{desk.ui.chooseEnvironmentButton.text}"' in problem.hint
+
+
 def test_the_environment_is_shown_repaired_and_removed(desk: Desk) -> None:
     ui = desk.ui
     assert ui.environmentLabel.text == "It is not installed yet." and ui.repairButton.text == "Install..."

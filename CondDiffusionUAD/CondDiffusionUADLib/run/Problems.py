@@ -160,7 +160,7 @@ def environmentGone(python: str) -> Problem:
 def cannotKeepEnvironment(reason: str) -> Problem:
     """There is no place for an environment."""
     message = _("There is no place for the installation: {reason}").format(reason=reason)
-    return Problem("cannot_write", message, _("Name an environment that you made by hand."))
+    return Problem("cannot_write", message, _handmade())
 
 
 def cannotRemove(reason: str) -> Problem:
@@ -201,7 +201,7 @@ def fromInstallation(code: str, said: str) -> Problem:
         "no_room": (_("The disk does not have enough room: {said}"), _("Free some space and try again.")),
         "disk_full": (_("The disk is full."), _("Free some space and try again.")),
         "no_wheels": (_("Packages are missing: {said}."), _("See the README for what the folder has to hold.")),
-        "no_python": (_("No Python can be used: {said}."), _("Name one in the settings, from 3.10 to 3.13.")),
+        "no_python": (_("No Python can be used: {said}."), _handmade()),
         "unusable": (_("The engine does not run there: {said}."), _("Choose another environment.")),
         "cannot_write": (_("The installation cannot be written: {said}."), _("Check the rights of that folder.")),
     }  # fmt: skip
@@ -213,6 +213,14 @@ def fromInstallation(code: str, said: str) -> Problem:
         return installationFailed(said)
     message, hint = problems[code]
     return Problem(code, message.format(said=said.rstrip(".")), hint)
+
+
+def _handmade() -> str:
+    """The way out where our own environment cannot be made."""
+    return _(
+        "Make an environment by hand, with a Python from 3.10 to 3.13 and the packages in Resources/requirements.txt, "
+        'and choose it with "Use another..." in the settings below.'
+    )
 
 
 def _panelHints() -> dict[str, str]:

@@ -32,7 +32,7 @@ class Candidate:
 
 
 def candidates(named: str, installed: Callable[[], str], appleSilicon: bool) -> Iterator[Candidate]:
-    """The Pythons to try: the one named in the settings alone, or else those that this computer offers.
+    """The Pythons to try: the one that was named alone, or else those that this computer offers.
 
     Args:
         named: A path or a version; empty to choose.
@@ -40,7 +40,7 @@ def candidates(named: str, installed: Callable[[], str], appleSilicon: bool) -> 
         appleSilicon: Slicer's own Python is one for Intel's processors then, with a PyTorch of 2.2 at most.
     """
     if named:
-        yield Candidate(f"the one named in the settings, {named}", named)
+        yield Candidate(f"the Python that was named, {named}", named)
         return
     slicers, fetched = slicersPython(), Candidate(f"a Python {FETCHED} to fetch", f"cpython-{FETCHED}", True)
     own = [slicers] if slicers is not None else []

@@ -25,7 +25,7 @@ def pythonToBuildWith() -> str:
 
 
 def setPythonToBuildWith(python: str) -> None:
-    """Name a Python; empty to let it be chosen."""
+    """Name a Python, from a script, as nothing in the panel does; empty to let it be chosen."""
     _set(_PYTHON, python)
 
 
