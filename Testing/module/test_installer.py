@@ -243,6 +243,39 @@ def test_an_environment_made_by_hand_is_taken_when_it_works(place: Place, wait_u
     assert place.listener.code is None and not place.installer.state().named
 
 
+def test_without_a_home_folder_that_is_said_and_an_environment_can_be_named(
+    place: Place, wait_until: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from CondDiffusionUADLib.run import Environment
+    from CondDiffusionUADLib.run.Problems import ProblemError
+
+    monkeypatch.delenv("CONDDIFFUSION_UAD_ENGINE")
+    monkeypatch.setattr(Environment, "user_folder", lambda: None)
+    with pytest.raises(ProblemError, match="no home folder"):
+        place.installer.question()
+    assert "no home folder" in place.installer.state().text
+    place.installer.sweep()
+    place.test.write_text(TEST.replace("import tinytorch", "class tinytorch: VERSION = '2'"))
+    place.installer.use(sys.executable, place.listener)
+    wait_until(lambda: place.listener.ends, 60)
+    assert place.listener.code is None and place.installer.state().named and not place.installer.busy
+
+
+def test_an_extension_that_is_not_whole_is_told(
+    place: Place, wait_until: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from CondDiffusionUADLib.run import Installer
+
+    def resource(relative: str) -> Path:
+        raise FileNotFoundError(f"{relative} is missing.")
+
+    monkeypatch.setattr(Installer, "resource", resource)
+    place.installer.use(sys.executable, place.listener)
+    wait_until(lambda: place.listener.ends, 20)
+    (problem,) = place.listener.ends
+    assert "requirements.txt is missing" in problem.text and not place.installer.busy
+
+
 def test_an_environment_made_by_hand_is_named_by_its_folder_or_its_python(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

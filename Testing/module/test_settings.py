@@ -117,6 +117,22 @@ def test_what_cannot_be_installed_can_be_chosen_with_a_button_that_is_there(desk
         assert f'"{desk.ui.chooseEnvironmentButton.text}"' in problem.hint
 
 
+@pytest.mark.parametrize("button", ["detectButton", "repairButton"])
+def test_where_there_is_no_place_for_an_installation_that_is_said(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, button: str
+) -> None:
+    from CondDiffusionUADLib.run.Problems import ProblemError, cannotKeepEnvironment
+
+    problem = cannotKeepEnvironment("This user has no home folder.")
+
+    def question(wheels: Path | None = None) -> str:
+        raise ProblemError(problem)
+
+    monkeypatch.setattr(desk.installer, "question", question)
+    getattr(desk.ui, button).click()
+    assert desk.message == problem.text and not desk.panel.run.busy and desk.ui.detectButton.enabled
+
+
 def test_the_environment_is_shown_repaired_and_removed(desk: Desk) -> None:
     ui = desk.ui
     assert ui.environmentLabel.text == "It is not installed yet." and ui.repairButton.text == "Install..."

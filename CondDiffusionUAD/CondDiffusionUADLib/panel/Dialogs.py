@@ -55,7 +55,7 @@ def askToQuit(text: str, parent: Any) -> bool:
 
 
 def askToInstall(installer: Installer, parent: Any) -> Consent | None:
-    """Ask whether to install the environment, and from where; None when the user does not want to."""
+    """Ask whether to install the environment, and from where; None for no. Raises ProblemError: there is no place."""
     fromFolder = _("Install from a folder of wheels...")
     answer = _answer(installer.question(), [_("Install"), fromFolder], parent)
     if answer == 0:

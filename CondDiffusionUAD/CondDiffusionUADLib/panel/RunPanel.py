@@ -137,13 +137,16 @@ class RunPanel:
         self._accepting = accepting
         try:
             self._request()
+            if self._installer.state().ready:
+                self._begin(stageTitle("export"))
+                self._examine()
+            else:
+                self._askToInstall()
         except ProblemError as error:
             self.show(error.problem.text)
-            return
-        if self._installer.state().ready:
-            self._begin(stageTitle("export"))
-            self._examine()
-            return
+
+    def _askToInstall(self) -> None:
+        """Install what is missing if the user agrees, then examine. Raises ProblemError."""
         consent = askToInstall(self._installer, self._ui.detectButton.window())
         if consent is None:
             self.show(Problems.declined().text)

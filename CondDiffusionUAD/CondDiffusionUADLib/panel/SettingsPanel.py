@@ -66,7 +66,11 @@ class SettingsPanel:
         self._ui.readyLabel.visible = megabytes is not None
 
     def _onRepair(self, *_checked: Any) -> None:
-        consent = askToInstall(self._installer, self._ui.settingsSection.window())
+        try:
+            consent = askToInstall(self._installer, self._ui.settingsSection.window())
+        except ProblemError as error:
+            self._run.show(error.problem.text)
+            return
         if consent is not None:
             self._run.installOwn(consent, self._onDone)
 

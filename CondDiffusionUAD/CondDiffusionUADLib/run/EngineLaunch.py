@@ -34,10 +34,7 @@ def enginePython() -> tuple[str, dict[str, str]]:
         if not Path(named).is_file():
             raise ProblemError(Problems.environmentGone(named))
         return named, {}
-    try:
-        folder = ownEnvironment()
-    except OSError as error:
-        raise ProblemError(Problems.cannotKeepEnvironment(str(error))) from error
+    folder = ownPlace()
     record = readRecord(folder)
     if record is None:
         raise ProblemError(Problems.notInstalled())
@@ -47,6 +44,14 @@ def enginePython() -> tuple[str, dict[str, str]]:
 def ownEnvironment() -> Path:
     """The folder of our own environment, which may not exist. Raises OSError."""
     return environmentFolder(resource("requirements.txt"))
+
+
+def ownPlace() -> Path:
+    """The same, for what tells people of problems. Raises ProblemError."""
+    try:
+        return ownEnvironment()
+    except OSError as error:
+        raise ProblemError(Problems.cannotKeepEnvironment(str(error))) from error
 
 
 def slicersPythonLaunch(module: str, *arguments: str) -> Launch:

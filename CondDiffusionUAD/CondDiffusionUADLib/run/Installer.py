@@ -13,7 +13,7 @@ import slicer
 from CondDiffusionUADLib.run import InstallTexts, Problems, UserSettings
 from CondDiffusionUADLib.run.Application import renewWorker
 from CondDiffusionUADLib.run.ChildProcess import ChildProcess
-from CondDiffusionUADLib.run.EngineLaunch import ownEnvironment, slicersPythonLaunch
+from CondDiffusionUADLib.run.EngineLaunch import ownPlace, slicersPythonLaunch
 from CondDiffusionUADLib.run.Environment import OLD, engineFolder, leftovers, pythonOf, readRecord
 from CondDiffusionUADLib.run.Folders import moduleFolder, resource
 from CondDiffusionUADLib.run.InstallTexts import EnvironmentState, InstallListener
@@ -53,18 +53,21 @@ class Installer:
             text = InstallTexts.named(named) if ready else Problems.environmentGone(named).text
             return EnvironmentState(ready, True, Path(named), None, text)
         try:
-            place = ownEnvironment()
-        except OSError as error:
-            text = Problems.cannotKeepEnvironment(str(error)).text
-            return EnvironmentState(False, False, Path(), None, text)
+            place = ownPlace()
+        except ProblemError as error:
+            return EnvironmentState(False, False, Path(), None, error.problem.text)
         record = readRecord(place)
         if record is None:
             return EnvironmentState(False, False, place, None, InstallTexts.notThere(place.exists()))
         return EnvironmentState(True, False, place, record.megabytes, InstallTexts.own(record))
 
     def question(self, wheels: Path | None = None) -> str:
-        """What to ask before `install`: what comes, from where, how large, into which folder."""
-        return InstallTexts.question(engineFolder(), InstallTexts.hasNvidia(), wheels)
+        """What to ask before `install`: what comes, from where, how large, into which folder.
+
+        Raises:
+            ProblemError: There is no such folder.
+        """
+        return InstallTexts.question(ownPlace().parent, InstallTexts.hasNvidia(), wheels)
 
     def install(self, listener: InstallListener, wheels: Path | None = None) -> None:
         """Make our own environment, anew when there is one (that is how it is repaired).
@@ -74,13 +77,15 @@ class Installer:
             wheels: A folder of wheels to take everything from, without any network; None for the registry.
         """
         try:
-            record = readRecord(ownEnvironment())
-        except OSError as error:
-            problem = Problems.cannotKeepEnvironment(str(error))
+            place = ownPlace()
+        except ProblemError as error:
+            problem = error.problem
             _later(lambda: listener.onInstalled(problem))
             return
+        record = readRecord(place)
         renewWorker()  # Windows cannot replace what a process runs in
         order = {
+            "environment": str(place),
             "expected": InstallTexts.expectedBytes(InstallTexts.hasNvidia()),
             "wheels": str(wheels or ""),
             "python": UserSettings.pythonToBuildWith(),
@@ -130,11 +135,12 @@ class Installer:
     def sweep(self) -> None:
         """Remove what broken-off installations left, beside Slicer."""
         try:
-            there = bool(leftovers(engineFolder()))
-        except OSError:
+            place = ownPlace()
+            there = bool(leftovers(place.parent))
+        except (OSError, ProblemError):
             return
         if there and not self.busy:
-            job = _Job(_Nobody(), {"sweep": True}, self._onDecided, self._onSwept)
+            job = _Job(_Nobody(), {"environment": str(place), "sweep": True}, self._onDecided, self._onSwept)
             self._tidying.append(job)
             job.start()
 
@@ -206,23 +212,33 @@ class _Job:
 
     def start(self) -> None:
         """Begin."""
-        variables = slicer.app.startupEnvironment()
-        started = {str(name): str(variables.value(name)) for name in variables.keys()}  # noqa: SIM118
-        order = {
-            "environment": str(ownEnvironment()),
-            "requirements": str(resource("requirements.txt")),
-            "module": str(moduleFolder()),
-            "scan": str(resource("SampleData/synthetic_T2_brain.nii.gz")),
-            "started": started,
-            **self._order,
-        }
+        try:
+            told = self._told()
+        except OSError as error:
+            problem = Problems.installationFailed(str(error))
+            _later(lambda: self._end(problem))
+            return
         try:
             self._process.start()
         except OSError as error:
             problem = Problems.fromError(error)
             _later(lambda: self._end(problem))
             return
-        self._process.write((json.dumps(order) + "\n").encode("ascii"))
+        self._process.write(told)
+
+    def _told(self) -> bytes:
+        """The order as the process takes it. Raises OSError when the extension is not whole."""
+        variables = slicer.app.startupEnvironment()
+        started = {str(name): str(variables.value(name)) for name in variables.keys()}  # noqa: SIM118
+        order = {
+            "environment": "",  # where none is made, a place for one is not needed
+            "requirements": str(resource("requirements.txt")),
+            "module": str(moduleFolder()),
+            "scan": str(resource("SampleData/synthetic_T2_brain.nii.gz")),
+            "started": started,
+            **self._order,
+        }
+        return (json.dumps(order) + "\n").encode("ascii")
 
     def cancel(self) -> None:
         """Give up, and let the process say what came of it; it may be busy with what cannot be broken off."""
