@@ -126,7 +126,7 @@ def test_the_worker_ends_before_what_it_runs_in_is_replaced_or_removed(
 
 
 def test_the_question_names_size_place_and_source(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    from CondDiffusionUADLib.run import InstallTexts
+    from CondDiffusionUADLib.run import InstallTexts, UserSettings
 
     monkeypatch.setattr(InstallTexts, "hasNvidia", lambda: False)
     text = place.installer.question()
@@ -134,7 +134,9 @@ def test_the_question_names_size_place_and_source(place: Place, monkeypatch: pyt
     monkeypatch.setattr(InstallTexts, "hasNvidia", lambda: True)
     assert "3,200 MB" in place.installer.question()
     text = place.installer.question(Path("/media/stick"))
-    assert "/media/stick" in text and "nothing is downloaded" in text
+    assert "/media/stick" in text and "nothing is downloaded" in text and "instead of" not in text
+    UserSettings.setEnvironmentPython("/mine/bin/python")
+    assert "instead of /mine/bin/python" in place.installer.question()
 
 
 def test_a_failure_is_one_sentence_and_one_that_helps(place: Place, wait_until: Wait) -> None:
@@ -208,11 +210,14 @@ def test_the_panel_can_go_in_the_middle(place: Place, wait_until: Wait) -> None:
 
 
 def test_what_a_killed_installation_left_is_swept_when_the_panel_opens(place: Place, wait_until: Wait) -> None:
+    from CondDiffusionUADLib.run import UserSettings
+
     left = place.engine / ".new-0123456789-1"
     left.mkdir(parents=True)
+    UserSettings.setEnvironmentPython(sys.executable)
     opened = type(place.installer)()
-    wait_until(lambda: not left.exists(), 20)
-    assert not opened.busy
+    wait_until(lambda: not left.exists() and not opened._tidying, 20)
+    assert not opened.busy and UserSettings.environmentPython() == sys.executable
     opened.stop()
 
 
@@ -241,6 +246,26 @@ def test_an_environment_made_by_hand_is_taken_when_it_works(place: Place, wait_u
     place.installer.use("", place.listener)
     wait_until(lambda: place.listener.ends, 5)
     assert place.listener.code is None and not place.installer.state().named
+
+
+def test_our_own_environment_takes_the_place_of_a_named_one_once_it_is_installed(
+    place: Place, wait_until: Wait
+) -> None:
+    from CondDiffusionUADLib.run import UserSettings
+    from CondDiffusionUADLib.run.EngineLaunch import engineLaunch
+    from CondDiffusionUADLib.run.Environment import readRecord
+
+    UserSettings.setEnvironmentPython("/gone/bin/python")
+    next(place.wheels.iterdir()).unlink()
+    assert place.install(wait_until) == "no_wheels" and UserSettings.environmentPython() == "/gone/bin/python"
+    make_wheel(place.wheels, "tinytorch")
+    assert place.install(wait_until) is None, place.listener.lines
+    state = place.installer.state()
+    assert state.ready and not state.named and Path(engineLaunch("worker").program).is_relative_to(state.place)
+    made = readRecord(state.place)
+    UserSettings.setEnvironmentPython("/gone/bin/python")
+    assert place.install(wait_until) is None and not place.installer.state().named
+    assert readRecord(state.place) == made, "it was there already, and nothing said that it needs a repair"
 
 
 def test_without_a_home_folder_that_is_said_and_an_environment_can_be_named(

@@ -69,8 +69,8 @@ def expectedBytes(gpu: bool) -> int:
     return (GPU_DOWNLOAD_MB if gpu else DOWNLOAD_MB) * 1_000_000
 
 
-def question(folder: Path, gpu: bool, wheels: Path | None) -> str:
-    """What to ask before an installation."""
+def question(folder: Path, gpu: bool, wheels: Path | None, named: str) -> str:
+    """What to ask before an installation, which is to take the place of an environment that was named, if one was."""
     disk = GPU_DISK_GB if gpu else DISK_GB
     if wheels is not None:
         source = _("Everything is taken from the folder {folder}; nothing is downloaded.").format(folder=wheels)
@@ -81,9 +81,10 @@ def question(folder: Path, gpu: bool, wheels: Path | None) -> str:
     text = _(
         "To detect anomalies, the module needs PyTorch and other Python packages, once for all versions of Slicer.\n\n"
         "{source} They take about {disk} GB in {folder}. Slicer itself is not changed, and they can be removed in the "
-        "panel at any time. They run the model on this computer; no data leaves it.\n\nInstall them now?"
+        "panel at any time. They run the model on this computer; no data leaves it.{instead}\n\nInstall them now?"
     )
-    return text.format(source=source, disk=f"{disk:g}", folder=folder)
+    instead = "\n\n" + _("They are then used instead of {python}.").format(python=named) if named else ""
+    return text.format(source=source, disk=f"{disk:g}", folder=folder, instead=instead)
 
 
 def largerQuestion(event: dict[str, Any]) -> str:

@@ -62,15 +62,16 @@ class Installer:
         return EnvironmentState(True, False, place, record.megabytes, InstallTexts.own(record))
 
     def question(self, wheels: Path | None = None) -> str:
-        """What to ask before `install`: what comes, from where, how large, into which folder.
+        """What to ask before `install`: what comes, from where, how large, into which folder, in place of what.
 
         Raises:
             ProblemError: There is no such folder.
         """
-        return InstallTexts.question(ownPlace().parent, InstallTexts.hasNvidia(), wheels)
+        named = UserSettings.environmentPython()
+        return InstallTexts.question(ownPlace().parent, InstallTexts.hasNvidia(), wheels, named)
 
     def install(self, listener: InstallListener, wheels: Path | None = None) -> None:
-        """Make our own environment, anew when there is one (that is how it is repaired).
+        """Make our own environment, anew where it is in use (that is how it is repaired), and use it from then on.
 
         Args:
             listener: Is told how it goes; `onInstalled` comes exactly once, and never before this returns.
@@ -82,7 +83,7 @@ class Installer:
             problem = error.problem
             _later(lambda: listener.onInstalled(problem))
             return
-        record = readRecord(place)
+        record = None if UserSettings.environmentPython() else readRecord(place)
         renewWorker()  # Windows cannot replace what a process runs in
         order = {
             "environment": str(place),
@@ -277,8 +278,8 @@ class _Job:
         elif kind == "settled":
             self._settled = True
         elif kind == "done":
-            if self._open and self._order.get("existing"):
-                UserSettings.setEnvironmentPython(str(self._order["existing"]))
+            if self._open and not self._order.get("sweep"):
+                UserSettings.setEnvironmentPython(str(self._order.get("existing", "")))
             self._tell(None)
 
     def _onNoAnswer(self) -> None:
