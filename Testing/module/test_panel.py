@@ -10,7 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from types import SimpleNamespace
 
 import numpy as np
@@ -221,16 +221,17 @@ def test_diagnostics_name_versions_and_no_names(slicer_app: SimpleNamespace) -> 
     assert "Synthetic_T2_brain" not in text and str(Path.home()) not in text.replace("~", "")
 
 
-@pytest.mark.parametrize("home", ["C:\\Users\\jane.doe", "/home/jos\u00e9"])
+@pytest.mark.parametrize("home", [PureWindowsPath("C:/Users/jane.jos\u00e9"), PurePosixPath("/home/jos\u00e9")])
 def test_diagnostics_do_not_name_the_home_folder_in_any_form(
-    slicer_app: SimpleNamespace, home: str, monkeypatch: pytest.MonkeyPatch
+    slicer_app: SimpleNamespace, home: PurePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from CondDiffusionUADLib.run.Diagnostics import diagnostics
 
-    monkeypatch.setattr(Path, "home", lambda: PurePosixPath(home))
-    log = "\n".join([f"{home}/scan", json.dumps({"bundle": f"{home}/model"}), f"cannot read {home + '/x'!a}"])
-    text = diagnostics("Slicer", "CPU", "residual", home, log, ())
-    assert "jane" not in text and "jos" not in text and text.count("~") == 4
+    monkeypatch.setattr(Path, "home", lambda: home)
+    model = str(home / "model")
+    log = [model, json.dumps({"bundle": model}), repr(model), ascii(model), f"file:///{(home / 'wheels').as_posix()}"]
+    text = diagnostics("Slicer", "CPU", "residual", str(home), "\n".join(log), ())
+    assert "jane" not in text and "jos" not in text and text.count("~") == 6
 
 
 def test_a_saved_scene_fills_the_panel_again(slicer_app: SimpleNamespace, wait_until: Wait, tmp_path: Path) -> None:

@@ -110,11 +110,22 @@ def test_a_failed_installation_is_explained(desk: Desk) -> None:
     assert desk.message == "The disk is full. Free 3 GB." and "disk_full" in desk.ui.logView.plainText
 
 
-def test_what_cannot_be_installed_can_be_chosen_with_a_button_that_is_there(desk: Desk) -> None:
+def test_what_cannot_be_installed_can_be_chosen_with_a_button_that_is_there(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from CondDiffusionUADLib.run.InstallTexts import EnvironmentState
     from CondDiffusionUADLib.run.Problems import cannotKeepEnvironment, fromInstallation
 
-    for problem in (fromInstallation("no_python", "none fits"), cannotKeepEnvironment("no home")):
-        assert f'"{desk.ui.chooseEnvironmentButton.text}"' in problem.hint
+    problems = (fromInstallation("no_python", "none fits"), cannotKeepEnvironment("no home"))
+    gone = EnvironmentState(False, True, Path("gone"), None, "There is no Python gone.")
+    for state in (desk.installer.state(), gone):
+        monkeypatch.setattr(desk.installer, "state", lambda state=state: state)
+        desk.panel.settings.show()
+        assert all(f'"{desk.ui.chooseEnvironmentButton.text}"' in problem.hint for problem in problems)
+        qt.QFileDialog.answers = [str(tmp_path)]
+        desk.ui.chooseEnvironmentButton.click()
+        assert desk.installer.calls.pop() == ("use", str(tmp_path))
+        desk.installer.finish()
 
 
 @pytest.mark.parametrize("button", ["detectButton", "repairButton"])
@@ -146,8 +157,10 @@ def test_the_environment_is_shown_repaired_and_removed(desk: Desk) -> None:
     answer("Cancel")
     ui.removeButton.click()
     assert ("remove",) not in desk.installer.calls and "1700 MB" in qt.QMessageBox.asked[-1]
+    desk.wait(lambda: ui.readyLabel.visible)
     answer("OK")
     ui.removeButton.click()
+    assert not ui.readyLabel.visible, "what was loaded ran in it"
     assert desk.installer.calls[-1] == ("remove",) and not ui.removeButton.enabled
 
 
@@ -169,7 +182,7 @@ def test_the_model_is_loaded_when_the_panel_opens_if_that_is_wanted(desk: Desk) 
     desk.widget.enter()
     desk.wait(lambda: desk.ui.readyLabel.visible)
     assert "571 MB of memory" in desk.ui.readyLabel.text and desk.ui.deviceHint.text
-    os.kill(desk.panel.logic.workerProcessId, signal.SIGKILL)
+    os.kill(desk.panel.logic.workerProcessId, signal.SIGTERM)
     desk.wait(lambda: not desk.ui.readyLabel.visible)
     desk.widget.enter()
     desk.wait(lambda: desk.ui.readyLabel.visible)

@@ -125,7 +125,7 @@ class DetectionLogic:
 
     def shutdown(self) -> None:
         """End run and worker and wait for it, at most three seconds: before the module or the application goes."""
-        self._readiness.forget()
+        self._readiness.close()
         self._sending = False
         self._worker.stopAndWait()
         if self._run is not None:
@@ -143,6 +143,7 @@ class DetectionLogic:
         if self._run is None:
             self._readiness.forget()
             self._worker.stopAndWait()
+            self._readiness.unload()
 
     # What the worker tells; see `WorkerListener`.
 

@@ -55,10 +55,10 @@ def _withoutNames(text: str, names: tuple[str, ...]) -> str:
     """The text without the names, and without the user's name in paths."""
     for name in sorted(filter(None, names), key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "[name]", text)
-    home = str(Path.home())
-    written = (home, json.dumps(home)[1:-1], ascii(home)[1:-1]) if len(home) > 1 else ()
-    for form in written:  # as it is, in a job, and in a message of the engine
-        text = text.replace(form, "~")
+    for home in {str(Path.home()), Path.home().as_posix()}:
+        forms = (home, json.dumps(home)[1:-1], repr(home)[1:-1], ascii(home)[1:-1]) if len(home) > 1 else ()
+        for form in forms:  # as it is, in a job, in a message of Python, and in one of the engine
+            text = text.replace(form, "~")
     return text
 
 

@@ -173,14 +173,23 @@ class Readiness:
     def ended(self, problem: Problem) -> None:
         """The worker is gone."""
         self._idle.stop()
-        self.megabytes, self.loaded = None, False
-        self._unloaded()
+        self.unload()
         self._tell(Devices((), problem.text))
 
+    def unload(self) -> None:
+        """Nothing is loaded any more."""
+        self.megabytes, self.loaded = None, False
+        self._unloaded()
+
     def forget(self) -> None:
-        """Nobody wants to be told any more."""
+        """Nobody waits for a preparation any more."""
         self._idle.stop()
-        self._told, self._unloaded = None, lambda: None
+        self._told = None
+
+    def close(self) -> None:
+        """Nobody wants to be told anything any more."""
+        self.forget()
+        self._unloaded = lambda: None
 
     def stay(self) -> None:
         """There is work: let the worker not go."""

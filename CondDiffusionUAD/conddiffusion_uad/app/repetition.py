@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from conddiffusion_uad.protocol.events import Progress
 from conddiffusion_uad.protocol.failures import BadInput, BundleFailure, shown
-from conddiffusion_uad.protocol.job import DetectionJob
+from conddiffusion_uad.protocol.job import DetectionJob, is_number
 from conddiffusion_uad.protocol.result_files import REPORT_FORMAT
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Repetition:
 
         Returns:
             `identical`, whether all result files are equal; `different_files`, their names; and `changed`, what is not
-            as it was then among versions of the software, computer and device.
+            as it was then among versions of the software, computer, device and threshold.
         """
         then, now = self.report["files"], report["files"]
         different = sorted(name for name in now if now[name] != then.get(name))
@@ -117,7 +117,8 @@ class Repetition:
             progress.warning(
                 "repeat_differs",
                 f"The results are not bit for bit those of the report{reasons}.",
-                "Compare the findings; the last digits depend on the versions, the processor and the device.",
+                "Compare the findings: the last digits depend on versions, processor and device; where nobody asked "
+                "for a number of findings, the version decides the threshold.",
             )
         return {"identical": not different, "different_files": different, "changed": changes}
 
@@ -151,11 +152,13 @@ def _require_complete(report: Mapping[str, Any]) -> None:
     Grid.from_json(report["input"])
     texts = (report["input"]["sha256"], report["bundle"]["sha256"], report["bundle"]["name"], report["device"])
     tables = (report["parameters"], report["files"], report["software"], report["computer"])
-    threads = report["computer"]["threads"]
+    threads, threshold = report["computer"]["threads"], report["parameters"]["threshold"]
     if not all(isinstance(text, str) for text in texts) or not all(isinstance(table, dict) for table in tables):
         raise TypeError("a text or a table is of another kind")
     if not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
         raise ValueError(f"{threads} threads")
+    if not is_number(threshold, 0, math.inf):
+        raise ValueError(f"threshold {threshold}")
 
 
 def _same_grid(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:

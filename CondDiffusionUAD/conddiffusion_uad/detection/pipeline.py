@@ -92,8 +92,8 @@ def detect(
         healthy_flagged: Fraction of healthy tissue that the threshold may flag; None to go by findings.
         expected_findings: False findings that may be expected in a healthy brain; None, with no `healthy_flagged`
             either, for what is usual.
-        bounded: Whether their bound decides, when their number is given; it holds however few healthy brains were
-            counted.
+        bounded: Whether their bound decides, which holds however few healthy brains were counted; their number has to
+            be given.
         min_volume_ml: Smallest volume of a finding in ml.
         skull: "auto", "on" or "off".
         seed: Seed of the noise.

@@ -25,12 +25,13 @@ def threshold(
         healthy_flagged: Fraction of healthy tissue that may be flagged; decides when it is given.
         expected_findings: False findings that may be expected in a healthy brain; None for the usual number, or for
             the least that the bundle can promise where it can promise no less.
-        bounded: Whether their bound decides instead of the mean of those that were counted; without a number of
-            findings it decides nothing.
+        bounded: Whether their bound decides instead of the mean of those that were counted; needs a number.
 
     Raises:
-        BadInput: ``bad_option`` when the bundle cannot promise what is asked for.
+        BadInput: ``bad_option`` when the bundle cannot promise what is asked for, or a bound is asked for of no number.
     """
+    if bounded and expected_findings is None:
+        raise BadInput("bad_option", "--bounded needs --expected-findings.", "Give a number of findings with it.")
     known = bundle.expected.get(contrast)
     if healthy_flagged is not None or (expected_findings is None and known is None):
         return calibration.threshold(USUAL_FLAGGED if healthy_flagged is None else healthy_flagged)

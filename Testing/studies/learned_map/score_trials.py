@@ -4,8 +4,9 @@
         --bundle BUNDLE --kept MAPS [--contrast T1]
 
 The bundle's own location prior is left out. Of a healthy case, and of one that lesions were implanted in, the prior is
-that of the other people. Findings of healthy scans are counted where all others have one on average; the lesions are
-looked for at the threshold that suits all of them. The maps are kept, so that a further trial takes half a minute.
+that of the other people. Findings of healthy scans are counted where all others have the usual number on average; the
+lesions are looked for at the threshold that suits all of them. The maps are kept, so that a further trial takes half a
+minute.
 """
 
 from __future__ import annotations

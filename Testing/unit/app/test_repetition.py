@@ -94,12 +94,13 @@ def test_results_that_differ_are_told(
     told = json.loads((first / result_files.REPORT).read_text())
     told["files"]["heatmap.nii.gz"] = "0" * 64
     told["software"]["torch"] = "1.0"
+    told["parameters"]["threshold"] = 1.25
     (tmp_path / "report.json").write_text(json.dumps(told))
     options = ["--repeat", tmp_path / "report.json", "--bundle", small_bundle, "--output", tmp_path / "out"]
     code, events = repeat(capsys, scan_file, *options)
     assert code == EXIT_DONE
     (warning,) = (event for event in events if event.get("code") == "repeat_differs")
-    assert "torch: 1.0, now" in warning["message"]
+    assert "torch: 1.0, now" in warning["message"] and "threshold: 1.25, now" in warning["message"]
     written = json.loads((tmp_path / "out" / result_files.REPORT).read_text())
     assert written["repetition"]["different_files"] == ["heatmap.nii.gz"] and not written["repetition"]["identical"]
     assert [entry["code"] for entry in written["warnings"]][-1] == "repeat_differs"
@@ -183,6 +184,7 @@ def without(*names: str) -> Callable[[dict[str, Any]], object]:
         (without("format"), "report_unusable"),
         (without("parameters"), "report_unusable"),
         (without("parameters", "seed"), "report_unusable"),
+        (without("parameters", "threshold"), "report_unusable"),
         (without("input"), "report_unusable"),
         (without("input", "origin"), "report_unusable"),
         (without("computer", "threads"), "report_unusable"),

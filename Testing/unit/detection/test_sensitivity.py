@@ -56,3 +56,6 @@ def test_the_bound_decides_where_it_is_asked_for() -> None:
     with pytest.raises(BadInput, match="cannot be 1: 5 healthy scans are too few") as caught:
         sensitivity.threshold(BUNDLE, "T1", expected_findings=1, bounded=True)
     assert "--bounded" in caught.value.hint
+    for contrast in ("T1", "T2"):
+        with pytest.raises(BadInput, match="--bounded needs --expected-findings"):
+            sensitivity.threshold(BUNDLE, contrast, bounded=True)

@@ -59,7 +59,9 @@ def test_settings_that_make_no_sense_are_refused(wrong: dict, said: str) -> None
         Settings(device="cpu", **wrong).resolved()
 
 
-def test_all_that_decides_figures_is_recorded(small_bundle: Path, tmp_path: Path) -> None:
+def test_all_that_decides_figures_is_recorded(
+    small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "maps").mkdir()
     usual = Settings(bundles=(str(small_bundle),), device="cpu").resolved()
     assert usual.precision in ("fp32", "bf16")
@@ -77,6 +79,8 @@ def test_all_that_decides_figures_is_recorded(small_bundle: Path, tmp_path: Path
     for name, value in changes.items():
         assert Settings(**{**vars(usual), name: value}).to_json() != asked, name
     assert Settings(**{**vars(usual), "severities": (1,)}).to_json() == asked  # others may follow
+    monkeypatch.setattr("conddiffusion_uad.evaluation.settings.USUAL", 7.0)
+    assert usual.to_json() != asked, "a version with another usual number of findings"
 
 
 def test_other_maps_are_another_evaluation(small_bundle: Path, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_intervals_are_those_of_the_textbooks():
     ]
 
 
-def test_a_study_goes_on_with_the_lines_of_the_same_bundle(tmp_path, small_bundle):
+def test_a_study_goes_on_with_the_lines_of_the_same_bundle(tmp_path, small_bundle, monkeypatch):
     bundle = bundles.load(str(small_bundle))
     file = tmp_path / "lines.jsonl"
     file.write_text('{"bundle": "another", "name": "a", "x": 1}\n')
@@ -51,6 +51,8 @@ def test_a_study_goes_on_with_the_lines_of_the_same_bundle(tmp_path, small_bundl
         assert line["x"] == 2
     assert len(calls) == 1 and len(kept_lines.read(file)) == 2
     assert [line["x"] for line in kept_lines.latest(file)] == [2]
+    monkeypatch.setattr("kept_lines.USUAL", 7.0)
+    assert kept_lines.KeptLines(file, bundle).get("a", lambda: {"x": 3})["x"] == 3, "at another threshold"
 
 
 def test_scans_of_one_person_count_once_in_the_interval():
