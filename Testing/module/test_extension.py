@@ -207,7 +207,15 @@ def qt_methods() -> set[str]:
 
 
 # They run in a process of their own, without Slicer.
-OUTSIDE = ("BuildEnvironment", "BuildOrder", "EnvironmentTest", "InstallationPlan", "PythonCandidates", "Uv")
+OUTSIDE = (
+    "BuildEnvironment",
+    "BuildError",
+    "BuildOrder",
+    "EnvironmentTest",
+    "InstallationPlan",
+    "PythonCandidates",
+    "Uv",
+)
 INSIDE = [MODULE / "CondDiffusionUAD.py", *(path for path in LIBRARY if path.stem not in OUTSIDE)]
 
 

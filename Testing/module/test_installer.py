@@ -184,14 +184,14 @@ def test_what_is_removed_while_it_is_tidied_up_goes_too(place: Place, wait_until
 def test_a_process_that_is_busy_is_waited_for_once_it_cannot_be_canceled(
     place: Place, wait_until: Wait, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settled: str, code: str | None
 ) -> None:
-    from CondDiffusionUADLib.run import Installer
+    from CondDiffusionUADLib.run import InstallJob
     from CondDiffusionUADLib.run.ChildProcess import Launch
 
     script = tmp_path / "busy.py"
     begin = 'print(json.dumps({"event": "step", "name": "try"}), flush=True)'
     end = 'time.sleep(3.5)\nprint(json.dumps({"event": "done", "environment": ""}), flush=True)'
     script.write_text(f"import json, sys, time\nsys.stdin.readline()\n{settled}\n{begin}\nsys.stdin.readline()\n{end}")
-    monkeypatch.setattr(Installer, "slicersPythonLaunch", lambda module: Launch(sys.executable, (str(script),)))
+    monkeypatch.setattr(InstallJob, "slicersPythonLaunch", lambda module: Launch(sys.executable, (str(script),)))
     place.installer.use(sys.executable, place.listener)
     wait_until(lambda: place.listener.steps, 20)
     place.installer.cancel()
@@ -289,12 +289,12 @@ def test_without_a_home_folder_that_is_said_and_an_environment_can_be_named(
 def test_an_extension_that_is_not_whole_is_told(
     place: Place, wait_until: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from CondDiffusionUADLib.run import Installer
+    from CondDiffusionUADLib.run import InstallJob
 
     def resource(relative: str) -> Path:
         raise FileNotFoundError(f"{relative} is missing.")
 
-    monkeypatch.setattr(Installer, "resource", resource)
+    monkeypatch.setattr(InstallJob, "resource", resource)
     place.installer.use(sys.executable, place.listener)
     wait_until(lambda: place.listener.ends, 20)
     (problem,) = place.listener.ends

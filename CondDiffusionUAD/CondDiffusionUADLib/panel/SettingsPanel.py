@@ -45,7 +45,7 @@ class SettingsPanel:
         ui.chooseEnvironmentButton.clicked.connect(self._onChoose)
         ui.readyBox.checked = UserSettings.keepReady()
         ui.readyBox.toggled.connect(self._onReady)
-        self.showMemory(None)
+        self.showMemory()
         self.show()
 
     def show(self) -> None:
@@ -59,7 +59,7 @@ class SettingsPanel:
         for button in (ui.repairButton, ui.removeButton, ui.chooseEnvironmentButton):
             button.visible = not self._run.busy
 
-    def showMemory(self, megabytes: int | None) -> None:
+    def showMemory(self, megabytes: int | None = None) -> None:
         """Show how much memory the loaded model takes; None when it is not loaded."""
         text = _("The model is loaded: {size} MB of memory, until ten minutes after its last use.")
         self._ui.readyLabel.text = text.format(size=megabytes) if megabytes is not None else ""
@@ -103,7 +103,7 @@ class SettingsPanel:
 
     def _onReady(self, wanted: bool) -> None:
         UserSettings.setKeepReady(bool(wanted))
-        self.showMemory(None)
+        self.showMemory()
         self._changed()
 
 

@@ -153,16 +153,14 @@ class Panel(VTKObservationMixin):
         if not self._probed:
             self.input.showDevices(Devices((), _("Looking for what can compute...")))
         if UserSettings.keepReady():
-            self.logic.prepare(self.input.bundleFolder, chosen(self.ui.deviceBox), self._onDevices, self._showMemory)
+            model, device, gone = self.input.bundleFolder, chosen(self.ui.deviceBox), self.settings.showMemory
+            self.logic.prepare(model, device, self._onDevices, gone)
         elif not self._probed:
             self.probe.start()
         self._probed = True
 
     def _onDevices(self, devices: Devices) -> None:
         self.input.showDevices(devices)
-        self._showMemory()
-
-    def _showMemory(self) -> None:
         self.settings.showMemory(self.logic.workerMegabytes)
 
     def _onModelsChanged(self, name: str) -> None:
@@ -226,8 +224,7 @@ class Panel(VTKObservationMixin):
     def _onSceneChanged(self, *_event: Any) -> None:
         """Another scene, or more in it: take up the choices and results that are in it."""
         self._let()
-        parameters = openParameters(self._moduleLogic.getParameterNode())
-        self._parameters = parameters
+        self._parameters = parameters = openParameters(self._moduleLogic.getParameterNode())
         self.input.setParameters(parameters)
         self.views.setParameters(parameters)
         self._guiTag = parameters.connectGui(self._widget)

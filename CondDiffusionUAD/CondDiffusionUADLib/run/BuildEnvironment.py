@@ -22,13 +22,14 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from conddiffusion_uad.protocol.folder_lock import LockedError, acquire
 from CondDiffusionUADLib.run import Environment
+from CondDiffusionUADLib.run.BuildError import FOR_ALL, NO_FETCH, BuildError, FetchError, whyNone
 from CondDiffusionUADLib.run.Environment import Record
 from CondDiffusionUADLib.run.InstallationPlan import Console, Order, Plan, Progress, readPlan
 from CondDiffusionUADLib.run.PythonCandidates import Candidate, candidates
@@ -44,27 +45,6 @@ LEAST_ROOM = 500_000_000  # bytes, to begin at all
 _MARGIN = 500_000_000  # bytes that have to stay free
 _MORE_THAN_SAID = 1.3  # from this on, the user is asked again
 _DECIDED = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE", "UV_TORCH_BACKEND")
-# One Python is as good as another for these: the next one would fail in the same way.
-_FOR_ALL = ("no_room", "declined", "disk_full", "no_network", "cannot_write", "download_broken")
-_NO_FETCH = ("no_network", "download_broken")
-_TELLING = ("no_wheels", *_NO_FETCH)  # where every Python fails for it, it says more than that none can be used
-
-
-class BuildError(Exception):
-    """There is no environment.
-
-    Args:
-        code: Name of the problem.
-        message: What a program said.
-    """
-
-    def __init__(self, code: str, message: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class FetchError(BuildError):
-    """A Python could not be fetched; one that is on this computer may do."""
 
 
 class Builder:
@@ -119,7 +99,7 @@ class Builder:
             try:
                 record = self._make(candidate)
             except (CommandError, BuildError) as error:
-                if error.code in _FOR_ALL and not isinstance(error, FetchError):
+                if error.code in FOR_ALL and not isinstance(error, FetchError):
                     raise
                 refused.append((candidate.name, str(error)))
                 codes.add(error.code)
@@ -130,7 +110,7 @@ class Builder:
             self._console.tell("settled")
             Environment.putInPlace(self._building, self._target)
             return
-        raise _whyNone(refused, codes)
+        raise whyNone(refused, codes)
 
     def _pythons(self) -> Iterator[Candidate]:
         """The Pythons to try; with a folder of wheels nothing is downloaded, and so no Python either."""
@@ -164,7 +144,7 @@ class Builder:
         try:
             self._runUv(*made, more=variables)
         except CommandError as error:
-            if candidate.fetched and error.code in _NO_FETCH:
+            if candidate.fetched and error.code in NO_FETCH:
                 raise FetchError(error.code, error.line) from error
             raise
 
@@ -243,15 +223,6 @@ class Builder:
                 time.sleep(0.2)
         if held is not None:
             self._afterwards.callback(os.close, held)
-
-
-def _whyNone(refused: Sequence[tuple[str, str]], codes: set[str]) -> BuildError:
-    """Why no Python will do, from the name of each with the reason, and from the codes of the reasons."""
-    code = codes.pop() if len(codes) == 1 else ""
-    if code in _TELLING:
-        return BuildError(code, refused[0][1])
-    reasons = "; ".join(f"{name}: {why}" for name, why in refused)
-    return BuildError("no_python", reasons or "there is none on this computer")
 
 
 def sweep(folder: Path) -> None:
