@@ -114,6 +114,8 @@ def detect(
         require_samples(bundle, contrast, timesteps)
     if timesteps is not None and not sensitivity.at_own_levels(bundle, timesteps):
         _warn_of_other_timesteps(timesteps, bundle, progress)
+    if expected_findings is not None and not sensitivity.holds(bundle, contrast, min_volume_ml, timesteps):
+        _warn_of_no_promise(expected_findings, progress)
 
     # orient, strip the skull, register to the atlas, correct the bias field, normalize, slice
     options = {"grid": bundle.config.grid, "atlas": atlas.load(), "skull": skull, "device": device}
@@ -172,6 +174,15 @@ def _warn_of_other_timesteps(timesteps: Sequence[int], bundle: Bundle, progress:
         "other_levels",
         f"The noise levels are {asked}, but the bundle is calibrated for {own}: the scores are less exact.",
         "Leave out --levels for scores that can be compared.",
+    )
+
+
+def _warn_of_no_promise(expected_findings: float, progress: Progress) -> None:
+    """Findings of healthy scans were counted with the bundle's own maps, and large enough ones only."""
+    progress.warning(
+        "not_as_counted",
+        f"Findings in healthy scans were not counted in this way: more than {expected_findings:g} may be false.",
+        "Leave out --levels, --no-location-prior and --min-volume-ml for as many as were asked for.",
     )
 
 

@@ -10,6 +10,8 @@ from conddiffusion_uad.method import calibration
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.protocol.job import USUAL_FLAGGED
 
+_ROUNDING_ML = 1e-9
+
 
 def threshold(
     bundle: Bundle,
@@ -58,6 +60,13 @@ def at_own_levels(bundle: Bundle, timesteps: Sequence[int] | None) -> bool:
     return timesteps is None or set(timesteps) == set(bundle.config.timesteps)
 
 
+def holds(bundle: Bundle, contrast: str, min_volume_ml: float, timesteps: Sequence[int] | None = None) -> bool:
+    """Whether findings of a scan are made as those that were counted in healthy scans; see `promise`."""
+    known = bundle.expected.get(contrast)
+    large_enough = known is not None and min_volume_ml >= known.smallest_ml - _ROUNDING_ML
+    return large_enough and bundle.as_calibrated and at_own_levels(bundle, timesteps)
+
+
 def promise(
     bundle: Bundle,
     contrast: str,
@@ -78,11 +87,11 @@ def promise(
     if known is None:
         return None
     as_counted = bundle.as_calibrated and at_own_levels(bundle, timesteps)
-    holds = as_counted and min_volume_ml >= known.smallest_ml - 1e-9
+    kept = holds(bundle, contrast, min_volume_ml, timesteps)
     return {
         "asked": asked,
-        "at_threshold": round(known.at(limit), 4) if holds else None,
-        "bound": round(known.at(limit, bounded=True), 4) if holds else None,
+        "at_threshold": round(known.at(limit), 4) if kept else None,
+        "bound": round(known.at(limit, bounded=True), 4) if kept else None,
         "healthy_as_large": known.usual(largest) if as_counted else None,
         **known.to_json(),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -59,3 +60,17 @@ def test_a_bound_that_a_bundle_cannot_give_is_refused(
     assert cli.main([*map(str, arguments), "--expected-findings", "1"]) == EXIT_BAD_INPUT
     told = capsys.readouterr().err
     assert "--expected-findings cannot be 1: 18 healthy scans of 6 brains are too few" in told and "--bounded" in told
+
+
+@pytest.mark.parametrize(("smallest", "warned"), [("0.05", False), ("0.01", True)])
+def test_where_healthy_scans_were_counted_otherwise_a_number_that_was_asked_for_is_not_kept_in_silence(
+    small_bundle: Path, scan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], smallest: str, warned: bool
+) -> None:
+    folder = Path(shutil.copytree(small_bundle, tmp_path / "counted"))
+    bundles.save_expected(folder, {"T1": ExpectedFindings((1.0, 2.0), (4.0, 0.2), 18, 0.05, (3.5,), 6)})
+    arguments = ["detect", scan_file, "--output", tmp_path / "out", "--bundle", folder, "--contrast", "T1"]
+    options = ["--expected-findings", "1", "--min-volume-ml", smallest, "--accept-any-scan"]
+    assert cli.main([*map(str, arguments), *options]) == EXIT_DONE
+    assert ("more than 1 may be false" in capsys.readouterr().err) == warned
+    codes = [warning["code"] for warning in json.loads((tmp_path / "out" / "report.json").read_text())["warnings"]]
+    assert ("not_as_counted" in codes) == warned
