@@ -18,7 +18,6 @@ from CondDiffusionUADLib.scene.Findings import Finding
 from CondDiffusionUADLib.scene.Heatmap import HIGHEST_THRESHOLD, SCORE_RANGE, scoreText
 
 OTHER_LEVELS = "other_levels"  # code of the engine's warning
-_ROUNDING_ML = 1e-9
 
 
 def expectedIn(report: str) -> tuple[ExpectedFindings | None, ExpectedFindings | None]:
@@ -52,7 +51,7 @@ def reach(expected: ExpectedFindings | None) -> float:
 
 def falseFindings(expected: ExpectedFindings | None, threshold: float, minVolumeMl: float) -> str:
     """How many findings a healthy brain has at a threshold; empty where nobody counted any as small as these."""
-    if expected is None or minVolumeMl < expected.smallest_ml - _ROUNDING_ML:
+    if expected is None or not expected.covers(minVolumeMl):
         return ""
     count = expected.at(threshold)
     if count >= MOST or threshold < expected.thresholds[0]:

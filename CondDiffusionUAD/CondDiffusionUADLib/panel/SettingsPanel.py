@@ -55,7 +55,7 @@ class SettingsPanel:
         ui.environmentLabel.toolTip = ""
         ui.repairButton.text = _("Repair...") if state.ready or state.megabytes else _("Install...")
         ui.removeButton.enabled = not state.named and state.megabytes is not None
-        ui.chooseEnvironmentButton.text = _("Use our own") if state.named and state.ready else _("Use another...")
+        ui.chooseEnvironmentButton.text = _("Use our own") if state.usesNamed else _("Use another...")
         for button in (ui.repairButton, ui.removeButton, ui.chooseEnvironmentButton):
             button.visible = not self._run.busy
 
@@ -87,8 +87,8 @@ class SettingsPanel:
         self.show()
 
     def _onChoose(self, *_checked: Any) -> None:
-        python, state = "", self._installer.state()
-        if not (state.named and state.ready):
+        python = ""
+        if not self._installer.state().usesNamed:
             title = _("Choose the folder of a Python environment with the engine's packages")
             python = str(qt.QFileDialog.getExistingDirectory(self._ui.settingsSection, title))
             if not python:

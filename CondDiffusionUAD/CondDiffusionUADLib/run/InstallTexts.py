@@ -38,6 +38,11 @@ class EnvironmentState:
     megabytes: int | None
     text: str
 
+    @property
+    def usesNamed(self) -> bool:
+        """Whether one that the user named is in use: it has not gone."""
+        return self.named and self.ready
+
 
 class InstallListener(Protocol):
     """Who is told how an installation goes."""

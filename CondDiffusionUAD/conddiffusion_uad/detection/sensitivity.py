@@ -10,8 +10,6 @@ from conddiffusion_uad.method import calibration
 from conddiffusion_uad.protocol.failures import BadInput
 from conddiffusion_uad.protocol.job import USUAL_FLAGGED
 
-_ROUNDING_ML = 1e-9
-
 
 def threshold(
     bundle: Bundle,
@@ -63,8 +61,11 @@ def at_own_levels(bundle: Bundle, timesteps: Sequence[int] | None) -> bool:
 def holds(bundle: Bundle, contrast: str, min_volume_ml: float, timesteps: Sequence[int] | None = None) -> bool:
     """Whether findings of a scan are made as those that were counted in healthy scans; see `promise`."""
     known = bundle.expected.get(contrast)
-    large_enough = known is not None and min_volume_ml >= known.smallest_ml - _ROUNDING_ML
-    return large_enough and bundle.as_calibrated and at_own_levels(bundle, timesteps)
+    return known is not None and known.covers(min_volume_ml) and _scored_alike(bundle, timesteps)
+
+
+def _scored_alike(bundle: Bundle, timesteps: Sequence[int] | None) -> bool:
+    return bundle.as_calibrated and at_own_levels(bundle, timesteps)
 
 
 def promise(
@@ -86,12 +87,11 @@ def promise(
     known = bundle.expected.get(contrast)
     if known is None:
         return None
-    as_counted = bundle.as_calibrated and at_own_levels(bundle, timesteps)
     kept = holds(bundle, contrast, min_volume_ml, timesteps)
     return {
         "asked": asked,
         "at_threshold": round(known.at(limit), 4) if kept else None,
         "bound": round(known.at(limit, bounded=True), 4) if kept else None,
-        "healthy_as_large": known.usual(largest) if as_counted else None,
+        "healthy_as_large": known.usual(largest) if _scored_alike(bundle, timesteps) else None,
         **known.to_json(),
     }

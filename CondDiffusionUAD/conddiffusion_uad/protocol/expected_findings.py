@@ -21,6 +21,8 @@ MOST = 30.0
 MOST_BOUNDED = 10.0
 """Findings of one scan that the bound reckons with: where there are more, the promise is broken, however many more."""
 
+_ROUNDING_ML = 1e-9
+
 
 @dataclass(frozen=True)
 class ExpectedFindings:
@@ -66,6 +68,10 @@ class ExpectedFindings:
     def usual_threshold(self) -> float:
         """The lowest measured threshold with no more than :data:`USUAL` expected findings; else with the fewest."""
         return self.threshold(max(USUAL, self.counts[-1]))
+
+    def covers(self, min_volume_ml: float) -> bool:
+        """Whether it tells of findings from so many ml on: none as small were left out when they were counted."""
+        return min_volume_ml >= self.smallest_ml - _ROUNDING_ML
 
     def at(self, threshold: float, *, bounded: bool = False) -> float:
         """How many findings to expect in a healthy scan at a threshold, or the bound of that.

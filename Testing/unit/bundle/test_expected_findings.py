@@ -77,6 +77,11 @@ def test_few_scans_promise_what_others_have_on_average(asked):
     assert 0.75 * asked < np.mean(made) < 1.15 * asked
 
 
+def test_what_is_told_of_findings_from_a_volume_on_holds_for_larger_ones_only():
+    counted = measure([healthy(0)], 0.001, 0.05)
+    assert counted.covers(0.05) and counted.covers(0.05 - 1e-12) and counted.covers(1) and not counted.covers(0.049)
+
+
 def test_fewer_findings_need_a_higher_threshold():
     counted = measure([healthy(seed) for seed in range(6)], 0.001, 0.005)
     thresholds = [counted.threshold(expected) for expected in (4, 2, 1, 0.5)]
