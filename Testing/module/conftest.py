@@ -14,6 +14,7 @@ import pytest
 from building_site import Site
 from desk import Desk
 from desk_runs import is_alive
+from install_place import Place
 from mrml_application import MrmlApplication, create_mrml_application, load_volume
 from standin.application import Application, install_python, running, slots_that_raise
 
@@ -130,3 +131,12 @@ def wait_until() -> Callable[..., float]:
 def site(tmp_path: Path) -> Iterator[Site]:
     """Where an environment is built."""
     yield Site(tmp_path)
+
+
+@pytest.fixture
+def place(app: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """An installer with wheels, and a folder for its environments."""
+    (tmp_path / "site").mkdir()
+    made = Place(tmp_path / "site", monkeypatch)
+    yield made
+    made.installer.stop()

@@ -1,91 +1,19 @@
-"""The installer as the panel sees it: states, questions, steps, one end; and the candidates for its Python."""
+"""The installer as the panel sees it: states, questions, steps, one end."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import uv
-from standin.application import Application
-from tiny_wheels import LITTER, TEST, make_wheel
+from install_place import Place
+from tiny_wheels import LITTER, TEST
 
 FAKE_WORKER = Path(__file__).resolve().parents[1] / "helpers" / "fake_worker.py"
 Wait = Callable[..., float]
-
-
-class Listener:
-    """Remembers what an installation tells."""
-
-    def __init__(self) -> None:
-        self.steps: list[tuple[str, float | None]] = []
-        self.lines: list[str] = []
-        self.ends: list[Any] = []
-
-    def onStep(self, text: str, fraction: float | None) -> None:  # noqa: N802 (the module's name)
-        """Remember."""
-        self.steps.append((text, fraction))
-
-    def onQuestion(self, text: str) -> bool:  # noqa: N802 (the module's name)
-        """No."""
-        return False
-
-    def onLog(self, line: str) -> None:  # noqa: N802 (the module's name)
-        """Remember."""
-        self.lines.append(line)
-
-    def onInstalled(self, problem: Any) -> None:  # noqa: N802 (the module's name)
-        """Remember."""
-        self.ends.append(problem)
-
-    @property
-    def code(self) -> str | None:
-        """Of the problem that it ended with."""
-        (end,) = self.ends
-        return end.code if end else None
-
-
-class Place:
-    """Wheels of a few bytes, a folder for environments, and an installer that only knows these."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from CondDiffusionUADLib.run.Installer import Installer
-        from CondDiffusionUADLib.run.UserSettings import setEnvironmentPython
-
-        setEnvironmentPython("")
-        self.engine, self.wheels = folder / "engine", folder / "wheels"
-        self.wheels.mkdir()
-        make_wheel(self.wheels, "tinytorch")
-        self.test = folder / "test.py"
-        self.test.write_text(TEST)
-        requirements = folder / "requirements.txt"
-        requirements.write_text("tinytorch>=1\n")
-        monkeypatch.setenv("CONDDIFFUSION_UAD_ENGINE", str(self.engine))
-        monkeypatch.setenv("UV", uv.find_uv_bin())
-        told = {"requirements": str(requirements), "test": str(self.test), "python": sys.executable}
-        self.installer = Installer(told)
-        self.listener = Listener()
-
-    def install(self, wait_until: Wait) -> str | None:
-        """Install, to the end; the code of the problem."""
-        self.listener = Listener()
-        self.installer.install(self.listener, self.wheels)
-        assert self.listener.ends == [] and self.installer.busy
-        wait_until(lambda: self.listener.ends, 60)
-        return self.listener.code
-
-
-@pytest.fixture
-def place(app: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    (tmp_path / "site").mkdir()
-    made = Place(tmp_path / "site", monkeypatch)
-    yield made
-    made.installer.stop()
 
 
 def test_an_environment_is_installed_shown_and_removed(place: Place, wait_until: Wait) -> None:
@@ -221,71 +149,6 @@ def test_what_a_killed_installation_left_is_swept_when_the_panel_opens(place: Pl
     opened.stop()
 
 
-def test_an_environment_made_by_hand_is_taken_when_it_works(place: Place, wait_until: Wait) -> None:
-    from CondDiffusionUADLib.run import UserSettings
-    from CondDiffusionUADLib.run.EngineLaunch import engineLaunch
-
-    place.test.write_text("raise SystemExit('no torch')")
-    place.installer.use(sys.executable, place.listener)
-    wait_until(lambda: place.listener.ends, 30)
-    assert place.listener.code == "unusable" and UserSettings.environmentPython() == ""
-    place.test.write_text(TEST.replace("import tinytorch", "class tinytorch: VERSION = '2'"))
-    place.listener.ends.clear()
-    place.installer.use(sys.executable, place.listener)
-    wait_until(lambda: place.listener.ends, 30)
-    assert place.listener.code is None and place.installer.state().named
-    assert engineLaunch("worker").program == sys.executable
-    place.listener.ends.clear()
-    place.installer.use("/no/such/environment", place.listener)
-    wait_until(lambda: place.listener.ends, 5)
-    assert place.listener.code == "environment_gone"
-    UserSettings.setEnvironmentPython("/gone/bin/python")
-    state = place.installer.state()
-    assert not state.ready and "/gone/bin/python" in state.text
-    place.listener.ends.clear()
-    place.installer.use("", place.listener)
-    wait_until(lambda: place.listener.ends, 5)
-    assert place.listener.code is None and not place.installer.state().named
-
-
-def test_our_own_environment_takes_the_place_of_a_named_one_once_it_is_installed(
-    place: Place, wait_until: Wait
-) -> None:
-    from CondDiffusionUADLib.run import UserSettings
-    from CondDiffusionUADLib.run.EngineLaunch import engineLaunch
-    from CondDiffusionUADLib.run.Environment import readRecord
-
-    UserSettings.setEnvironmentPython("/gone/bin/python")
-    next(place.wheels.iterdir()).unlink()
-    assert place.install(wait_until) == "no_wheels" and UserSettings.environmentPython() == "/gone/bin/python"
-    make_wheel(place.wheels, "tinytorch")
-    assert place.install(wait_until) is None, place.listener.lines
-    state = place.installer.state()
-    assert state.ready and not state.named and Path(engineLaunch("worker").program).is_relative_to(state.place)
-    made = readRecord(state.place)
-    UserSettings.setEnvironmentPython("/gone/bin/python")
-    assert place.install(wait_until) is None and not place.installer.state().named
-    assert readRecord(state.place) == made, "it was there already, and nothing said that it needs a repair"
-
-
-def test_without_a_home_folder_that_is_said_and_an_environment_can_be_named(
-    place: Place, wait_until: Wait, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from CondDiffusionUADLib.run import Environment
-    from CondDiffusionUADLib.run.Problems import ProblemError
-
-    monkeypatch.delenv("CONDDIFFUSION_UAD_ENGINE")
-    monkeypatch.setattr(Environment, "user_folder", lambda: None)
-    with pytest.raises(ProblemError, match="no home folder"):
-        place.installer.question()
-    assert "no home folder" in place.installer.state().text
-    place.installer.sweep()
-    place.test.write_text(TEST.replace("import tinytorch", "class tinytorch: VERSION = '2'"))
-    place.installer.use(sys.executable, place.listener)
-    wait_until(lambda: place.listener.ends, 60)
-    assert place.listener.code is None and place.installer.state().named and not place.installer.busy
-
-
 def test_an_extension_that_is_not_whole_is_told(
     place: Place, wait_until: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,22 +162,6 @@ def test_an_extension_that_is_not_whole_is_told(
     wait_until(lambda: place.listener.ends, 20)
     (problem,) = place.listener.ends
     assert "requirements.txt is missing" in problem.text and not place.installer.busy
-
-
-def test_an_environment_made_by_hand_is_named_by_its_folder_or_its_python(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from CondDiffusionUADLib.run import Environment
-
-    conda, both = tmp_path / "conda", tmp_path / "both"
-    for program in (conda / "python.exe", both / "python.exe", both / "Scripts" / "python.exe"):
-        program.parent.mkdir(parents=True, exist_ok=True)
-        program.touch()
-    assert Environment.pythonOf(conda) == conda / "bin" / "python" or os.name == "nt"
-    monkeypatch.setattr(Environment, "os", SimpleNamespace(name="nt"))
-    assert Environment.pythonOf(conda) == Environment.pythonOf(conda / "python.exe") == conda / "python.exe"
-    assert Environment.pythonOf(both) == both / "Scripts" / "python.exe"
-    assert Environment.pythonOf(tmp_path) == tmp_path / "Scripts" / "python.exe", "which is then said to be missing"
 
 
 def test_an_environment_whose_python_has_gone_is_no_environment(place: Place, wait_until: Wait) -> None:
@@ -341,41 +188,3 @@ def test_the_diagnostics_name_the_environment_and_why_it_is_this_one(place: Plac
     record.write_text(json.dumps({**kept, "refused": [["the first", "torch cannot be loaded"]]}))
     text = diagnostics("Slicer", "CPU", "residual", "", "", ())
     assert "made with the Python that was named" in text and "  not with the first: torch cannot be loaded" in text
-
-
-def listed(*entries: tuple[str, str, str, str]) -> str:
-    """What uv says of the Pythons that are installed: path, version, implementation, architecture."""
-    found = []
-    for path, version, implementation, architecture in entries:
-        major, minor, patch = map(int, version.split("."))
-        parts = {"major": major, "minor": minor, "patch": patch}
-        found.append(
-            {
-                "path": path,
-                "version": version,
-                "version_parts": parts,
-                "implementation": implementation,
-                "variant": "default",
-                "arch": architecture,
-            }
-        )
-    return json.dumps(found)
-
-
-def test_the_candidates_are_tried_in_their_order() -> None:
-    from CondDiffusionUADLib.run.PythonCandidates import candidates
-
-    known = listed(
-        ("/usr/bin/python3.14", "3.14.0", "cpython", "x86_64"),
-        ("/usr/bin/python3.11", "3.11.2", "cpython", "x86_64"),
-        ("/usr/bin/pypy3", "3.11.2", "pypy", "x86_64"),
-        ("/opt/python3.9", "3.9.2", "cpython", "x86_64"),
-        ("/opt/python3.13", "3.13.2", "cpython", "aarch64"),
-    )
-    requests = [candidate.request for candidate in candidates("", lambda: known, False)]
-    assert requests[1:] == ["/usr/bin/python3.11", "/opt/python3.13", "cpython-3.12"]
-    assert os.path.samefile(os.path.realpath(requests[0]), os.path.realpath(sys.executable)), "Slicer's own"
-    requests = [candidate.request for candidate in candidates("", lambda: known, True)]
-    assert requests[:2] == ["cpython-3.12-macos-aarch64", "/opt/python3.13"] and len(requests) == 3
-    assert [candidate.request for candidate in candidates("/mine", lambda: known, False)] == ["/mine"]
-    assert len(list(candidates("", lambda: "nonsense", False))) == 2
